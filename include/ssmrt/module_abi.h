@@ -1,0 +1,212 @@
+//===- module_abi.h - What a compiled module exports ------------*- C -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// The binary contract between a compiled module and the runtime that loads it.
+// A module is a shared object that exports one data symbol, SSM_MODULE_SYMBOL,
+// of type ssm_module. Everything in it is constant: it can be read, and the CPU
+// checked against it, before any code of the module runs.
+//
+// All tensors are dense, row major, 64-byte aligned where the runtime allocates
+// them. Sizes count elements unless a name says bytes. Strings are UTF-8 and
+// NUL-terminated. bool is one byte, 0 or 1.
+//
+// A file written by the compiler ends in an ssm_trailer, so that a damaged file
+// is refused before the dynamic loader sees it.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSMRT_MODULE_ABI_H
+#define SSMRT_MODULE_ABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised whenever a struct of this file changes; loader and module must agree. */
+#define SSM_MODULE_ABI_VERSION 1u
+#define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
+#define SSM_MODULE_SYMBOL "ssm_module"
+#define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
+#define SSM_ABI_MAX_RANK 16
+
+/* Element types carry the numbers of ONNX's TensorProto.DataType. */
+typedef enum ssm_type {
+  SSM_TYPE_F32 = 1,
+  SSM_TYPE_U8 = 2,
+  SSM_TYPE_I8 = 3,
+  SSM_TYPE_U16 = 4,
+  SSM_TYPE_I16 = 5,
+  SSM_TYPE_I32 = 6,
+  SSM_TYPE_I64 = 7,
+  SSM_TYPE_BOOL = 9,
+  SSM_TYPE_F16 = 10,
+  SSM_TYPE_F64 = 11,
+  SSM_TYPE_U32 = 12,
+  SSM_TYPE_U64 = 13,
+  SSM_TYPE_BF16 = 16
+} ssm_type;
+
+/* What run and plan return. */
+enum {
+  SSM_RUN_OK = 0,
+  SSM_RUN_CHECK_FAILED = 1,  /* reported through table->report */
+  SSM_RUN_OUT_OF_MEMORY = 2, /* a table function returned NULL */
+  SSM_RUN_OUTPUT_REFUSED = 3 /* table->output returned NULL */
+};
+
+/* One input of a call. */
+typedef struct ssm_arg {
+  const void *data;    /* NULL in plan */
+  const int64_t *dims; /* rank of them */
+} ssm_arg;
+
+/* A piece of a parallel loop over [lo, hi). Non-zero return stops the loop. */
+typedef int32_t (*ssm_range_fn)(void *closure, int64_t lo, int64_t hi);
+
+/* The functions a module may call back. `context` is the pointer given to run. */
+typedef struct ssm_table {
+  uint32_t abi_version;
+  uint32_t struct_bytes;
+
+  /* Runs fn over [0, n) in pieces of at least `grain`, returns when all are
+   * done: 0, or the non-zero value of one piece. */
+  int32_t (*parallel_for)(void *context, ssm_range_fn fn, void *closure,
+                          int64_t n, int64_t grain);
+
+  /* Memory whose size is known only inside a run, 64-byte aligned, valid until
+   * the run ends or an earlier mark is released. NULL: out of memory. */
+  void *(*segment_alloc)(void *context, int64_t bytes);
+  int64_t (*segment_mark)(void *context);
+  void (*segment_release)(void *context, int64_t mark);
+
+  /* Tells the true shape of output `index` and gets where to write it: the
+   * caller's buffer, or memory of an allocator. NULL: it does not fit or cannot
+   * be had. Called exactly once for each output of a successful run. */
+  void *(*output)(void *context, int32_t index, const int64_t *dims);
+
+  /* Reports that check `site` of the running entry failed, with the values its
+   * text refers to. Returns the status that run is to return. */
+  int32_t (*report)(void *context, int32_t site, const int64_t *values,
+                    int32_t num_values);
+} ssm_table;
+
+/* One dimension of a signature. */
+typedef struct ssm_dim {
+  int64_t value;    /* size, or -1 if symbolic */
+  const char *name; /* symbol: equal names are equal sizes; NULL if unnamed */
+} ssm_dim;
+
+typedef struct ssm_value_info {
+  const char *name; /* the ONNX name */
+  int32_t type;     /* ssm_type */
+  int32_t rank;
+  const ssm_dim *dims;
+} ssm_value_info;
+
+typedef enum ssm_state_kind {
+  SSM_STATE_FIXED = 0, /* same shape in and out */
+  SSM_STATE_APPEND = 1 /* output grows along `axis` (a key-value cache) */
+} ssm_state_kind;
+
+/* A recurrent state: an input and the output that replaces it. */
+typedef struct ssm_state_info {
+  int32_t input;
+  int32_t output;
+  int32_t kind;
+  int32_t axis; /* for SSM_STATE_APPEND */
+} ssm_state_info;
+
+/* A run-time check: "{0}", "{1}" in the text stand for the reported values. */
+typedef struct ssm_check_info {
+  const char *node; /* name and operator of the ONNX node */
+  const char *text;
+} ssm_check_info;
+
+typedef struct ssm_kernel_info {
+  const char *name;
+} ssm_kernel_info;
+
+/* Fills *arena_bytes, and for each output in turn its dims into output_dims
+ * (flattened; -1 where only a run can tell). Reads args[i].dims only. */
+typedef int32_t (*ssm_plan_fn)(const ssm_table *table, void *context,
+                               const ssm_arg *args, int64_t *arena_bytes,
+                               int64_t *output_dims);
+
+/* Computes all outputs. `arena` has the bytes plan told; `weights` is the base
+ * that weight offsets count from. Both 64-byte aligned, NULL if not needed. */
+typedef int32_t (*ssm_run_fn)(const ssm_table *table, void *context,
+                              const ssm_arg *args, void *arena,
+                              const void *weights);
+
+typedef struct ssm_entry {
+  const char *name;
+  int32_t num_inputs, num_outputs, num_states, num_checks, num_kernels;
+  int32_t reserved;
+  const ssm_value_info *inputs;
+  const ssm_value_info *outputs;
+  const ssm_state_info *states;
+  const ssm_check_info *checks;
+  const ssm_kernel_info *kernels;
+  ssm_plan_fn plan;
+  ssm_run_fn run;
+} ssm_entry;
+
+typedef struct ssm_weight_info {
+  const char *name;
+  int32_t type; /* ssm_type */
+  int32_t rank;
+  const int64_t *dims;
+  int64_t offset; /* from the weights base, 64-byte aligned */
+  int64_t bytes;
+  uint64_t hash; /* XXH3_64bits of the bytes */
+} ssm_weight_info;
+
+typedef struct ssm_module {
+  uint32_t magic;
+  uint32_t abi_version;
+  uint32_t struct_bytes;
+  int32_t num_entries;
+  const ssm_entry *entries;
+  const char *producer; /* compiler and version */
+  const char *options;  /* the command line that made it, paths left out */
+  const char *target;   /* LLVM triple */
+  const char *cpu;
+  const char *features; /* comma-separated LLVM names the code needs */
+
+  int32_t num_weights;
+  int32_t reserved;
+  const ssm_weight_info *weights;
+  /* Embedded weights, or NULL: then a safetensors file of weights_file_bytes
+   * bytes is mapped; its first weights_base bytes (length word and header) hash
+   * to weights_header_hash (XXH3_64bits) and weight offsets count from there. */
+  const void *embedded_weights;
+  const char *weights_file; /* file name beside the module */
+  int64_t weights_file_bytes;
+  int64_t weights_base;
+  uint64_t weights_header_hash;
+} ssm_module;
+
+/* The last bytes of a module file. */
+typedef struct ssm_trailer {
+  char magic[8];          /* SSM_TRAILER_MAGIC */
+  uint64_t content_bytes; /* length of the file before the trailer */
+  uint64_t hash_low;      /* XXH3_128bits of these bytes */
+  uint64_t hash_high;
+} ssm_trailer;
+
+#ifdef __cplusplus
+}
+static_assert(sizeof(ssm_arg) == 16, "ABI layout");
+static_assert(sizeof(ssm_table) == 56, "ABI layout");
+static_assert(sizeof(ssm_dim) == 16, "ABI layout");
+static_assert(sizeof(ssm_value_info) == 24, "ABI layout");
+static_assert(sizeof(ssm_entry) == 88, "ABI layout");
+static_assert(sizeof(ssm_weight_info) == 48, "ABI layout");
+static_assert(sizeof(ssm_trailer) == 32, "ABI layout");
+#endif
+
+#endif /* SSMRT_MODULE_ABI_H */
