@@ -1,0 +1,25 @@
+//===- SSMDialect.cpp - The ssm dialect -----------------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/SSM/SSMOps.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace ssm;
+
+#include "dialects/SSM/SSMDialect.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/SSM/SSMOps.cpp.inc"
+
+void SSMDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/SSM/SSMOps.cpp.inc"
+      >();
+}
