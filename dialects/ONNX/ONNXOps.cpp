@@ -56,7 +56,7 @@ std::string ssm::onnx::getNodeName(Location loc) {
 //===----------------------------------------------------------------------===//
 
 Attribute NodeOp::getONNXAttr(StringRef name) {
-  DictionaryAttr dict = getAttributesAttr();
+  DictionaryAttr dict = getOnnxAttrsAttr();
   return dict ? dict.get(name) : Attribute();
 }
 

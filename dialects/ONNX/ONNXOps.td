@@ -53,7 +53,7 @@ def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects]> {
   let description = [{
     `version` is the opset version that the model imports for `domain`; the
     operator table resolves it to the newest definition at or below it. ONNX
-    attributes are in `attributes`: int as i64, float as f32, ints and floats as
+    attributes are in `onnx_attrs`: int as i64, float as f32, ints and floats as
     dense arrays, strings as string arrays, tensors as elements. A graph attribute
     is a region, named in `region_names` in order. An input given as "" is an
     `onnx.absent` value; an output given as "" has type `!onnx.none`.
@@ -64,14 +64,14 @@ def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects]> {
     ```
   }];
   let arguments = (ins StrAttr:$op_type, OptionalAttr<StrAttr>:$domain,
-                       I64Attr:$version, OptionalAttr<DictionaryAttr>:$attributes,
+                       I64Attr:$version, OptionalAttr<DictionaryAttr>:$onnx_attrs,
                        OptionalAttr<StrArrayAttr>:$region_names,
                        Variadic<AnyType>:$inputs);
   let results = (outs Variadic<AnyType>:$outputs);
   let regions = (region VariadicRegion<AnyRegion>:$bodies);
   let assemblyFormat = [{
     $op_type `(` $inputs `)` (`domain` $domain^)? `version` $version
-    (`attributes` $attributes^)? (`regions` $region_names^ $bodies)? attr-dict
+    (`attributes` $onnx_attrs^)? (`regions` $region_names^ $bodies)? attr-dict
     `:` functional-type($inputs, $outputs)
   }];
   let hasVerifier = 1;
@@ -106,7 +106,7 @@ def ONNX_AbsentOp : ONNX_Op<"absent", [Pure]> {
   let assemblyFormat = "attr-dict `:` type($output)";
 }
 
-def ONNX_YieldOp : ONNX_Op<"yield", [Pure, Terminator, ReturnLike]> {
+def ONNX_YieldOp : ONNX_Op<"yield", [Pure, Terminator]> {
   let summary = "gives the outputs of a subgraph";
   let arguments = (ins Variadic<AnyType>:$outputs);
   let assemblyFormat = "($outputs^ `:` type($outputs))? attr-dict";

@@ -90,7 +90,7 @@ def SSM_OutputOp : SSM_Op<"output", [MemoryEffects<[MemAlloc, MemWrite]>]> {
                        Variadic<Index>:$sizes, I64Attr:$index);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$table `,` $context `[` $index `]` `(` $sizes `)` attr-dict "
-                       "`:` type($table) `->` type($result)";
+                       "`:` type($table) `,` type($context) `->` type($result)";
   let hasVerifier = 1;
 }
 
@@ -103,7 +103,7 @@ def SSM_SegmentAllocOp : SSM_Op<"segment_alloc", [MemoryEffects<[MemAlloc]>]> {
                        Variadic<Index>:$sizes);
   let results = (outs AnyMemRef:$result);
   let assemblyFormat = "$table `,` $context `(` $sizes `)` attr-dict "
-                       "`:` type($table) `->` type($result)";
+                       "`:` type($table) `,` type($context) `->` type($result)";
   let hasVerifier = 1;
 }
 

@@ -16,7 +16,7 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 
 def SSM_ScanOp : SSM_Op<"scan", [
     AttrSizedOperandSegments, RecursiveMemoryEffects,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
     SingleBlockImplicitTerminator<"::ssm::YieldOp">]> {
   let summary = "general recurrence along one axis, one region per step";
   let description = [{
@@ -66,7 +66,7 @@ def SSM_ScanOp : SSM_Op<"scan", [
   let hasCanonicalizer = 1;
 }
 
-def SSM_YieldOp : SSM_Op<"yield", [Pure, Terminator, ReturnLike,
+def SSM_YieldOp : SSM_Op<"yield", [Pure, Terminator,
                                    HasParent<"::ssm::ScanOp">]> {
   let summary = "ends the step of a recurrence";
   let arguments = (ins Variadic<AnyType>:$values);
