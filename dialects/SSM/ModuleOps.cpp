@@ -45,11 +45,11 @@ static LogicalResult verifyWeightUse(Operation *op, FlatSymbolRefAttr name,
 }
 
 LogicalResult LoadWeightOp::verifySymbolUses(SymbolTableCollection &table) {
-  return verifyWeightUse(*this, getWeightAttr(), getType(), table);
+  return verifyWeightUse(*this, getWeightAttr(), cast<ShapedType>(getType()), table);
 }
 
 LogicalResult WeightViewOp::verifySymbolUses(SymbolTableCollection &table) {
-  return verifyWeightUse(*this, getWeightAttr(), getType(), table);
+  return verifyWeightUse(*this, getWeightAttr(), cast<ShapedType>(getType()), table);
 }
 
 //===----------------------------------------------------------------------===//

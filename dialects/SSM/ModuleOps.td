@@ -44,10 +44,11 @@ def SSM_LoadWeightOp : SSM_Op<"load_weight", [
     Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "a weight as a value";
   let description = [{
-    Reads nothing: bufferizes to a view of the mapped weights, never written.
+    Reads nothing: stands for a view of the mapped weights, a tensor or, after
+    bufferization, a memref that is never written.
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight);
-  let results = (outs AnyRankedTensor:$result);
+  let results = (outs AnyTypeOf<[AnyRankedTensor, AnyMemRef]>:$result);
   let assemblyFormat = "$weight attr-dict `:` type($result)";
 }
 

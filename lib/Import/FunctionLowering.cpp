@@ -90,7 +90,7 @@ LogicalResult FunctionLowering::lowerBlock(Block &block, OpBuilder &builder) {
         return constant.emitError("has a value that is not dense");
       setLowered(constant, arith::ConstantOp::create(builder, op.getLoc(), lowerConstant(dense)));
     } else if (auto load = dyn_cast<LoadWeightOp>(op)) {
-      RankedTensorType type = load.getType();
+      auto type = cast<RankedTensorType>(load.getType());
       auto stored = RankedTensorType::get(type.getShape(), storageType(type.getElementType()));
       setLowered(load, LoadWeightOp::create(builder, op.getLoc(), stored, load.getWeightAttr()));
     } else if (!isa<AbsentOp>(op)) {

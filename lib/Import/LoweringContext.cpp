@@ -77,7 +77,7 @@ Value LoweringContext::size(AffineExpr expr) {
     }
     return value;
   }
-  auto binary = cast<AffineBinaryOpExpr>(expr);
+  auto binary = mlir::cast<AffineBinaryOpExpr>(expr);
   Value lhs = size(binary.getLHS()), rhs = size(binary.getRHS());
   bool nonNegative = facts.isNonNegative(binary.getLHS());
   switch (expr.getKind()) {
@@ -137,7 +137,7 @@ void LoweringContext::checkEqual(AffineExpr a, AffineExpr c, const Twine &what) 
 TensorValue LoweringContext::checkedIndices(const TensorValue &indices, AffineExpr size,
                                             const Twine &what) {
   Type i64 = b.getI64Type();
-  TensorValue wide = indices.type == i64 ? indices : cast(indices, i64);
+  TensorValue wide = indices.type == i64 ? indices : this->cast(indices, i64);
   Value bound = arith::IndexCastOp::create(b, i64, this->size(size));
   Value zero = arith::ConstantIntOp::create(b, i64, 0);
   Value minusOne = arith::ConstantIntOp::create(b, i64, -1);

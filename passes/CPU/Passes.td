@@ -1,0 +1,46 @@
+//===- Passes.td - Down to LLVM for CPUs ---------------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_CPU_PASSES
+#define SSM_PASSES_CPU_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def LowerModuleOps : Pass<"ssm-lower-module-ops", "::mlir::ModuleOp"> {
+  let summary = "ssm.arg, ssm.output, ssm.check, ... to loads and calls of the table";
+  let description = [{
+    Runs on functions of basic blocks. A check that fails, and a table function
+    that gives NULL, return a status from the function at once: generated code
+    holds nothing that must be freed. Fills the module attribute
+    `ssm.checks.NAME` with the node and text of each check site.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
+                           "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
+def ConvertMathToLibm : Pass<"ssm-math-to-libm", "::mlir::ModuleOp"> {
+  let summary = "math operations that LLVM has no good form of become libm calls";
+  let description = [{
+    log1p, expm1, tanh, erf and the inverse and hyperbolic functions. The others
+    (exp, log, sqrt, floor, ...) have LLVM intrinsics. Upstream's conversion takes
+    all of them, which hides floor, sqrt and fma from the vectoriser; upstream's
+    conversion to LLVM turns log1p(x) into log(1+x), which loses all digits of
+    small x.
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::arith::ArithDialect"];
+}
+
+def CopyToLinalg : Pass<"ssm-copy-to-linalg", "::mlir::func::FuncOp"> {
+  let summary = "memref.copy to linalg.generic";
+  let description = [{
+    Upstream lowers a copy of a strided buffer to a call of a function of its own
+    runtime, which modules do not have.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
+#endif // SSM_PASSES_CPU_PASSES

@@ -1,0 +1,72 @@
+//===- Passes.td - Buffers, arena, the module's borders ------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_MEMORY_PASSES
+#define SSM_PASSES_MEMORY_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def EntryABI : Pass<"ssm-entry-abi", "::mlir::ModuleOp"> {
+  let summary = "entry functions meet the runtime: arguments, outputs, weights";
+  let description = [{
+    After bufferization. A public function `@name` of memrefs becomes `@name.run`
+    of the pointers of include/ssmrt/module_abi.h: arguments are ssm.arg, weights
+    ssm.weight_view, and a result is written where ssm.output says, without a copy
+    if its buffer is one that the function allocates for it alone.
+
+    ```mlir
+    func.func @main(%x: memref<?xf32>) -> memref<?xf32> {
+      %y = memref.alloc(%d) : memref<?xf32>
+      ...
+      return %y : memref<?xf32>
+    }
+    // becomes
+    func.func @main.run(%table: !llvm.ptr, %context: !llvm.ptr, %args: !llvm.ptr,
+                        %arena: !llvm.ptr, %weights: !llvm.ptr) -> i32 {
+      %x = ssm.arg %args[0] : !llvm.ptr -> memref<?xf32>
+      %y = ssm.output %table, %context[0] (%d) : !llvm.ptr, !llvm.ptr -> memref<?xf32>
+      ...
+      return %ok : i32
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect", "::ssm::SSMDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
+def PlanArena : Pass<"ssm-plan-arena", "::mlir::ModuleOp"> {
+  let summary = "every temporary gets an offset in one arena; makes @name.plan";
+  let description = [{
+    Temporaries whose sizes follow from the sizes of the inputs share one arena:
+    buffers that are not live together share space, and the offsets are functions
+    of the sizes. Those whose size only the run can tell, and those that live from
+    one step of a loop into the next, come from the run's segment. `@name.plan`
+    computes the arena's bytes and the output sizes from the input sizes alone.
+
+    Upstream has no planner for dynamic sizes.
+
+    ```mlir
+    %t = memref.alloc(%n) : memref<?xf32>
+    // becomes
+    %t = ssm.arena_view %arena[%offset] (%n) : !llvm.ptr -> memref<?xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::LLVM::LLVMDialect", "::ssm::SSMDialect"];
+}
+
+def LayoutWeights : Pass<"ssm-layout-weights", "::mlir::ModuleOp"> {
+  let summary = "gives every used weight its offset in the weights file";
+  let description = [{
+    Unused weights are erased; equal ones (same hash and length, or the same bytes
+    of the same file) share an offset. Sets `ssm.offset`, aligned to 64 bytes.
+  }];
+  let dependentDialects = ["::ssm::SSMDialect"];
+}
+
+#endif // SSM_PASSES_MEMORY_PASSES
