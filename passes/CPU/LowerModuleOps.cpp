@@ -1,0 +1,275 @@
+//===- LowerModuleOps.cpp - The module's borders in LLVM terms -----------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/CPU/Passes.h"
+
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_LOWERMODULEOPS
+#include "passes/CPU/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+// Places in the structs of include/ssmrt/module_abi.h, version 1.
+enum : int32_t {
+  kArgBytes = 16,
+  kArgDims = 8,
+  kTableSegmentAlloc = 16,
+  kTableOutput = 40,
+  kTableReport = 48,
+};
+enum : int32_t { kStatusOutOfMemory = 2, kStatusOutputRefused = 3 };
+
+struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    LLVMTypeConverter converter(&getContext());
+    types = &converter;
+    pointer = LLVM::LLVMPointerType::get(&getContext());
+    for (auto function : module.getOps<func::FuncOp>()) {
+      if (function.isDeclaration())
+        continue;
+      SmallVector<Operation *> ops;
+      function.walk([&](Operation *op) {
+        if (isa<SSMDialect>(op->getDialect()))
+          ops.push_back(op);
+      });
+      sites.clear();
+      siteIndex.clear();
+      for (Operation *op : ops)
+        if (failed(lower(op)))
+          return signalPassFailure();
+      if (auto entry = function->getAttrOfType<StringAttr>("ssm.entry"))
+        module->setAttr(("ssm.checks." + entry.getValue()).str(),
+                        ArrayAttr::get(&getContext(), sites));
+    }
+  }
+
+  LogicalResult lower(Operation *op) {
+    if (isa<WeightOp>(op))
+      return success();
+    ImplicitLocOpBuilder b(op->getLoc(), op);
+    if (auto arg = dyn_cast<ArgOp>(op))
+      lowerArg(b, arg);
+    else if (auto view = dyn_cast<ArenaViewOp>(op))
+      replaceByBuffer(b, op, offsetPointer(b, view.getArena(), toI64(b, view.getOffset())),
+                      view.getSizes());
+    else if (auto weight = dyn_cast<WeightViewOp>(op))
+      return lowerWeight(b, weight);
+    else if (auto output = dyn_cast<OutputOp>(op))
+      lowerOutput(b, output);
+    else if (auto segment = dyn_cast<SegmentAllocOp>(op))
+      lowerSegment(b, segment);
+    else if (auto check = dyn_cast<CheckOp>(op))
+      lowerCheck(b, check);
+    else
+      return op->emitError("is left at the end of the buffer stage");
+    return success();
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Pieces
+  //===--------------------------------------------------------------------===//
+
+  Value constant(ImplicitLocOpBuilder &b, int64_t value) {
+    return LLVM::ConstantOp::create(b, b.getI64Type(), value);
+  }
+  Value toI64(ImplicitLocOpBuilder &b, Value value) {
+    if (value.getType().isInteger(64))
+      return value;
+    return arith::IndexCastOp::create(b, b.getI64Type(), value);
+  }
+  Value offsetPointer(ImplicitLocOpBuilder &b, Value base, Value bytes) {
+    return LLVM::GEPOp::create(b, pointer, b.getI8Type(), base, bytes);
+  }
+  Value loadPointer(ImplicitLocOpBuilder &b, Value base, int64_t bytes) {
+    return LLVM::LoadOp::create(b, pointer, offsetPointer(b, base, constant(b, bytes)));
+  }
+
+  /// A plain memref over `data` with its dynamic sizes in order.
+  Value buffer(ImplicitLocOpBuilder &b, MemRefType type, Value data, ArrayRef<Value> sizes) {
+    auto descriptor = MemRefDescriptor::poison(b, b.getLoc(), types->convertType(type));
+    descriptor.setAllocatedPtr(b, b.getLoc(), data);
+    descriptor.setAlignedPtr(b, b.getLoc(), data);
+    descriptor.setOffset(b, b.getLoc(), constant(b, 0));
+    SmallVector<Value> all;
+    auto next = sizes.begin();
+    for (int64_t size : type.getShape())
+      all.push_back(ShapedType::isDynamic(size) ? *next++ : constant(b, size));
+    Value stride = constant(b, 1);
+    for (int64_t axis = type.getRank() - 1; axis >= 0; --axis) {
+      descriptor.setSize(b, b.getLoc(), axis, all[axis]);
+      descriptor.setStride(b, b.getLoc(), axis, stride);
+      if (axis > 0)
+        stride = LLVM::MulOp::create(b, stride, all[axis]);
+    }
+    return UnrealizedConversionCastOp::create(b, type, Value(descriptor)).getResult(0);
+  }
+
+  void replaceByBuffer(ImplicitLocOpBuilder &b, Operation *op, Value data, ValueRange sizes) {
+    SmallVector<Value> wide;
+    for (Value size : sizes)
+      wide.push_back(toI64(b, size));
+    op->getResult(0).replaceAllUsesWith(
+        buffer(b, cast<MemRefType>(op->getResult(0).getType()), data, wide));
+    op->erase();
+  }
+
+  /// Splits the block before `op`: what follows runs only if `condition` holds,
+  /// else the function returns what `makeStatus` gives.
+  void returnUnless(ImplicitLocOpBuilder &b, Operation *op, Value condition,
+                    llvm::function_ref<Value()> makeStatus) {
+    Block *block = op->getBlock();
+    Block *rest = block->splitBlock(op);
+    Block *fail = new Block();
+    rest->getParent()->getBlocks().insert(rest->getParent()->end(), fail);
+    b.setInsertionPointToEnd(block);
+    cf::CondBranchOp::create(b, condition, rest, fail);
+    b.setInsertionPointToEnd(fail);
+    Value status = makeStatus();
+    func::ReturnOp::create(b, status);
+    b.setInsertionPoint(op);
+  }
+
+  void returnIfNull(ImplicitLocOpBuilder &b, Operation *op, Value data, int32_t status) {
+    Value null = LLVM::ZeroOp::create(b, pointer);
+    Value given = LLVM::ICmpOp::create(b, LLVM::ICmpPredicate::ne, data, null);
+    returnUnless(b, op, given, [&]() -> Value {
+      return arith::ConstantIntOp::create(b, b.getI32Type(), status);
+    });
+  }
+
+  Value call(ImplicitLocOpBuilder &b, Type result, Value callee, ValueRange args) {
+    SmallVector<Type> argTypes(args.getTypes());
+    SmallVector<Value> operands = {callee};
+    llvm::append_range(operands, args);
+    auto type = LLVM::LLVMFunctionType::get(result, argTypes);
+    return LLVM::CallOp::create(b, type, operands).getResult();
+  }
+
+  /// Values in memory on the stack, allocated once at the function's start.
+  Value onStack(ImplicitLocOpBuilder &b, ArrayRef<Value> values) {
+    auto function = b.getInsertionBlock()->getParent()->getParentOfType<func::FuncOp>();
+    Value memory;
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(&function.getBody().front());
+      memory = LLVM::AllocaOp::create(b, pointer, b.getI64Type(),
+                                      constant(b, std::max<int64_t>(values.size(), 1)));
+    }
+    for (auto [i, value] : llvm::enumerate(values))
+      LLVM::StoreOp::create(b, value, offsetPointer(b, memory, constant(b, 8 * i)));
+    return memory;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Operations
+  //===--------------------------------------------------------------------===//
+
+  void lowerArg(ImplicitLocOpBuilder &b, ArgOp op) {
+    auto type = cast<MemRefType>(op.getType());
+    int64_t place = op.getIndex() * kArgBytes;
+    Value data = loadPointer(b, op.getArgs(), place);
+    SmallVector<Value> sizes;
+    if (type.getNumDynamicDims() > 0) {
+      Value dims = loadPointer(b, op.getArgs(), place + kArgDims);
+      for (int64_t axis = 0; axis < type.getRank(); ++axis)
+        if (type.isDynamicDim(axis))
+          sizes.push_back(LLVM::LoadOp::create(b, b.getI64Type(),
+                                               offsetPointer(b, dims, constant(b, 8 * axis))));
+    }
+    op.replaceAllUsesWith(buffer(b, type, data, sizes));
+    op.erase();
+  }
+
+  LogicalResult lowerWeight(ImplicitLocOpBuilder &b, WeightViewOp op) {
+    auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(op, op.getWeightAttr());
+    auto offset = weight ? weight->getAttrOfType<IntegerAttr>("ssm.offset") : IntegerAttr();
+    if (!offset)
+      return op.emitError("needs a weight with an offset: run ssm-layout-weights first");
+    replaceByBuffer(b, op, offsetPointer(b, op.getWeights(), constant(b, offset.getInt())), {});
+    return success();
+  }
+
+  void lowerOutput(ImplicitLocOpBuilder &b, OutputOp op) {
+    auto type = cast<MemRefType>(op.getType());
+    SmallVector<Value> dims;
+    auto next = op.getSizes().begin();
+    for (int64_t size : type.getShape())
+      dims.push_back(ShapedType::isDynamic(size) ? toI64(b, *next++) : constant(b, size));
+    Value index = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(op.getIndex()));
+    Value data = call(b, pointer, loadPointer(b, op.getTable(), kTableOutput),
+                      {op.getContext(), index, onStack(b, dims)});
+    returnIfNull(b, op, data, kStatusOutputRefused);
+    replaceByBuffer(b, op, data, op.getSizes());
+  }
+
+  void lowerSegment(ImplicitLocOpBuilder &b, SegmentAllocOp op) {
+    auto type = cast<MemRefType>(op.getType());
+    int64_t fixed = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+    for (int64_t size : type.getShape())
+      if (!ShapedType::isDynamic(size))
+        fixed *= size;
+    Value bytes = constant(b, fixed);
+    Type f64 = b.getF64Type();
+    Value bound = LLVM::ConstantOp::create(b, f64, b.getF64FloatAttr(fixed));
+    for (Value size : op.getSizes()) {
+      Value wide = toI64(b, size);
+      bytes = LLVM::MulOp::create(b, bytes, wide);
+      bound = LLVM::FMulOp::create(b, bound, LLVM::UIToFPOp::create(b, f64, wide));
+    }
+    // A product that would overflow is more than there can be.
+    Value limit = LLVM::ConstantOp::create(b, f64, b.getF64FloatAttr(4611686018427387904.0));
+    Value fits = LLVM::FCmpOp::create(b, LLVM::FCmpPredicate::olt, bound, limit);
+    bytes = LLVM::SelectOp::create(b, fits, bytes, constant(b, -1));
+    Value data = call(b, pointer, loadPointer(b, op.getTable(), kTableSegmentAlloc),
+                      {op.getContext(), bytes});
+    returnIfNull(b, op, data, kStatusOutOfMemory);
+    replaceByBuffer(b, op, data, op.getSizes());
+  }
+
+  void lowerCheck(ImplicitLocOpBuilder &b, CheckOp op) {
+    auto function = op->getParentOfType<func::FuncOp>();
+    Value table = function.getArgument(0), context = function.getArgument(1);
+    auto site = DictionaryAttr::get(&getContext(),
+                                    {b.getNamedAttr("node", op.getNodeAttr()),
+                                     b.getNamedAttr("text", op.getTextAttr())});
+    auto [it, inserted] = siteIndex.try_emplace(site, sites.size());
+    if (inserted)
+      sites.push_back(site);
+    returnUnless(b, op, op.getCondition(), [&]() -> Value {
+      SmallVector<Value> values;
+      for (Value value : op.getValues())
+        values.push_back(toI64(b, value));
+      Value number = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(it->second));
+      Value count =
+          LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(values.size()));
+      Value status = call(b, b.getI32Type(), loadPointer(b, table, kTableReport),
+                          {context, number, onStack(b, values), count});
+      return status;
+    });
+    op.erase();
+  }
+
+  LLVMTypeConverter *types = nullptr;
+  Type pointer;
+  SmallVector<Attribute> sites;
+  llvm::DenseMap<Attribute, unsigned> siteIndex;
+};
+} // namespace

@@ -1,0 +1,169 @@
+//===- ConvertONNXToTensor.cpp - From the graph to tensors ---------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Lowering/Passes.h"
+
+#include "dialects/ONNX/ONNXOps.h"
+#include "dialects/SSM/SSMOps.h"
+#include "lib/Import/FunctionLowering.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_CONVERTONNXTOTENSOR
+#include "passes/Lowering/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// ONNX's number for an element type (TensorProto.DataType), or 0.
+int64_t onnxTypeNumber(Type type) {
+  if (type.isF32())
+    return 1;
+  if (type.isF16())
+    return 10;
+  if (type.isF64())
+    return 11;
+  if (type.isBF16())
+    return 16;
+  auto integer = dyn_cast<IntegerType>(type);
+  if (!integer)
+    return 0;
+  bool isUnsigned = integer.isUnsigned();
+  switch (integer.getWidth()) {
+  case 1:
+    return 9;
+  case 8:
+    return isUnsigned ? 2 : 3;
+  case 16:
+    return isUnsigned ? 4 : 5;
+  case 32:
+    return isUnsigned ? 12 : 6;
+  case 64:
+    return isUnsigned ? 13 : 7;
+  }
+  return 0;
+}
+
+struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTensor> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<Attribute> entries;
+    for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
+      ShapeFacts facts(&getContext());
+      if (failed(onnx::inferFunction(function, facts)))
+        return signalPassFailure();
+      FailureOr<Attribute> entry = describe(function);
+      if (failed(entry) || failed(lower(function, facts)))
+        return signalPassFailure();
+      entries.push_back(*entry);
+    }
+    for (auto weight : module.getOps<WeightOp>()) {
+      auto type = cast<RankedTensorType>(weight.getType());
+      weight.setType(
+          RankedTensorType::get(type.getShape(), onnx::storageType(type.getElementType())));
+    }
+    module->setAttr("ssm.entries", ArrayAttr::get(&getContext(), entries));
+  }
+
+  /// One input or output of the signature.
+  FailureOr<Attribute> describeValue(func::FuncOp function, Type type, Attribute name,
+                                     ArrayAttr names, StringRef what, unsigned i) {
+    auto tensorType = cast<RankedTensorType>(type);
+    Builder b(&getContext());
+    int64_t number = onnxTypeNumber(tensorType.getElementType());
+    if (number == 0)
+      return function.emitError() << what << " " << i << " has element type "
+                                  << tensorType.getElementType()
+                                  << ", which modules do not take";
+    SmallVector<Attribute> dims;
+    for (auto [axis, size] : llvm::enumerate(tensorType.getShape())) {
+      Attribute declared = names && axis < names.size() ? names[axis] : Attribute();
+      if (!ShapedType::isDynamic(size))
+        dims.push_back(b.getI64IntegerAttr(size));
+      else if (declared && isa<StringAttr>(declared))
+        dims.push_back(declared);
+      else
+        dims.push_back(b.getUnitAttr());
+    }
+    if (!name)
+      name = b.getStringAttr(what + Twine(i));
+    return Attribute(b.getDictionaryAttr({b.getNamedAttr("name", name),
+                                          b.getNamedAttr("type", b.getI64IntegerAttr(number)),
+                                          b.getNamedAttr("dims", b.getArrayAttr(dims))}));
+  }
+
+  FailureOr<Attribute> describe(func::FuncOp function) {
+    Builder b(&getContext());
+    SmallVector<Attribute> inputs, outputs;
+    for (auto [i, type] : llvm::enumerate(function.getArgumentTypes())) {
+      FailureOr<Attribute> value =
+          describeValue(function, type, function.getArgAttr(i, "onnx.name"),
+                        function.getArgAttrOfType<ArrayAttr>(i, "onnx.dims"), "input", i);
+      if (failed(value))
+        return failure();
+      inputs.push_back(*value);
+    }
+    for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
+      FailureOr<Attribute> value =
+          describeValue(function, type, function.getResultAttr(i, "onnx.name"),
+                        function.getResultAttrOfType<ArrayAttr>(i, "onnx.dims"), "output", i);
+      if (failed(value))
+        return failure();
+      outputs.push_back(*value);
+    }
+    SmallVector<NamedAttribute> entry = {
+        b.getNamedAttr("name", b.getStringAttr(function.getName())),
+        b.getNamedAttr("inputs", b.getArrayAttr(inputs)),
+        b.getNamedAttr("outputs", b.getArrayAttr(outputs))};
+    if (Attribute states = function->getAttr("onnx.states"))
+      entry.push_back(b.getNamedAttr("states", states));
+    return Attribute(b.getDictionaryAttr(entry));
+  }
+
+  LogicalResult lower(func::FuncOp function, ShapeFacts &facts) {
+    auto stored = [](Type type) -> Type {
+      auto tensorType = cast<RankedTensorType>(type);
+      return RankedTensorType::get(tensorType.getShape(),
+                                   onnx::storageType(tensorType.getElementType()));
+    };
+    auto type = FunctionType::get(&getContext(),
+                                  llvm::map_to_vector(function.getArgumentTypes(), stored),
+                                  llvm::map_to_vector(function.getResultTypes(), stored));
+    OpBuilder builder(function);
+    auto lowered =
+        func::FuncOp::create(builder, function.getLoc(), function.getName(), type);
+    Block *block = lowered.addEntryBlock();
+    builder.setInsertionPointToStart(block);
+
+    onnx::FunctionLowering lowering(facts);
+    Block &graph = function.getBody().front();
+    for (auto [from, to] : llvm::zip_equal(graph.getArguments(), block->getArguments()))
+      lowering.setLowered(from, to);
+    if (failed(lowering.lowerBlock(graph, builder)))
+      return failure();
+    SmallVector<Value> results;
+    for (auto [value, resultType] :
+         llvm::zip_equal(graph.getTerminator()->getOperands(), type.getResults())) {
+      Value result = lowering.getLowered(value);
+      if (result.getType() != resultType)
+        result = tensor::CastOp::create(builder, function.getLoc(), resultType, result);
+      results.push_back(result);
+    }
+    func::ReturnOp::create(builder, function.getLoc(), results);
+    function.erase();
+    return success();
+  }
+};
+} // namespace

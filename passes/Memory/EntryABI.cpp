@@ -1,0 +1,107 @@
+//===- EntryABI.cpp - Entry functions meet the runtime -------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Memory/Passes.h"
+
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_ENTRYABI
+#include "passes/Memory/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
+  void runOnOperation() override {
+    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
+      if (!function.isPublic() || function.isDeclaration())
+        continue;
+      if (failed(convert(function)))
+        return signalPassFailure();
+    }
+  }
+
+  LogicalResult convert(func::FuncOp function) {
+    Block &block = function.getBody().front();
+    if (!function.getBody().hasOneBlock())
+      return function.emitError("has more than one block before the entry conversion");
+    OpBuilder builder(function);
+    Location loc = function.getLoc();
+    auto pointer = LLVM::LLVMPointerType::get(&getContext());
+    SmallVector<Type> params(5, pointer);
+    auto run = func::FuncOp::create(builder, loc, (function.getName() + ".run").str(),
+                                    builder.getFunctionType(params, builder.getI32Type()));
+    run->setAttr("ssm.entry", builder.getStringAttr(function.getName()));
+    Block *entry = run.addEntryBlock();
+    Value table = entry->getArgument(0), context = entry->getArgument(1),
+          args = entry->getArgument(2), weights = entry->getArgument(4);
+
+    builder.setInsertionPointToStart(entry);
+    for (auto [i, arg] : llvm::enumerate(block.getArguments())) {
+      auto type = dyn_cast<MemRefType>(arg.getType());
+      if (!type || !type.getLayout().isIdentity())
+        return function.emitError() << "argument " << i << " is not a plain memref";
+      arg.replaceAllUsesWith(ArgOp::create(builder, loc, type, args, i));
+    }
+    entry->getOperations().splice(entry->end(), block.getOperations());
+    auto ret = cast<func::ReturnOp>(entry->back());
+    SmallVector<Value> results(ret.getOperands());
+    builder.setInsertionPoint(ret);
+    for (auto [i, result] : llvm::enumerate(results))
+      if (failed(convertResult(builder, result, i, table, context, *entry)))
+        return failure();
+    Value ok = arith::ConstantIntOp::create(builder, loc, 0, 32);
+    func::ReturnOp::create(builder, loc, ok);
+    ret.erase();
+    run.walk([&](LoadWeightOp load) {
+      OpBuilder at(load);
+      load.replaceAllUsesWith(
+          WeightViewOp::create(at, load.getLoc(), load.getType(), weights, load.getWeightAttr())
+              .getResult());
+      load.erase();
+    });
+    function.erase();
+    return success();
+  }
+
+  /// Makes the buffer of result i the output's, or copies into the output.
+  LogicalResult convertResult(OpBuilder &builder, Value result, unsigned i, Value table,
+                              Value context, Block &entry) {
+    auto type = dyn_cast<MemRefType>(result.getType());
+    if (!type || !type.getLayout().isIdentity())
+      return emitError(result.getLoc()) << "result " << i << " is not a plain memref";
+    Value root = result;
+    while (auto cast = root.getDefiningOp<memref::CastOp>())
+      root = cast.getSource();
+    auto alloc = root.getDefiningOp<memref::AllocOp>();
+    if (alloc && alloc->getBlock() == &entry) {
+      OpBuilder at(alloc);
+      auto output = OutputOp::create(at, alloc.getLoc(), alloc.getType(), table, context,
+                                     alloc.getDynamicSizes(), i);
+      alloc.replaceAllUsesWith(output.getResult());
+      alloc.erase();
+      return success();
+    }
+    Location loc = result.getLoc();
+    SmallVector<Value> sizes;
+    for (int64_t axis = 0; axis < type.getRank(); ++axis)
+      if (type.isDynamicDim(axis))
+        sizes.push_back(memref::DimOp::create(builder, loc, result, axis));
+    auto output = OutputOp::create(builder, loc, type, table, context, sizes, i);
+    memref::CopyOp::create(builder, loc, result, output);
+    return success();
+  }
+};
+} // namespace

@@ -1,0 +1,344 @@
+//===- PlanArena.cpp - Offsets for temporaries, functions of the sizes ---===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Memory/Passes.h"
+
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Interfaces/LoopLikeInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_PLANARENA
+#include "passes/Memory/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+/// Sizes above this cannot be had and would overflow on the way.
+constexpr double kMaxBytes = 4611686018427387904.0; // 2^62
+
+/// A temporary in the arena: its buffer, when it is live, how large it is.
+struct Temporary {
+  memref::AllocOp alloc;
+  int64_t first, last; // positions in the function, inclusive
+  /// Equal keys are equal sizes: constant bytes times the dynamic sizes.
+  int64_t constantBytes;
+  SmallVector<Value> dynamicSizes;
+};
+
+/// Space that temporaries share one after the other.
+struct Slot {
+  int64_t last;
+  SmallVector<unsigned> members;
+};
+
+/// Clones what a size is computed from to another place, or another function.
+class SliceCloner {
+public:
+  SliceCloner(OpBuilder &builder, Value args) : builder(builder), args(args) {}
+
+  /// Whether the value follows from the sizes of the arguments alone.
+  static bool isPlannable(Value value, llvm::DenseMap<Value, bool> &known) {
+    auto it = known.find(value);
+    if (it != known.end())
+      return it->second;
+    Operation *op = value.getDefiningOp();
+    bool ok = false;
+    if (!op) {
+      ok = false;
+    } else if (op->hasTrait<OpTrait::ConstantLike>()) {
+      ok = true;
+    } else if (auto dim = dyn_cast<memref::DimOp>(op)) {
+      ok = dim.getSource().getDefiningOp<ArgOp>() && dim.getConstantIndex().has_value();
+    } else if (isa<arith::ArithDialect>(op->getDialect()) && isPure(op) &&
+               value.getType().isIntOrIndex()) {
+      ok = llvm::all_of(op->getOperands(),
+                        [&](Value operand) { return isPlannable(operand, known); });
+    }
+    return known[value] = ok;
+  }
+
+  Value clone(Value value) {
+    if (Value done = mapping.lookupOrNull(value))
+      return done;
+    Operation *op = value.getDefiningOp();
+    if (auto dim = dyn_cast<memref::DimOp>(op)) {
+      auto arg = dim.getSource().getDefiningOp<ArgOp>();
+      Value &source = argViews[arg.getIndex()];
+      if (!source)
+        source = ArgOp::create(builder, arg.getLoc(), arg.getType(), args, arg.getIndex());
+      Value size = memref::DimOp::create(builder, dim.getLoc(), source, *dim.getConstantIndex());
+      mapping.map(value, size);
+      return size;
+    }
+    for (Value operand : op->getOperands())
+      clone(operand);
+    builder.clone(*op, mapping);
+    return mapping.lookup(value);
+  }
+
+private:
+  OpBuilder &builder;
+  Value args;
+  IRMapping mapping;
+  llvm::DenseMap<uint64_t, Value> argViews;
+};
+
+struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
+  void runOnOperation() override {
+    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+      if (function->hasAttr("ssm.entry"))
+        plan(function);
+  }
+
+  void plan(func::FuncOp run) {
+    plannable.clear();
+    number(run);
+    SmallVector<Temporary> temporaries;
+    SmallVector<memref::AllocOp> segment;
+    BufferViewFlowAnalysis aliases(run);
+    run.walk([&](memref::AllocOp alloc) {
+      Temporary temporary;
+      if (isArenaTemporary(alloc, aliases, temporary))
+        temporaries.push_back(temporary);
+      else
+        segment.push_back(alloc);
+    });
+    llvm::stable_sort(temporaries, [](const Temporary &a, const Temporary &b) {
+      return a.first < b.first;
+    });
+    SmallVector<Slot> slots = assignSlots(temporaries);
+
+    Block &entry = run.getBody().front();
+    OpBuilder builder(run);
+    Value table = entry.getArgument(0), context = entry.getArgument(1);
+    for (memref::AllocOp alloc : segment) {
+      builder.setInsertionPoint(alloc);
+      auto memory = SegmentAllocOp::create(builder, alloc.getLoc(), alloc.getType(), table,
+                                           context, alloc.getDynamicSizes());
+      alloc.replaceAllUsesWith(memory.getResult());
+      alloc.erase();
+    }
+    makePlan(run, temporaries, slots);
+    builder.setInsertionPointToStart(&entry);
+    SliceCloner cloner(builder, entry.getArgument(2));
+    ImplicitLocOpBuilder b(run.getLoc(), builder);
+    Value offset = arith::ConstantIndexOp::create(b, 0);
+    for (const Slot &slot : slots) {
+      Value bytes;
+      for (unsigned member : slot.members) {
+        memref::AllocOp alloc = temporaries[member].alloc;
+        OpBuilder at(alloc);
+        auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(),
+                                        entry.getArgument(3), offset, alloc.getDynamicSizes());
+        alloc.replaceAllUsesWith(view.getResult());
+      }
+      bytes = slotBytes(b, cloner, temporaries, slot);
+      offset = b.createOrFold<arith::AddIOp>(offset, bytes);
+    }
+    for (Temporary &temporary : temporaries)
+      temporary.alloc.erase();
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Liveness
+  //===--------------------------------------------------------------------===//
+
+  /// Numbers operations in order; an operation with regions ends after them.
+  void number(func::FuncOp run) {
+    begin.clear();
+    end.clear();
+    int64_t next = 0;
+    run.walk([&](Operation *op, const WalkStage &stage) {
+      if (stage.isBeforeAllRegions())
+        begin[op] = next++;
+      if (stage.isAfterAllRegions())
+        end[op] = next++;
+    });
+  }
+
+  bool isArenaTemporary(memref::AllocOp alloc, BufferViewFlowAnalysis &aliases,
+                        Temporary &temporary) {
+    if (!alloc.getSymbolOperands().empty() || !alloc.getType().getLayout().isIdentity())
+      return false;
+    if (!llvm::all_of(alloc.getDynamicSizes(), [&](Value size) {
+          return SliceCloner::isPlannable(size, plannable);
+        }))
+      return false;
+    temporary.alloc = alloc;
+    temporary.first = begin[alloc];
+    temporary.last = end[alloc];
+    for (Value alias : aliases.resolve(alloc.getResult()))
+      for (Operation *user : alias.getUsers()) {
+        // The nearest block that holds both the buffer and the use.
+        Operation *holder = alloc;
+        Operation *ancestor = nullptr;
+        while (!(ancestor = holder->getBlock()->findAncestorOpInBlock(*user))) {
+          holder = holder->getParentOp();
+          // A use outside of the loop that makes the buffer: it outlives its step.
+          if (isa<LoopLikeOpInterface>(holder))
+            return false;
+        }
+        // Yielding to the next step of the same loop outlives the step as well.
+        if (user->hasTrait<OpTrait::IsTerminator>() && !isa<func::ReturnOp>(user) &&
+            isa<LoopLikeOpInterface>(user->getParentOp()) &&
+            user->getParentOp()->isAncestor(alloc))
+          return false;
+        temporary.first = std::min(temporary.first, begin[holder]);
+        temporary.last = std::max(temporary.last, end[ancestor]);
+      }
+    temporary.constantBytes = llvm::divideCeil(alloc.getType().getElementTypeBitWidth(), 8);
+    for (int64_t size : alloc.getType().getShape())
+      if (!ShapedType::isDynamic(size))
+        temporary.constantBytes *= size;
+    temporary.dynamicSizes.assign(alloc.getDynamicSizes().begin(),
+                                  alloc.getDynamicSizes().end());
+    llvm::sort(temporary.dynamicSizes, [](Value a, Value b) {
+      return a.getAsOpaquePointer() < b.getAsOpaquePointer();
+    });
+    return true;
+  }
+
+  /// Linear scan: each temporary takes a free slot, one of its own size if there
+  /// is one, else the one freed last; a slot is as large as its largest member.
+  static SmallVector<Slot> assignSlots(ArrayRef<Temporary> temporaries) {
+    SmallVector<Slot> slots;
+    for (auto [i, temporary] : llvm::enumerate(temporaries)) {
+      Slot *best = nullptr;
+      bool bestIsEqual = false;
+      for (Slot &slot : slots) {
+        if (slot.last >= temporary.first)
+          continue;
+        bool equal = llvm::any_of(slot.members, [&](unsigned member) {
+          return temporaries[member].constantBytes == temporary.constantBytes &&
+                 temporaries[member].dynamicSizes == temporary.dynamicSizes;
+        });
+        if (!best || (equal && !bestIsEqual) ||
+            (equal == bestIsEqual && slot.last > best->last)) {
+          best = &slot;
+          bestIsEqual = equal;
+        }
+      }
+      if (!best) {
+        slots.push_back({temporary.last, {}});
+        best = &slots.back();
+      }
+      best->last = temporary.last;
+      best->members.push_back(i);
+    }
+    return slots;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Sizes
+  //===--------------------------------------------------------------------===//
+
+  /// Bytes of a slot, a multiple of the alignment.
+  static Value slotBytes(ImplicitLocOpBuilder &b, SliceCloner &cloner,
+                         ArrayRef<Temporary> temporaries, const Slot &slot) {
+    Value bytes;
+    llvm::DenseSet<std::pair<int64_t, llvm::hash_code>> seen;
+    for (unsigned member : slot.members) {
+      const Temporary &temporary = temporaries[member];
+      auto key = std::make_pair(temporary.constantBytes,
+                                llvm::hash_combine_range(temporary.dynamicSizes.begin(),
+                                                         temporary.dynamicSizes.end()));
+      if (!seen.insert(key).second)
+        continue;
+      Value own = arith::ConstantIndexOp::create(b, temporary.constantBytes);
+      for (Value size : temporary.dynamicSizes)
+        own = b.createOrFold<arith::MulIOp>(own, cloner.clone(size));
+      bytes = bytes ? b.createOrFold<arith::MaxUIOp>(bytes, own) : own;
+    }
+    Value mask = arith::ConstantIndexOp::create(b, -kAlignment);
+    Value more = arith::ConstantIndexOp::create(b, kAlignment - 1);
+    return b.createOrFold<arith::AndIOp>(b.createOrFold<arith::AddIOp>(bytes, more), mask);
+  }
+
+  /// An upper bound of the slot's bytes in floating point, which cannot overflow.
+  static Value slotBound(ImplicitLocOpBuilder &b, SliceCloner &cloner,
+                         ArrayRef<Temporary> temporaries, const Slot &slot) {
+    Value bound;
+    Type f64 = b.getF64Type();
+    for (unsigned member : slot.members) {
+      const Temporary &temporary = temporaries[member];
+      Value own = arith::ConstantOp::create(
+          b, b.getF64FloatAttr(static_cast<double>(temporary.constantBytes) + kAlignment));
+      for (Value size : temporary.dynamicSizes) {
+        Value wide = arith::IndexCastOp::create(b, b.getI64Type(), cloner.clone(size));
+        own = arith::MulFOp::create(b, own, arith::UIToFPOp::create(b, f64, wide));
+      }
+      bound = bound ? Value(arith::AddFOp::create(b, bound, own)) : own;
+    }
+    return bound;
+  }
+
+  /// plan(table, context, args, arena_bytes, output_dims) -> status
+  void makePlan(func::FuncOp run, ArrayRef<Temporary> temporaries, ArrayRef<Slot> slots) {
+    OpBuilder builder(run);
+    std::string name = (run->getAttrOfType<StringAttr>("ssm.entry").getValue() + ".plan").str();
+    auto function = func::FuncOp::create(builder, run.getLoc(), name, run.getFunctionType());
+    Block *block = function.addEntryBlock();
+    ImplicitLocOpBuilder b(run.getLoc(), builder);
+    b.setInsertionPointToStart(block);
+    SliceCloner cloner(b, block->getArgument(2));
+    Value total = arith::ConstantIndexOp::create(b, 0);
+    Value bound = arith::ConstantOp::create(b, b.getF64FloatAttr(0));
+    for (const Slot &slot : slots) {
+      total = b.createOrFold<arith::AddIOp>(total, slotBytes(b, cloner, temporaries, slot));
+      bound = arith::AddFOp::create(b, bound, slotBound(b, cloner, temporaries, slot));
+    }
+    Type i64 = b.getI64Type();
+    auto storeAt = [&](Value pointer, int64_t position, Value value) {
+      Value address = LLVM::GEPOp::create(b, pointer.getType(), i64, pointer,
+                                          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(position)});
+      LLVM::StoreOp::create(b, value, address);
+    };
+    storeAt(block->getArgument(3), 0, arith::IndexCastOp::create(b, i64, total));
+
+    SmallVector<OutputOp> outputs;
+    run.walk([&](OutputOp output) { outputs.push_back(output); });
+    llvm::sort(outputs, [](OutputOp a, OutputOp b) { return a.getIndex() < b.getIndex(); });
+    int64_t position = 0;
+    for (OutputOp output : outputs) {
+      auto sizes = output.getSizes().begin();
+      for (int64_t size : cast<MemRefType>(output.getType()).getShape()) {
+        Value value;
+        if (!ShapedType::isDynamic(size)) {
+          value = arith::ConstantOp::create(b, b.getI64IntegerAttr(size));
+        } else {
+          Value dynamic = *sizes++;
+          value = SliceCloner::isPlannable(dynamic, plannable)
+                      ? Value(arith::IndexCastOp::create(b, i64, cloner.clone(dynamic)))
+                      : Value(arith::ConstantOp::create(b, b.getI64IntegerAttr(-1)));
+        }
+        storeAt(block->getArgument(4), position++, value);
+      }
+    }
+    // SSM_RUN_OUT_OF_MEMORY is 2.
+    Value limit = arith::ConstantOp::create(b, b.getF64FloatAttr(kMaxBytes));
+    Value fits = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, bound, limit);
+    Value ok = arith::ConstantIntOp::create(b, b.getI32Type(), 0);
+    Value tooLarge = arith::ConstantIntOp::create(b, b.getI32Type(), 2);
+    func::ReturnOp::create(b, Value(arith::SelectOp::create(b, fits, ok, tooLarge)));
+  }
+
+  llvm::DenseMap<Operation *, int64_t> begin, end;
+  llvm::DenseMap<Value, bool> plannable;
+};
+} // namespace

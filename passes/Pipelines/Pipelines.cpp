@@ -1,0 +1,156 @@
+//===- Pipelines.cpp - The stages of the compiler ------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Pipelines/Pipelines.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/CPU/Passes.h"
+#include "passes/Graph/Passes.h"
+#include "passes/Lowering/Passes.h"
+#include "passes/Memory/Passes.h"
+
+using namespace mlir;
+using namespace ssm;
+
+static void cleanUp(OpPassManager &pm) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+static void buildImport(OpPassManager &pm, const PipelineOptions &) {
+  pm.addPass(createInferShapes());
+}
+
+static void buildGraph(OpPassManager &pm, const PipelineOptions &) {
+  pm.addPass(createFoldConstants());
+  pm.addPass(createCSEPass());
+}
+
+static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
+  pm.addPass(createConvertONNXToTensor());
+  cleanUp(pm);
+  // Sizes of results in terms of the arguments' sizes.
+  pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
+  cleanUp(pm);
+  pm.addPass(createCheckTensorStage());
+}
+
+static void buildVector(OpPassManager &pm, const PipelineOptions &) {
+  pm.addNestedPass<func::FuncOp>(createDecomposeScan());
+  cleanUp(pm);
+}
+
+static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
+  pm.addPass(bufferization::createEmptyTensorEliminationPass());
+  bufferization::OneShotBufferizePassOptions options;
+  options.bufferizeFunctionBoundaries = true;
+  options.allowReturnAllocsFromLoops = true;
+  options.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
+  pm.addPass(bufferization::createOneShotBufferizePass(options));
+  // Copies onto themselves go away only in this order.
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createEntryABI());
+  pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
+  cleanUp(pm);
+  pm.addPass(createPlanArena());
+  pm.addPass(createLayoutWeights());
+  cleanUp(pm);
+}
+
+static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
+  pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createLoopInvariantCodeMotionPass());
+  cleanUp(pm);
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createLowerModuleOps());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+  pm.addPass(createConvertMathToLibm());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  cleanUp(pm);
+}
+
+/// The stage has no pass yet; it keeps its place in the order.
+static void buildNothing(OpPassManager &, const PipelineOptions &) {}
+
+namespace {
+struct Stage {
+  StringLiteral name;
+  void (*build)(OpPassManager &, const PipelineOptions &);
+  StringLiteral summary;
+};
+} // namespace
+
+static constexpr Stage stages[] = {
+    {"import", buildImport, "types and sizes of the graph as read"},
+    {"graph", buildGraph, "folding and simplification of the graph"},
+    {"tensor", buildTensor, "linalg, tensor, arith, scf and ssm on tensors"},
+    {"raise", buildNothing, "recognition by arithmetic"},
+    {"quantize", buildNothing, "quantisation on demand"},
+    {"fuse", buildNothing, "kernels"},
+    {"tile", buildNothing, "tiles"},
+    {"vector", buildVector, "vectors and loops"},
+    {"buffer", buildBuffer, "buffers, arena, the module's borders"},
+    {"target", buildTarget, "the LLVM dialect"},
+};
+
+llvm::ArrayRef<StringLiteral> ssm::getStages() {
+  static const SmallVector<StringLiteral> names = [] {
+    SmallVector<StringLiteral> made;
+    for (const Stage &stage : stages)
+      made.push_back(stage.name);
+    return made;
+  }();
+  return names;
+}
+
+bool ssm::buildStage(StringRef name, OpPassManager &pm, const PipelineOptions &options) {
+  for (const Stage &stage : stages)
+    if (stage.name == name) {
+      stage.build(pm, options);
+      return true;
+    }
+  return false;
+}
+
+void ssm::registerPassesAndStages() {
+  registerSSMGraphPasses();
+  registerSSMLoweringPasses();
+  registerSSMMemoryPasses();
+  registerSSMCPUPasses();
+  static SmallVector<std::string> names;
+  for (const Stage &stage : stages) {
+    names.push_back("ssm-stage-" + stage.name.str());
+    PassPipelineRegistration<>(names.back(), stage.summary, [&stage](OpPassManager &pm) {
+      stage.build(pm, PipelineOptions());
+    });
+  }
+}

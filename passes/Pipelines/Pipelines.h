@@ -1,0 +1,41 @@
+//===- Pipelines.h - The stages of the compiler --------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_PIPELINES_PIPELINES_H
+#define SSM_PASSES_PIPELINES_PIPELINES_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+
+namespace mlir {
+class DialectRegistry;
+class OpPassManager;
+} // namespace mlir
+
+namespace ssm {
+
+struct PipelineOptions {
+  /// 0 skips raise, fuse, tile: each operation's decomposition, loops only.
+  int optLevel = 3;
+};
+
+/// The stages that passes make up, in the order a model goes through them.
+llvm::ArrayRef<llvm::StringLiteral> getStages();
+
+/// Adds the passes of one stage to a pass manager of builtin.module. False if
+/// there is no stage of that name.
+bool buildStage(llvm::StringRef stage, mlir::OpPassManager &pm, const PipelineOptions &options);
+
+/// Registers the dialects and interfaces that the stages need.
+void registerPipelineDialects(mlir::DialectRegistry &registry);
+
+/// Registers our passes, and each stage as a pass pipeline `ssm-stage-NAME`.
+void registerPassesAndStages();
+
+} // namespace ssm
+
+#endif // SSM_PASSES_PIPELINES_PIPELINES_H
