@@ -9,6 +9,7 @@
 
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/MathExtras.h"
 #include <map>
 

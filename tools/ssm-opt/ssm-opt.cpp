@@ -1,0 +1,16 @@
+//===- ssm-opt.cpp - Runs passes on MLIR files ---------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "tools/ssm-opt/Registration.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  ssm::registerForTools(registry);
+  return mlir::failed(mlir::MlirOptMain(argc, argv, "ssm-mlir pass driver\n", registry));
+}
