@@ -96,7 +96,8 @@ bool ShapeFacts::isNonNegative(AffineExpr expr) const {
   case AffineExprKind::FloorDiv:
   case AffineExprKind::CeilDiv: {
     auto binary = cast<AffineBinaryOpExpr>(expr);
-    return isNonNegative(binary.getLHS()) && isNonNegative(binary.getRHS());
+    return (isNonNegative(binary.getLHS()) && isNonNegative(binary.getRHS())) ||
+           isNonNegativeByCases(expr);
   }
   }
   return false;

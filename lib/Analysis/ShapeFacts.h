@@ -20,6 +20,7 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 #include <optional>
+#include <tuple>
 
 namespace ssm {
 
@@ -68,8 +69,40 @@ public:
   /// The product; 1 for none.
   mlir::AffineExpr product(llvm::ArrayRef<mlir::AffineExpr> factors) const;
 
+  /// A symbol for what no affine expression can say, with the operands it is made
+  /// of. Equal operands give the same symbol, so clamped and divided sizes stay
+  /// provably equal; lowering computes it where it is needed.
+  enum class DerivationKind {
+    Max,
+    Min,
+    Quotient,  ///< lhs / rhs rounded down, both >= 0; 0 where rhs is 0
+    Wrap,      ///< lhs, or lhs + rhs where lhs is negative (an index of size rhs)
+    Broadcast, ///< rhs where lhs is 1, else lhs
+  };
+  struct Derivation {
+    DerivationKind kind;
+    mlir::AffineExpr lhs, rhs;
+  };
+  /// How a symbol is derived, or null for an independent one.
+  const Derivation *derivation(mlir::AffineExpr symbol) const;
+
+  /// Arithmetic that is never null for operands that are not, and affine where that
+  /// is possible (DerivedSizes.cpp).
+  mlir::AffineExpr max(mlir::AffineExpr a, mlir::AffineExpr b);
+  mlir::AffineExpr min(mlir::AffineExpr a, mlir::AffineExpr b);
+  mlir::AffineExpr quotient(mlir::AffineExpr a, mlir::AffineExpr b);
+  mlir::AffineExpr wrapIndex(mlir::AffineExpr index, mlir::AffineExpr size);
+  mlir::AffineExpr broadcastSize(mlir::AffineExpr a, mlir::AffineExpr b);
+
 private:
   mlir::AffineExpr simplify(mlir::AffineExpr expr) const;
+  mlir::AffineExpr derive(DerivationKind kind, mlir::AffineExpr lhs, mlir::AffineExpr rhs,
+                          bool isSize);
+  /// Whether all symbols of the expression are sizes, so that its value cannot be
+  /// near the ends of 64 bits.
+  bool isMadeOfSizes(mlir::AffineExpr expr) const;
+  /// isNonNegative by the values that a derived symbol may have.
+  bool isNonNegativeByCases(mlir::AffineExpr expr) const;
 
   struct Facts {
     Dims dims;
@@ -79,6 +112,10 @@ private:
   llvm::DenseMap<mlir::Value, Facts> facts;
   llvm::StringMap<unsigned> names;
   llvm::SmallVector<bool> nonNegative; // by symbol
+  llvm::DenseMap<unsigned, Derivation> derivations; // by symbol
+  llvm::DenseMap<std::tuple<unsigned, mlir::AffineExpr, mlir::AffineExpr>, mlir::AffineExpr>
+      derived; // the symbol, by kind and operands
+  mutable unsigned caseDepth = 0; // of isNonNegativeByCases
 };
 
 /// The value of a constant expression.

@@ -40,8 +40,10 @@ void FunctionLowering::bind(AffineExpr symbol, Value index) {
 bool FunctionLowering::isBound(AffineExpr expr) const {
   bool bound = true;
   expr.walk([&](AffineExpr inner) {
-    if (isa<AffineSymbolExpr>(inner))
-      bound &= sources.contains(positionOf(inner));
+    if (!isa<AffineSymbolExpr>(inner) || sources.contains(positionOf(inner)))
+      return;
+    const ShapeFacts::Derivation *derivation = facts.derivation(inner);
+    bound &= derivation && isBound(derivation->lhs) && isBound(derivation->rhs);
   });
   return bound;
 }

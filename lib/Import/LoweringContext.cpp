@@ -69,6 +69,8 @@ Value LoweringContext::size(AffineExpr expr) {
     return index(*constant);
   if (isa<AffineSymbolExpr>(expr)) {
     Value value = function.symbolValue(expr, b);
+    if (!value)
+      value = derivedSize(expr);
     if (!value) {
       // Only an operator that forgets its duty gets here; the verifier would
       // crash on a null value, so say which one it is.

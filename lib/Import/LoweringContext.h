@@ -176,6 +176,9 @@ public:
   llvm::LogicalResult error(const llvm::Twine &message);
 
 private:
+  /// Computes and binds a derived symbol; null if it is not derived or not bound.
+  mlir::Value derivedSize(mlir::AffineExpr symbol);
+
   FunctionLowering &function;
 };
 
