@@ -1,0 +1,155 @@
+# ===- demo.py - Compiles a trained model and runs it on text -------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""The second half of `demo`: everything is built when it starts.
+
+Fetches typeseg's trained Mamba, compiles it, runs it on a text and prints what
+it found, beside ONNX Runtime's answer and time. If the model cannot be fetched,
+a small one of the repository with random weights takes its place.
+"""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from safetensors.numpy import load_file, save_file
+
+import typeseg
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / "build" / "bin"
+MODELS = ROOT / "build" / "models"
+REPEAT = 5
+
+SAMPLE = """\
+<div class="card"><h1>Weekly report</h1></div>
+.card { color: #222; padding: 4px 8px; }
+def mean(values):
+    return sum(values) / len(values)
+The numbers below were collected in spring, and they look quite good.
+SELECT name, COUNT(*) FROM visits WHERE year = 2024 GROUP BY name ORDER BY 2 DESC;
+{"name": "Ada", "tags": ["a", "b"], "age": 36}
+for f in *.log; do grep -c ERROR "$f" | sort -n; done
+"""
+
+
+def say(text):
+    print(f"\n==> {text}", flush=True)
+
+
+def call(*command):
+    """Runs a command, shows it, returns what it wrote to stdout."""
+    words = [str(word) for word in command]
+    print("  $ " + " ".join(w.replace(f"{ROOT}/", "") for w in words), flush=True)
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    if done.returncode != 0:
+        sys.exit(f"demo: {Path(words[0]).name} failed with exit code {done.returncode}")
+    return done.stdout
+
+
+def compile_and_run(model, inputs):
+    """-> (outputs by name, median ms of a run) of the compiled model."""
+    module = MODELS / (model.stem + ".so")
+    start = time.perf_counter()
+    call(BIN / "ssm-compile", model, "-o", module)
+    weights = module.with_name(module.stem + ".weights.safetensors")
+    size = module.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
+    print(f"  compiled in {time.perf_counter() - start:.1f} s, {size / 1e6:.1f} MB")
+    given, gotten = MODELS / "demo_in.safetensors", MODELS / "demo_out.safetensors"
+    save_file(inputs, given)
+    told = call(BIN / "ssm-run", module, "--inputs", given, "--outputs", gotten,
+                "--repeat", REPEAT)
+    median = re.search(r"median ([0-9.]+) ms", told)
+    return load_file(gotten), float(median.group(1)) if median else float("nan")
+
+
+def reference(model, inputs):
+    """-> the same from ONNX Runtime, with its default options."""
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    times = []
+    for _ in range(REPEAT + 1):
+        start = time.perf_counter()
+        values = session.run(names, inputs)
+        times.append(1e3 * (time.perf_counter() - start))
+    return dict(zip(names, values)), float(np.median(times[1:]))
+
+
+def compare(ours, theirs):
+    """The largest difference over all outputs, relative to the largest value."""
+    worst = 0.0
+    for name, value in theirs.items():
+        if ours[name].shape != value.shape:
+            sys.exit(f"demo: {name} has shape {ours[name].shape}, ONNX Runtime {value.shape}")
+        difference = np.abs(ours[name].astype(np.float64) - value).max(initial=0)
+        worst = max(worst, difference / max(np.abs(value).max(initial=0), 1e-30))
+    return worst
+
+
+def report_times(ours, theirs, worst):
+    print(f"\n  {'':14}{'median time':>14}")
+    print(f"  {'ssm-mlir':14}{ours:11.3f} ms")
+    print(f"  {'ONNX Runtime':14}{theirs:11.3f} ms")
+    print(f"\n  largest difference of the outputs: {worst:.1e} of their largest value")
+
+
+def demo_typeseg(model, manifest, text):
+    names = typeseg.labels(manifest)
+    inputs = {"ids": typeseg.encode(text)}
+    say(f"Compiling {model.name} and running it on {len(inputs['ids'])} bytes of text")
+    ours, our_time = compile_and_run(model, inputs)
+    say("ONNX Runtime on the same")
+    theirs, their_time = reference(model, inputs)
+    worst = compare(ours, theirs)
+    say("What it found")
+    for part, label, chance in typeseg.runs(text, ours["logits"]):
+        shown = part.strip().replace("\n", " ")
+        shown = shown if len(shown) <= 56 else shown[:55] + "…"
+        print(f"  {names[label]:<22} {100 * chance:3.0f} %  {shown}")
+    same = (ours["logits"].argmax(1) == theirs["logits"].argmax(1)).sum()
+    print(f"\n  ONNX Runtime finds the same class for {same} of {len(inputs['ids'])} bytes")
+    report_times(our_time, their_time, worst)
+    return same == len(inputs["ids"]) and worst < 1e-3
+
+
+def demo_small():
+    model = ROOT / "test" / "models" / "torch_scan_mamba.onnx"
+    rng = np.random.default_rng()
+    inputs = {"hidden": rng.standard_normal((1, 512, 32), dtype=np.float32),
+              "past_ssm": np.zeros((1, 64, 8), dtype=np.float32)}
+    say(f"Compiling {model.name} (one Mamba layer, random weights) and running 512 steps")
+    ours, our_time = compile_and_run(model, inputs)
+    say("ONNX Runtime on the same")
+    theirs, their_time = reference(model, inputs)
+    worst = compare(ours, theirs)
+    report_times(our_time, their_time, worst)
+    return worst < 1e-3
+
+
+def main():
+    text = Path(sys.argv[1]).read_text(encoding="utf-8") if len(sys.argv) > 1 else SAMPLE
+    if not text:
+        sys.exit("demo: the text is empty")
+    say(f"Fetching the trained model of typeseg {typeseg.VERSION} (21 MB, once)")
+    MODELS.mkdir(parents=True, exist_ok=True)
+    try:
+        files = typeseg.fetch(MODELS)
+    except OSError as error:
+        print(f"  not to be had ({error}): a small model of the repository instead")
+        right = demo_small()
+    else:
+        right = demo_typeseg(*files, text)
+    if not right:
+        sys.exit("demo: the answers differ")
+    print("\n  The answers agree.")
+
+
+if __name__ == "__main__":
+    main()
