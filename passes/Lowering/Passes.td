@@ -32,8 +32,8 @@ def ConvertONNXToTensor : Pass<"convert-onnx-to-tensor", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+    "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
     "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"
   ];
 }
@@ -42,7 +42,8 @@ def DecomposeScan : Pass<"ssm-decompose-scan", "::mlir::func::FuncOp"> {
   let summary = "ssm.scan to a loop over slices";
   let description = [{
     The plain meaning of ssm.scan: scf.for over time, inputs read by extract_slice,
-    outputs written in place by insert_slice into loop-carried destinations.
+    outputs written in place by insert_slice into loop-carried destinations. Carries
+    keep their buffers: the next one is computed in place or copied once a step.
 
     ```mlir
     %h, %y = ssm.scan length(%n) carries(%h0) ins(%x) outs(%e) ...
@@ -51,12 +52,14 @@ def DecomposeScan : Pass<"ssm-decompose-scan", "::mlir::func::FuncOp"> {
       %xt = tensor.extract_slice %x[%t, 0] [1, 8] [1, 1]
       ...
       %yn = tensor.insert_slice %yt into %yi[%t, 0] [1, 8] [1, 1]
-      scf.yield %hn, %yn
+      %hc = bufferization.materialize_in_destination %hn in %hi
+      scf.yield %hc, %yn
     }
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
-                           "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def CheckTensorStage : Pass<"ssm-check-tensor", "::mlir::ModuleOp"> {
