@@ -29,14 +29,26 @@ MODELS = ROOT / "build" / "models"
 REPEAT = 5
 
 SAMPLE = """\
-<div class="card"><h1>Weekly report</h1></div>
+<div class="card"><h1>Weekly report</h1><p>Numbers of the spring</p></div>
+
 .card { color: #222; padding: 4px 8px; }
+.card h1 { font-size: 20px; margin: 0; }
+
 def mean(values):
-    return sum(values) / len(values)
+    total = sum(values)
+    return total / len(values)
+
+We walked along the river until the evening, and nobody said very much.
 The numbers below were collected in spring, and they look quite good.
-SELECT name, COUNT(*) FROM visits WHERE year = 2024 GROUP BY name ORDER BY 2 DESC;
-{"name": "Ada", "tags": ["a", "b"], "age": 36}
+
+SELECT name, COUNT(*) AS n FROM visits WHERE year = 2024 GROUP BY name;
+UPDATE visits SET seen = 1 WHERE year < 2020;
+
+#!/bin/bash
 for f in *.log; do grep -c ERROR "$f" | sort -n; done
+echo "done" > /tmp/report && chmod 644 /tmp/report
+
+U29tZSBzZWNyZXQgdGV4dCB0aGF0IG5vYm9keSBzaG91bGQgcmVhZCBldmVyIGFnYWlu
 """
 
 

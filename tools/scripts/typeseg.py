@@ -69,10 +69,10 @@ def encode(text):
     return np.where(known, codes, OTHER_BYTE)
 
 
-def runs(text, logits):
+def runs(text, logits, shortest=3):
     """(text, logits [T, C]) -> list of (text of the run, class, mean
-    probability): neighbours of equal class together, white space with the run
-    before it."""
+    probability). Neighbours of equal class are one run; white space, and runs
+    of fewer than `shortest` bytes, belong to what stands before them."""
     data = text.encode("utf-8")
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances = shifted / shifted.sum(axis=1, keepdims=True)
@@ -81,6 +81,10 @@ def runs(text, logits):
         # A continuation byte of UTF-8 belongs to the character it continues.
         if data[at : at + 1].isspace() or data[at] & 0xC0 == 0x80:
             classes[at] = classes[at - 1]
+    starts = [at for at in range(len(data)) if at == 0 or classes[at] != classes[at - 1]]
+    for start, end in zip(starts[1:], starts[2:] + [len(data)]):
+        if end - start < shortest:
+            classes[start:end] = classes[start - 1]
     found, start = [], 0
     for at in range(1, len(data) + 1):
         if at == len(data) or classes[at] != classes[start]:
