@@ -1,0 +1,29 @@
+//===- BuildObject.h - From LLVM IR to a linked file ------------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_LIB_PACKAGE_BUILDOBJECT_H
+#define SSM_LIB_PACKAGE_BUILDOBJECT_H
+
+#include "lib/Support/ScratchFolder.h"
+#include "lib/Target/CpuTarget.h"
+#include "llvm/IR/Module.h"
+
+namespace ssm {
+
+/// Generates code for an optimised module, checks what it refers to, and links it
+/// with the other objects to `output`, without a trailer.
+llvm::Error buildModuleFile(llvm::Module &module, const CpuTarget &target,
+                            int level, llvm::StringRef linker,
+                            std::vector<std::string> objects,
+                            const ScratchFolder &scratch, llvm::StringRef output);
+
+/// Writes a file anew.
+llvm::Error writeWholeFile(llvm::StringRef path, llvm::StringRef bytes);
+
+} // namespace ssm
+
+#endif // SSM_LIB_PACKAGE_BUILDOBJECT_H

@@ -1,0 +1,145 @@
+//===- Codegen.cpp - From the LLVM dialect to machine code ----------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Package/Codegen.h"
+
+#include "dialects/SSM/SSMOps.h"
+#include "lib/Package/Builtins.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/AsmParser/Parser.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/PassManager.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Passes/StandardInstrumentations.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace ssm;
+using llvm::createStringError;
+using llvm::Error;
+using llvm::Expected;
+
+using Machine = std::unique_ptr<llvm::TargetMachine>;
+
+static llvm::CodeGenOptLevel codegenLevel(int level) {
+  return level >= 3 ? llvm::CodeGenOptLevel::Aggressive
+                    : llvm::CodeGenOptLevel::Default;
+}
+
+static Error prepare(llvm::Module &module, const CpuTarget &target) {
+  Expected<Machine> machine =
+      target.createMachine(llvm::CodeGenOptLevel::Default);
+  if (!machine)
+    return machine.takeError();
+  module.setTargetTriple(llvm::Triple(target.triple));
+  module.setDataLayout((*machine)->createDataLayout());
+  module.setPICLevel(llvm::PICLevel::BigPIC);
+  for (llvm::Function &function : module) {
+    if (function.isDeclaration())
+      continue;
+    function.addFnAttr("target-cpu", target.cpu);
+    if (!target.features.empty())
+      function.addFnAttr("target-features", target.features);
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+  }
+  return Error::success();
+}
+
+Expected<std::unique_ptr<llvm::Module>>
+ssm::translateModule(mlir::ModuleOp module, llvm::LLVMContext &context,
+                     const CpuTarget &target) {
+  for (WeightOp weight :
+       llvm::make_early_inc_range(module.getOps<WeightOp>()))
+    weight.erase();
+
+  mlir::DialectRegistry registry;
+  mlir::registerBuiltinDialectTranslation(registry);
+  mlir::registerLLVMDialectTranslation(registry);
+  module.getContext()->appendDialectRegistry(registry);
+  std::unique_ptr<llvm::Module> result =
+      mlir::translateModuleToLLVMIR(module, context, "ssm_module");
+  if (!result)
+    return createStringError("the module cannot be translated to LLVM IR");
+  result->setSourceFileName("ssm_module");
+  if (Error error = prepare(*result, target))
+    return error;
+  return result;
+}
+
+Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target,
+                          int level, bool verifyEach) {
+  Expected<Machine> machine = target.createMachine(codegenLevel(level));
+  if (!machine)
+    return machine.takeError();
+  std::string problem;
+  llvm::raw_string_ostream stream(problem);
+  if (llvm::verifyModule(module, &stream))
+    return createStringError("the LLVM IR is malformed: " + problem);
+
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassInstrumentationCallbacks callbacks;
+  llvm::StandardInstrumentations instrumentations(
+      module.getContext(), /*DebugLogging=*/false, verifyEach);
+  instrumentations.registerCallbacks(callbacks, &modules);
+
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = true;
+  tuning.LoopInterleaving = true;
+  tuning.SLPVectorization = true;
+  tuning.LoopUnrolling = true;
+  llvm::PassBuilder builder(machine->get(), tuning, std::nullopt, &callbacks);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder
+      .buildPerModuleDefaultPipeline(level >= 3 ? llvm::OptimizationLevel::O3
+                                                : llvm::OptimizationLevel::O2)
+      .run(module, modules);
+  return Error::success();
+}
+
+Expected<llvm::SmallVector<char, 0>> ssm::emitCode(llvm::Module &module,
+                                                   const CpuTarget &target,
+                                                   int level, CodeForm form) {
+  Expected<Machine> machine = target.createMachine(codegenLevel(level));
+  if (!machine)
+    return machine.takeError();
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  llvm::legacy::PassManager passes;
+  auto type = form == CodeForm::Object ? llvm::CodeGenFileType::ObjectFile
+                                       : llvm::CodeGenFileType::AssemblyFile;
+  if ((*machine)->addPassesToEmitFile(passes, stream, nullptr, type))
+    return createStringError("LLVM cannot emit code for '" + target.triple + "'");
+  passes.run(module);
+  return bytes;
+}
+
+Expected<llvm::SmallVector<char, 0>>
+ssm::emitBuiltins(const CpuTarget &target) {
+  llvm::LLVMContext context;
+  llvm::SMDiagnostic diagnostic;
+  std::unique_ptr<llvm::Module> module =
+      llvm::parseAssemblyString(getBuiltinsSource(), diagnostic, context);
+  if (!module)
+    return createStringError("builtins: " + diagnostic.getMessage());
+  module->setSourceFileName("ssm_builtins");
+  if (Error error = prepare(*module, target))
+    return error;
+  if (Error error = optimizeModule(*module, target, 2, /*verifyEach=*/false))
+    return error;
+  return emitCode(*module, target, 2, CodeForm::Object);
+}

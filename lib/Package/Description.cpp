@@ -1,0 +1,180 @@
+//===- Description.cpp - The constant a module exports --------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Package/Description.h"
+
+#include "include/ssmrt/module_abi.h"
+#include "lib/Support/Version.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/IR/Constants.h"
+#include "llvm/IR/DerivedTypes.h"
+#include "llvm/IR/GlobalVariable.h"
+#include "llvm/IR/Module.h"
+
+using namespace ssm;
+using llvm::ArrayRef;
+using llvm::Constant;
+using llvm::StringRef;
+
+namespace {
+
+/// Makes constants laid out as the C structs are: members of a struct are given
+/// in order, and their natural alignment gives C's padding.
+class Builder {
+public:
+  explicit Builder(llvm::Module &module)
+      : module(module), context(module.getContext()) {}
+
+  Constant *i32(int64_t value) {
+    return llvm::ConstantInt::getSigned(llvm::Type::getInt32Ty(context), value);
+  }
+  Constant *u32(uint32_t value) {
+    return llvm::ConstantInt::get(llvm::Type::getInt32Ty(context), value);
+  }
+  Constant *i64(int64_t value) {
+    return llvm::ConstantInt::getSigned(llvm::Type::getInt64Ty(context), value);
+  }
+  Constant *u64(uint64_t value) {
+    return llvm::ConstantInt::get(llvm::Type::getInt64Ty(context), value);
+  }
+  Constant *null() {
+    return llvm::ConstantPointerNull::get(llvm::PointerType::get(context, 0));
+  }
+
+  /// A NUL-terminated string; equal ones are one.
+  Constant *string(StringRef text) {
+    Constant *&known = strings[text];
+    if (!known)
+      known = global(llvm::ConstantDataArray::getString(context, text), "ssm.s");
+    return known;
+  }
+
+  /// A struct that must have the size of the C one.
+  Constant *record(size_t size, ArrayRef<Constant *> members) {
+    Constant *value = llvm::ConstantStruct::getAnon(context, members);
+    assert(module.getDataLayout().getTypeAllocSize(value->getType()) == size &&
+           "layout differs from module_abi.h");
+    (void)size;
+    return value;
+  }
+
+  /// A pointer to the elements, null for none.
+  Constant *array(ArrayRef<Constant *> elements) {
+    if (elements.empty())
+      return null();
+    auto *type = llvm::ArrayType::get(elements.front()->getType(), elements.size());
+    return global(llvm::ConstantArray::get(type, elements), "ssm.a");
+  }
+
+  Constant *function(llvm::Twine name) {
+    return module.getFunction(name.str());
+  }
+
+private:
+  llvm::GlobalVariable *global(Constant *value, StringRef name) {
+    auto *variable = new llvm::GlobalVariable(
+        module, value->getType(), /*isConstant=*/true,
+        llvm::GlobalValue::PrivateLinkage, value, name);
+    variable->setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
+    return variable;
+  }
+
+  llvm::Module &module;
+  llvm::LLVMContext &context;
+  llvm::StringMap<Constant *> strings;
+};
+
+} // namespace
+
+static Constant *buildValues(Builder &b, const std::vector<ValueSpec> &values) {
+  std::vector<Constant *> elements;
+  for (const ValueSpec &value : values) {
+    std::vector<Constant *> dims;
+    for (const DimSpec &dim : value.dims)
+      dims.push_back(b.record(sizeof(ssm_dim),
+                              {b.i64(dim.size), dim.symbol.empty()
+                                                    ? b.null()
+                                                    : b.string(dim.symbol)}));
+    elements.push_back(
+        b.record(sizeof(ssm_value_info),
+                 {b.string(value.name), b.i32(value.type),
+                  b.i32(value.dims.size()), b.array(dims)}));
+  }
+  return b.array(elements);
+}
+
+static Constant *buildEntry(Builder &b, const EntrySpec &entry) {
+  std::vector<Constant *> states, checks, kernels;
+  for (const StateSpec &state : entry.states)
+    states.push_back(b.record(sizeof(ssm_state_info),
+                              {b.i32(state.input), b.i32(state.output),
+                               b.i32(state.kind), b.i32(state.axis)}));
+  for (const CheckSpec &check : entry.checks)
+    checks.push_back(b.record(sizeof(ssm_check_info),
+                              {b.string(check.node), b.string(check.text)}));
+  for (const std::string &kernel : entry.kernels)
+    kernels.push_back(b.record(sizeof(ssm_kernel_info), {b.string(kernel)}));
+  return b.record(
+      sizeof(ssm_entry),
+      {b.string(entry.name), b.i32(entry.inputs.size()),
+       b.i32(entry.outputs.size()), b.i32(states.size()), b.i32(checks.size()),
+       b.i32(kernels.size()), b.i32(0), buildValues(b, entry.inputs),
+       buildValues(b, entry.outputs), b.array(states), b.array(checks),
+       b.array(kernels), b.function(entry.name + ".plan"),
+       b.function(entry.name + ".run")});
+}
+
+static Constant *buildWeights(Builder &b, const std::vector<WeightSpec> &weights) {
+  std::vector<Constant *> elements;
+  for (const WeightSpec &weight : weights) {
+    std::vector<Constant *> dims;
+    for (int64_t dim : weight.dims)
+      dims.push_back(b.i64(dim));
+    elements.push_back(
+        b.record(sizeof(ssm_weight_info),
+                 {b.string(weight.name), b.i32(weight.type),
+                  b.i32(weight.dims.size()), b.array(dims), b.i64(weight.offset),
+                  b.i64(weight.bytes), b.u64(weight.hash)}));
+  }
+  return b.array(elements);
+}
+
+void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec,
+                         const WeightsPlace &place, const CpuTarget &target,
+                         StringRef options) {
+  // Only the description is seen from outside.
+  for (llvm::GlobalValue &value : module.global_values())
+    if (!value.isDeclaration())
+      value.setLinkage(llvm::GlobalValue::InternalLinkage);
+
+  Builder b(module);
+  Constant *embedded = b.null();
+  if (place.embedded && !spec.weights.empty()) {
+    auto *symbol = new llvm::GlobalVariable(
+        module, llvm::Type::getInt8Ty(module.getContext()), /*isConstant=*/true,
+        llvm::GlobalValue::ExternalLinkage, nullptr, kEmbeddedWeightsSymbol);
+    symbol->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    embedded = symbol;
+  }
+  std::vector<Constant *> entries;
+  for (const EntrySpec &entry : spec.entries)
+    entries.push_back(buildEntry(b, entry));
+
+  Constant *description = b.record(
+      sizeof(ssm_module),
+      {b.u32(SSM_MODULE_MAGIC), b.u32(SSM_MODULE_ABI_VERSION),
+       b.u32(sizeof(ssm_module)), b.i32(entries.size()), b.array(entries),
+       b.string(kProducer), b.string(options), b.string(target.triple),
+       b.string(target.cpu), b.string(llvm::join(target.requiredFeatures, ",")),
+       b.i32(spec.weights.size()), b.i32(0), buildWeights(b, spec.weights),
+       embedded,
+       place.fileName.empty() ? b.null() : b.string(place.fileName),
+       b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash)});
+  new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
+                           llvm::GlobalValue::ExternalLinkage, description,
+                           SSM_MODULE_SYMBOL);
+}

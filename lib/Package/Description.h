@@ -1,0 +1,42 @@
+//===- Description.h - The constant a module exports ------------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_LIB_PACKAGE_DESCRIPTION_H
+#define SSM_LIB_PACKAGE_DESCRIPTION_H
+
+#include "lib/Package/ModuleSpec.h"
+#include "lib/Target/CpuTarget.h"
+
+namespace llvm {
+class Module;
+}
+
+namespace ssm {
+
+/// Name of the symbol that holds embedded weights, inside the linked module.
+inline constexpr llvm::StringLiteral kEmbeddedWeightsSymbol =
+    "ssm_embedded_weights";
+
+/// Where the weights of a module are.
+struct WeightsPlace {
+  bool embedded = false;
+  std::string fileName;    // without folders; empty if embedded or no weights
+  int64_t fileBytes = 0;   // of the whole file
+  int64_t base = 0;        // where offsets count from
+  uint64_t headerHash = 0; // XXH3_64bits of the first `base` bytes
+};
+
+/// Adds the constant `ssm_module` (include/ssmrt/module_abi.h) to a module that
+/// defines @<entry>.run and @<entry>.plan, and makes everything else internal.
+/// `options` is the command line without its paths.
+void addDescription(llvm::Module &module, const ModuleSpec &spec,
+                    const WeightsPlace &place, const CpuTarget &target,
+                    llvm::StringRef options);
+
+} // namespace ssm
+
+#endif // SSM_LIB_PACKAGE_DESCRIPTION_H

@@ -1,0 +1,188 @@
+//===- Package.cpp - From compiled functions to a module file -------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Package/Package.h"
+
+#include "lib/Package/BuildObject.h"
+#include "lib/Package/Codegen.h"
+#include "lib/Package/Description.h"
+#include "lib/Package/Linker.h"
+#include "lib/Package/WeightsFile.h"
+#include "lib/Support/OutputFiles.h"
+#include "lib/Support/ScratchFolder.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+
+using namespace mlir;
+using namespace ssm;
+using llvm::createStringError;
+using llvm::Error;
+using llvm::Expected;
+using llvm::StringRef;
+
+namespace {
+/// Tells the time that a step took when it ends.
+class Step {
+public:
+  Step(const PackageOptions &options, StringRef name)
+      : options(options), name(name), start(Clock::now()) {}
+  ~Step() {
+    if (options.onStep)
+      options.onStep(name,
+                     std::chrono::duration<double>(Clock::now() - start).count());
+  }
+
+private:
+  using Clock = std::chrono::steady_clock;
+  const PackageOptions &options;
+  StringRef name;
+  Clock::time_point start;
+};
+} // namespace
+
+std::string ssm::getWeightsPath(StringRef modulePath) {
+  llvm::SmallString<128> path(modulePath);
+  llvm::sys::path::replace_extension(path, "weights.safetensors");
+  return path.str().str();
+}
+
+/// Fills the weights file and the hashes of `spec`.
+static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &sources,
+                          WeightsFile &file, const PackageOptions &options,
+                          StringRef linker) {
+  WeightSpec *previous = nullptr;
+  bool anyDerived = false;
+  for (WeightSpec &weight : spec.weights) {
+    anyDerived |= weight.op.getInit().has_value();
+    if (weight.op.getInit())
+      continue;
+    // Weights that share their place were told to be equal by their hash, which
+    // is the one that the first was found to have.
+    bool shares = previous && weight.bytes == previous->bytes &&
+                  weight.offset == previous->offset &&
+                  weight.op.getHash() == previous->op.getHash();
+    if (shares)
+      weight.hash = previous->hash;
+    else if (Error error = file.write(weight, sources))
+      return error;
+    previous = &weight;
+  }
+  if (!anyDerived)
+    return Error::success();
+  if (!init)
+    return createStringError("weights are to be computed, but nothing says how");
+  return runWeightsInit(init, spec, sources, file, options.level, linker);
+}
+
+static Expected<std::unique_ptr<llvm::Module>>
+makeLLVM(ModuleOp module, const ModuleSpec &spec, const WeightsPlace &place,
+         llvm::LLVMContext &context, const PackageOptions &options) {
+  Step step(options, "llvm");
+  Expected<std::unique_ptr<llvm::Module>> result =
+      translateModule(module, context, options.target);
+  if (!result)
+    return result;
+  addDescription(**result, spec, place, options.target, options.options);
+  if (Error error = optimizeModule(**result, options.target, options.level,
+                                   options.verifyEach))
+    return error;
+  return result;
+}
+
+static std::string printModule(llvm::Module &module) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream, nullptr);
+  return text;
+}
+
+Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
+                         const PackageOptions &options, StringRef path) {
+  Expected<std::string> linker = findLinker(options.linker);
+  if (!linker)
+    return linker.takeError();
+  Expected<ModuleSpec> spec = readModuleSpec(module);
+  if (!spec)
+    return spec.takeError();
+  Expected<ScratchFolder> scratch = ScratchFolder::create("ssm-module");
+  if (!scratch)
+    return scratch.takeError();
+
+  // The weights come first: the module tells their hashes.
+  OutputFiles outputs;
+  WeightsPlace place;
+  std::vector<std::string> objects;
+  if (!spec->weights.empty()) {
+    Step step(options, "weights");
+    std::string weightsPath = getWeightsPath(path);
+    Expected<std::string> temporary = options.embedWeights
+                                          ? outputs.addScratch(path)
+                                          : outputs.add(weightsPath);
+    if (!temporary)
+      return temporary.takeError();
+    Expected<std::unique_ptr<WeightsFile>> file =
+        options.embedWeights
+            ? WeightsFile::createObject(*temporary, *spec, options.target.triple)
+            : WeightsFile::createSafetensors(*temporary, *spec);
+    if (!file)
+      return file.takeError();
+    if (Error error = writeWeights(*spec, init, sources, **file, options, *linker))
+      return error;
+    place = (*file)->getPlace();
+    if (Error error = (*file)->close())
+      return error;
+    if (options.embedWeights)
+      objects.push_back(*temporary);
+    else
+      place.fileName = llvm::sys::path::filename(weightsPath).str();
+  }
+
+  llvm::LLVMContext context;
+  Expected<std::unique_ptr<llvm::Module>> code =
+      makeLLVM(module, *spec, place, context, options);
+  if (!code)
+    return code.takeError();
+  if (options.saveTemporary)
+    if (Error error = options.saveTemporary("ll", printModule(**code)))
+      return error;
+  Expected<std::string> temporary = outputs.add(path);
+  if (!temporary)
+    return temporary.takeError();
+  {
+    Step step(options, "object");
+    if (Error error = buildModuleFile(**code, options.target, options.level,
+                                      *linker, objects, *scratch, *temporary))
+      return error;
+    if (Error error = appendTrailer(*temporary))
+      return error;
+  }
+  return outputs.commit();
+}
+
+Expected<llvm::SmallVector<char, 0>>
+ssm::emitModule(ModuleOp module, const PackageOptions &options, TextForm form) {
+  Expected<ModuleSpec> spec = readModuleSpec(module);
+  if (!spec)
+    return spec.takeError();
+  llvm::LLVMContext context;
+  WeightsPlace place;
+  place.embedded = options.embedWeights;
+  Expected<std::unique_ptr<llvm::Module>> code =
+      makeLLVM(module, *spec, place, context, options);
+  if (!code)
+    return code.takeError();
+  if (form == TextForm::LLVM) {
+    std::string text = printModule(**code);
+    return llvm::SmallVector<char, 0>(text.begin(), text.end());
+  }
+  Step step(options, "object");
+  return emitCode(**code, options.target, options.level,
+                  form == TextForm::Object ? CodeForm::Object
+                                           : CodeForm::Assembly);
+}

@@ -1,0 +1,55 @@
+//===- Package.h - From compiled functions to a module file -----*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_LIB_PACKAGE_PACKAGE_H
+#define SSM_LIB_PACKAGE_PACKAGE_H
+
+#include "lib/Package/ModuleSpec.h"
+#include "lib/Package/WeightSources.h"
+#include "lib/Package/WeightsInit.h"
+#include "lib/Target/CpuTarget.h"
+#include <functional>
+#include <string>
+
+namespace ssm {
+
+struct PackageOptions {
+  CpuTarget target;
+  /// 0 to 3, see optimizeModule.
+  int level = 3;
+  /// As findLinker takes it.
+  std::string linker;
+  /// The command line, for the description.
+  std::string options;
+  bool embedWeights = false;
+  bool verifyEach = false;
+  /// Called with the name of a step and its seconds, if set.
+  std::function<void(llvm::StringRef, double)> onStep;
+  /// Called with a file extension and the content of an intermediate file, if set.
+  std::function<llvm::Error(llvm::StringRef, llvm::StringRef)> saveTemporary;
+};
+
+/// The weights file of a module: model.so has model.weights.safetensors.
+std::string getWeightsPath(llvm::StringRef modulePath);
+
+/// Writes the module to `path` and its weights beside it, both or neither. The
+/// module is in the form that ModuleSpec.h tells; it is taken apart. `init` has
+/// the derived weights' functions, or is null if there are none.
+llvm::Error packageModule(mlir::ModuleOp module, mlir::ModuleOp init,
+                          WeightSources &sources, const PackageOptions &options,
+                          llvm::StringRef path);
+
+enum class TextForm { LLVM, Assembly, Object };
+
+/// The code of the module as --emit=llvm, asm and obj give it, without weights.
+/// The object is what packageModule would link, except for the weights' hashes.
+llvm::Expected<llvm::SmallVector<char, 0>>
+emitModule(mlir::ModuleOp module, const PackageOptions &options, TextForm form);
+
+} // namespace ssm
+
+#endif // SSM_LIB_PACKAGE_PACKAGE_H

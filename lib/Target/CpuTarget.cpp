@@ -1,0 +1,137 @@
+//===- CpuTarget.cpp - The processor a module is compiled for -------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Target/CpuTarget.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Target/TargetOptions.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace llvm;
+using namespace ssm;
+
+/// Extensions that code without intrinsics can come to use. Others (AES, AMX,
+/// transactional memory, ...) never occur in a module: to require them would only
+/// keep it from machines it runs on.
+static constexpr StringLiteral kX86Extensions[] = {
+    "avx",         "avx2",        "avx512bf16",      "avx512bitalg",
+    "avx512bw",    "avx512cd",    "avx512dq",        "avx512f",
+    "avx512fp16",  "avx512ifma",  "avx512vbmi",      "avx512vbmi2",
+    "avx512vl",    "avx512vnni",  "avx512vpopcntdq", "avxvnni",
+    "bmi",         "bmi2",        "f16c",            "fma",
+    "gfni",        "lzcnt",       "movbe",           "popcnt",
+    "sse3",        "sse4.1",      "sse4.2",          "ssse3"};
+
+static void initializeTargets() {
+  static const bool done = [] {
+    InitializeNativeTarget();
+    InitializeNativeTargetAsmPrinter();
+    InitializeNativeTargetAsmParser();
+    return true;
+  }();
+  (void)done;
+}
+
+static Expected<const Target *> lookupTarget(const Triple &triple) {
+  initializeTargets();
+  std::string message;
+  if (const Target *target = TargetRegistry::lookupTarget(triple, message))
+    return target;
+  return createStringError("LLVM cannot generate code for '%s': %s",
+                           triple.str().c_str(), message.c_str());
+}
+
+static std::unique_ptr<MCSubtargetInfo>
+createSubtarget(const Target &target, const Triple &triple, StringRef cpu,
+                StringRef features) {
+  return std::unique_ptr<MCSubtargetInfo>(
+      target.createMCSubtargetInfo(triple, cpu, features));
+}
+
+/// Whether the processor of that name runs code for the triple: LLVM's list for
+/// x86 also has the ones of 32 bits.
+static bool serves(const Target &target, const Triple &triple, StringRef cpu) {
+  auto subtarget = createSubtarget(target, triple, cpu, "");
+  return subtarget && (!triple.isX86() || subtarget->checkFeatures("+64bit"));
+}
+
+static Error unknownCpu(const Target &target, const Triple &triple,
+                        StringRef name) {
+  std::vector<std::string> known = {"native"};
+  auto all = createSubtarget(target, triple, "", "");
+  for (const SubtargetSubTypeKV &entry : all->getAllProcessorDescriptions())
+    if (serves(target, triple, entry.Key))
+      known.push_back(entry.Key);
+  return createStringError("unknown CPU '" + name + "', expected one of " +
+                           join(known, ", "));
+}
+
+Expected<CpuTarget> CpuTarget::resolve(StringRef name) {
+  Triple triple(sys::getProcessTriple());
+  Expected<const Target *> target = lookupTarget(triple);
+  if (!target)
+    return target.takeError();
+
+  CpuTarget result;
+  result.triple = triple.str();
+  if (name == "native") {
+    result.cpu = sys::getHostCPUName().str();
+    std::vector<std::string> features;
+    for (const auto &feature : sys::getHostCPUFeatures())
+      features.push_back((feature.second ? "+" : "-") + feature.first().str());
+    llvm::sort(features);
+    result.features = join(features, ",");
+  } else if (triple.isX86() && (name == "v2" || name == "v3" || name == "v4")) {
+    result.cpu = ("x86-64-" + name).str();
+  } else {
+    result.cpu = name.str();
+  }
+
+  // Asked of an empty subtarget: LLVM warns on stderr when it is given a name it
+  // does not know.
+  auto all = createSubtarget(**target, triple, "", "");
+  if (!all)
+    return createStringError("LLVM cannot describe '%s'", triple.str().c_str());
+  if (result.cpu.empty() || !all->isCPUStringValid(result.cpu) ||
+      !serves(**target, triple, result.cpu))
+    return unknownCpu(**target, triple, name);
+
+  auto subtarget =
+      createSubtarget(**target, triple, result.cpu, result.features);
+  StringSet<> extensions;
+  for (StringLiteral extension : kX86Extensions)
+    extensions.insert(extension);
+  for (const SubtargetFeatureKV &feature :
+       subtarget->getEnabledProcessorFeatures())
+    if (triple.isX86() && extensions.contains(feature.Key))
+      result.requiredFeatures.push_back(feature.Key);
+  llvm::sort(result.requiredFeatures);
+  return result;
+}
+
+Expected<std::unique_ptr<TargetMachine>>
+CpuTarget::createMachine(CodeGenOptLevel level) const {
+  Triple parsed(triple);
+  Expected<const Target *> target = lookupTarget(parsed);
+  if (!target)
+    return target.takeError();
+  TargetOptions options;
+  options.FunctionSections = true;
+  options.DataSections = true;
+  std::unique_ptr<TargetMachine> machine((*target)->createTargetMachine(
+      parsed, cpu, features, options, Reloc::PIC_, std::nullopt, level));
+  if (!machine)
+    return createStringError("LLVM cannot generate code for '%s'",
+                             triple.c_str());
+  return machine;
+}

@@ -1,0 +1,46 @@
+//===- CpuTarget.h - The processor a module is compiled for -----*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_LIB_TARGET_CPUTARGET_H
+#define SSM_LIB_TARGET_CPUTARGET_H
+
+#include "llvm/Support/CodeGen.h"
+#include "llvm/Support/Error.h"
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace llvm {
+class TargetMachine;
+}
+
+namespace ssm {
+
+struct CpuTarget {
+  std::string triple;
+  /// LLVM's name of the processor, never "native".
+  std::string cpu;
+  /// What the processor has or lacks beyond what its name says, in LLVM's form
+  /// "+avx2,-sse4a"; sorted, maybe empty.
+  std::string features;
+  /// Instruction set extensions the generated code may use, by LLVM's names,
+  /// sorted. The runtime compares these with the machine before it runs any code.
+  std::vector<std::string> requiredFeatures;
+
+  /// The target by the name a user gives: "native" (this machine), "v2" to "v4"
+  /// or "x86-64-v2" to "x86-64-v4", or LLVM's name of a processor. Error: an
+  /// unknown name, with the known ones listed.
+  static llvm::Expected<CpuTarget> resolve(llvm::StringRef name);
+
+  /// Position independent code at that level of LLVM's code generator.
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+  createMachine(llvm::CodeGenOptLevel level) const;
+};
+
+} // namespace ssm
+
+#endif // SSM_LIB_TARGET_CPUTARGET_H
