@@ -71,7 +71,7 @@ def SSM_YieldOp : SSM_Op<"yield", [Pure, Terminator,
   let summary = "ends the step of a recurrence";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
-  let builders = [OpBuilder<(ins), [{}]>];
+  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ::mlir::ValueRange()); }]>];
 }
 
 #endif // SSM_DIALECTS_SSM_SCANOPS
