@@ -69,4 +69,27 @@ def LayoutWeights : Pass<"ssm-layout-weights", "::mlir::ModuleOp"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
+def HoistWeightsInit : Pass<"ssm-hoist-weights-init", "::mlir::ModuleOp"> {
+  let summary = "what is computed from weights alone is computed once, at compile time";
+  let description = [{
+    Each tensor that follows from weights and constants, and that something else
+    uses, becomes a weight of its own. How to compute it goes to a function of the
+    nested module `weights_init`, which the compiler builds for the host and runs;
+    its attribute `ssm.init_entries` tells the sources and the result of each.
+    Plain views of weights stay as they are.
+
+    ```mlir
+    %w = ssm.load_weight @w : tensor<4x8xf32>
+    %t = linalg.transpose ins(%w) outs(%e) permutation = [1, 0]
+    // becomes
+    %t = ssm.load_weight @derived : tensor<8x4xf32>
+    ```
+  }];
+  let options = [
+    Option<"maxGrowth", "max-growth", "int64_t", /*default=*/"1 << 20",
+           "Bytes that a result may always have; above, at most twice its sources'.">
+  ];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::ssm::SSMDialect"];
+}
+
 #endif // SSM_PASSES_MEMORY_PASSES

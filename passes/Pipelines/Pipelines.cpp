@@ -46,6 +46,8 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
   // Sizes of results in terms of the arguments' sizes.
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
+  pm.addPass(createHoistWeightsInit());
+  cleanUp(pm);
   pm.addPass(createCheckTensorStage());
 }
 
