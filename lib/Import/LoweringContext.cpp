@@ -31,6 +31,10 @@ Type ssm::onnx::computeType(Type type) {
   return storageType(type);
 }
 
+Type ssm::onnx::accumulatorType(Type type) {
+  return isa<FloatType>(type) ? computeType(type) : type;
+}
+
 bool ssm::onnx::isUnsigned(Type type) { return type.isUnsignedInteger(); }
 bool ssm::onnx::isBool(Type type) { return type.isInteger(1); }
 

@@ -23,6 +23,8 @@ namespace ssm::onnx {
 mlir::Type storageType(mlir::Type onnxElementType);
 /// What scalar code computes with: f32 for f16 and bf16, i1 for bool, signless.
 mlir::Type computeType(mlir::Type onnxElementType);
+/// What sums of that element type are kept in: f32 for f16 and bf16, else itself.
+mlir::Type accumulatorType(mlir::Type onnxElementType);
 bool isUnsigned(mlir::Type onnxElementType);
 bool isBool(mlir::Type onnxElementType);
 

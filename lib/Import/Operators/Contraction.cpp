@@ -1,0 +1,83 @@
+//===- Contraction.cpp - What MatMul, Gemm, Einsum and Conv share ---------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Import/Operators/Contraction.h"
+
+#include "lib/Import/Operators/Families.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace ssm;
+using namespace ssm::onnx;
+
+void ssm::onnx::registerContractionOperators(OperatorTable &table) {
+  registerMatMulOperators(table);
+  registerEinsumOperators(table);
+  registerConvOperators(table);
+}
+
+void ssm::onnx::bindBroadcastSize(LoweringContext &ctx, AffineExpr size,
+                                  ArrayRef<AffineExpr> operands) {
+  if (!isa<AffineSymbolExpr>(size) || ctx.isBound(size))
+    return;
+  ImplicitLocOpBuilder &b = ctx.b;
+  auto equal = [&](Value x, Value y) {
+    return b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, x, y);
+  };
+  Value one = ctx.index(1), result = one;
+  for (AffineExpr operand : operands) {
+    Value own = ctx.size(operand);
+    Value isOne = equal(own, one);
+    Value fits = arith::OrIOp::create(
+        b, isOne, arith::OrIOp::create(b, equal(result, one), equal(own, result)));
+    ctx.check(fits, "sizes {0} and {1} of a broadcast axis, expected the same size or 1",
+              {result, own});
+    result = b.createOrFold<arith::SelectOp>(isOne, result, own);
+  }
+  ctx.bind(size, result);
+}
+
+void ssm::onnx::fitToLabels(LoweringContext &ctx, LabelledTensor &operand,
+                            const LabelSizes &sizes, llvm::function_ref<bool(int)> mayBroadcast) {
+  Dims target = operand.tensor.dims;
+  for (auto [axis, label] : llvm::enumerate(operand.labels)) {
+    AffineExpr &own = target[axis];
+    AffineExpr size = sizes.lookup(label);
+    if (own == size)
+      continue;
+    if (constantValue(own) == 1)
+      label = kBroadcastAxis;
+    else if (mayBroadcast(label))
+      own = size;
+    else
+      ctx.checkEqual(own, size, "sizes of a common axis");
+  }
+  operand.tensor = ctx.expand(operand.tensor, target);
+}
+
+LabelledTensor ssm::onnx::contractLabels(LoweringContext &ctx, const LabelledTensor &lhs,
+                                         const LabelledTensor &rhs, ArrayRef<int> result,
+                                         const LabelSizes &sizes, Type type) {
+  Labels loops(result);
+  for (const LabelledTensor *operand : {&lhs, &rhs})
+    for (int label : operand->labels)
+      if (label != kBroadcastAxis && !llvm::is_contained(loops, label))
+        loops.push_back(label);
+  auto mapOf = [&](ArrayRef<int> labels) {
+    SmallVector<AffineExpr> axes;
+    for (int label : labels)
+      axes.push_back(label == kBroadcastAxis
+                         ? ctx.b.getAffineConstantExpr(0)
+                         : ctx.b.getAffineDimExpr(llvm::find(loops, label) - loops.begin()));
+    return AffineMap::get(loops.size(), 0, axes, ctx.b.getContext());
+  };
+  Dims loopDims =
+      llvm::map_to_vector<4>(loops, [&](int label) { return sizes.lookup(label); });
+  TensorValue product = ctx.contract(lhs.tensor, rhs.tensor, mapOf(lhs.labels),
+                                     mapOf(rhs.labels), mapOf(result), loopDims, type);
+  return {product, Labels(result)};
+}
