@@ -11,6 +11,7 @@
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Import/FunctionLowering.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -144,6 +145,9 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
     OpBuilder builder(function);
     auto lowered =
         func::FuncOp::create(builder, function.getLoc(), function.getName(), type);
+    // The caller's tensors are read only.
+    for (unsigned i = 0; i < type.getNumInputs(); ++i)
+      lowered.setArgAttr(i, "bufferization.writable", builder.getBoolAttr(false));
     Block *block = lowered.addEntryBlock();
     builder.setInsertionPointToStart(block);
 

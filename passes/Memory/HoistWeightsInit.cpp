@@ -216,6 +216,8 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
     OpBuilder builder = OpBuilder::atBlockEnd(init.getBody());
     auto function = func::FuncOp::create(builder, root.getLoc(), name,
                                          b.getFunctionType(params, type));
+    for (unsigned i = 0; i < params.size(); ++i)
+      function.setArgAttr(i, "bufferization.writable", b.getBoolAttr(false));
     builder.setInsertionPointToStart(function.addEntryBlock());
     IRMapping mapping;
     unsigned next = 0;
