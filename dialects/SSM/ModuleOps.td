@@ -108,6 +108,21 @@ def SSM_SegmentAllocOp : SSM_Op<"segment_alloc", [MemoryEffects<[MemAlloc]>]> {
   let hasVerifier = 1;
 }
 
+def SSM_SegmentMarkOp : SSM_Op<"segment_mark", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "how full the segment is";
+  let arguments = (ins LLVM_AnyPointer:$table, LLVM_AnyPointer:$context);
+  let results = (outs I64:$mark);
+  let assemblyFormat = "$table `,` $context attr-dict `:` type($table) `,` type($context)";
+}
+
+def SSM_SegmentReleaseOp : SSM_Op<"segment_release", [
+    MemoryEffects<[MemRead, MemWrite, MemFree]>]> {
+  let summary = "gives back all that the segment handed out since the mark";
+  let arguments = (ins LLVM_AnyPointer:$table, LLVM_AnyPointer:$context, I64:$mark);
+  let assemblyFormat = "$table `,` $context `to` $mark attr-dict `:` type($table) `,` "
+                       "type($context)";
+}
+
 def SSM_ArenaViewOp : SSM_Op<"arena_view", [Pure]> {
   let summary = "a temporary at a planned byte offset of the arena";
   let arguments = (ins LLVM_AnyPointer:$arena, Index:$offset, Variadic<Index>:$sizes);

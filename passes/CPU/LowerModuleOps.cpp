@@ -31,6 +31,8 @@ enum : int32_t {
   kArgBytes = 16,
   kArgDims = 8,
   kTableSegmentAlloc = 16,
+  kTableSegmentMark = 24,
+  kTableSegmentRelease = 32,
   kTableOutput = 40,
   kTableReport = 48,
 };
@@ -76,6 +78,10 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       lowerOutput(b, output);
     else if (auto segment = dyn_cast<SegmentAllocOp>(op))
       lowerSegment(b, segment);
+    else if (auto mark = dyn_cast<SegmentMarkOp>(op))
+      lowerMark(b, mark);
+    else if (auto release = dyn_cast<SegmentReleaseOp>(op))
+      lowerRelease(b, release);
     else if (auto check = dyn_cast<CheckOp>(op))
       lowerCheck(b, check);
     else
@@ -242,6 +248,21 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
                       {op.getContext(), bytes});
     returnIfNull(b, op, data, kStatusOutOfMemory);
     replaceByBuffer(b, op, data, op.getSizes());
+  }
+
+  void lowerMark(ImplicitLocOpBuilder &b, SegmentMarkOp op) {
+    op.replaceAllUsesWith(call(b, b.getI64Type(),
+                               loadPointer(b, op.getTable(), kTableSegmentMark),
+                               op.getContext()));
+    op.erase();
+  }
+
+  void lowerRelease(ImplicitLocOpBuilder &b, SegmentReleaseOp op) {
+    Value callee = loadPointer(b, op.getTable(), kTableSegmentRelease);
+    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
+                                            {pointer, b.getI64Type()});
+    LLVM::CallOp::create(b, type, ValueRange{callee, op.getContext(), op.getMark()});
+    op.erase();
   }
 
   void lowerCheck(ImplicitLocOpBuilder &b, CheckOp op) {

@@ -17,6 +17,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/LoopLikeInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_PLANARENA
@@ -127,6 +128,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     Block &entry = run.getBody().front();
     OpBuilder builder(run);
     Value table = entry.getArgument(0), context = entry.getArgument(1);
+    releaseInLoops(segment, aliases, table, context);
     for (memref::AllocOp alloc : segment) {
       builder.setInsertionPoint(alloc);
       auto memory = SegmentAllocOp::create(builder, alloc.getLoc(), alloc.getType(), table,
@@ -172,6 +174,57 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     });
   }
 
+  /// The ancestors of both in the nearest block that holds them.
+  static std::pair<Operation *, Operation *> commonBlock(Operation *holder, Operation *user) {
+    Operation *ancestor = nullptr;
+    while (!(ancestor = holder->getBlock()->findAncestorOpInBlock(*user)))
+      holder = holder->getParentOp();
+    return {holder, ancestor};
+  }
+
+  /// Whether a step of a loop hands the buffer on, to the next step or out.
+  static bool outlivesStep(memref::AllocOp alloc, BufferViewFlowAnalysis &aliases) {
+    for (Value alias : aliases.resolve(alloc.getResult()))
+      for (Operation *user : alias.getUsers()) {
+        Operation *holder = commonBlock(alloc, user).first;
+        for (Operation *op = alloc; op != holder; op = op->getParentOp())
+          if (isa<LoopLikeOpInterface>(op->getParentOp()))
+            return true;
+        if (user->hasTrait<OpTrait::IsTerminator>() &&
+            isa<LoopLikeOpInterface>(user->getParentOp()) &&
+            user->getParentOp()->isAncestor(alloc))
+          return true;
+      }
+    return false;
+  }
+
+  /// Loops whose steps take from the segment give it back at the end of each,
+  /// unless a step hands a buffer on.
+  static void releaseInLoops(ArrayRef<memref::AllocOp> segment, BufferViewFlowAnalysis &aliases,
+                             Value table, Value context) {
+    llvm::SetVector<Block *> bodies;
+    llvm::DenseSet<Block *> keeps;
+    for (memref::AllocOp alloc : segment) {
+      bool outlives = outlivesStep(alloc, aliases);
+      for (Block *block = alloc->getBlock(); block; block = block->getParentOp()->getBlock()) {
+        if (!isa<LoopLikeOpInterface>(block->getParentOp()))
+          continue;
+        if (outlives)
+          keeps.insert(block);
+        bodies.insert(block);
+      }
+    }
+    for (Block *body : bodies) {
+      if (keeps.contains(body))
+        continue;
+      Location loc = body->getParentOp()->getLoc();
+      OpBuilder builder = OpBuilder::atBlockBegin(body);
+      Value mark = SegmentMarkOp::create(builder, loc, table, context);
+      builder.setInsertionPoint(body->getTerminator());
+      SegmentReleaseOp::create(builder, loc, table, context, mark);
+    }
+  }
+
   bool isArenaTemporary(memref::AllocOp alloc, BufferViewFlowAnalysis &aliases,
                         Temporary &temporary) {
     if (!alloc.getSymbolOperands().empty() || !alloc.getType().getLayout().isIdentity())
@@ -183,22 +236,11 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     temporary.alloc = alloc;
     temporary.first = begin[alloc];
     temporary.last = end[alloc];
+    if (outlivesStep(alloc, aliases))
+      return false;
     for (Value alias : aliases.resolve(alloc.getResult()))
       for (Operation *user : alias.getUsers()) {
-        // The nearest block that holds both the buffer and the use.
-        Operation *holder = alloc;
-        Operation *ancestor = nullptr;
-        while (!(ancestor = holder->getBlock()->findAncestorOpInBlock(*user))) {
-          holder = holder->getParentOp();
-          // A use outside of the loop that makes the buffer: it outlives its step.
-          if (isa<LoopLikeOpInterface>(holder))
-            return false;
-        }
-        // Yielding to the next step of the same loop outlives the step as well.
-        if (user->hasTrait<OpTrait::IsTerminator>() && !isa<func::ReturnOp>(user) &&
-            isa<LoopLikeOpInterface>(user->getParentOp()) &&
-            user->getParentOp()->isAncestor(alloc))
-          return false;
+        auto [holder, ancestor] = commonBlock(alloc, user);
         temporary.first = std::min(temporary.first, begin[holder]);
         temporary.last = std::max(temporary.last, end[ancestor]);
       }
