@@ -1,0 +1,24 @@
+# ===- build.py - Where the tools and the runtime lie ----------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Paths of the repository and of what was built."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+BUILD = Path(os.environ.get("SSM_BUILD_DIR", ROOT / "build"))
+MODELS = ROOT / "test" / "models"
+DOWNLOADS = BUILD / "models"
+RUNTIME = BUILD / "lib" / "libssmrt.so"
+
+
+def tool(name):
+    """The path of a built executable; FileNotFoundError says what to build."""
+    path = BUILD / "bin" / name
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: build the target {name}")
+    return path

@@ -1,0 +1,100 @@
+# ===- compiler.py - ssm-compile with a cache by content -------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Compiles models to modules. A module is kept under build/test/modules and is
+made anew when the model, the options or the compiler change."""
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from . import build
+
+CACHE = build.BUILD / "test" / "modules"
+TIMEOUT_S = 300
+
+
+class CompileError(Exception):
+    """ssm-compile refused a model. `message` is its last line on stderr."""
+
+    def __init__(self, returncode, stderr):
+        lines = stderr.strip().splitlines()
+        self.returncode = returncode
+        self.stderr = stderr
+        self.message = lines[-1] if lines else ""
+        super().__init__(f"ssm-compile: exit code {returncode}\n{stderr.strip()}")
+
+    @property
+    def unsupported(self):
+        """Whether it says that operators, or forms of them, are not supported."""
+        return self.returncode == 1 and "unsupported" in self.stderr.lower()
+
+
+def run_compiler(arguments, **options):
+    """ssm-compile with these arguments -> CompletedProcess, text captured."""
+    command = [str(build.tool("ssm-compile"))] + [str(a) for a in arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=TIMEOUT_S, check=False, **options)
+
+
+@functools.lru_cache(maxsize=None)
+def compiler_identity():
+    """Changes with the compiler: a hash over the executable. All of it but LLVM
+    is linked in."""
+    return hashlib.sha256(build.tool("ssm-compile").read_bytes()).hexdigest()
+
+
+def compile_model(model, options=()):
+    """ModelProto, bytes or a path -> path of the module. Raises CompileError."""
+    path = None
+    if isinstance(model, onnx.ModelProto):
+        data = model.SerializeToString(deterministic=True)
+    elif isinstance(model, bytes):
+        data = model
+    else:
+        path = Path(model)
+        data = path.read_bytes()
+    options = [str(option) for option in options]
+    key = hashlib.sha256()
+    for part in [compiler_identity().encode(), repr(options).encode(), data]:
+        key.update(len(part).to_bytes(8, "little") + part)
+    folder = CACHE / key.hexdigest()[:32]
+    if not folder.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # Made aside and moved in whole: other processes may want the same.
+        made = Path(tempfile.mkdtemp(prefix="making-", dir=CACHE))
+        try:
+            if path is None:
+                path = made / "model.onnx"
+                path.write_bytes(data)
+            done = run_compiler([path, "-o", made / "module.so", *options])
+            if done.returncode != 0:
+                if (made / "module.so").exists():
+                    raise AssertionError("ssm-compile failed and left a module behind")
+                raise CompileError(done.returncode, done.stderr)
+            try:
+                os.rename(made, folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    return folder / "module.so"
+
+
+def forget_old_modules():
+    """Empties the cache if another compiler filled it."""
+    mark = CACHE / "compiler"
+    if CACHE.is_dir() and not (mark.exists() and mark.read_text() == compiler_identity()):
+        shutil.rmtree(CACHE)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    mark.write_text(compiler_identity())

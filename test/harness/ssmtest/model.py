@@ -1,0 +1,112 @@
+# ===- model.py - One-operator models in their variants --------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Builds models of one node:
+
+  dynamic   every dimension of every input symbolic, each under a name of its own
+  static    the dimensions of the inputs given
+  constant  inputs as initializers: the module has none left
+"""
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+VARIANTS = ("dynamic", "static", "constant")
+NEWEST_OPSET = 28
+# IR versions that brought what a model of some opset may need.
+IR_VERSION = 11
+
+ELEMENT_TYPES = {
+    np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float64): TensorProto.DOUBLE,
+    np.dtype(np.float16): TensorProto.FLOAT16,
+    np.dtype(ml_dtypes.bfloat16): TensorProto.BFLOAT16,
+    np.dtype(np.int8): TensorProto.INT8, np.dtype(np.int16): TensorProto.INT16,
+    np.dtype(np.int32): TensorProto.INT32, np.dtype(np.int64): TensorProto.INT64,
+    np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.uint16): TensorProto.UINT16,
+    np.dtype(np.uint32): TensorProto.UINT32, np.dtype(np.uint64): TensorProto.UINT64,
+    np.dtype(np.bool_): TensorProto.BOOL,
+}
+
+
+def element_type(dtype):
+    return ELEMENT_TYPES[np.dtype(dtype)]
+
+
+def tensor_proto(name, array):
+    """A TensorProto with raw data, also of bfloat16."""
+    array = np.asarray(array)
+    proto = TensorProto(name=name, data_type=element_type(array.dtype), dims=array.shape)
+    proto.raw_data = np.ascontiguousarray(array).tobytes()
+    return proto
+
+
+def input_name(index):
+    return f"in{index}"
+
+
+def output_name(index):
+    return f"out{index}"
+
+
+def make_model(nodes, inputs, outputs, initializers=(), opset=NEWEST_OPSET, domains=(), name="g"):
+    """inputs: (name, dtype, dims); outputs: (name, dtype) or (name, dtype, dims);
+    initializers: (name, array); domains: (domain, version) beside the default."""
+    graph = helper.make_graph(
+        nodes, name,
+        [helper.make_tensor_value_info(n, element_type(t), dims) for n, t, dims in inputs],
+        [helper.make_tensor_value_info(o[0], element_type(o[1]), o[2] if len(o) > 2 else None)
+         for o in outputs],
+        [tensor_proto(n, a) for n, a in initializers])
+    opsets = [helper.make_opsetid("", opset)] + [helper.make_opsetid(*d) for d in domains]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION,
+                             producer_name="ssmtest")
+
+
+def single_node(op, inputs, output_types, attributes=None, opset=NEWEST_OPSET, domain="",
+                variant="static", constant=()):
+    """inputs: arrays, or None for one left out; `constant`: positions that are
+    initializers whatever the variant; output_types: dtypes, None for one left
+    out. -> (model, names of the inputs that remain by position)."""
+    remain, values, weights, names = {}, [], [], []
+    for index, array in enumerate(inputs):
+        if array is None:
+            names.append("")
+            continue
+        name = input_name(index)
+        names.append(name)
+        if variant == "constant" or index in constant:
+            weights.append((name, array))
+            continue
+        remain[index] = name
+        dims = array.shape if variant == "static" else \
+            [f"{name}_{axis}" for axis in range(array.ndim)]
+        values.append((name, array.dtype, dims))
+    while names and not names[-1]:
+        names.pop()
+    outputs = [(output_name(i), t) for i, t in enumerate(output_types) if t is not None]
+    node = helper.make_node(
+        op, names, [output_name(i) if t is not None else "" for i, t in enumerate(output_types)],
+        name=f"the_{op}", domain=domain, **(attributes or {}))
+    domains = [(domain, 1)] if domain else []
+    return make_model([node], values, outputs, weights, opset, domains), remain
+
+
+def with_symbolic_inputs(model):
+    """A copy of any model with every input dimension symbolic under a name of
+    its own, and nothing said of the shapes of other values."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in copy.graph.input:
+        shape = value.type.tensor_type.shape
+        for axis, dim in enumerate(shape.dim):
+            dim.Clear()
+            dim.dim_param = f"{value.name}_{axis}"
+    del copy.graph.value_info[:]
+    for value in copy.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return copy
