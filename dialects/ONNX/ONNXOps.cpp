@@ -103,10 +103,3 @@ LogicalResult NodeOp::verify() {
 //===----------------------------------------------------------------------===//
 
 OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValueAttr(); }
-
-LogicalResult ConstantOp::verify() {
-  if (getValue().getShapedType() != getType())
-    return emitOpError("has a value of type ")
-           << getValue().getShapedType() << " and a result of type " << getType();
-  return success();
-}

@@ -87,7 +87,8 @@ def ONNX_NodeOp : ONNX_Op<"node", [RecursiveMemoryEffects]> {
   }];
 }
 
-def ONNX_ConstantOp : ONNX_Op<"constant", [Pure, ConstantLike]> {
+def ONNX_ConstantOp : ONNX_Op<"constant", [Pure, ConstantLike,
+                                           AllTypesMatch<["value", "output"]>]> {
   let summary = "a small constant tensor";
   let description = [{
     Larger ones are `ssm.weight`, so that weights never enter the IR. Unlike
@@ -95,9 +96,8 @@ def ONNX_ConstantOp : ONNX_Op<"constant", [Pure, ConstantLike]> {
   }];
   let arguments = (ins ElementsAttr:$value);
   let results = (outs AnyStaticShapeTensor:$output);
-  let assemblyFormat = "$value attr-dict `:` type($output)";
+  let assemblyFormat = "attr-dict $value";
   let hasFolder = 1;
-  let hasVerifier = 1;
 }
 
 def ONNX_AbsentOp : ONNX_Op<"absent", [Pure]> {

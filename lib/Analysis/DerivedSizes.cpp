@@ -81,12 +81,18 @@ AffineExpr ShapeFacts::max(AffineExpr a, AffineExpr b) {
     return a;
   if (opposite && isNonNegative(opposite))
     return b;
-  if (ca == 0)
+  if (ca)
     std::swap(a, b), std::swap(difference, opposite);
-  bool aboveZero = constantValue(b) == 0;
-  if (!aboveZero && difference && isMadeOfSizes(a) && isMadeOfSizes(b))
+  if (constantValue(b) == 0) {
+    // max(x, 0) = x + max(-x, 0): of the two, only the one met first has a symbol.
+    auto it = derived.find({static_cast<unsigned>(DerivationKind::Max), opposite, b});
+    if (it != derived.end() && isMadeOfSizes(a))
+      if (AffineExpr sum = add(a, it->second))
+        return sum;
+  } else if (difference && isMadeOfSizes(a) && isMadeOfSizes(b)) {
     if (AffineExpr sum = add(b, max(difference, constant(0))))
       return sum;
+  }
   return derive(DerivationKind::Max, a, b, isNonNegative(a) || isNonNegative(b));
 }
 
@@ -101,6 +107,8 @@ AffineExpr ShapeFacts::min(AffineExpr a, AffineExpr b) {
     return b;
   if (opposite && isNonNegative(opposite))
     return a;
+  if (ca)
+    std::swap(a, b), std::swap(difference, opposite);
   if (difference && isMadeOfSizes(a) && isMadeOfSizes(b))
     if (AffineExpr rest = sub(a, max(difference, constant(0))))
       return rest;

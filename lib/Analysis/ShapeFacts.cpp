@@ -51,6 +51,14 @@ AffineExpr ShapeFacts::named(StringRef name) {
   return getAffineSymbolExpr(it->second, context);
 }
 
+StringRef ShapeFacts::nameOf(AffineExpr expr) const {
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+    for (const auto &entry : names)
+      if (entry.second == symbol.getPosition())
+        return entry.first();
+  return "";
+}
+
 ArrayRef<AffineExpr> ShapeFacts::dims(Value value) {
   auto it = facts.find(value);
   if (it != facts.end())

@@ -41,6 +41,9 @@ public:
   mlir::AffineExpr fresh(bool isSize = true);
   /// The symbol of that name: the same one for the same name. Always a size.
   mlir::AffineExpr named(llvm::StringRef name);
+  /// The name of a symbol that was made by name; empty for anything else.
+  llvm::StringRef nameOf(mlir::AffineExpr expr) const;
+  bool hasName(llvm::StringRef name) const { return names.contains(name); }
   unsigned getNumSymbols() const { return nonNegative.size(); }
 
   /// One expression for each dimension. The value must be a ranked tensor; a

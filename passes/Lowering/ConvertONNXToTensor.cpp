@@ -65,7 +65,7 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
       ShapeFacts facts(&getContext());
       if (failed(onnx::inferFunction(function, facts)))
         return signalPassFailure();
-      FailureOr<Attribute> entry = describe(function);
+      FailureOr<Attribute> entry = describe(function, facts);
       if (failed(entry) || failed(lower(function, facts)))
         return signalPassFailure();
       entries.push_back(*entry);
@@ -78,9 +78,11 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
     module->setAttr("ssm.entries", ArrayAttr::get(&getContext(), entries));
   }
 
-  /// One input or output of the signature.
+  /// One input or output of the signature. A size that inference cannot name keeps
+  /// its declared name, unless that is the name of another size.
   FailureOr<Attribute> describeValue(func::FuncOp function, Type type, Attribute name,
-                                     ArrayAttr names, StringRef what, unsigned i) {
+                                     ArrayAttr names, ArrayRef<AffineExpr> known,
+                                     ShapeFacts &facts, StringRef what, unsigned i) {
     auto tensorType = cast<RankedTensorType>(type);
     Builder b(&getContext());
     int64_t number = onnxTypeNumber(tensorType.getElementType());
@@ -93,8 +95,11 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
       Attribute declared = names && axis < names.size() ? names[axis] : Attribute();
       if (!ShapedType::isDynamic(size))
         dims.push_back(b.getI64IntegerAttr(size));
-      else if (declared && isa<StringAttr>(declared))
-        dims.push_back(declared);
+      else if (StringRef symbol = facts.nameOf(known[axis]); !symbol.empty())
+        dims.push_back(b.getStringAttr(symbol));
+      else if (auto text = dyn_cast_or_null<StringAttr>(declared);
+               text && !facts.hasName(text.getValue()))
+        dims.push_back(text);
       else
         dims.push_back(b.getUnitAttr());
     }
@@ -105,13 +110,15 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
                                           b.getNamedAttr("dims", b.getArrayAttr(dims))}));
   }
 
-  FailureOr<Attribute> describe(func::FuncOp function) {
+  FailureOr<Attribute> describe(func::FuncOp function, ShapeFacts &facts) {
     Builder b(&getContext());
     SmallVector<Attribute> inputs, outputs;
+    OperandRange returned = function.getBody().front().getTerminator()->getOperands();
     for (auto [i, type] : llvm::enumerate(function.getArgumentTypes())) {
       FailureOr<Attribute> value =
           describeValue(function, type, function.getArgAttr(i, "onnx.name"),
-                        function.getArgAttrOfType<ArrayAttr>(i, "onnx.dims"), "input", i);
+                        function.getArgAttrOfType<ArrayAttr>(i, "onnx.dims"),
+                        facts.dims(function.getArgument(i)), facts, "input", i);
       if (failed(value))
         return failure();
       inputs.push_back(*value);
@@ -119,7 +126,8 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
     for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
       FailureOr<Attribute> value =
           describeValue(function, type, function.getResultAttr(i, "onnx.name"),
-                        function.getResultAttrOfType<ArrayAttr>(i, "onnx.dims"), "output", i);
+                        function.getResultAttrOfType<ArrayAttr>(i, "onnx.dims"),
+                        facts.dims(returned[i]), facts, "output", i);
       if (failed(value))
         return failure();
       outputs.push_back(*value);

@@ -57,10 +57,10 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     }
     entry->getOperations().splice(entry->end(), block.getOperations());
     auto ret = cast<func::ReturnOp>(entry->back());
-    SmallVector<Value> results(ret.getOperands());
     builder.setInsertionPoint(ret);
-    for (auto [i, result] : llvm::enumerate(results))
-      if (failed(convertResult(builder, result, i, table, context, *entry)))
+    // Converting one result may replace the next one, if they are the same buffer.
+    for (unsigned i = 0; i < ret.getNumOperands(); ++i)
+      if (failed(convertResult(builder, ret.getOperand(i), i, table, context, *entry)))
         return failure();
     Value ok = arith::ConstantIntOp::create(builder, loc, 0, 32);
     func::ReturnOp::create(builder, loc, ok);

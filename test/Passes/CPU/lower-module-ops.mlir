@@ -1,0 +1,41 @@
+// RUN: ssm-opt %s -ssm-lower-module-ops | FileCheck %s
+
+// CHECK: module attributes {ssm.checks.main = [{node = "'g' (Gather)", text = "index {0} is out of range"}]}
+
+// A failed check returns what the table's report gives; what follows does not run.
+// CHECK-LABEL: func.func @main.run
+// CHECK: cf.cond_br %{{.*}}, ^[[GO:.*]], ^[[FAIL:bb[0-9]+]]
+// CHECK: ^[[GO]]:
+// CHECK: return %c0_i32
+// CHECK: ^[[FAIL]]:
+// CHECK: %[[STATUS:.*]] = llvm.call %{{.*}}(%arg1, %{{.*}}, %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i32, !llvm.ptr, i32) -> i32
+// CHECK: return %[[STATUS]]
+func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
+                    %weights: !llvm.ptr) -> i32 attributes {ssm.entry = "main"} {
+  %c0 = arith.constant 0 : index
+  %ok = arith.constant 0 : i32
+  %x = ssm.arg %args[0] : !llvm.ptr -> memref<?xi64>
+  %v = memref.load %x[%c0] : memref<?xi64>
+  %c7 = arith.constant 7 : i64
+  %in = arith.cmpi slt, %v, %c7 : i64
+  ssm.check %in, "'g' (Gather)", "index {0} is out of range" values(%v : i64)
+  return %ok : i32
+}
+
+// No output to write to ends the run.
+// CHECK-LABEL: func.func @refused.run
+// CHECK: %[[P:.*]] = llvm.call %{{.*}} -> !llvm.ptr
+// CHECK: %[[OK:.*]] = llvm.icmp "ne" %[[P]]
+// CHECK: cf.cond_br %[[OK]]
+// CHECK: %[[S:.*]] = arith.constant 3 : i32
+// CHECK: return %[[S]]
+func.func @refused.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
+                       %weights: !llvm.ptr) -> i32 {
+  %ok = arith.constant 0 : i32
+  %one = arith.constant 1.0 : f32
+  %c0 = arith.constant 0 : index
+  %n = arith.constant 5 : index
+  %y = ssm.output %t, %c[0] (%n) : !llvm.ptr, !llvm.ptr -> memref<?xf32>
+  memref.store %one, %y[%c0] : memref<?xf32>
+  return %ok : i32
+}

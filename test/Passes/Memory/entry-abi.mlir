@@ -1,0 +1,38 @@
+// RUN: ssm-opt %s -ssm-entry-abi | FileCheck %s
+
+ssm.weight @w : tensor<4xf32> length 16 file "m" at 0
+
+// A buffer that is a result is the output itself.
+// CHECK-LABEL: func.func @direct.run(
+// CHECK-SAME: %[[T:[^:]*]]: !llvm.ptr, %[[C:[^:]*]]: !llvm.ptr, %[[A:[^:]*]]: !llvm.ptr, %{{[^:]*}}: !llvm.ptr, %[[W:[^:]*]]: !llvm.ptr) -> i32 attributes {ssm.entry = "direct"}
+// CHECK-DAG: %[[X:.*]] = ssm.arg %[[A]][0] : !llvm.ptr -> memref<?xf32>
+// CHECK-DAG: %[[V:.*]] = ssm.weight_view %[[W]], @w
+// CHECK: %[[Y:.*]] = ssm.output %[[T]], %[[C]][0] (%{{.*}})
+// CHECK: linalg.map ins(%[[X]]{{.*}}) outs(%[[Y]]
+// CHECK-NOT: memref.alloc
+// CHECK-NOT: memref.copy
+func.func @direct(%x: memref<?xf32>) -> memref<?xf32> {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %x, %c0 : memref<?xf32>
+  %w = ssm.load_weight @w : memref<4xf32>
+  %v = memref.load %w[%c0] : memref<4xf32>
+  %y = memref.alloc(%n) : memref<?xf32>
+  linalg.map ins(%x : memref<?xf32>) outs(%y : memref<?xf32>) (%in: f32, %out: f32) {
+    %s = arith.addf %in, %v : f32
+    linalg.yield %s : f32
+  }
+  return %y : memref<?xf32>
+}
+
+// An argument, and a buffer that is returned twice, are copied.
+// CHECK-LABEL: func.func @copied.run(
+// CHECK: %[[X:.*]] = ssm.arg
+// CHECK: %[[Y:.*]] = ssm.output %{{.*}}[1]
+// CHECK: %[[X2:.*]] = ssm.output %{{.*}}[0]
+// CHECK: memref.copy %[[X]], %[[X2]]
+// CHECK: %[[Y2:.*]] = ssm.output %{{.*}}[2]
+// CHECK: memref.copy %[[Y]], %[[Y2]]
+func.func @copied(%x: memref<4xf32>) -> (memref<4xf32>, memref<4xf32>, memref<4xf32>) {
+  %y = memref.alloc() : memref<4xf32>
+  return %x, %y, %y : memref<4xf32>, memref<4xf32>, memref<4xf32>
+}
