@@ -11,7 +11,6 @@
 #include "lib/Package/ElfObject.h"
 #include "lib/Package/Hash.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/Errno.h"
 #include "llvm/Support/FileSystem.h"
@@ -187,10 +186,11 @@ WeightsFile::create(StringRef path, StringRef head, uint64_t dataBytes,
 
 Expected<std::unique_ptr<WeightsFile>>
 WeightsFile::createSafetensors(StringRef path, const ModuleSpec &spec) {
-  StringMap<int> names;
   for (const WeightSpec &weight : spec.weights)
-    if (!names.try_emplace(weight.name).second)
-      return createStringError("two weights are named '" + weight.name + "'");
+    if (weight.name == "__metadata__" ||
+        StringRef(weight.name).starts_with("__padding__"))
+      return createStringError("a weight is named '" + weight.name +
+                               "', which the weights file needs for itself");
   return create(path, safetensorsHeader(spec), ::dataBytes(spec), "");
 }
 
