@@ -63,10 +63,3 @@ std::optional<int64_t> ssm::onnx::getOpsetVersion(llvm::ArrayRef<OpsetImport> im
       return import.version;
   return std::nullopt;
 }
-
-const Function *Model::getFunction(const Node &node) const {
-  auto it = llvm::find_if(functions, [&](const Function &f) {
-    return f.name == node.opType && f.domain == node.domain && f.overload == node.overload;
-  });
-  return it == functions.end() ? nullptr : &*it;
-}

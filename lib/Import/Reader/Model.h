@@ -187,8 +187,6 @@ struct Model {
 
   /// The model's own file is number 0, files with external data follow.
   std::vector<std::unique_ptr<WeightFile>> files;
-
-  const Function *getFunction(const Node &node) const;
 };
 
 } // namespace ssm::onnx

@@ -6,13 +6,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "lib/Import/Reader/Validate.h"
+#include "lib/Import/Reader/FunctionMap.h"
 #include "lib/Import/Reader/ReaderError.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/ConvertUTF.h"
-
-#include <tuple>
 
 using namespace ssm::onnx;
 using llvm::ArrayRef;
@@ -263,15 +262,12 @@ Error NameChecker::checkAttributes(const Node &node) {
 // Functions
 //===----------------------------------------------------------------------===//
 
-using FunctionKey = std::tuple<StringRef, StringRef, StringRef>;
-using FunctionMap = llvm::DenseMap<FunctionKey, unsigned>;
+using Calls = llvm::SmallVector<const Function *, 4>;
 
-static void collectCalls(ArrayRef<Node> nodes, const FunctionMap &functions,
-                         llvm::SmallVectorImpl<unsigned> &calls) {
+static void collectCalls(ArrayRef<Node> nodes, const FunctionMap &functions, Calls &calls) {
   for (const Node &node : nodes) {
-    auto it = functions.find({node.domain, node.opType, node.overload});
-    if (it != functions.end())
-      calls.push_back(it->second);
+    if (const Function *function = functions.lookup(node))
+      calls.push_back(function);
     for (const NodeAttribute &attribute : node.attributes)
       for (const Graph &graph : attribute.graphs)
         collectCalls(graph.nodes, functions, calls);
@@ -280,35 +276,34 @@ static void collectCalls(ArrayRef<Node> nodes, const FunctionMap &functions,
 
 /// Depth first with a stack of our own: chains of calls can be long.
 static Error checkRecursion(const Model &model, const FunctionMap &functions) {
-  enum State : char { New, Open, Done };
-  std::vector<State> states(model.functions.size(), New);
+  llvm::DenseMap<const Function *, bool> done; // false while it is on the stack
   struct Frame {
-    unsigned function;
-    llvm::SmallVector<unsigned, 4> calls;
+    const Function *function;
+    Calls calls;
   };
   std::vector<Frame> stack;
-  auto enter = [&](unsigned function) {
-    states[function] = Open;
+  auto enter = [&](const Function *function) {
+    done[function] = false;
     stack.push_back({function, {}});
-    collectCalls(model.functions[function].nodes, functions, stack.back().calls);
+    collectCalls(function->nodes, functions, stack.back().calls);
   };
-  for (unsigned root = 0; root != model.functions.size(); ++root) {
-    if (states[root] == New)
-      enter(root);
+  for (const Function &root : model.functions) {
+    if (!done.contains(&root))
+      enter(&root);
     while (!stack.empty()) {
       Frame &frame = stack.back();
       if (frame.calls.empty()) {
-        states[frame.function] = Done;
+        done[frame.function] = true;
         stack.pop_back();
         continue;
       }
-      unsigned callee = frame.calls.pop_back_val();
-      if (states[callee] == Open)
-        return readerError(model.functions[frame.function].describe() + " calls " +
-                           model.functions[callee].describe() +
-                           ", which calls it again: functions must not be recursive");
-      if (states[callee] == New)
+      const Function *callee = frame.calls.pop_back_val();
+      auto it = done.find(callee);
+      if (it == done.end())
         enter(callee);
+      else if (!it->second)
+        return readerError(frame.function->describe() + " calls " + callee->describe() +
+                           ", which calls it again: functions must not be recursive");
     }
   }
   return Error::success();
@@ -316,8 +311,8 @@ static Error checkRecursion(const Model &model, const FunctionMap &functions) {
 
 static Error checkFunctions(const Model &model) {
   FunctionMap functions;
-  for (auto [i, function] : llvm::enumerate(model.functions)) {
-    if (!functions.try_emplace({function.domain, function.name, function.overload}, i).second)
+  for (const Function &function : model.functions) {
+    if (!functions.insert(function))
       return readerError(function.describe() + " is defined twice");
     if (Error error =
             NameChecker(model.irVersion, function.opsetImports, &function).checkFunction())

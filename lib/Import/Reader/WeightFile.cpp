@@ -55,3 +55,8 @@ std::unique_ptr<WeightFile> WeightFile::fromMemory(StringRef bytes, std::string 
   file->bytes = bytes;
   return file;
 }
+
+void WeightFile::dropPages() const {
+  if (region)
+    region.dontNeed();
+}

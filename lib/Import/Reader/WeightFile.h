@@ -33,11 +33,14 @@ public:
   const std::string &getPath() const { return path; }
   llvm::StringRef getBytes() const { return bytes; }
 
+  /// Gives the memory of touched pages back; they come in again when needed.
+  void dropPages() const;
+
 private:
   WeightFile(std::string path) : path(std::move(path)) {}
 
   std::string path;
-  llvm::sys::fs::mapped_file_region region;
+  mutable llvm::sys::fs::mapped_file_region region;
   llvm::StringRef bytes;
 };
 

@@ -217,6 +217,39 @@ Error WeightSource::readInto(MutableArrayRef<char> out) const {
   return error ? inside("tensor '" + getName() + "'", std::move(error)) : Error::success();
 }
 
+uint64_t WeightSource::getNumUnpackedBytes() const {
+  unsigned width = getBitWidth(getElementType());
+  return width != 0 && width < 8 ? getNumElements() : getNumBytes();
+}
+
+/// Element `i` of packed elements of `width` < 8 bits.
+static unsigned packedElement(llvm::ArrayRef<char> bytes, uint64_t i, unsigned width) {
+  uint64_t bit = i * width;
+  unsigned value = static_cast<unsigned char>(bytes[bit / 8]);
+  // Six-bit elements may lie in two bytes.
+  if (bit / 8 + 1 < bytes.size())
+    value |= static_cast<unsigned char>(bytes[bit / 8 + 1]) << 8;
+  return (value >> (bit % 8)) & ((1u << width) - 1);
+}
+
+Error WeightSource::readUnpackedInto(MutableArrayRef<char> out) const {
+  unsigned width = getBitWidth(getElementType());
+  if (width == 0 || width >= 8)
+    return readInto(out);
+  std::vector<char> packed(getNumBytes());
+  if (Error error = readInto(packed))
+    return error;
+  if (out.size() != getNumUnpackedBytes())
+    return readerError("tensor '" + getName() + "' cannot be read as " + Twine(out.size()) +
+                       " bytes");
+  for (uint64_t i = 0; i != out.size(); ++i) {
+    APInt value(width, packedElement(packed, i, width));
+    out[i] = static_cast<char>(isSignedInteger(getElementType()) ? value.getSExtValue()
+                                                                 : value.getZExtValue());
+  }
+  return Error::success();
+}
+
 //===----------------------------------------------------------------------===//
 // Elements
 //===----------------------------------------------------------------------===//
@@ -239,11 +272,7 @@ Expected<llvm::SmallVector<APInt>> WeightSource::readBits() const {
       values.emplace_back(width, words);
       continue;
     }
-    uint64_t start = i * width;
-    unsigned value = static_cast<unsigned char>(bytes[start / 8]);
-    if (start / 8 + 1 < bytes.size())
-      value |= static_cast<unsigned char>(bytes[start / 8 + 1]) << 8;
-    values.emplace_back(width, (value >> (start % 8)) & ((1u << width) - 1));
+    values.emplace_back(width, packedElement(bytes, i, width));
   }
   if (getElementType() == ElementType::Bool)
     for (APInt &value : values)

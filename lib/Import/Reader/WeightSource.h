@@ -15,9 +15,9 @@ namespace ssm::onnx {
 
 /// Where the bytes of a weight lie.
 struct FileRange {
-  unsigned file;   ///< number in Model::files
-  uint64_t offset; ///< from the start of the file
-  uint64_t length;
+  unsigned file = 0;   ///< number in Model::files
+  uint64_t offset = 0; ///< from the start of the file
+  uint64_t length = 0;
 };
 
 /// Reads a tensor or sparse tensor of a model that outlives it. The bytes are
@@ -43,6 +43,12 @@ public:
   /// Writes all bytes; `out` has getNumBytes() of them. Errors name the tensor:
   /// typed data out of its type's range, bad sparse indices, strings.
   llvm::Error readInto(llvm::MutableArrayRef<char> out) const;
+
+  /// Bytes of the elements with one byte each where they have less than 8 bits.
+  uint64_t getNumUnpackedBytes() const;
+  /// As readInto, but elements of less than 8 bits take one byte each, extended by
+  /// sign where the type has one. `out` has getNumUnpackedBytes().
+  llvm::Error readUnpackedInto(llvm::MutableArrayRef<char> out) const;
 
   /// Elements of a tensor that is not large: integers and bools.
   llvm::Expected<llvm::SmallVector<int64_t>> readIntegers() const;

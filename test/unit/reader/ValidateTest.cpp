@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ModelBuilder.h"
+#include "lib/Import/Reader/FunctionMap.h"
 
 using namespace ssm::onnx;
 using namespace ssm::onnx::test;
@@ -130,7 +131,7 @@ TEST(Validate, Functions) {
   EXPECT_EQ(errorOf(simple({call}, spec)), "");
   Bytes bytes = simple({call}, spec);
   auto result = read(bytes);
-  EXPECT_EQ(result->getFunction(result->graph.nodes[0]), &result->functions[0]);
+  EXPECT_EQ(FunctionMap(*result).lookup(result->graph.nodes[0]), &result->functions[0]);
 
   spec.functions.push_back(spec.functions[0]);
   EXPECT_ERROR(errorOf(simple({call}, spec)), "function 'my::F' is defined twice");
