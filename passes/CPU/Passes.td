@@ -43,4 +43,22 @@ def CopyToLinalg : Pass<"ssm-copy-to-linalg", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
+def ResolveExpandShape : Pass<"ssm-resolve-expand-shape", "::mlir::func::FuncOp"> {
+  let summary = "memref.expand_shape to several dynamic sizes becomes memref.reinterpret_cast";
+  let description = [{
+    Upstream's expand-strided-metadata computes the one dynamic size of a group from
+    the others and crashes where a group has two. The output sizes are operands, so
+    the strides are their products:
+
+    ```mlir
+    %1 = memref.expand_shape %0 [[0, 1]] output_shape [%m, %n]
+        : memref<?xf32> into memref<?x?xf32>
+    // becomes
+    %base, %offset, %size, %stride = memref.extract_strided_metadata %0
+    %1 = memref.reinterpret_cast %base to offset: [0], sizes: [%m, %n], strides: [%n, 1]
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+}
+
 #endif // SSM_PASSES_CPU_PASSES
