@@ -116,6 +116,10 @@ class Case:
     def make_inputs(self, index):
         rng = generator(f"{self.name()}#{index}")
         arrays = [v.make(rng) if isinstance(v, Rand) else v for v in self.sets[index]]
+        if index and self.constant:
+            # One module serves all sets: what it has built in is the first set's.
+            first = self.make_inputs(0)
+            arrays = [first[i] if i in self.constant else a for i, a in enumerate(arrays)]
         return self.prepare(arrays) if self.prepare else arrays
 
     def expected(self, arrays):
