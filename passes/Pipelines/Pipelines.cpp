@@ -22,6 +22,7 @@
 #include "passes/Graph/Passes.h"
 #include "passes/Lowering/Passes.h"
 #include "passes/Memory/Passes.h"
+#include "passes/Vector/Passes.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -51,7 +52,9 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createCheckTensorStage());
 }
 
-static void buildVector(OpPassManager &pm, const PipelineOptions &) {
+static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
+  if (options.optLevel > 0)
+    pm.addPass(createExpandMath());
   pm.addNestedPass<func::FuncOp>(createDecomposeScan());
   cleanUp(pm);
 }
@@ -78,6 +81,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
 static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createResolveExpandShape());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   pm.addPass(createLoopInvariantCodeMotionPass());
@@ -147,6 +151,7 @@ void ssm::registerPassesAndStages() {
   registerSSMGraphPasses();
   registerSSMLoweringPasses();
   registerSSMMemoryPasses();
+  registerSSMVectorPasses();
   registerSSMCPUPasses();
   static SmallVector<std::string> names;
   for (const Stage &stage : stages) {
