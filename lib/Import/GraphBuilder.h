@@ -46,7 +46,7 @@ private:
   };
 
   /// After inlining. A few functions can call each other to any number of nodes.
-  static constexpr unsigned maxNodes = 1u << 22;
+  static constexpr unsigned maxNodes = 1u << 20;
   /// Graphs in nodes and calls in functions.
   static constexpr unsigned maxDepth = 128;
 
