@@ -96,10 +96,9 @@ def check_one(source, target):
 def violations(root):
     """-> sorted list of 'file: include: why'."""
     found, init_all = [], []
-    for path in sorted(root.rglob("*")):
+    paths = (path for top in TOP for path in (root / top).rglob("*"))
+    for path in sorted(path for path in paths if path.suffix in SOURCES):
         source = path.relative_to(root).as_posix()
-        if path.suffix not in SOURCES or room_of(source) is None:
-            continue
         for _, name in INCLUDE.findall(path.read_text(encoding="utf-8")):
             if re.match(r"mlir/InitAll\w*\.h$", name):
                 init_all.append(source)
