@@ -61,4 +61,19 @@ def ResolveExpandShape : Pass<"ssm-resolve-expand-shape", "::mlir::func::FuncOp"
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def OrderLoops : Pass<"ssm-order-loops", "::mlir::func::FuncOp"> {
+  let summary = "the loop along which memory lies densest runs innermost";
+  let description = [{
+    On buffers, before linalg becomes loops. LLVM vectorises innermost loops whose
+    accesses are dense and that carry no sum in order; a product of matrices has
+    such a loop, but not innermost. The order within each sum does not change.
+
+    ```mlir
+    // c[i, j] += a[i, k] * b[k, j], loops i, j, k
+    // becomes loops i, k, j
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
 #endif // SSM_PASSES_CPU_PASSES

@@ -80,6 +80,8 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
 
 static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
+  pm.addPass(createLinalgGeneralizeNamedOpsPass());
+  pm.addNestedPass<func::FuncOp>(createOrderLoops());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createResolveExpandShape());
   pm.addPass(memref::createExpandStridedMetadataPass());

@@ -18,7 +18,7 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     denormals as libm does. Largest error measured over all finite inputs, in units
     in the last place of the result (test/Passes/Vector/expand-math.test):
 
-    exp 1, log 1, log1p 2, tanh 2, erf 1.
+    exp 1, log 1, log1p 1.5, tanh 1.5, erf 2.5.
 
     Upstream's approximations flush exp's denormal results to zero and reach the
     same accuracy with more operations for tanh and erf; its log1p divides twice.
