@@ -38,10 +38,14 @@ ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
     return fail(SSMRT_INVALID_ARGUMENT,
                 "%s '%s': element type is %s, expected %s", kind, name,
                 type->name, expected.name);
-  if (int(tensor.device.device_type) != 1)
+  // Read as the number it is: it may be one that the enum does not have.
+  int32_t device;
+  static_assert(sizeof(tensor.device.device_type) == sizeof(device), "layout");
+  std::memcpy(&device, &tensor.device.device_type, sizeof(device));
+  if (device != kDLCPU)
     return fail(SSMRT_INVALID_ARGUMENT,
-                "%s '%s': lies on device type %d, expected the CPU (1)", kind,
-                name, int(tensor.device.device_type));
+                "%s '%s': lies on device type %d, expected the CPU (%d)", kind,
+                name, device, int(kDLCPU));
   if (tensor.ndim != info.rank)
     return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': rank is %d, expected %d %s",
                 kind, name, tensor.ndim, info.rank, textOf(info).text);

@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-typedef enum { kDLCPU = 1 } DLDeviceType;
+typedef enum { kDLCPU = 1, kDLCUDA = 2, kDLCUDAHost = 3 } DLDeviceType;
 
 typedef struct {
   DLDeviceType device_type;

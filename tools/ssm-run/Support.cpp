@@ -1,0 +1,138 @@
+//===- Support.cpp - What the parts of ssm-run share ----------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Support.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+using namespace ssmrun;
+
+DLTensor HostTensor::view() const {
+  DLTensor tensor;
+  std::memset(&tensor, 0, sizeof(tensor));
+  tensor.data = const_cast<uint8_t *>(bytes.data());
+  tensor.device.device_type = kDLCPU;
+  tensor.ndim = int32_t(shape.size());
+  tensor.dtype = type;
+  tensor.shape = const_cast<int64_t *>(shape.data());
+  return tensor;
+}
+
+std::string ssmrun::typeName(DLDataType type) {
+  switch (type.code) {
+  case 0:
+    return "int" + std::to_string(type.bits);
+  case 1:
+    return "uint" + std::to_string(type.bits);
+  case 2:
+    return "float" + std::to_string(type.bits);
+  case 4:
+    return "bfloat" + std::to_string(type.bits);
+  default:
+    return "bool";
+  }
+}
+
+int64_t ssmrun::countOf(const std::vector<int64_t> &shape) {
+  int64_t count = 1;
+  for (int64_t size : shape)
+    if (size < 0 || __builtin_mul_overflow(count, size, &count) ||
+        count > (int64_t(1) << 40))
+      throw Error("a shape with the size " + std::to_string(size) +
+                  " is negative or too large");
+  return count;
+}
+
+HostTensor ssmrun::copyOf(const std::string &name, const DLTensor &tensor) {
+  HostTensor copy{
+      name, tensor.dtype, {tensor.shape, tensor.shape + tensor.ndim}, {}};
+  auto *from = static_cast<const uint8_t *>(tensor.data) + tensor.byte_offset;
+  copy.bytes.assign(from, from + countOf(copy.shape) * (tensor.dtype.bits / 8));
+  return copy;
+}
+
+std::string ssmrun::shapeText(const ssmrt_value_info &info) {
+  std::string text = "[";
+  for (int32_t axis = 0; axis < info.rank; ++axis) {
+    const ssmrt_dim &dim = info.dims[axis];
+    text += axis ? ", " : "";
+    text += dim.size >= 0 ? std::to_string(dim.size)
+            : dim.symbol  ? dim.symbol
+                          : "?";
+  }
+  return text + "]";
+}
+
+std::pair<std::string, std::string> ssmrun::splitPair(const std::string &text,
+                                                      const char *flag) {
+  size_t at = text.rfind('=');
+  if (at == std::string::npos || at == 0 || at + 1 == text.size())
+    throw Error(std::string(flag) + " '" + text + "': expected NAME=VALUE");
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+
+int64_t ssmrun::toInteger(const std::string &text, const std::string &what) {
+  char *end = nullptr;
+  errno = 0;
+  long long value = std::strtoll(text.c_str(), &end, 10);
+  if (text.empty() || *end || errno)
+    throw Error(what + ": '" + text + "' is not a whole number");
+  return value;
+}
+
+Sizes::Sizes(const Options &options, const ssmrt_module *module,
+             int32_t entry) {
+  ssmrt_entry_info info;
+  check(ssmrt_module_get_entry(module, entry, &info));
+  std::vector<std::string> known;
+  for (int32_t i = 0; i < info.num_inputs; ++i) {
+    ssmrt_value_info input;
+    check(ssmrt_module_get_input(module, entry, i, &input));
+    for (int32_t axis = 0; axis < input.rank; ++axis) {
+      const ssmrt_dim &dim = input.dims[axis];
+      if (dim.size >= 0)
+        continue;
+      std::string own = std::string(input.name) + ":" + std::to_string(axis);
+      std::string name = dim.symbol ? dim.symbol : own;
+      if (std::find(open.begin(), open.end(), name) == open.end())
+        open.push_back(name);
+    }
+  }
+  for (const std::string &text : options.dim) {
+    auto [name, value] = splitPair(text, "--dim");
+    if (std::find(open.begin(), open.end(), name) == open.end()) {
+      std::string list;
+      for (const std::string &other : open)
+        list += (list.empty() ? "" : ", ") + other;
+      throw Error("--dim '" + text + "': entry '" + info.name +
+                  "' has no open size of this name; there are: " +
+                  (list.empty() ? "none" : list));
+    }
+    int64_t size = toInteger(value, "--dim '" + text + "'");
+    if (size < 0)
+      throw Error("--dim '" + text + "': a size is not negative");
+    sizes[name] = size;
+  }
+}
+
+std::vector<std::string> Sizes::fill(int64_t size) {
+  std::vector<std::string> filled;
+  for (const std::string &name : open)
+    if (sizes.emplace(name, size).second)
+      filled.push_back(name);
+  return filled;
+}
+
+std::vector<ssmrt_size> Sizes::view() const {
+  std::vector<ssmrt_size> list;
+  for (const auto &[name, size] : sizes)
+    list.push_back({name.c_str(), size});
+  return list;
+}
