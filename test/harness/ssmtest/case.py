@@ -142,7 +142,7 @@ class Case:
         """Computes the reference of every set: the test's own half alone."""
         for index in range(len(self.sets)):
             types, values = self.expected(self.make_inputs(index))
-            assert len(values) == len(types)
+            assert len(values) >= len(types)
 
     def check(self, variant, options=()):
         """Compiles the variant, runs it and compares all outputs."""
