@@ -145,6 +145,24 @@ Value ssm::onnx::extractStored(ImplicitLocOpBuilder &b, const TensorValue &tenso
   return tensor::ExtractOp::create(b, tensor.value, indices);
 }
 
+TensorValue ssm::onnx::checkedCounts(LoweringContext &ctx, const TensorValue &counts,
+                                     Value bound, const Twine &what) {
+  auto &b = ctx.b;
+  TensorValue wide = ctx.cast(counts, b.getI64Type());
+  Value limit = arith::IndexCastOp::create(b, b.getI64Type(), bound);
+  SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, wide.dims.size()));
+  // As unsigned numbers negative ones are the greatest.
+  TensorValue most = ctx.reduce(
+      wide, axes, b.getI64Type(), arith::ConstantIntOp::create(b, b.getI64Type(), 0),
+      [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+        return arith::MaxUIOp::create(b, acc, element);
+      });
+  Value worst = ctx.extract(most, {});
+  ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ule, worst, limit),
+            what + " is {0}, expected 0 to {1}", {worst, limit});
+  return wide;
+}
+
 Value ssm::onnx::extractIndex(ImplicitLocOpBuilder &b, const TensorValue &indices,
                               ValueRange at) {
   return arith::IndexCastOp::create(b, b.getIndexType(),

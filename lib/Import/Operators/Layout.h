@@ -79,6 +79,9 @@ generateStored(LoweringContext &ctx, llvm::ArrayRef<mlir::AffineExpr> dims, mlir
 /// Reads one element as it is stored.
 mlir::Value extractStored(mlir::ImplicitLocOpBuilder &b, const TensorValue &tensor,
                           mlir::ValueRange indices);
+/// An integer tensor as i64, all its elements checked once to lie in [0, bound].
+TensorValue checkedCounts(LoweringContext &ctx, const TensorValue &counts, mlir::Value bound,
+                          const llvm::Twine &what);
 /// Reads one element of an i64 tensor of checked indices.
 mlir::Value extractIndex(mlir::ImplicitLocOpBuilder &b, const TensorValue &indices,
                          mlir::ValueRange at);
