@@ -252,6 +252,9 @@ static TensorValue padInput(LoweringContext &ctx, const ConvForm &form, const Te
   if (padded == input.dims)
     return input;
   Value zeros = ctx.filled(padded, input.type, zeroConstant(ctx.b, computeType(input.type)));
+  // An empty slice may not start at the end, which is where it would start.
+  if (llvm::any_of(input.dims, [](AffineExpr size) { return constantValue(size) == 0; }))
+    return ctx.make(zeros, input.type, padded);
   SmallVector<OpFoldResult> strides(padded.size(), ctx.b.getIndexAttr(1));
   Value value = tensor::InsertSliceOp::create(ctx.b, input.value, zeros, offsets,
                                               ctx.sizes(input.dims), strides);
