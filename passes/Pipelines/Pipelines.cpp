@@ -19,6 +19,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/CPU/Passes.h"
+#include "passes/Fusion/Passes.h"
 #include "passes/Graph/Passes.h"
 #include "passes/Lowering/Passes.h"
 #include "passes/Memory/Passes.h"
@@ -50,6 +51,13 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createHoistWeightsInit());
   cleanUp(pm);
   pm.addPass(createCheckTensorStage());
+}
+
+static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
+  if (options.optLevel == 0)
+    return;
+  pm.addPass(createFuseElementwise());
+  cleanUp(pm);
 }
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
@@ -123,7 +131,7 @@ static constexpr Stage stages[] = {
     {"tensor", buildTensor, "linalg, tensor, arith, scf and ssm on tensors"},
     {"raise", buildNothing, "recognition by arithmetic"},
     {"quantize", buildNothing, "quantisation on demand"},
-    {"fuse", buildNothing, "kernels"},
+    {"fuse", buildFuse, "kernels"},
     {"tile", buildNothing, "tiles"},
     {"vector", buildVector, "vectors and loops"},
     {"buffer", buildBuffer, "buffers, arena, the module's borders"},
@@ -153,6 +161,7 @@ void ssm::registerPassesAndStages() {
   registerSSMGraphPasses();
   registerSSMLoweringPasses();
   registerSSMMemoryPasses();
+  registerSSMFusionPasses();
   registerSSMVectorPasses();
   registerSSMCPUPasses();
   static SmallVector<std::string> names;
