@@ -34,10 +34,10 @@ static Json describeValue(const ssmrt_value_info &info) {
 
 /// Arena bytes at sizes given by --dim, the others at a few of their own.
 static Json describeArena(const Options &options, const ssmrt_module *module,
-                          int32_t entry) {
+                          int32_t entry, bool strict) {
   Json rows = Json::array();
   for (int64_t size : {1, 16, 128, 1024}) {
-    Sizes sizes(options, module, entry);
+    Sizes sizes(options, module, entry, {}, strict);
     bool varies = !sizes.fill(size).empty();
     std::vector<ssmrt_size> list = sizes.view();
     Json row = {{"sizes", Json::object()}};
@@ -58,7 +58,7 @@ static Json describeArena(const Options &options, const ssmrt_module *module,
 }
 
 static Json describeEntry(const Options &options, const ssmrt_module *module,
-                          int32_t entry) {
+                          int32_t entry, bool strict) {
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module, entry, &info));
   Json result = {{"name", info.name},
@@ -91,7 +91,7 @@ static Json describeEntry(const Options &options, const ssmrt_module *module,
     check(ssmrt_module_get_kernel(module, entry, i, &kernel));
     result["kernels"].push_back(kernel);
   }
-  result["arena"] = describeArena(options, module, entry);
+  result["arena"] = describeArena(options, module, entry, strict);
   return result;
 }
 
@@ -112,9 +112,11 @@ static Json describeModule(const Options &options, const ssmrt_module *module) {
   if (!options.entry.empty())
     check(ssmrt_module_find_entry(module, options.entry.c_str(), &only));
   result["entries"] = Json::array();
+  // Of several entries each takes the sizes it has.
+  bool strict = only >= 0 || info.num_entries == 1;
   for (int32_t i = 0; i < info.num_entries; ++i)
     if (only < 0 || only == i)
-      result["entries"].push_back(describeEntry(options, module, i));
+      result["entries"].push_back(describeEntry(options, module, i, strict));
   Json weights = Json::array();
   for (int32_t i = 0; i < info.num_weights; ++i) {
     ssmrt_weight_info weight;

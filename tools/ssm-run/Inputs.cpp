@@ -181,16 +181,13 @@ static std::map<std::string, IntRange> parseRanges(const Options &options,
 static std::vector<HostTensor> randomInputs(const Options &options,
                                             const ssmrt_module *module,
                                             int32_t entry, bool carryStates) {
-  Sizes sizes(options, module, entry);
+  std::set<int32_t> states;
+  if (carryStates)
+    states = stateInputs(module, entry);
+  Sizes sizes(options, module, entry, states, /*strict=*/true);
   std::map<std::string, IntRange> ranges = parseRanges(options, module, entry);
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module, entry, &info));
-  std::set<int32_t> states;
-  for (int32_t i = 0; carryStates && i < info.num_states; ++i) {
-    ssmrt_state_info state;
-    check(ssmrt_module_get_state(module, entry, i, &state));
-    states.insert(state.input);
-  }
   for (const std::string &name : sizes.fill(1))
     std::cerr << "note: no --dim " << name << "=SIZE, taking 1\n";
   std::vector<ssmrt_size> list = sizes.view();

@@ -137,13 +137,11 @@ static std::vector<HostTensor> takeStates(std::vector<HostTensor> tensors,
                                           const ssmrt_module *module,
                                           ssmrt_session *session) {
   int32_t entry = ssmrt_session_entry(session);
-  ssmrt_entry_info info;
-  check(ssmrt_module_get_entry(module, entry, &info));
   std::set<std::string> states;
-  for (int32_t i = 0; i < info.num_states; ++i) {
-    ssmrt_state_info state;
-    check(ssmrt_module_get_state(module, entry, i, &state));
-    states.insert(state.name);
+  for (int32_t input : stateInputs(module, entry)) {
+    ssmrt_value_info info;
+    check(ssmrt_module_get_input(module, entry, input, &info));
+    states.insert(info.name);
   }
   std::vector<HostTensor> rest;
   for (HostTensor &tensor : tensors) {

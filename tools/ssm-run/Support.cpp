@@ -87,11 +87,27 @@ int64_t ssmrun::toInteger(const std::string &text, const std::string &what) {
   return value;
 }
 
-Sizes::Sizes(const Options &options, const ssmrt_module *module,
-             int32_t entry) {
+std::set<int32_t> ssmrun::stateInputs(const ssmrt_module *module,
+                                      int32_t entry) {
+  ssmrt_entry_info info;
+  check(ssmrt_module_get_entry(module, entry, &info));
+  std::set<int32_t> inputs;
+  for (int32_t i = 0; i < info.num_states; ++i) {
+    ssmrt_state_info state;
+    check(ssmrt_module_get_state(module, entry, i, &state));
+    inputs.insert(state.input);
+  }
+  return inputs;
+}
+
+Sizes::Sizes(const Options &options, const ssmrt_module *module, int32_t entry,
+             const std::set<int32_t> &without, bool strict) {
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module, entry, &info));
   std::vector<std::string> known;
+  auto has = [](const std::vector<std::string> &list, const std::string &name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+  };
   for (int32_t i = 0; i < info.num_inputs; ++i) {
     ssmrt_value_info input;
     check(ssmrt_module_get_input(module, entry, i, &input));
@@ -101,15 +117,19 @@ Sizes::Sizes(const Options &options, const ssmrt_module *module,
         continue;
       std::string own = std::string(input.name) + ":" + std::to_string(axis);
       std::string name = dim.symbol ? dim.symbol : own;
-      if (std::find(open.begin(), open.end(), name) == open.end())
+      if (!has(known, name))
+        known.push_back(name);
+      if (!without.count(i) && !has(open, name))
         open.push_back(name);
     }
   }
   for (const std::string &text : options.dim) {
     auto [name, value] = splitPair(text, "--dim");
-    if (std::find(open.begin(), open.end(), name) == open.end()) {
+    if (!has(known, name)) {
+      if (!strict)
+        continue;
       std::string list;
-      for (const std::string &other : open)
+      for (const std::string &other : known)
         list += (list.empty() ? "" : ", ") + other;
       throw Error("--dim '" + text + "': entry '" + info.name +
                   "' has no open size of this name; there are: " +

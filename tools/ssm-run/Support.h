@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -79,10 +80,16 @@ std::pair<std::string, std::string> splitPair(const std::string &text,
 /// A whole number; `what` is for the message.
 int64_t toInteger(const std::string &text, const std::string &what);
 
-/// --dim as the runtime takes it. Checked: each names an open size of the entry.
+/// Indices of the inputs of an entry that are states.
+std::set<int32_t> stateInputs(const ssmrt_module *module, int32_t entry);
+
+/// --dim as the runtime takes it.
 class Sizes {
 public:
-  Sizes(const Options &options, const ssmrt_module *module, int32_t entry);
+  /// The open sizes of an entry, the inputs in `without` left out. If `strict`,
+  /// each --dim must name one of the entry's.
+  Sizes(const Options &options, const ssmrt_module *module, int32_t entry,
+        const std::set<int32_t> &without, bool strict);
   /// Gives `size` to all open sizes of the entry that have none. Returns their
   /// names.
   std::vector<std::string> fill(int64_t size);
