@@ -232,7 +232,6 @@ void ssm::onnx::registerIndexingOperators(OperatorTable &table) {
   registerScatterOperators(table);
   registerSelectionOperators(table);
   registerTopKOperators(table);
-  registerUniqueOperators(table);
   registerExtremeIndexOperators(table);
   registerCumulativeOperators(table);
 }

@@ -25,7 +25,6 @@ void registerGatherOperators(OperatorTable &table);
 void registerScatterOperators(OperatorTable &table);
 void registerSelectionOperators(OperatorTable &table);
 void registerTopKOperators(OperatorTable &table);
-void registerUniqueOperators(OperatorTable &table);
 void registerExtremeIndexOperators(OperatorTable &table);
 void registerCumulativeOperators(OperatorTable &table);
 

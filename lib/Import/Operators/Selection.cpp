@@ -133,7 +133,7 @@ static LogicalResult lowerCompress(LoweringContext &ctx) {
   if (!room || !facts.isNonNegative(room)) {
     // What lies beyond the input must not be chosen.
     AffineExpr inside = facts.min(length, size);
-    condition = ctx.slice(condition, ctx.b.getIndexAttr(0), inside);
+    condition = ctx.slice(condition, OpFoldResult(ctx.b.getIndexAttr(0)), inside);
   }
   ctx.bind(dims[axis], countNonZero(ctx, condition));
   Dims placesDims = {facts.constant(1), dims[axis]};
