@@ -244,7 +244,10 @@ static Error readWeights(ModuleOp module, std::vector<WeightSpec> &weights) {
     if (!offset)
       continue;
     auto tensor = cast<RankedTensorType>(op.getType());
-    std::optional<int32_t> type = getONNXType(tensor.getElementType());
+    Type element = tensor.getElementType();
+    if (auto original = op->getAttrOfType<TypeAttr>(kElementTypeAttr))
+      element = original.getValue();
+    std::optional<int32_t> type = getONNXType(element);
     WeightSpec weight;
     weight.op = op;
     weight.name = op.getSymName().str();

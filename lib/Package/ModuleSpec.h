@@ -33,6 +33,8 @@ inline constexpr llvm::StringLiteral kEntriesAttr = "ssm.entries";
 inline constexpr llvm::StringLiteral kChecksAttrPrefix = "ssm.checks.";
 inline constexpr llvm::StringLiteral kKernelsAttrPrefix = "ssm.kernels.";
 inline constexpr llvm::StringLiteral kOffsetAttr = "ssm.offset";
+/// The element type that ONNX gives a weight, where its tensor type is signless.
+inline constexpr llvm::StringLiteral kElementTypeAttr = "ssm.element_type";
 
 struct DimSpec {
   int64_t size = -1; // -1: told by the run

@@ -1,0 +1,95 @@
+//===- Compiler.h - The compiler as a library -------------------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Needs no header of MLIR or LLVM. Keeps no state between calls; several threads
+// may compile at once.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_COMPILER_H
+#define SSM_COMPILER_H
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace mlir {
+class DialectRegistry;
+}
+
+namespace ssm {
+
+struct EntryFile {
+  std::string name; // letters, digits, '_', '-'
+  std::string path; // of an ONNX file
+};
+
+/// An input and the output that replaces it in the next call.
+struct StatePair {
+  std::string input, output;
+};
+
+struct CompileOptions {
+  /// The models, one for each entry of the module. Equal weights are stored once.
+  std::vector<EntryFile> entries;
+  /// Where the result goes; "-" is stdout (only for a stage that is text). The
+  /// weights of OUT.so go to OUT.weights.safetensors beside it.
+  std::string output;
+  /// Empty: a module. Else the stage to stop after and print (see getStageNames),
+  /// or "llvm", "asm", "obj".
+  std::string emit;
+  /// Only "cpu".
+  std::string target = "cpu";
+  /// "native", "v2" to "v4", "x86-64-v2" to "x86-64-v4", or LLVM's name of a CPU.
+  std::string cpu = "native";
+  /// 0 skips the stages that raise, fuse and tile.
+  int optLevel = 3;
+  /// Beside the pairs that names tell.
+  std::vector<StatePair> states;
+  bool embedWeights = false;
+  /// Verifies after each pass, not only after each stage.
+  bool verifyEach = false;
+  /// Writes what every stage gives to OUT.<stage>.mlir, OUT.ll.
+  bool saveTemps = false;
+  /// A regular expression of the categories whose remarks are wanted; empty: none.
+  std::string remarks;
+  /// A path, or a name to find on PATH; empty: ld.lld where it is usually found.
+  std::string linker;
+  /// Where external data lies, if not beside the model.
+  std::string weightsDir;
+  /// Bytes that the weights of a model may have at most; 0: the reader's limit.
+  uint64_t maxWeightBytes = 0;
+};
+
+enum class Severity { Error, Warning, Remark };
+
+/// Gets one error at most, and that last of all: after it nothing was written.
+using MessageHandler = std::function<void(Severity, const std::string &)>;
+
+struct StepTime {
+  std::string name;
+  double seconds;
+};
+
+/// Compiles. False after an error. `times`, if given, gets the time of each step.
+bool compile(const CompileOptions &options, const MessageHandler &handler,
+             std::vector<StepTime> *times = nullptr);
+
+/// Looks at the models without compiling: fills `report` with signature, states,
+/// sizes that are baked in, weights, unsupported operators. False, after an error,
+/// if they could not be compiled.
+bool check(const CompileOptions &options, const MessageHandler &handler,
+           std::string &report);
+
+/// The values of CompileOptions::emit, in order.
+std::vector<std::string> getStageNames();
+
+/// Registers the dialects that the stages' modules consist of.
+void registerDialects(mlir::DialectRegistry &registry);
+
+} // namespace ssm
+
+#endif // SSM_COMPILER_H

@@ -1,0 +1,66 @@
+//===- Options.cpp - What options may say ---------------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Compiler/Options.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/Regex.h"
+
+using namespace ssm;
+using llvm::StringRef;
+
+/// Names become symbols of the module, joined with those of their functions.
+static bool isEntryName(StringRef name) {
+  return !name.empty() && llvm::all_of(name, [](char c) {
+    return llvm::isAlnum(c) || c == '_' || c == '-';
+  });
+}
+
+std::string ssm::checkOptions(const CompileOptions &options) {
+  if (options.entries.empty())
+    return "no model given";
+  llvm::StringSet<> names;
+  for (const EntryFile &entry : options.entries) {
+    if (!isEntryName(entry.name))
+      return "'" + entry.name +
+             "' cannot name an entry, expected letters, digits, '_' and '-'";
+    if (!names.insert(entry.name).second)
+      return "two entries are named '" + entry.name + "'";
+  }
+  if (options.target != "cpu")
+    return "unknown target '" + options.target + "', expected cpu";
+  if (options.optLevel < 0 || options.optLevel > 3)
+    return "unknown level -O" + std::to_string(options.optLevel) +
+           ", expected -O0 to -O3";
+  std::vector<std::string> stages = getStageNames();
+  if (!options.emit.empty() && !llvm::is_contained(stages, options.emit))
+    return "unknown stage '" + options.emit + "', expected one of " +
+           llvm::join(stages, ", ");
+  if (options.output.empty() || (options.output == "-" && options.emit.empty()))
+    return "no output given, expected -o FILE";
+  if (options.output == "-" && options.saveTemps)
+    return "--save-temps needs an output file";
+  std::string problem;
+  if (!options.remarks.empty() && !llvm::Regex(options.remarks).isValid(problem))
+    return "--remarks=" + options.remarks + ": " + problem;
+  return "";
+}
+
+std::string ssm::describeOptions(const CompileOptions &options,
+                                 const CpuTarget &target) {
+  std::string text = "-O" + std::to_string(options.optLevel) +
+                     " --target=" + options.target + " --cpu=" + target.cpu;
+  if (options.entries.size() > 1 || options.entries.front().name != "main")
+    for (const EntryFile &entry : options.entries)
+      text += " --entry " + entry.name;
+  for (const StatePair &pair : options.states)
+    text += " --state " + pair.input + "=" + pair.output;
+  if (options.embedWeights)
+    text += " --embed-weights";
+  return text;
+}

@@ -1,0 +1,129 @@
+//===- CommandLine.cpp - The command line of ssm-compile ------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/ssm-compile/CommandLine.h"
+
+#include "llvm/Option/Arg.h"
+#include "llvm/Option/ArgList.h"
+#include "llvm/Option/OptTable.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+using namespace llvm::opt;
+using namespace ssm;
+
+// LLVM's option tables, not cl::opt: that one would list, and take, the hundreds
+// of options which LLVM's own libraries register.
+namespace {
+enum ID {
+  OPT_INVALID = 0,
+#define OPTION(...) LLVM_MAKE_OPT_ID(__VA_ARGS__),
+#include "tools/ssm-compile/Options.inc"
+#undef OPTION
+};
+
+#define OPTTABLE_STR_TABLE_CODE
+#include "tools/ssm-compile/Options.inc"
+#undef OPTTABLE_STR_TABLE_CODE
+
+#define OPTTABLE_PREFIXES_TABLE_CODE
+#include "tools/ssm-compile/Options.inc"
+#undef OPTTABLE_PREFIXES_TABLE_CODE
+
+constexpr opt::OptTable::Info kInfos[] = {
+#define OPTION(...) LLVM_CONSTRUCT_OPT_INFO(__VA_ARGS__),
+#include "tools/ssm-compile/Options.inc"
+#undef OPTION
+};
+
+class Options : public opt::GenericOptTable {
+public:
+  Options() : GenericOptTable(OptionStrTable, OptionPrefixesTable, kInfos) {}
+};
+} // namespace
+
+/// Splits at the first '='; both sides must be there.
+static Expected<std::pair<std::string, std::string>> splitPair(StringRef option,
+                                                               StringRef value) {
+  auto [left, right] = value.split('=');
+  if (left.empty() || right.empty())
+    return createStringError(option + " " + value + ": expected two names with '=' between");
+  return std::make_pair(left.str(), right.str());
+}
+
+static Error parseLists(const opt::InputArgList &args, CompileOptions &options) {
+  std::vector<std::string> models = args.getAllArgValues(OPT_INPUT);
+  if (models.size() > 1)
+    return createStringError("two models without a name, '" + models[0] + "' and '" +
+                             models[1] + "'; name them by --entry NAME=FILE");
+  if (!models.empty())
+    options.entries.push_back({"main", models.front()});
+  for (const std::string &value : args.getAllArgValues(OPT_entry)) {
+    auto pair = splitPair("--entry", value);
+    if (!pair)
+      return pair.takeError();
+    options.entries.push_back({pair->first, pair->second});
+  }
+  for (const std::string &value : args.getAllArgValues(OPT_state)) {
+    auto pair = splitPair("--state", value);
+    if (!pair)
+      return pair.takeError();
+    options.states.push_back({pair->first, pair->second});
+  }
+  return Error::success();
+}
+
+Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
+  Options table;
+  unsigned missingIndex, missingCount;
+  opt::InputArgList args = table.ParseArgs(arguments, missingIndex, missingCount);
+  if (missingCount)
+    return createStringError(Twine("option ") + args.getArgString(missingIndex) +
+                             " needs a value");
+  for (const opt::Arg *arg : args.filtered(OPT_UNKNOWN)) {
+    std::string nearest;
+    std::string text = arg->getAsString(args);
+    if (table.findNearest(text, nearest) > 2)
+      return createStringError("unknown option '" + text + "'; see --help");
+    return createStringError("unknown option '" + text + "', did you mean '" + nearest +
+                             "'?");
+  }
+  CommandLine line;
+  line.help = args.hasArg(OPT_help);
+  line.version = args.hasArg(OPT_version);
+  line.check = args.hasArg(OPT_check);
+  line.printTimings = args.hasArg(OPT_print_timings);
+  CompileOptions &options = line.options;
+  if (Error error = parseLists(args, options))
+    return error;
+  options.emit = args.getLastArgValue(OPT_emit).str();
+  // "obj" is not text that one would want on a terminal.
+  bool isText = !options.emit.empty() && options.emit != "obj";
+  options.output = args.getLastArgValue(OPT_output, isText ? "-" : "").str();
+  options.target = args.getLastArgValue(OPT_target, "cpu").str();
+  options.cpu = args.getLastArgValue(OPT_cpu, "native").str();
+  StringRef level = args.getLastArgValue(OPT_level, "3");
+  if (level.size() != 1 || level[0] < '0' || level[0] > '3')
+    return createStringError("unknown level '-O" + level + "', expected -O0 to -O3");
+  options.optLevel = level[0] - '0';
+  options.embedWeights = args.hasArg(OPT_embed_weights);
+  options.verifyEach = args.hasArg(OPT_verify_each);
+  options.saveTemps = args.hasArg(OPT_save_temps);
+  options.remarks = args.getLastArgValue(OPT_remarks).str();
+  options.linker = args.getLastArgValue(OPT_linker).str();
+  options.weightsDir = args.getLastArgValue(OPT_weights_dir).str();
+  StringRef limit = args.getLastArgValue(OPT_max_weights);
+  if (!limit.empty() && (limit.getAsInteger(10, options.maxWeightBytes) ||
+                         options.maxWeightBytes == 0))
+    return createStringError("--max-weights " + limit + ": expected a number of bytes");
+  return line;
+}
+
+void ssm::printHelp() {
+  Options().printHelp(outs(), "ssm-compile [options] MODEL.onnx -o OUT.so",
+                      "compiles ONNX models to native modules");
+}

@@ -1,0 +1,44 @@
+//===- Options.td - The command line of ssm-compile ---------*- tablegen -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+include "llvm/Option/OptParser.td"
+
+class F<string name, string help>
+    : Flag<["--"], name>, HelpText<help>;
+
+/// --name=VALUE or --name VALUE.
+multiclass V<string name, string metavar, string help> {
+  def NAME : Joined<["--"], name # "=">, MetaVarName<metavar>, HelpText<help>;
+  def NAME # _separate : Separate<["--"], name>, Alias<!cast<Option>(NAME)>;
+}
+
+def output : JoinedOrSeparate<["-"], "o">, MetaVarName<"<file>">,
+             HelpText<"The module to write, or the text of a stage (default there: stdout)">;
+def level : Joined<["-"], "O">, MetaVarName<"<0-3>">,
+            HelpText<"Level of optimisation (default: 3)">;
+defm target : V<"target", "<name>", "cpu">;
+defm cpu : V<"cpu", "<name>",
+             "native (default), x86-64-v2, x86-64-v3, x86-64-v4, or LLVM's name of a CPU">;
+defm entry : V<"entry", "<name>=<file>",
+               "One more model, as an entry of that name; a model without a name is 'main'">;
+defm state : V<"state", "<input>=<output>", "A recurrent state that names do not tell">;
+def embed_weights : F<"embed-weights", "Put the weights into the module">;
+defm emit : V<"emit", "<stage>",
+              "Stop after a stage and print it: import, graph, tensor, raise, quantize, "
+              "fuse, tile, vector, buffer, target, llvm, asm, obj">;
+def check : F<"check", "Only tell what is in the model and whether it can be compiled">;
+defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories">;
+def print_timings : F<"print-timings", "Print the time each step takes">;
+def save_temps : F<"save-temps", "Write what each stage gives beside the output">;
+def verify_each : F<"verify-each", "Verify after each pass">;
+defm linker : V<"linker", "<program>", "The linker (default: ld.lld)">;
+defm weights_dir : V<"weights-dir", "<folder>",
+                     "Where external data lies, if not beside the model">;
+defm max_weights : V<"max-weights", "<bytes>", "Refuse models with larger weights">;
+def help : F<"help", "Print this">;
+def help_short : Flag<["-"], "h">, Alias<help>;
+def version : F<"version", "Print the version">;

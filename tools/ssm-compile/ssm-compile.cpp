@@ -1,0 +1,83 @@
+//===- ssm-compile.cpp - Compiles ONNX models to native modules -----------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Support/Version.h"
+#include "tools/ssm-compile/CommandLine.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace ssm;
+
+static void printMessage(Severity severity, const std::string &message) {
+  llvm::outs().flush();
+  switch (severity) {
+  case Severity::Error:
+    llvm::errs() << "error: ";
+    break;
+  case Severity::Warning:
+    llvm::errs() << "warning: ";
+    break;
+  case Severity::Remark:
+    llvm::errs() << "remark: ";
+  }
+  llvm::errs() << message << "\n";
+}
+
+static void printTimes(const std::vector<StepTime> &times) {
+  double total = 0;
+  for (const StepTime &time : times) {
+    llvm::errs() << llvm::format("%9.4f s  ", time.seconds) << time.name << "\n";
+    total += time.seconds;
+  }
+  llvm::errs() << llvm::format("%9.4f s  ", total) << "total\n";
+}
+
+int main(int argc, char **argv) {
+  auto line = parseCommandLine(llvm::ArrayRef(argv + 1, argc - 1));
+  if (!line) {
+    printMessage(Severity::Error, llvm::toString(line.takeError()));
+    return 1;
+  }
+  if (line->help) {
+    printHelp();
+    return 0;
+  }
+  if (line->version) {
+    llvm::outs() << kProducer << "\n";
+    return 0;
+  }
+  if (line->check) {
+    // An error is to be the last line.
+    std::string report;
+    std::vector<std::pair<Severity, std::string>> messages;
+    bool good = check(
+        line->options,
+        [&](Severity severity, const std::string &text) { messages.push_back({severity, text}); },
+        report);
+    llvm::outs() << report;
+    for (const auto &[severity, text] : messages)
+      printMessage(severity, text);
+    return good ? 0 : 1;
+  }
+  // Times come before an error, for the same reason.
+  std::vector<StepTime> times;
+  std::string failure;
+  bool good = compile(
+      line->options,
+      [&](Severity severity, const std::string &text) {
+        if (severity == Severity::Error)
+          failure = text;
+        else
+          printMessage(severity, text);
+      },
+      &times);
+  if (line->printTimings)
+    printTimes(times);
+  if (!good)
+    printMessage(Severity::Error, failure);
+  return good ? 0 : 1;
+}
