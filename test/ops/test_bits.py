@@ -92,6 +92,19 @@ SPECIAL = [
          {"to": element_type(i32)}, outputs=(i32,), note="saturates",
          reference=lambda a, _: [np.array([-2**31, 2147483520, -2**31, 2147483520, 2, -2])],
          bound=0),
+    # Small integer tensors are tracked as shape arithmetic.
+    *[Case("Cast", [[ints(200, 7, 2**(np.dtype(t).itemsize * 8) - 1, dtype=t)]],
+           {"to": element_type(i64)}, outputs=(i64,), note="small",
+           reference=lambda a, _: [a[0].astype(i64)]) for t in (u8, u16, u32, u64)],
+    *[Case("Cast", [[ints(-1, 200, 3, dtype=i64)]], {"to": element_type(t)}, outputs=(t,),
+           note="small", reference=lambda a, _, t=t: [a[0].astype(t)])
+      for t in INTEGERS + (boolean,)],
+    *[Case(op, [[ints(-3, 5, 0), ints(2)], [ints(9, -9, 1), ints(-4)]], note="small",
+           reference=lambda a, _, f=f: [f(*a)])
+      for op, f in (("Max", np.maximum), ("Min", np.minimum), ("Less", np.less),
+                    ("GreaterOrEqual", np.greater_equal), ("Equal", np.equal))],
+    Case("Sub", [[ints(3, 200, dtype=u8), ints(5, 100, dtype=u8)]], note="small",
+         reference=lambda a, _: [a[0] - a[1]]),
     *[Case("Dropout", [[rand(t, 3, 5)], [rand(t, 0, 5)], [rand(t, 1, 1)]], outputs=(t, boolean),
            reference=lambda a, _: [a[0], np.ones(a[0].shape, np.bool_)]) for t in FLOATS],
     Case("Dropout", [[rand(f32, 3, 5), scalar(0.5, f32), scalar(False, boolean)]], outputs=(f32,),

@@ -26,7 +26,8 @@ def same_operand(op, shapes, *operands, constant=None, dtypes=(f32,), **options)
             # The values of operands are not part of a case's name.
             values = ";".join("-" if o is None else str(o.tolist()) for o in rest)
             cases.append(Case(op, sets, constant=positions if fixed else (),
-                              note=f"{note}{values}{'' if fixed else '-run-time'}", **options))
+                              note=f"{note}{values}{'' if fixed else '-run-time'}",
+                              optional=not fixed and op in ("Squeeze", "Unsqueeze"), **options))
     return cases
 
 

@@ -10,6 +10,7 @@ made anew when the model, the options or the compiler change."""
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,19 +25,21 @@ TIMEOUT_S = 300
 
 
 class CompileError(Exception):
-    """ssm-compile refused a model. `message` is its last line on stderr."""
+    """ssm-compile refused a model. `message` is its last line on stderr, `reason`
+    the first that tells of an error."""
 
     def __init__(self, returncode, stderr):
-        lines = stderr.strip().splitlines()
+        lines = stderr.strip().splitlines() or [""]
         self.returncode = returncode
         self.stderr = stderr
-        self.message = lines[-1] if lines else ""
+        self.message = lines[-1]
+        self.reason = next((line for line in lines if "error" in line), lines[0])
         super().__init__(f"ssm-compile: exit code {returncode}\n{stderr.strip()}")
 
     @property
     def unsupported(self):
-        """Whether it says that operators, or forms of them, are not supported."""
-        return self.returncode == 1 and "unsupported" in self.stderr.lower()
+        """Whether it says that operators are not supported at all."""
+        return re.search(r"\d+ operators? (is|are) not supported: ", self.stderr) is not None
 
 
 def run_compiler(arguments, **options):

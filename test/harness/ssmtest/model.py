@@ -33,6 +33,19 @@ ELEMENT_TYPES = {
 }
 
 
+# Inputs whose length is the rank of a result, or of the data they speak of. No
+# variant makes it symbolic: a rank is known when a model is compiled.
+RANK_OPERANDS = {
+    "ConstantOfShape": (0,), "Reshape": (1,), "Expand": (1,), "Tile": (1,), "Unsqueeze": (1,),
+    "Squeeze": (1,), "Pad": (1, 3), "Slice": (1, 2, 3, 4), "Resize": (1, 2, 3),
+    "CenterCropPad": (1,), "AffineGrid": (1,), "Col2Im": (1, 2),
+}
+
+
+def tells_rank(op, index):
+    return index in RANK_OPERANDS.get(op, (1,) if op.startswith("Reduce") else ())
+
+
 def element_type(dtype):
     return ELEMENT_TYPES[np.dtype(dtype)]
 
@@ -83,8 +96,8 @@ def single_node(op, inputs, output_types, attributes=None, opset=NEWEST_OPSET, d
             weights.append((name, array))
             continue
         remain[index] = name
-        dims = array.shape if variant == "static" else \
-            [f"{name}_{axis}" for axis in range(array.ndim)]
+        fixed = variant == "static" or (tells_rank(op, index) and not domain)
+        dims = array.shape if fixed else [f"{name}_{axis}" for axis in range(array.ndim)]
         values.append((name, array.dtype, dims))
     while names and not names[-1]:
         names.pop()
@@ -98,12 +111,16 @@ def single_node(op, inputs, output_types, attributes=None, opset=NEWEST_OPSET, d
 
 def with_symbolic_inputs(model):
     """A copy of any model with every input dimension symbolic under a name of
-    its own, and nothing said of the shapes of other values."""
+    its own, and nothing said of the shapes of other values. What tells a rank
+    keeps its length."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    kept = {name for node in copy.graph.node for index, name in enumerate(node.input)
+            if tells_rank(node.op_type, index)}
     for value in copy.graph.input:
-        shape = value.type.tensor_type.shape
-        for axis, dim in enumerate(shape.dim):
+        if value.name in kept:
+            continue
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             dim.Clear()
             dim.dim_param = f"{value.name}_{axis}"
     del copy.graph.value_info[:]
