@@ -193,9 +193,7 @@ static LogicalResult inferRelu(InferContext &ctx) {
   if (failed(inferNumberUnary(ctx)))
     return failure();
   inferElements(ctx, [&](ArrayRef<AffineExpr> args) {
-    AffineExpr zero = ctx.facts.constant(0);
-    std::optional<bool> negative = knownLess(ctx.facts, args[0], zero);
-    return !negative ? AffineExpr() : *negative ? zero : args[0];
+    return ctx.facts.max(args[0], ctx.facts.constant(0));
   });
   return success();
 }

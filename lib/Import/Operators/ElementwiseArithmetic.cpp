@@ -35,27 +35,29 @@ static LogicalResult inferArithmetic(InferContext &ctx) {
   return success();
 }
 
-using Symbolic = AffineExpr (*)(const ShapeFacts &, AffineExpr, AffineExpr);
+using Symbolic = AffineExpr (*)(ShapeFacts &, AffineExpr, AffineExpr);
 
-static AffineExpr symbolicAdd(const ShapeFacts &facts, AffineExpr a, AffineExpr b) {
+static AffineExpr symbolicAdd(ShapeFacts &facts, AffineExpr a, AffineExpr b) {
   return facts.add(a, b);
 }
-static AffineExpr symbolicSub(const ShapeFacts &facts, AffineExpr a, AffineExpr b) {
+static AffineExpr symbolicSub(ShapeFacts &facts, AffineExpr a, AffineExpr b) {
   return facts.sub(a, b);
 }
-static AffineExpr symbolicMul(const ShapeFacts &facts, AffineExpr a, AffineExpr b) {
+static AffineExpr symbolicMul(ShapeFacts &facts, AffineExpr a, AffineExpr b) {
   return facts.mul(a, b);
 }
-static AffineExpr symbolicDiv(const ShapeFacts &facts, AffineExpr a, AffineExpr b) {
-  return facts.div(a, b);
+static AffineExpr symbolicMax(ShapeFacts &facts, AffineExpr a, AffineExpr b) {
+  return facts.max(a, b);
 }
-static AffineExpr symbolicMax(const ShapeFacts &facts, AffineExpr a, AffineExpr b) {
-  std::optional<bool> less = knownLess(facts, a, b);
-  return !less ? AffineExpr() : *less ? b : a;
+static AffineExpr symbolicMin(ShapeFacts &facts, AffineExpr a, AffineExpr b) {
+  return facts.min(a, b);
 }
-static AffineExpr symbolicMin(const ShapeFacts &facts, AffineExpr a, AffineExpr b) {
-  std::optional<bool> less = knownLess(facts, a, b);
-  return !less ? AffineExpr() : *less ? a : b;
+static AffineExpr symbolicDiv(ShapeFacts &facts, AffineExpr a, AffineExpr b) {
+  if (AffineExpr result = facts.div(a, b))
+    return result;
+  // A divisor that may be 0 is left to the run, which checks it.
+  bool isPlain = facts.isNonNegative(a) && knownLess(facts, facts.constant(0), b) == true;
+  return isPlain ? facts.quotient(a, b) : AffineExpr();
 }
 
 /// Folds the inputs' elements from left to right.

@@ -226,30 +226,26 @@ static LogicalResult inferClip(InferContext &ctx) {
                                                      "size of bound " + Twine(i)))))
       return failure();
   }
-  auto elements = ctx.elements(0);
-  if (!elements || ctx.rank(0) > 1)
-    return success();
-  auto bound = [&](unsigned i) -> std::optional<AffineExpr> {
-    if (!ctx.hasInput(i))
-      return std::nullopt;
+  auto bound = [&](unsigned i) -> AffineExpr {
     auto known = ctx.elements(i);
     return known && known->size() == 1 ? (*known)[0] : AffineExpr();
   };
-  std::optional<AffineExpr> low = bound(1), high = bound(2);
-  Dims result;
-  for (AffineExpr element : Dims(*elements)) {
-    auto limit = [&](std::optional<AffineExpr> to, bool isLow) {
-      if (!to || !element)
-        return;
-      std::optional<bool> less = *to ? knownLess(ctx.facts, element, *to) : std::nullopt;
-      element = !less ? AffineExpr() : *less == isLow ? *to : element;
-    };
-    limit(low, true);
-    limit(high, false);
-    result.push_back(element);
-  }
-  if (llvm::any_of(result, [](AffineExpr expr) { return static_cast<bool>(expr); }))
-    ctx.setElements(0, result);
+  std::optional<AffineExpr> low, high;
+  if (ctx.hasInput(1))
+    low = bound(1);
+  if (ctx.hasInput(2))
+    high = bound(2);
+  inferElements(
+      ctx,
+      [&](ArrayRef<AffineExpr> args) {
+        AffineExpr element = args[0];
+        if (low)
+          element = *low ? ctx.facts.max(element, *low) : AffineExpr();
+        if (high && element)
+          element = *high ? ctx.facts.min(element, *high) : AffineExpr();
+        return element;
+      },
+      /*numInputs=*/1);
   return success();
 }
 
