@@ -57,8 +57,8 @@ static void resolve(memref::ExpandShapeOp expand) {
     }
   }
   Value view = memref::ReinterpretCastOp::create(
-      b, loc, type, source.getBaseBuffer(),
-      known(staticOffset, source.getConstifiedMixedOffset()), sizes, strides);
+      b, loc, type, source.getBaseBuffer(), known(staticOffset, source.getConstifiedMixedOffset()),
+      sizes, strides);
   expand.replaceAllUsesWith(view);
   expand.erase();
 }

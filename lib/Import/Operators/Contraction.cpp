@@ -41,8 +41,8 @@ void ssm::onnx::bindBroadcastSize(LoweringContext &ctx, AffineExpr size,
   ctx.bind(size, result);
 }
 
-void ssm::onnx::fitToLabels(LoweringContext &ctx, LabelledTensor &operand,
-                            const LabelSizes &sizes, llvm::function_ref<bool(int)> mayBroadcast) {
+void ssm::onnx::fitToLabels(LoweringContext &ctx, LabelledTensor &operand, const LabelSizes &sizes,
+                            llvm::function_ref<bool(int)> mayBroadcast) {
   Dims target = operand.tensor.dims;
   for (auto [axis, label] : llvm::enumerate(operand.labels)) {
     AffineExpr &own = target[axis];
@@ -75,9 +75,8 @@ LabelledTensor ssm::onnx::contractLabels(LoweringContext &ctx, const LabelledTen
                          : ctx.b.getAffineDimExpr(llvm::find(loops, label) - loops.begin()));
     return AffineMap::get(loops.size(), 0, axes, ctx.b.getContext());
   };
-  Dims loopDims =
-      llvm::map_to_vector<4>(loops, [&](int label) { return sizes.lookup(label); });
-  TensorValue product = ctx.contract(lhs.tensor, rhs.tensor, mapOf(lhs.labels),
-                                     mapOf(rhs.labels), mapOf(result), loopDims, type);
+  Dims loopDims = llvm::map_to_vector<4>(loops, [&](int label) { return sizes.lookup(label); });
+  TensorValue product = ctx.contract(lhs.tensor, rhs.tensor, mapOf(lhs.labels), mapOf(rhs.labels),
+                                     mapOf(result), loopDims, type);
   return {product, Labels(result)};
 }

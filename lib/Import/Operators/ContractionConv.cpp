@@ -96,8 +96,7 @@ static LogicalResult checkForm(InferContext &ctx) {
     return ctx.error("attribute 'auto_pad' is '" + autoPad +
                      "', expected NOTSET, SAME_UPPER, SAME_LOWER or VALID");
   auto pads = ctx.getInts("pads");
-  if (*kind != AutoPad::NotSet && pads &&
-      llvm::any_of(*pads, [](int64_t pad) { return pad != 0; }))
+  if (*kind != AutoPad::NotSet && pads && llvm::any_of(*pads, [](int64_t pad) { return pad != 0; }))
     return ctx.error("has attribute 'pads' and 'auto_pad' " + autoPad + ", expected one of them");
   return success();
 }
@@ -134,8 +133,8 @@ static LogicalResult inferConv(InferContext &ctx) {
   AffineExpr channels = facts.mul(weight[1], group);
   if (!channels)
     return ctx.error("the weight's channels times group are too many");
-  if (failed(ctx.requireEqual(data[1], channels,
-                              "channels of input 0 and of the weight times group")))
+  if (failed(
+          ctx.requireEqual(data[1], channels, "channels of input 0 and of the weight times group")))
     return failure();
   if (auto features = constantValue(weight[0]); features && *features % form.group != 0)
     return ctx.error("the weight has " + Twine(*features) +
@@ -162,14 +161,13 @@ static LogicalResult inferConv(InferContext &ctx) {
     if (!strided || !spanOf(facts, kernel, form.dilations[axis]))
       return ctx.error("sizes of spatial axis " + Twine(axis) + " are too large");
     if (auto known = constantValue(strided); known && *known < 0)
-      return ctx.error("spatial axis " + Twine(axis) + " has padded size " +
-                       Twine(*known - form.strides[axis] +
-                             constantValue(spanOf(facts, kernel, form.dilations[axis]))
-                                 .value_or(0)) +
-                       ", expected at least the kernel's span");
-    AffineExpr size = form.strides[axis] == 1
-                          ? strided
-                          : facts.div(strided, facts.constant(form.strides[axis]));
+      return ctx.error(
+          "spatial axis " + Twine(axis) + " has padded size " +
+          Twine(*known - form.strides[axis] +
+                constantValue(spanOf(facts, kernel, form.dilations[axis])).value_or(0)) +
+          ", expected at least the kernel's span");
+    AffineExpr size =
+        form.strides[axis] == 1 ? strided : facts.div(strided, facts.constant(form.strides[axis]));
     // Null where only the run can tell; setResult makes a symbol of it.
     result.push_back(size);
   }
@@ -185,8 +183,7 @@ static void bindOutputSize(LoweringContext &ctx, const ConvForm &form, int64_t a
     return;
   Value value = ctx.size(strided);
   if (!ctx.facts.isNonNegative(strided)) {
-    Value enough =
-        arith::CmpIOp::create(ctx.b, arith::CmpIPredicate::sge, value, ctx.index(0));
+    Value enough = arith::CmpIOp::create(ctx.b, arith::CmpIPredicate::sge, value, ctx.index(0));
     ctx.check(enough,
               "size {0} of spatial axis " + Twine(axis) +
                   " with its pads is smaller than the kernel's span",
@@ -212,8 +209,8 @@ static AxisPadding samePadding(LoweringContext &ctx, const ConvForm &form, int64
   bool upper = form.autoPad == AutoPad::SameUpper;
   AffineExpr span = spanOf(facts, kernel, form.dilations[axis]);
   AffineExpr stride = facts.constant(form.strides[axis]);
-  AffineExpr needed = facts.sub(
-      facts.add(facts.mul(facts.sub(result, facts.constant(1)), stride), span), size);
+  AffineExpr needed =
+      facts.sub(facts.add(facts.mul(facts.sub(result, facts.constant(1)), stride), span), size);
   if (auto known = needed ? constantValue(needed) : std::nullopt) {
     int64_t total = std::max<int64_t>(*known, 0);
     return {ctx.b.getIndexAttr(upper ? total / 2 : total - total / 2),
@@ -224,8 +221,8 @@ static AxisPadding samePadding(LoweringContext &ctx, const ConvForm &form, int64
   Value last = b.createOrFold<arith::SubIOp>(ctx.size(result), ctx.index(1));
   Value reach = b.createOrFold<arith::AddIOp>(
       b.createOrFold<arith::MulIOp>(last, ctx.index(form.strides[axis])), ctx.size(span));
-  Value total = b.createOrFold<arith::MaxSIOp>(b.createOrFold<arith::SubIOp>(reach, own),
-                                               ctx.index(0));
+  Value total =
+      b.createOrFold<arith::MaxSIOp>(b.createOrFold<arith::SubIOp>(reach, own), ctx.index(0));
   Value half = b.createOrFold<arith::DivSIOp>(total, ctx.index(2));
   AffineExpr padded = facts.fresh();
   ctx.bind(padded, b.createOrFold<arith::AddIOp>(own, total));
@@ -240,8 +237,7 @@ static TensorValue padInput(LoweringContext &ctx, const ConvForm &form, const Te
   for (int64_t axis = 0; axis < form.numSpatial; ++axis) {
     AffineExpr &size = padded[2 + axis];
     if (isSame(form.autoPad)) {
-      AxisPadding padding =
-          samePadding(ctx, form, axis, size, weight[2 + axis], result[2 + axis]);
+      AxisPadding padding = samePadding(ctx, form, axis, size, weight[2 + axis], result[2 + axis]);
       offsets[2 + axis] = padding.begin;
       size = padding.padded;
       continue;
@@ -342,8 +338,7 @@ static LogicalResult lowerConv(LoweringContext &ctx) {
   ConvForm form = readForm(ctx);
   TensorValue data = ctx.get(0), weight = ctx.get(1);
   Dims dims(ctx.resultDims(0));
-  ctx.checkEqual(data.dims[1],
-                 ctx.facts.mul(weight.dims[1], ctx.facts.constant(form.group)),
+  ctx.checkEqual(data.dims[1], ctx.facts.mul(weight.dims[1], ctx.facts.constant(form.group)),
                  "channels of input 0 and of the weight times group");
   auto kernelShape = ctx.getInts("kernel_shape");
   for (int64_t axis = 0; axis < form.numSpatial; ++axis) {
@@ -376,7 +371,7 @@ static LogicalResult lowerConv(LoweringContext &ctx) {
 }
 
 void ssm::onnx::registerConvOperators(OperatorTable &table) {
-  static constexpr AttrSpec attrs[] = {{"auto_pad", 's'}, {"dilations", 'I'}, {"group", 'i'},
-                                       {"kernel_shape", 'I'}, {"pads", 'I'}, {"strides", 'I'}};
+  static constexpr AttrSpec attrs[] = {{"auto_pad", 's'},     {"dilations", 'I'}, {"group", 'i'},
+                                       {"kernel_shape", 'I'}, {"pads", 'I'},      {"strides", 'I'}};
   table.add({"", "Conv", 1, 2, 3, 1, 1, attrs, inferConv, lowerConv});
 }

@@ -78,8 +78,8 @@ static FailureOr<Equation> parseEquation(StringRef text, ArrayRef<int64_t> ranks
   SmallVector<StringRef> terms;
   left.split(terms, ',');
   if (terms.size() != ranks.size()) {
-    message = "has " + std::to_string(terms.size()) + " terms for " +
-              std::to_string(ranks.size()) + " inputs";
+    message = "has " + std::to_string(terms.size()) + " terms for " + std::to_string(ranks.size()) +
+              " inputs";
     return failure();
   }
   Equation equation;
@@ -129,8 +129,7 @@ static FailureOr<Equation> parseEquation(StringRef text, ArrayRef<int64_t> ranks
 /// The size of every label; a size that only the run can tell is made by `fresh`. On
 /// contradiction names the two sizes.
 static FailureOr<LabelSizes> sizesOf(const Equation &equation, ArrayRef<Dims> dims,
-                                     llvm::function_ref<AffineExpr()> fresh,
-                                     std::string &message) {
+                                     llvm::function_ref<AffineExpr()> fresh, std::string &message) {
   LabelSizes sizes;
   for (auto [labels, operandDims] : llvm::zip_equal(equation.operands, dims))
     for (auto [label, dim] : llvm::zip_equal(labels, operandDims)) {
@@ -142,8 +141,8 @@ static FailureOr<LabelSizes> sizesOf(const Equation &equation, ArrayRef<Dims> di
       if (known == 1 || (own && !known)) {
         size = dim;
       } else if (known && own) {
-        message = "gives one index the sizes " + std::to_string(*known) + " and " +
-                  std::to_string(*own);
+        message =
+            "gives one index the sizes " + std::to_string(*known) + " and " + std::to_string(*own);
         return failure();
       } else if (!known && label >= kEllipsis) {
         size = fresh();
@@ -249,8 +248,7 @@ static void sumPrivateLabels(LoweringContext &ctx, LabelledTensor &operand,
   if (axes.empty())
     return;
   Type type = accumulatorType(operand.tensor.type);
-  operand.tensor = ctx.reduce(operand.tensor, axes, type,
-                              zeroConstant(ctx.b, computeType(type)),
+  operand.tensor = ctx.reduce(operand.tensor, axes, type, zeroConstant(ctx.b, computeType(type)),
                               [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
                                 if (isa<FloatType>(acc.getType()))
                                   return arith::AddFOp::create(b, acc, element);

@@ -46,8 +46,8 @@ static Labels operandLabels(int64_t rank, int outer, int inner, bool swapped, bo
 static MatMulAxes matMulAxes(NodeReader &node) {
   int64_t lhsRank = node.rank(0), rhsRank = node.rank(1);
   MatMulAxes axes;
-  axes.lhs = operandLabels(lhsRank, kRow, kInner, node.getInt("transA", 0),
-                           node.getInt("transBatchA", 0));
+  axes.lhs =
+      operandLabels(lhsRank, kRow, kInner, node.getInt("transA", 0), node.getInt("transBatchA", 0));
   axes.rhs = operandLabels(rhsRank, kInner, kColumn, node.getInt("transB", 0),
                            node.getInt("transBatchB", 0));
   for (int64_t axis = std::max(lhsRank, rhsRank) - 3; axis >= 0; --axis)
@@ -223,13 +223,9 @@ static LogicalResult lowerGemm(LoweringContext &ctx) {
 void ssm::onnx::registerMatMulOperators(OperatorTable &table) {
   static constexpr AttrSpec gemm[] = {
       {"alpha", 'f'}, {"beta", 'f'}, {"transA", 'i'}, {"transB", 'i'}};
-  static constexpr AttrSpec fused[] = {{"alpha", 'f'},
-                                       {"transA", 'i'},
-                                       {"transB", 'i'},
-                                       {"transBatchA", 'i'},
-                                       {"transBatchB", 'i'}};
+  static constexpr AttrSpec fused[] = {
+      {"alpha", 'f'}, {"transA", 'i'}, {"transB", 'i'}, {"transBatchA", 'i'}, {"transBatchB", 'i'}};
   table.add({"", "MatMul", 1, 2, 2, 1, 1, {}, inferMatMul, lowerMatMul});
   table.add({"", "Gemm", 7, 2, 3, 1, 1, gemm, inferGemm, lowerGemm});
-  table.add(
-      {"com.microsoft", "FusedMatMul", 1, 2, 2, 1, 1, fused, inferFusedMatMul, lowerMatMul});
+  table.add({"com.microsoft", "FusedMatMul", 1, 2, 2, 1, 1, fused, inferFusedMatMul, lowerMatMul});
 }

@@ -64,9 +64,7 @@ llvm::LogicalResult inferNumberUnary(InferContext &ctx);
 /// Maps one compute-typed scalar of input 0 to one of the result's type.
 template <mlir::Value (*Body)(mlir::ImplicitLocOpBuilder &, mlir::Value)>
 llvm::LogicalResult lowerUnary(LoweringContext &ctx) {
-  auto body = [](mlir::ImplicitLocOpBuilder &b, mlir::ValueRange args) {
-    return Body(b, args[0]);
-  };
+  auto body = [](mlir::ImplicitLocOpBuilder &b, mlir::ValueRange args) { return Body(b, args[0]); };
   Dims dims(ctx.resultDims(0));
   ctx.set(0, ctx.map({ctx.get(0)}, dims, ctx.resultElementType(0), body).value);
   return llvm::success();

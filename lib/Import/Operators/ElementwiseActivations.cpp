@@ -133,9 +133,8 @@ static LogicalResult lowerElu(LoweringContext &ctx) {
 static LogicalResult lowerSelu(LoweringContext &ctx) {
   double alpha = ctx.getFloat("alpha", 1.67326319217681884765625);
   double gamma = ctx.getFloat("gamma", 1.05070102214813232421875);
-  return lowerWith(ctx, [&](ImplicitLocOpBuilder &b, Value x) {
-    return scale(b, elu(b, x, alpha), gamma);
-  });
+  return lowerWith(
+      ctx, [&](ImplicitLocOpBuilder &b, Value x) { return scale(b, elu(b, x, alpha), gamma); });
 }
 
 static LogicalResult inferCelu(InferContext &ctx) {
@@ -165,8 +164,7 @@ static LogicalResult lowerThresholdedRelu(LoweringContext &ctx) {
 static LogicalResult inferGelu(InferContext &ctx) {
   StringRef approximate = ctx.getString("approximate", "none");
   if (approximate != "none" && approximate != "tanh")
-    return ctx.error("attribute 'approximate' is '" + approximate +
-                     "', expected 'none' or 'tanh'");
+    return ctx.error("attribute 'approximate' is '" + approximate + "', expected 'none' or 'tanh'");
   return inferRealUnary(ctx);
 }
 
@@ -239,8 +237,8 @@ static LogicalResult lowerPRelu(LoweringContext &ctx) {
           return select(b, isLess(b, x, zeroConstant(b, x.getType())), mul(b, slope, x), x);
         if (isUnsigned(type))
           return x;
-        Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x,
-                                               zeroConstant(b, x.getType()));
+        Value negative =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, zeroConstant(b, x.getType()));
         return select(b, negative, arith::MulIOp::create(b, slope, x), x);
       });
   ctx.set(0, result.value);
@@ -256,14 +254,12 @@ static LogicalResult lowerShrink(LoweringContext &ctx) {
   if (real != type)
     data = ctx.cast(data, real);
   Dims dims(ctx.resultDims(0));
-  TensorValue result =
-      ctx.map({data}, dims, real, [&](ImplicitLocOpBuilder &b, ValueRange args) {
-        Value x = args[0];
-        auto constant = [&](double value) { return realConstant(b, x.getType(), value); };
-        Value high = select(b, isLess(b, constant(lambd), x), add(b, x, constant(-bias)),
-                            constant(0));
-        return select(b, isLess(b, x, constant(-lambd)), add(b, x, constant(bias)), high);
-      });
+  TensorValue result = ctx.map({data}, dims, real, [&](ImplicitLocOpBuilder &b, ValueRange args) {
+    Value x = args[0];
+    auto constant = [&](double value) { return realConstant(b, x.getType(), value); };
+    Value high = select(b, isLess(b, constant(lambd), x), add(b, x, constant(-bias)), constant(0));
+    return select(b, isLess(b, x, constant(-lambd)), add(b, x, constant(bias)), high);
+  });
   if (real != type)
     result = ctx.cast(result, type);
   ctx.set(0, result.value);
@@ -280,8 +276,8 @@ static LogicalResult inferSwiGLU(InferContext &ctx) {
     return failure();
   Dims gate(ctx.dims(0)), data(ctx.dims(1));
   if (gate.size() != data.size())
-    return ctx.error("the inputs have ranks " + Twine(gate.size()) + " and " +
-                     Twine(data.size()) + ", expected the same");
+    return ctx.error("the inputs have ranks " + Twine(gate.size()) + " and " + Twine(data.size()) +
+                     ", expected the same");
   for (auto [axis, sizes] : llvm::enumerate(llvm::zip_equal(gate, data))) {
     auto &[mine, theirs] = sizes;
     if (failed(ctx.requireEqual(mine, theirs, "sizes of axis " + Twine(axis))))
@@ -334,10 +330,9 @@ static LogicalResult lowerBiasedGelu(LoweringContext &ctx) {
   TensorValue data = ctx.get(0), bias = ctx.get(1);
   ctx.checkEqual(bias.dims[0], data.dims.back(), "sizes of the bias and of the last axis");
   Dims dims(ctx.resultDims(0));
-  TensorValue result = ctx.map({data, bias}, dims, ctx.resultElementType(0),
-                               [&](ImplicitLocOpBuilder &b, ValueRange args) {
-                                 return Body(b, add(b, args[0], args[1]));
-                               });
+  TensorValue result = ctx.map(
+      {data, bias}, dims, ctx.resultElementType(0),
+      [&](ImplicitLocOpBuilder &b, ValueRange args) { return Body(b, add(b, args[0], args[1])); });
   ctx.set(0, result.value);
   return success();
 }

@@ -209,14 +209,14 @@ static LogicalResult inferMean(InferContext &ctx) {
 
 static LogicalResult lowerMean(LoweringContext &ctx) {
   Dims dims(ctx.resultDims(0));
-  TensorValue result = ctx.map(
-      allInputs(ctx), dims, ctx.resultElementType(0),
-      [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-        Value sum = args[0];
-        for (Value arg : args.drop_front())
-          sum = arith::AddFOp::create(b, sum, arg);
-        return arith::DivFOp::create(b, sum, realConstant(b, sum.getType(), args.size()));
-      });
+  TensorValue result =
+      ctx.map(allInputs(ctx), dims, ctx.resultElementType(0),
+              [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+                Value sum = args[0];
+                for (Value arg : args.drop_front())
+                  sum = arith::AddFOp::create(b, sum, arg);
+                return arith::DivFOp::create(b, sum, realConstant(b, sum.getType(), args.size()));
+              });
   ctx.set(0, result.value);
   return success();
 }
@@ -244,8 +244,8 @@ static void checkDivisor(LoweringContext &ctx, const TensorValue &divisor,
     return;
   Value isEmpty = arith::ConstantOp::create(ctx.b, ctx.b.getBoolAttr(false));
   for (AffineExpr dim : resultDims) {
-    Value none = arith::CmpIOp::create(ctx.b, arith::CmpIPredicate::eq, ctx.size(dim),
-                                       ctx.index(0));
+    Value none =
+        arith::CmpIOp::create(ctx.b, arith::CmpIPredicate::eq, ctx.size(dim), ctx.index(0));
     isEmpty = arith::OrIOp::create(ctx.b, isEmpty, none);
   }
   auto isNonZero = [](ImplicitLocOpBuilder &b, Value value) -> Value {
@@ -257,12 +257,11 @@ static void checkDivisor(LoweringContext &ctx, const TensorValue &divisor,
     allNonZero = isNonZero(ctx.b, ctx.extract(divisor, {}));
   } else {
     Value yes = arith::ConstantOp::create(ctx.b, ctx.b.getBoolAttr(true));
-    TensorValue reduced =
-        ctx.reduce(divisor, llvm::to_vector(llvm::seq<int64_t>(0, divisor.dims.size())),
-                   ctx.b.getI1Type(), yes,
-                   [&](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
-                     return arith::AndIOp::create(b, acc, isNonZero(b, element));
-                   });
+    TensorValue reduced = ctx.reduce(
+        divisor, llvm::to_vector(llvm::seq<int64_t>(0, divisor.dims.size())), ctx.b.getI1Type(),
+        yes, [&](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+          return arith::AndIOp::create(b, acc, isNonZero(b, element));
+        });
     allNonZero = ctx.extract(reduced, {});
   }
   ctx.check(arith::OrIOp::create(ctx.b, allNonZero, isEmpty),
@@ -273,10 +272,10 @@ template <Binary Body> static LogicalResult lowerDivision(LoweringContext &ctx) 
   Type type = ctx.resultElementType(0);
   Dims dims(ctx.resultDims(0));
   TensorValue divisor = ctx.get(1);
-  TensorValue result = ctx.map({ctx.get(0), divisor}, dims, type,
-                               [&](ImplicitLocOpBuilder &b, ValueRange args) {
-                                 return Body(b, args[0], args[1], isUnsigned(type));
-                               });
+  TensorValue result =
+      ctx.map({ctx.get(0), divisor}, dims, type, [&](ImplicitLocOpBuilder &b, ValueRange args) {
+        return Body(b, args[0], args[1], isUnsigned(type));
+      });
   checkDivisor(ctx, divisor, dims);
   ctx.set(0, result.value);
   return success();
@@ -389,10 +388,9 @@ static Value integerPower(ImplicitLocOpBuilder &b, Value base, Value exponent, b
         Value one = intConstant(ib, wide, 1);
         Value bit = equals(ib, arith::AndIOp::create(ib, args[2], one), 1);
         Value next = arith::MulIOp::create(ib, args[0], args[1]);
-        scf::YieldOp::create(
-            ib, ValueRange{arith::SelectOp::create(ib, bit, next, args[0]),
-                           arith::MulIOp::create(ib, args[1], args[1]),
-                           arith::ShRUIOp::create(ib, args[2], one)});
+        scf::YieldOp::create(ib, ValueRange{arith::SelectOp::create(ib, bit, next, args[0]),
+                                            arith::MulIOp::create(ib, args[1], args[1]),
+                                            arith::ShRUIOp::create(ib, args[2], one)});
       });
   Value result = loop.getResult(0);
   if (unsignedExponent)
@@ -406,8 +404,8 @@ static Value integerPower(ImplicitLocOpBuilder &b, Value base, Value exponent, b
   Value infinite = arith::ConstantOp::create(b, b.getIntegerAttr(type, largest));
   Value fraction = arith::SelectOp::create(b, equals(b, base, 0), infinite, zero);
   fraction = arith::SelectOp::create(b, isUnit, result, fraction);
-  Value isNegative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, power,
-                                           intConstant(b, wide, 0));
+  Value isNegative =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::slt, power, intConstant(b, wide, 0));
   return arith::SelectOp::create(b, isNegative, fraction, result);
 }
 

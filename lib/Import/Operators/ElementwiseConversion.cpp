@@ -20,7 +20,8 @@ using namespace ssm::onnx;
 
 /// The type of a TensorProto.DataType number, or null if we do not compute with it.
 static Type typeOf(int64_t number, MLIRContext *context) {
-  auto integer = [&](unsigned width, IntegerType::SignednessSemantics sign = IntegerType::Signless) {
+  auto integer = [&](unsigned width,
+                     IntegerType::SignednessSemantics sign = IntegerType::Signless) {
     return IntegerType::get(context, width, sign);
   };
   switch (static_cast<ElementType>(number)) {
@@ -282,11 +283,10 @@ static LogicalResult lowerClip(LoweringContext &ctx) {
   }
   bool hasLow = ctx.hasInput(1), hasHigh = ctx.hasInput(2);
   Dims dims(ctx.resultDims(0));
-  TensorValue result =
-      ctx.map(inputs, dims, type, [&](ImplicitLocOpBuilder &b, ValueRange args) {
-        return clip(b, args[0], hasLow ? args[1] : Value(),
-                    hasHigh ? args[hasLow ? 2 : 1] : Value(), isUnsigned(type));
-      });
+  TensorValue result = ctx.map(inputs, dims, type, [&](ImplicitLocOpBuilder &b, ValueRange args) {
+    return clip(b, args[0], hasLow ? args[1] : Value(), hasHigh ? args[hasLow ? 2 : 1] : Value(),
+                isUnsigned(type));
+  });
   ctx.set(0, result.value);
   return success();
 }

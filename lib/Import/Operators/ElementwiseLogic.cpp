@@ -45,8 +45,7 @@ static std::optional<bool> knownComparison(const ShapeFacts &facts, Comparison c
 template <Comparison Kind> static LogicalResult inferComparison(InferContext &ctx) {
   // Equal takes bool, the order of False and True is left to Cast.
   bool isBoolEqual = Kind == Comparison::Equal && isBool(ctx.elementType(0));
-  if ((!isBoolEqual && failed(requireNumber(ctx, 0))) ||
-      failed(ctx.requireSameElementType(0, 1)))
+  if ((!isBoolEqual && failed(requireNumber(ctx, 0))) || failed(ctx.requireSameElementType(0, 1)))
     return failure();
   FailureOr<Dims> dims = broadcastInputs(ctx);
   if (failed(dims))
@@ -87,9 +86,8 @@ static Value compare(ImplicitLocOpBuilder &b, Comparison comparison, Value x, Va
 }
 
 /// Maps the inputs, broadcast, to the result.
-static LogicalResult
-lowerMap(LoweringContext &ctx,
-         llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
+static LogicalResult lowerMap(LoweringContext &ctx,
+                              llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
   SmallVector<TensorValue> inputs;
   for (unsigned i = 0; i < ctx.numInputs(); ++i)
     inputs.push_back(ctx.get(i));
@@ -225,7 +223,8 @@ static LogicalResult lowerIsInf(LoweringContext &ctx) {
 //===----------------------------------------------------------------------===//
 
 static LogicalResult inferWhere(InferContext &ctx) {
-  if (failed(ctx.requireBool(0)) || (!isBool(ctx.elementType(1)) && failed(requireNumber(ctx, 1))) ||
+  if (failed(ctx.requireBool(0)) ||
+      (!isBool(ctx.elementType(1)) && failed(requireNumber(ctx, 1))) ||
       failed(ctx.requireSameElementType(1, 2)))
     return failure();
   FailureOr<Dims> dims = broadcastInputs(ctx);
