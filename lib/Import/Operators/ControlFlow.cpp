@@ -24,8 +24,11 @@ using namespace ssm::onnx;
 bool SymbolMark::isLocal(AffineExpr expr) const {
   bool local = false;
   expr.walk([&](AffineExpr inner) {
-    if (auto symbol = dyn_cast<AffineSymbolExpr>(inner))
-      local |= symbol.getPosition() >= first;
+    auto symbol = dyn_cast<AffineSymbolExpr>(inner);
+    if (!symbol || symbol.getPosition() < first)
+      return;
+    const ShapeFacts::Derivation *how = facts.derivation(symbol);
+    local |= !how || isLocal(how->lhs) || isLocal(how->rhs);
   });
   return local;
 }

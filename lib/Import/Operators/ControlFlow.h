@@ -15,10 +15,11 @@ namespace ssm::onnx {
 class OperatorTable;
 
 /// Tells symbols that were made for values of a region from those known outside:
-/// the former have no value where the results of the node are used.
+/// the former have no value where the results of the node are used. Symbols that
+/// are derived from others are known where those are.
 class SymbolMark {
 public:
-  explicit SymbolMark(const ShapeFacts &facts) : first(facts.getNumSymbols()) {}
+  explicit SymbolMark(const ShapeFacts &facts) : facts(facts), first(facts.getNumSymbols()) {}
   bool isLocal(mlir::AffineExpr expr) const;
   /// The expression, or null if it has a local symbol.
   mlir::AffineExpr outside(mlir::AffineExpr expr) const {
@@ -27,6 +28,7 @@ public:
   Dims outside(llvm::ArrayRef<mlir::AffineExpr> exprs) const;
 
 private:
+  const ShapeFacts &facts;
   unsigned first;
 };
 
