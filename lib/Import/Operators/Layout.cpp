@@ -50,6 +50,17 @@ FailureOr<SmallVector<int64_t>> ssm::onnx::requireConstants(InferContext &ctx, u
   return failure();
 }
 
+bool ssm::onnx::isKnown(InferContext &ctx, unsigned i) {
+  return !ctx.hasInput(i) || ctx.constantInts(i);
+}
+
+FailureOr<int64_t> ssm::onnx::requireCount(InferContext &ctx, unsigned i, const Twine &what) {
+  FailureOr<Dims> elements = requireElements(ctx, i, what);
+  if (failed(elements))
+    return failure();
+  return static_cast<int64_t>(elements->size());
+}
+
 FailureOr<AffineExpr> ssm::onnx::requireSize(InferContext &ctx, AffineExpr element,
                                              const Twine &what) {
   if (auto value = constantValue(element); value && *value < 0) {
@@ -106,6 +117,33 @@ Value ssm::onnx::scalarInput(LoweringContext &ctx, unsigned i) {
 Value ssm::onnx::scalarInt(LoweringContext &ctx, unsigned i) {
   TensorValue wide = ctx.cast(ctx.get(i), ctx.b.getI64Type());
   return ctx.extract(wide, SmallVector<Value>(ctx.rank(i), ctx.index(0)));
+}
+
+SmallVector<Value> ssm::onnx::axesInput(LoweringContext &ctx, unsigned i, int64_t rank) {
+  auto &b = ctx.b;
+  SmallVector<Value> axes;
+  for (AffineExpr element : Dims(*ctx.elements(i))) {
+    Value axis = ctx.size(element);
+    Value shifted = arith::AddIOp::create(b, axis, ctx.index(rank));
+    ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ult, shifted, ctx.index(2 * rank)),
+              "axis {0} is out of range for rank " + Twine(rank), axis);
+    Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, axis, ctx.index(0));
+    axis = arith::SelectOp::create(b, negative, shifted, axis);
+    for (Value other : axes)
+      ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, axis, other),
+                "axis {0} is given twice", axis);
+    axes.push_back(axis);
+  }
+  return axes;
+}
+
+Value ssm::onnx::isOneOf(ImplicitLocOpBuilder &b, ArrayRef<Value> values, int64_t constant) {
+  Value result = arith::ConstantIntOp::create(b, b.getI1Type(), 0);
+  Value wanted = arith::ConstantIndexOp::create(b, constant);
+  for (Value value : values)
+    result = arith::OrIOp::create(
+        b, result, arith::CmpIOp::create(b, arith::CmpIPredicate::eq, value, wanted));
+  return result;
 }
 
 Value ssm::onnx::product(LoweringContext &ctx, ArrayRef<AffineExpr> dims) {

@@ -39,6 +39,11 @@ mlir::FailureOr<Dims> requireElements(InferContext &ctx, unsigned i, const llvm:
 /// The same where the values themselves must be constants.
 mlir::FailureOr<llvm::SmallVector<int64_t>> requireConstants(InferContext &ctx, unsigned i,
                                                              const llvm::Twine &what);
+/// Whether the values of input i, or the attribute in its place, are known to
+/// inference or left out. Otherwise only the run knows them.
+bool isKnown(InferContext &ctx, unsigned i);
+/// The number of elements of 1-D integer input i. Error if it is not known.
+mlir::FailureOr<int64_t> requireCount(InferContext &ctx, unsigned i, const llvm::Twine &what);
 /// The size that an element of a tensor asks for. Error if it is a negative
 /// constant; lowering checks the others (checkSize).
 mlir::FailureOr<mlir::AffineExpr> requireSize(InferContext &ctx, mlir::AffineExpr element,
@@ -63,6 +68,12 @@ void checkSize(LoweringContext &ctx, mlir::AffineExpr element, const llvm::Twine
 mlir::Value scalarInput(LoweringContext &ctx, unsigned i);
 /// The one element of integer input i as i64.
 mlir::Value scalarInt(LoweringContext &ctx, unsigned i);
+/// The elements of integer input i, whose number is known, as axes of a tensor of
+/// that rank: checked to be in range and all different, made non-negative.
+llvm::SmallVector<mlir::Value> axesInput(LoweringContext &ctx, unsigned i, int64_t rank);
+/// Whether any of the values equals the constant.
+mlir::Value isOneOf(mlir::ImplicitLocOpBuilder &b, llvm::ArrayRef<mlir::Value> values,
+                    int64_t constant);
 /// The product of sizes as `index`.
 mlir::Value product(LoweringContext &ctx, llvm::ArrayRef<mlir::AffineExpr> dims);
 /// Binds `dim` to the product if inference had to leave it open.

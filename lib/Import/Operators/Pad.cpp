@@ -67,8 +67,14 @@ static void lowerPads(LoweringContext &ctx, ArrayRef<AxisPad> pads, StringRef mo
   ShapeFacts &facts = ctx.facts;
   auto &b = ctx.b;
   TensorValue input = ctx.get(0);
-  Dims dims(ctx.resultDims(0)), core, low;
+  Dims dims, core, low;
   AffineExpr zero = facts.constant(0);
+  for (auto [axis, pad] : llvm::enumerate(pads)) {
+    AffineExpr total = facts.add(facts.add(input.dims[axis], pad.begin), pad.end);
+    dims.push_back(ctx.resultDims(0)[axis]);
+    if (isa<AffineSymbolExpr>(dims.back()) && !ctx.isBound(dims.back()))
+      ctx.bind(dims.back(), ctx.size(facts.max(total, zero)));
+  }
   SmallVector<OpFoldResult> crop;
   bool crops = false, isEmpty = false;
   for (auto [axis, pad] : llvm::enumerate(pads)) {
@@ -184,15 +190,52 @@ static LogicalResult inferPad(InferContext &ctx) {
   if (ctx.hasInput(2) && (failed(requireScalar(ctx, 2, "constant_value")) ||
                           failed(ctx.requireSameElementType(0, 2))))
     return failure();
+  if (!isKnown(ctx, 3)) {
+    // Any axis may be padded.
+    auto amounts = requireCount(ctx, 1, "pads"), axes = requireCount(ctx, 3, "axes");
+    if (failed(amounts) || failed(axes))
+      return failure();
+    if (*amounts != 2 * *axes)
+      return ctx.error("pads has " + Twine(*amounts) + " elements, expected two for each of " +
+                       Twine(*axes) + " axes");
+    ctx.setResult(0, ctx.elementType(0), Dims(ctx.rank(0)));
+    return success();
+  }
   auto pads = planPad(ctx);
   if (failed(pads))
     return failure();
   return setPadResult(ctx, *pads);
 }
 
+/// The pads of every axis where only the run knows the axes.
+static SmallVector<AxisPad> openPads(LoweringContext &ctx) {
+  auto &b = ctx.b;
+  Dims amounts(*ctx.elements(1));
+  int64_t rank = ctx.rank(0), count = amounts.size() / 2;
+  SmallVector<Value> axes = axesInput(ctx, 3, rank);
+  SmallVector<AxisPad> pads;
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    Value begin = ctx.index(0), end = ctx.index(0);
+    for (int64_t i = 0; i < count; ++i) {
+      Value here = isOneOf(b, axes[i], axis);
+      begin = arith::SelectOp::create(b, here, ctx.size(amounts[i]), begin);
+      end = arith::SelectOp::create(b, here, ctx.size(amounts[count + i]), end);
+    }
+    AxisPad pad = {ctx.facts.fresh(/*isSize=*/false), ctx.facts.fresh(/*isSize=*/false)};
+    ctx.bind(pad.begin, begin);
+    ctx.bind(pad.end, end);
+    pads.push_back(pad);
+  }
+  return pads;
+}
+
 static LogicalResult lowerPad(LoweringContext &ctx) {
   InferContext infer(ctx.getNode(), ctx.facts);
-  auto pads = planPad(infer);
+  FailureOr<SmallVector<AxisPad>> pads;
+  if (isKnown(infer, 3))
+    pads = planPad(infer);
+  else
+    pads = openPads(ctx);
   if (failed(pads))
     return failure();
   Type compute = computeType(ctx.elementType(0));

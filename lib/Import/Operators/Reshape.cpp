@@ -309,86 +309,115 @@ static LogicalResult lowerFlatten(LoweringContext &ctx) {
   return success();
 }
 
-/// The axes that a Squeeze drops, by attribute or input. None given, or none in
-/// the list, means all that are known to have size 1.
-static FailureOr<SmallVector<int64_t>> squeezeAxes(InferContext &ctx, bool &given) {
-  SmallVector<int64_t> axes;
-  if (auto attr = ctx.getInts("axes")) {
-    axes = *attr;
-  } else if (ctx.hasInput(1)) {
-    auto constants = requireConstants(ctx, 1, "axes");
-    if (failed(constants))
-      return failure();
-    axes = *constants;
-  }
-  given = !axes.empty();
-  if (given)
-    return requireAxes(ctx, axes, ctx.rank(0));
-  for (auto [axis, dim] : llvm::enumerate(ctx.dims(0)))
-    if (constantValue(dim) == 1)
-      axes.push_back(axis);
-  return axes;
+/// The axes of a Squeeze or Unsqueeze, by attribute or input; nothing if they are
+/// not given or only the run knows them.
+static std::optional<SmallVector<int64_t>> givenAxes(InferContext &ctx) {
+  if (auto attr = ctx.getInts("axes"))
+    return attr;
+  return ctx.hasInput(1) ? ctx.constantInts(1) : std::nullopt;
+}
+
+/// A Squeeze without axes, or with an empty list of them, drops what has size 1.
+static bool squeezesOnes(InferContext &ctx) {
+  auto axes = givenAxes(ctx);
+  return axes ? axes->empty() : !ctx.hasInput(1);
 }
 
 static LogicalResult inferSqueeze(InferContext &ctx) {
-  bool given;
-  auto axes = squeezeAxes(ctx, given);
+  int64_t rank = ctx.rank(0);
+  Dims dims;
+  if (!isKnown(ctx, 1)) {
+    auto count = requireCount(ctx, 1, "axes");
+    if (failed(count))
+      return failure();
+    if (*count > rank)
+      return ctx.error("axes has " + Twine(*count) + " elements for rank " + Twine(rank));
+    ctx.setResult(0, ctx.elementType(0), Dims(rank - *count));
+    passElements(ctx);
+    return success();
+  }
+  bool onlyOnes = squeezesOnes(ctx);
+  auto axes = requireAxes(ctx, givenAxes(ctx).value_or(SmallVector<int64_t>()), rank);
   if (failed(axes))
     return failure();
-  Dims dims;
   for (auto [axis, dim] : llvm::enumerate(ctx.dims(0))) {
-    if (!llvm::is_contained(*axes, axis)) {
-      dims.push_back(dim);
-      continue;
-    }
     auto size = constantValue(dim);
-    if (size && *size != 1)
+    if (!llvm::is_contained(*axes, axis)) {
+      if (!onlyOnes || size != 1)
+        dims.push_back(dim);
+    } else if (size && *size != 1) {
       return ctx.error("axis " + Twine(axis) + " has size " + Twine(*size) +
                        ", expected 1 to squeeze it");
+    }
   }
   ctx.setResult(0, ctx.elementType(0), dims);
   passElements(ctx);
   return success();
 }
 
+/// `value`, or one more if the condition holds.
+static Value stepIf(LoweringContext &ctx, Value condition, Value value) {
+  Value next = arith::AddIOp::create(ctx.b, value, ctx.index(1));
+  return arith::SelectOp::create(ctx.b, condition, next, value);
+}
+
 static LogicalResult lowerSqueeze(LoweringContext &ctx) {
   auto &b = ctx.b;
-  bool given = ctx.getInts("axes") && !ctx.getInts("axes")->empty();
-  SmallVector<int64_t> axes;
-  if (given)
-    axes = *ctx.getInts("axes");
-  else if (ctx.hasInput(1) && ctx.elements(1))
-    axes = *constantValues(*ctx.elements(1));
-  given = !axes.empty();
-  for (int64_t &axis : axes)
-    axis = axis < 0 ? axis + ctx.rank(0) : axis;
-  for (auto [axis, dim] : llvm::enumerate(Dims(ctx.dims(0)))) {
-    if (constantValue(dim))
-      continue;
-    Value size = ctx.size(dim);
-    if (given && llvm::is_contained(axes, axis))
-      ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, size, ctx.index(1)),
-                "axis " + Twine(axis) + " has size {0}, expected 1 to squeeze it", size);
-    else if (!given)
-      // The rank would change with the call.
-      ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, size, ctx.index(1)),
-                "axis " + Twine(axis) +
-                    " has size {0}, expected another one where 'axes' is not given", size);
+  InferContext infer(ctx.getNode(), ctx.facts);
+  Dims input(ctx.dims(0)), dims(ctx.resultDims(0));
+  auto checkOne = [&](Value condition, int64_t axis, Value size) {
+    Value one = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, size, ctx.index(1));
+    ctx.check(condition ? Value(arith::OrIOp::create(b, one, condition)) : one,
+              "axis " + Twine(axis) + " has size {0}, expected 1 to squeeze it", size);
+  };
+  if (!isKnown(infer, 1)) {
+    SmallVector<Value> axes = axesInput(ctx, 1, input.size());
+    SmallVector<Value> sizes(dims.size(), ctx.index(1));
+    Value place = ctx.index(0);
+    for (auto [axis, dim] : llvm::enumerate(input)) {
+      Value size = ctx.size(dim), drops = isOneOf(b, axes, axis);
+      Value keeps = arith::XOrIOp::create(
+          b, drops, arith::ConstantIntOp::create(b, b.getI1Type(), 1));
+      checkOne(keeps, axis, size);
+      for (auto [i, result] : llvm::enumerate(sizes)) {
+        Value here = arith::AndIOp::create(b, keeps, isOneOf(b, place, i));
+        result = arith::SelectOp::create(b, here, size, result);
+      }
+      place = stepIf(ctx, keeps, place);
+    }
+    for (auto [dim, size] : llvm::zip_equal(dims, sizes))
+      ctx.bind(dim, size);
+  } else {
+    bool onlyOnes = squeezesOnes(infer);
+    auto axes = requireAxes(infer, givenAxes(infer).value_or(SmallVector<int64_t>()),
+                            input.size());
+    for (auto [axis, dim] : llvm::enumerate(input)) {
+      if (constantValue(dim))
+        continue;
+      Value size = ctx.size(dim);
+      if (llvm::is_contained(*axes, axis))
+        checkOne(Value(), axis, size);
+      else if (onlyOnes)
+        // The rank would change with the call.
+        ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, size, ctx.index(1)),
+                  "axis " + Twine(axis) +
+                      " has size {0}, expected another one where 'axes' is not given", size);
+    }
   }
-  ctx.set(0, ctx.reshape(ctx.get(0), Dims(ctx.resultDims(0))).value);
+  ctx.set(0, ctx.reshape(ctx.get(0), dims).value);
   return success();
 }
 
 static LogicalResult inferUnsqueeze(InferContext &ctx) {
-  SmallVector<int64_t> axes;
-  if (auto attr = ctx.getInts("axes")) {
-    axes = *attr;
-  } else {
-    auto constants = requireConstants(ctx, 1, "axes");
-    if (failed(constants))
+  if (!isKnown(ctx, 1)) {
+    auto count = requireCount(ctx, 1, "axes");
+    if (failed(count))
       return failure();
-    axes = *constants;
+    ctx.setResult(0, ctx.elementType(0), Dims(ctx.rank(0) + *count));
+    passElements(ctx);
+    return success();
   }
+  SmallVector<int64_t> axes = *givenAxes(ctx);
   int64_t rank = ctx.rank(0) + axes.size();
   auto normal = requireAxes(ctx, axes, rank);
   if (failed(normal))
@@ -402,7 +431,24 @@ static LogicalResult inferUnsqueeze(InferContext &ctx) {
 }
 
 static LogicalResult lowerUnsqueeze(LoweringContext &ctx) {
-  ctx.set(0, ctx.reshape(ctx.get(0), Dims(ctx.resultDims(0))).value);
+  InferContext infer(ctx.getNode(), ctx.facts);
+  Dims input(ctx.dims(0)), dims(ctx.resultDims(0));
+  if (!isKnown(infer, 1)) {
+    SmallVector<Value> axes = axesInput(ctx, 1, dims.size());
+    Value place = ctx.index(0);
+    for (auto [axis, dim] : llvm::enumerate(dims)) {
+      Value size = ctx.index(1);
+      for (auto [i, from] : llvm::enumerate(input))
+        size = arith::SelectOp::create(ctx.b, isOneOf(ctx.b, place, i), ctx.size(from), size);
+      Value isNew = isOneOf(ctx.b, axes, axis);
+      ctx.bind(dim, arith::SelectOp::create(ctx.b, isNew, ctx.index(1), size));
+      place = stepIf(ctx, arith::XOrIOp::create(
+                              ctx.b, isNew,
+                              arith::ConstantIntOp::create(ctx.b, ctx.b.getI1Type(), 1)),
+                     place);
+    }
+  }
+  ctx.set(0, ctx.reshape(ctx.get(0), dims).value);
   return success();
 }
 

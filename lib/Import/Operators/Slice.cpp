@@ -123,7 +123,36 @@ static FailureOr<SmallVector<AxisSlice>> planSlice(InferContext &ctx) {
   return plan;
 }
 
+/// Whether only the run knows axes or steps: then any axis may be sliced.
+static bool hasOpenAxes(InferContext &ctx) {
+  return !isKnown(ctx, 3) || !isKnown(ctx, 4);
+}
+
+static LogicalResult inferOpenSlice(InferContext &ctx) {
+  static constexpr StringRef names[] = {"", "starts", "ends", "axes", "steps"};
+  auto count = requireCount(ctx, 1, names[1]);
+  if (failed(count))
+    return failure();
+  for (unsigned i = 2; i < 5; ++i) {
+    if (!ctx.hasInput(i))
+      continue;
+    auto own = requireCount(ctx, i, names[i]);
+    if (failed(own))
+      return failure();
+    if (*own != *count)
+      return ctx.error(names[i] + " has " + Twine(*own) + " elements, expected " +
+                       Twine(*count) + " as starts has");
+  }
+  if (*count > ctx.rank(0))
+    return ctx.error("starts has " + Twine(*count) + " elements for rank " +
+                     Twine(ctx.rank(0)));
+  ctx.setResult(0, ctx.elementType(0), Dims(ctx.rank(0)));
+  return success();
+}
+
 static LogicalResult inferSlice(InferContext &ctx) {
+  if (hasOpenAxes(ctx))
+    return inferOpenSlice(ctx);
   auto plan = planSlice(ctx);
   if (failed(plan))
     return failure();
@@ -182,9 +211,84 @@ static TensorValue takeSlice(LoweringContext &ctx, const TensorValue &input,
       });
 }
 
+/// One axis of a slice whose step only the run knows: its offset and size.
+static std::pair<Value, Value> openAxis(ImplicitLocOpBuilder &b, Value dim, Value start,
+                                        Value end, Value step) {
+  Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
+  Value minusOne = arith::ConstantIndexOp::create(b, -1);
+  auto wrap = [&](Value at) -> Value {
+    Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, at, zero);
+    return arith::SelectOp::create(b, negative, arith::AddIOp::create(b, at, dim), at);
+  };
+  auto clamp = [&](Value at, Value low, Value high) -> Value {
+    return arith::MinSIOp::create(b, arith::MaxSIOp::create(b, wrap(at), low), high);
+  };
+  Value up = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, step, zero);
+  Value top = arith::SelectOp::create(b, up, dim, arith::SubIOp::create(b, dim, one));
+  Value offset = clamp(start, zero, top);
+  Value last = clamp(end, arith::SelectOp::create(b, up, zero, minusOne), top);
+  Value distance = arith::SelectOp::create(b, up, arith::SubIOp::create(b, last, offset),
+                                           arith::SubIOp::create(b, offset, last));
+  distance = arith::MaxSIOp::create(b, distance, zero);
+  Value stride = arith::SelectOp::create(b, up, step, arith::SubIOp::create(b, zero, step));
+  stride = arith::MaxUIOp::create(b, stride, one);
+  // ceil(distance / stride) without a sum that could overflow.
+  Value whole = arith::DivUIOp::create(b, distance, stride);
+  Value rest = arith::RemUIOp::create(b, distance, stride);
+  Value uneven = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, rest, zero);
+  Value more = arith::AddIOp::create(b, whole, one);
+  return {offset, arith::SelectOp::create(b, uneven, more, whole)};
+}
+
+static void lowerOpenSlice(LoweringContext &ctx) {
+  auto &b = ctx.b;
+  TensorValue input = ctx.get(0);
+  int64_t rank = input.dims.size();
+  Dims starts(*ctx.elements(1)), ends(*ctx.elements(2)), dims(ctx.resultDims(0));
+  int64_t count = starts.size();
+  SmallVector<Value> axes, steps(count, ctx.index(1));
+  if (ctx.hasInput(3))
+    axes = axesInput(ctx, 3, rank);
+  else
+    for (int64_t axis = 0; axis < count; ++axis)
+      axes.push_back(ctx.index(axis));
+  if (ctx.hasInput(4))
+    for (auto [i, element] : llvm::enumerate(Dims(*ctx.elements(4)))) {
+      steps[i] = ctx.size(element);
+      ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, steps[i], ctx.index(0)),
+                "step " + Twine(i) + " is 0, expected another one");
+    }
+  SmallVector<Value> offsets(rank, ctx.index(0)), strides(rank, ctx.index(1));
+  for (int64_t axis = 0; axis < rank; ++axis) {
+    Value dim = ctx.size(input.dims[axis]), size = dim;
+    for (int64_t i = 0; i < count; ++i) {
+      Value here = isOneOf(b, axes[i], axis);
+      auto [offset, length] =
+          openAxis(b, dim, ctx.size(starts[i]), ctx.size(ends[i]), steps[i]);
+      offsets[axis] = arith::SelectOp::create(b, here, offset, offsets[axis]);
+      strides[axis] = arith::SelectOp::create(b, here, steps[i], strides[axis]);
+      size = arith::SelectOp::create(b, here, length, size);
+    }
+    ctx.bind(dims[axis], size);
+  }
+  TensorValue result = generateStored(
+      ctx, dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange indices) -> Value {
+        SmallVector<Value> source;
+        for (auto [index, offset, stride] : llvm::zip_equal(indices, offsets, strides))
+          source.push_back(arith::AddIOp::create(
+              b, offset, arith::MulIOp::create(b, index, stride)));
+        return extractStored(b, input, source);
+      });
+  ctx.set(0, result.value);
+}
+
 static LogicalResult lowerSlice(LoweringContext &ctx) {
   // The same expressions as inference made: facts remember derived sizes.
   InferContext infer(ctx.getNode(), ctx.facts);
+  if (hasOpenAxes(infer)) {
+    lowerOpenSlice(ctx);
+    return success();
+  }
   auto plan = planSlice(infer);
   if (failed(plan))
     return failure();
