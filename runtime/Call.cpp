@@ -55,9 +55,14 @@ static int32_t tableReport(void *context, int32_t site, const int64_t *values,
 }
 
 const ssm_table ssmrt::callTable = {
-    SSM_MODULE_ABI_VERSION, sizeof(ssm_table), tableParallelFor,
-    tableSegmentAlloc,      tableSegmentMark,  tableSegmentRelease,
-    tableOutput,            tableReport,
+    SSM_MODULE_ABI_VERSION,
+    sizeof(ssm_table),
+    tableParallelFor,
+    tableSegmentAlloc,
+    tableSegmentMark,
+    tableSegmentRelease,
+    tableOutput,
+    tableReport,
 };
 
 /// Copies `text` with "{0}", "{1}" replaced by values, as far as there is room.

@@ -3,8 +3,8 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A table from LLVM's feature names to CPUID bits. A vector extension counts only
-// if the operating system saves its registers (XCR0).
+// A table from LLVM's feature names to CPUID bits. A vector extension counts
+// only if the operating system saves its registers (XCR0).
 //
 //===----------------------------------------------------------------------===//
 
@@ -173,8 +173,8 @@ static constexpr const char *knownFeatures[] = {"fp-armv8", "neon", "v8a",
                                                 "ete", "outline-atomics"};
 #elif defined(__riscv) && __riscv_xlen == 64
 static constexpr const char *hostArchitectures[] = {"riscv64"};
-static constexpr const char *knownFeatures[] = {"64bit", "i", "m", "a", "f",
-                                                "d", "c"};
+static constexpr const char *knownFeatures[] = {"64bit", "i", "m", "a",
+                                                "f",     "d", "c"};
 #else
 #error "a 64-bit x86, Arm or RISC-V host"
 #endif

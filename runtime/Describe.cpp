@@ -123,9 +123,12 @@ ssmrt_status ssmrt_module_get_weight(const ssmrt_module *module, int32_t index,
   SSMRT_TRY(need(module, info));
   SSMRT_TRY(inRange("weight", index, module->description->num_weights));
   const ssm_weight_info &weight = module->description->weights[index];
-  *info = {weight.name,  findType(weight.type)->dl,
-           weight.rank,  weight.dims,
-           weight.bytes, weight.hash,
+  *info = {weight.name,
+           findType(weight.type)->dl,
+           weight.rank,
+           weight.dims,
+           weight.bytes,
+           weight.hash,
            module->weights + weight.offset};
   return SSMRT_OK;
 }

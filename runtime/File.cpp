@@ -34,8 +34,8 @@ ssmrt_status MappedFile::open(const char *path, const char *what) {
     return fail(SSMRT_IO_ERROR, "%s '%s' is not a regular file", what, path);
   if (facts.st_size == 0)
     return SSMRT_OK;
-  void *mapped = mmap(nullptr, size_t(facts.st_size), PROT_READ, MAP_PRIVATE,
-                      handle, 0);
+  void *mapped =
+      mmap(nullptr, size_t(facts.st_size), PROT_READ, MAP_PRIVATE, handle, 0);
   if (mapped == MAP_FAILED)
     return fail(SSMRT_IO_ERROR, "cannot map %s '%s' of %lld bytes: %s", what,
                 path, (long long)facts.st_size, std::strerror(errno));

@@ -12,8 +12,9 @@
 
 namespace ssmrt {
 
-/// A regular file, mapped read only. What another process does to the file while
-/// it is mapped shows through: a shortened file faults, as any mapping does.
+/// A regular file, mapped read only. What another process does to the file
+/// while it is mapped shows through: a shortened file faults, as any mapping
+/// does.
 class MappedFile {
 public:
   MappedFile() = default;

@@ -127,8 +127,7 @@ ssmrt_status ssmrt_module_load(const char *path,
                                const ssmrt_load_options *options,
                                ssmrt_module **result) {
   if (!path || !result)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                path ? "result" : "path");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", path ? "result" : "path");
   auto *module = make<ssmrt_module>();
   if (module)
     module->path = copyString(path);
@@ -178,9 +177,8 @@ void ssmrt_load_options_destroy(ssmrt_load_options *options) {
   unmake(options);
 }
 
-ssmrt_status
-ssmrt_load_options_set_weights_file(ssmrt_load_options *options,
-                                    const char *path) {
+ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *options,
+                                                 const char *path) {
   if (!options || !path)
     return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
                 options ? "path" : "options");
@@ -192,9 +190,9 @@ ssmrt_load_options_set_weights_file(ssmrt_load_options *options,
   return SSMRT_OK;
 }
 
-ssmrt_status
-ssmrt_load_options_set_weights_memory(ssmrt_load_options *options,
-                                      const void *data, size_t bytes) {
+ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options,
+                                                   const void *data,
+                                                   size_t bytes) {
   if (!options || !data)
     return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
                 options ? "data" : "options");

@@ -31,6 +31,14 @@ static void releaseDefault(void *, void *data, size_t) { std::free(data); }
 
 Allocator::Allocator() : callbacks{nullptr, allocateDefault, releaseDefault} {}
 
+void *Allocator::allocate(size_t bytes) const {
+  void *data = callbacks.allocate(callbacks.user, bytes, blockAlignment);
+  if (reinterpret_cast<uintptr_t>(data) % blockAlignment == 0)
+    return data;
+  release(data, bytes);
+  return nullptr;
+}
+
 bool Block::ensure(const Allocator &allocator, size_t bytes) {
   if (bytes <= size)
     return true;

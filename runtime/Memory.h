@@ -118,10 +118,9 @@ public:
   Allocator();
   explicit Allocator(const ssmrt_allocator &callbacks) : callbacks(callbacks) {}
 
-  /// `bytes` aligned to blockAlignment, or NULL.
-  void *allocate(size_t bytes) const {
-    return callbacks.allocate(callbacks.user, bytes, blockAlignment);
-  }
+  /// `bytes` aligned to blockAlignment, or NULL; what a callback gives with
+  /// less alignment is given back.
+  void *allocate(size_t bytes) const;
   void release(void *data, size_t bytes) const {
     callbacks.release(callbacks.user, data, bytes);
   }

@@ -89,7 +89,8 @@ ssmrt_status ssmrt_module::initialize(const ssmrt_load_options *options) {
   SSMRT_TRY(validateModule(*description, path));
   SSMRT_TRY(checkCpu(description->target, description->features, path));
   size_t count = size_t(description->num_entries);
-  layouts = static_cast<EntryLayout *>(std::malloc(count * sizeof(EntryLayout)));
+  layouts =
+      static_cast<EntryLayout *>(std::malloc(count * sizeof(EntryLayout)));
   if (!layouts)
     return outOfMemory("the module", (long long)(count * sizeof(EntryLayout)));
   bool complete = true;

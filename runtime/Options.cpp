@@ -22,13 +22,11 @@ void ssmrt_session_options_destroy(ssmrt_session_options *options) {
 }
 
 static ssmrt_status need(const void *options) {
-  return options ? SSMRT_OK
-                 : fail(SSMRT_INVALID_ARGUMENT, "options is NULL");
+  return options ? SSMRT_OK : fail(SSMRT_INVALID_ARGUMENT, "options is NULL");
 }
 
-ssmrt_status
-ssmrt_session_options_set_threads(ssmrt_session_options *options,
-                                  int32_t threads) {
+ssmrt_status ssmrt_session_options_set_threads(ssmrt_session_options *options,
+                                               int32_t threads) {
   SSMRT_TRY(need(options));
   if (threads < 0 || threads > 4096)
     return fail(SSMRT_INVALID_ARGUMENT,
@@ -47,9 +45,10 @@ ssmrt_status ssmrt_session_options_set_pool(ssmrt_session_options *options,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session_options_set_parallel_for(
-    ssmrt_session_options *options, ssmrt_parallel_for_fn parallelFor,
-    void *user) {
+ssmrt_status
+ssmrt_session_options_set_parallel_for(ssmrt_session_options *options,
+                                       ssmrt_parallel_for_fn parallelFor,
+                                       void *user) {
   SSMRT_TRY(need(options));
   options->parallelFor = parallelFor;
   options->parallelForUser = user;

@@ -3,8 +3,8 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Bind everything the call brings and check it; plan; compute; and only then, if
-// all went well, let the new states take the place of the old ones.
+// Bind everything the call brings and check it; plan; compute; and only then,
+// if all went well, let the new states take the place of the old ones.
 //
 //===----------------------------------------------------------------------===//
 
@@ -152,6 +152,7 @@ ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers,
   for (Output &output : outputs) {
     output.buffer = nullptr;
     output.data = nullptr;
+    output.bytes = 0;
     output.written = false;
   }
   int32_t hint = 0;
@@ -184,26 +185,26 @@ ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers,
       return fail(SSMRT_INVALID_ARGUMENT,
                   "output '%s': buffer is not aligned to the %d bytes of %s",
                   info.name, unit, findType(info.type)->name);
-    for (int32_t other = 0; other < i; ++other)
-      if (overlap(buffers[i].data, int64_t(buffers[i].bytes),
-                  buffers[other].data, int64_t(buffers[other].bytes)))
-        return fail(SSMRT_INVALID_ARGUMENT,
-                    "output '%s': its buffer overlaps that of another output",
-                    info.name);
     outputs[size_t(index)].buffer = &buffers[i];
     hint = index + 1;
   }
   return SSMRT_OK;
 }
 
-bool ssmrt_session::overlapsInput(const uint8_t *data, int64_t bytes,
-                                  int32_t *input) const {
+/// The input or output that lies where this output has been put, or NULL.
+const char *ssmrt_session::findOverlap(int32_t index) const {
+  const Output &output = outputs[size_t(index)];
+  if (output.bytes == 0)
+    return nullptr;
   for (size_t i = 0; i < args.size(); ++i)
-    if (inputState[i] < 0 && overlap(data, bytes, args[i].data, argBytes[i])) {
-      *input = int32_t(i);
-      return true;
-    }
-  return false;
+    if (inputState[i] < 0 &&
+        overlap(output.data, output.bytes, args[i].data, argBytes[i]))
+      return entry->inputs[i].name;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (int32_t(i) != index &&
+        overlap(output.data, output.bytes, outputs[i].data, outputs[i].bytes))
+      return entry->outputs[i].name;
+  return nullptr;
 }
 
 /// Sets the context's message; the run then fails with it.
@@ -268,21 +269,25 @@ void *ssmrt_session::output(int32_t index, const int64_t *shape) {
                    info.name, textOf(shape, info.rank).text, (long long)bytes,
                    (unsigned long long)buffer->bytes);
     output.data = bytes ? buffer->data : emptyData();
-    int32_t input;
-    if (bytes && overlapsInput(static_cast<uint8_t *>(output.data), bytes,
-                               &input))
-      SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT,
-                   "the buffer of output '%s' overlaps input '%s'", info.name,
-                   entry->inputs[input].name);
-    return output.data;
-  }
-  if (outputFn) {
-    output.data =
-        outputFn(outputUser, index, shape, info.rank, size_t(bytes));
+  } else if (outputFn) {
+    output.data = outputFn(outputUser, index, shape, info.rank, size_t(bytes));
     if (!output.data)
       SSMRT_REFUSE(SSMRT_OUTPUT_REFUSED,
                    "the allocator refused %lld bytes for output '%s'",
                    (long long)bytes, info.name);
+    if (reinterpret_cast<uintptr_t>(output.data) %
+        uintptr_t(findType(info.type)->bytes))
+      SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT,
+                   "the allocator's memory for output '%s' is not aligned for "
+                   "%s",
+                   info.name, findType(info.type)->name);
+  }
+  if (output.data) {
+    output.bytes = bytes;
+    if (const char *other = findOverlap(index))
+      SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT,
+                   "the memory of output '%s' overlaps that of '%s'", info.name,
+                   other);
     return output.data;
   }
   if (!output.block.ensure(allocator, size_t(bytes)))
@@ -299,8 +304,8 @@ ssmrt_status ssmrt_session::execute() {
     return outOfMemory("the arena", arenaBytes);
   // From here on a run may write over the previous states.
   canRollBack = false;
-  int32_t returned = entry->run(&callTable, &context, args.data(),
-                                arena.data(), module->weights);
+  int32_t returned = entry->run(&callTable, &context, args.data(), arena.data(),
+                                module->weights);
   segment.reset(allocator);
   SSMRT_TRY(statusOf(context, returned, "run"));
   for (int32_t i = 0; i < entry->num_outputs; ++i)
@@ -333,9 +338,9 @@ ssmrt_status ssmrt_session::viewOutput(int32_t index, DLTensor *tensor) const {
                 "there are no outputs: the session has not run since it was "
                 "made, changed, or failed");
   const ssm_value_info &info = entry->outputs[index];
-  *tensor = viewOf(*findType(info.type), outputs[size_t(index)].data,
-                   dims.data() + layout->outputOffset[size_t(index)],
-                   info.rank);
+  *tensor =
+      viewOf(*findType(info.type), outputs[size_t(index)].data,
+             dims.data() + layout->outputOffset[size_t(index)], info.rank);
   return SSMRT_OK;
 }
 

@@ -28,12 +28,14 @@ public:
 
 private:
   ssmrt_status bad(const char *problem) const {
-    return fail(SSMRT_BAD_FILE,
-                "'%s' is not a safetensors file: %s, at byte %lld of its header",
-                file, problem, (long long)(at - start));
+    return fail(
+        SSMRT_BAD_FILE,
+        "'%s' is not a safetensors file: %s, at byte %lld of its header", file,
+        problem, (long long)(at - start));
   }
   void skipSpace() {
-    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
+    while (at < end &&
+           (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
       ++at;
   }
   bool take(char expected) {
@@ -96,7 +98,8 @@ bool HeaderReader::putCodePoint(uint32_t code) {
     return put(char(0xe0 | code >> 12)) &&
            put(char(0x80 | (code >> 6 & 0x3f))) &&
            put(char(0x80 | (code & 0x3f)));
-  return put(char(0xf0 | code >> 18)) && put(char(0x80 | (code >> 12 & 0x3f))) &&
+  return put(char(0xf0 | code >> 18)) &&
+         put(char(0x80 | (code >> 12 & 0x3f))) &&
          put(char(0x80 | (code >> 6 & 0x3f))) &&
          put(char(0x80 | (code & 0x3f)));
 }
@@ -279,7 +282,8 @@ ssmrt_status HeaderReader::readTensor(FileTensor &tensor) {
 }
 
 ssmrt_status HeaderReader::read() {
-  // Decoded strings are never longer than written ones, quotes make up for NULs.
+  // Decoded strings are never longer than written ones, quotes make up for
+  // NULs.
   if (!header.names.resize(size_t(end - start) + 1))
     return outOfMemory("a header", end - start);
   write = header.names.data();

@@ -22,8 +22,8 @@ struct FileTensor {
 };
 
 /// What a file says of its tensors, checked: each lies in the file and has the
-/// bytes its shape takes, and together they fill the data without gap or overlap,
-/// as the format asks.
+/// bytes its shape takes, and together they fill the data without gap or
+/// overlap, as the format asks.
 struct SafetensorsHeader {
   Array<FileTensor> tensors;
   Array<char> names;
@@ -38,8 +38,8 @@ struct SafetensorsHeader {
 /// Where written bytes go.
 using WriteFn = ssmrt_status (*)(void *sink, const void *data, size_t bytes);
 
-/// Writes tensors, given as dense views, under their names. They are laid out by
-/// falling element size, so that each is aligned for its type.
+/// Writes tensors, given as dense views, under their names. They are laid out
+/// by falling element size, so that each is aligned for its type.
 ssmrt_status writeSafetensors(const ssmrt_input *tensors, int32_t count,
                               WriteFn write, void *sink);
 

@@ -74,9 +74,8 @@ ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count,
   bool fits = header.resize(8) && header.push('{');
   int64_t at = 0;
   for (const Item &item : items) {
-    fits = fits && (&item == items.begin() || header.push(','))
-           && appendTensor(header, *item.input, *item.type, at,
-                           at + item.bytes);
+    fits = fits && (&item == items.begin() || header.push(',')) &&
+           appendTensor(header, *item.input, *item.type, at, at + item.bytes);
     at += item.bytes;
   }
   fits = fits && header.push('}');

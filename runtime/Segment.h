@@ -1,4 +1,5 @@
-//===- Segment.h - Memory whose size is known only inside a run --*- C++ -*-===//
+//===- Segment.h - Memory whose size is known only inside a run --*- C++
+//-*-===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -13,10 +14,11 @@
 
 namespace ssmrt {
 
-/// Hands out memory from chunks in rising order. A mark is a position; releasing
-/// it gives back all that came later. After a run the chunks are kept; if it took
-/// several, the next run gets a single one of their sum, so that runs of the
-/// same size soon allocate nothing. Allocation from several threads is safe.
+/// Hands out memory from chunks in rising order. A mark is a position;
+/// releasing it gives back all that came later. After a run the chunks are
+/// kept; if it took several, the next run gets a single one of their sum, so
+/// that runs of the same size soon allocate nothing. Allocation from several
+/// threads is safe.
 class Segment {
 public:
   /// 64-byte aligned and never NULL but for want of memory or negative size.

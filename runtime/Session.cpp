@@ -123,8 +123,7 @@ static ssmrt_status resolveInputs(const ssm_entry &entry,
     if (!byteSize(own, entry.inputs[i].rank,
                   findType(entry.inputs[i].type)->bytes, &bytes))
       return fail(SSMRT_INVALID_ARGUMENT, "input '%s': shape %s is too large",
-                  entry.inputs[i].name,
-                  textOf(own, entry.inputs[i].rank).text);
+                  entry.inputs[i].name, textOf(own, entry.inputs[i].rank).text);
     args[size_t(i)] = {nullptr, own};
   }
   return SSMRT_OK;
@@ -153,8 +152,7 @@ ssmrt_status ssmrt_session::reserveState(State &state, const char *name,
 ssmrt_status ssmrt_session::reserve(const ssmrt_size *sizes, int32_t numSizes) {
   Array<int64_t> inputDims;
   Array<ssm_arg> shapes;
-  SSMRT_TRY(
-      resolveInputs(*entry, *layout, sizes, numSizes, inputDims, shapes));
+  SSMRT_TRY(resolveInputs(*entry, *layout, sizes, numSizes, inputDims, shapes));
   int64_t arenaBytes;
   SSMRT_TRY(planEntry(context, shapes.data(), &arenaBytes, planned.data()));
   if (!arena.ensure(allocator, size_t(arenaBytes)))

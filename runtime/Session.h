@@ -58,6 +58,7 @@ struct Output {
   Block block;                // if the session owns the memory
   const ssmrt_buffer *buffer; // the caller's, during a run
   void *data;                 // where this run put it
+  int64_t bytes;              // of it
   bool written;
 };
 
@@ -125,7 +126,7 @@ private:
   ssmrt_status bindStates();
   ssmrt_status startState(int32_t index);
   ssmrt_status bindOutputs(const ssmrt_buffer *buffers, int32_t count);
-  bool overlapsInput(const uint8_t *data, int64_t bytes, int32_t *input) const;
+  const char *findOverlap(int32_t output) const;
   ssmrt_status execute();
   ssmrt_status reserveState(ssmrt::State &state, const char *name,
                             int64_t bytes);

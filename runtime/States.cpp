@@ -3,9 +3,9 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A state's two values take turns: a run, and everything that sets states, writes
-// the other one, and then, if all went well, the two change places. So a failure
-// leaves the states as they were, and the last step can be taken back.
+// A state's two values take turns: a run, and everything that sets states,
+// writes the other one, and then, if all went well, the two change places. So a
+// failure leaves the states as they were, and the last step can be taken back.
 //
 //===----------------------------------------------------------------------===//
 
@@ -87,8 +87,8 @@ ssmrt_status ssmrt_session_set_state(ssmrt_session *session, const char *name,
   SSMRT_TRY(session->findState(name, &index));
   const void *data;
   int64_t bytes;
-  SSMRT_TRY(checkTensor("state", session->stateInput(index), *tensor, &data,
-                        &bytes));
+  SSMRT_TRY(
+      checkTensor("state", session->stateInput(index), *tensor, &data, &bytes));
   SSMRT_TRY(stage(*session, index, data, bytes, tensor->shape));
   State &state = session->states[size_t(index)];
   state.current = 1 - state.current;
@@ -129,12 +129,13 @@ static ssmrt_status matchState(const ssmrt_session &to, int32_t index,
   bool equal = other.type == info.type && other.rank == info.rank;
   const StateValue &value = from.states[size_t(*found)].now();
   for (int32_t axis = 0; equal && value.set && axis < info.rank; ++axis)
-    equal = info.dims[axis].value < 0 ||
-            info.dims[axis].value == value.dims[axis];
+    equal =
+        info.dims[axis].value < 0 || info.dims[axis].value == value.dims[axis];
   if (!equal)
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "state '%s' %s does not take the value of the other session, %s",
-                info.name, textOf(info).text, textOf(other).text);
+    return fail(
+        SSMRT_INVALID_ARGUMENT,
+        "state '%s' %s does not take the value of the other session, %s",
+        info.name, textOf(info).text, textOf(other).text);
   return SSMRT_OK;
 }
 
@@ -261,8 +262,8 @@ static ssmrt_status restore(ssmrt_session &session, const char *file,
       const FileTensor &tensor = header.tensors[size_t(found)];
       const uint8_t *from = data + header.dataStart + tensor.begin;
       if (writes) {
-        SSMRT_TRY(stage(session, i, from, tensor.end - tensor.begin,
-                        tensor.dims));
+        SSMRT_TRY(
+            stage(session, i, from, tensor.end - tensor.begin, tensor.dims));
         continue;
       }
       // Checked as if it lay aligned, since it is copied byte by byte. Bools

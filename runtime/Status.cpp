@@ -3,8 +3,8 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The message lives in the thread that made the failing call, in a fixed buffer:
-// telling of a failure never allocates, so it cannot fail itself.
+// The message lives in the thread that made the failing call, in a fixed
+// buffer: telling of a failure never allocates, so it cannot fail itself.
 //
 //===----------------------------------------------------------------------===//
 

@@ -36,7 +36,8 @@ static ssmrt_status finish(ssmrt_status status, ssmrt_tensors *created,
 
 ssmrt_status ssmrt_tensors_open(const char *path, ssmrt_tensors **tensors) {
   if (!path || !tensors)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", path ? "tensors" : "path");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
+                path ? "tensors" : "path");
   auto *created = make<ssmrt_tensors>();
   if (!created)
     return outOfMemory("a file", sizeof(ssmrt_tensors));
@@ -54,9 +55,9 @@ ssmrt_status ssmrt_tensors_parse(const void *data, size_t bytes,
   auto *created = make<ssmrt_tensors>();
   if (!created)
     return outOfMemory("a file", sizeof(ssmrt_tensors));
-  return finish(parse(*created, "(in memory)",
-                      static_cast<const uint8_t *>(data), bytes),
-                created, tensors);
+  return finish(
+      parse(*created, "(in memory)", static_cast<const uint8_t *>(data), bytes),
+      created, tensors);
 }
 
 void ssmrt_tensors_destroy(ssmrt_tensors *tensors) { unmake(tensors); }
@@ -73,9 +74,9 @@ ssmrt_status ssmrt_tensors_get(const ssmrt_tensors *tensors, int32_t index,
   if (name)
     *name = found.name;
   if (tensor)
-    *tensor = viewOf(*found.type,
-                     const_cast<uint8_t *>(tensors->data + found.begin),
-                     found.dims, found.rank);
+    *tensor =
+        viewOf(*found.type, const_cast<uint8_t *>(tensors->data + found.begin),
+               found.dims, found.rank);
   return SSMRT_OK;
 }
 
@@ -86,10 +87,12 @@ static ssmrt_status writeToFile(void *sink, const void *data, size_t bytes) {
 ssmrt_status ssmrt_tensors_write(const char *path, const ssmrt_input *tensors,
                                  int32_t count) {
   if (!path || count < 0 || (count && !tensors))
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", path ? "tensors" : "path");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
+                path ? "tensors" : "path");
   for (int32_t i = 0; i < count; ++i)
     if (!tensors[i].name || !tensors[i].tensor)
-      return fail(SSMRT_INVALID_ARGUMENT, "tensor %d has no name or is NULL", i);
+      return fail(SSMRT_INVALID_ARGUMENT, "tensor %d has no name or is NULL",
+                  i);
   NewFile file;
   SSMRT_TRY(file.create(path));
   SSMRT_TRY(writeSafetensors(tensors, count, writeToFile, &file));

@@ -25,9 +25,8 @@ int32_t ssmrt::usableThreads() {
     if (!set)
       return 1;
     size_t bytes = CPU_ALLOC_SIZE(room);
-    int count = sched_getaffinity(0, bytes, set) == 0
-                    ? CPU_COUNT_S(bytes, set)
-                    : 0;
+    int count =
+        sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
     CPU_FREE(set);
     if (count > 0)
       return count;
@@ -50,7 +49,7 @@ struct ssmrt_pool::Loop {
   void *closure;
   int64_t n, piece;
   Loop *next = nullptr;
-  int32_t helpers = 0; // workers inside; guarded by the pool's mutex
+  int32_t helpers = 0;           // workers inside; guarded by the pool's mutex
   std::atomic<int64_t> taken{0}; // pieces
   std::atomic<int32_t> status{0};
 
@@ -65,8 +64,7 @@ struct ssmrt_pool::Loop {
       int64_t hi = n - lo < piece ? n : lo + piece;
       if (int32_t failed = runPiece(fn, closure, lo, hi)) {
         int32_t none = 0;
-        status.compare_exchange_strong(none, failed,
-                                       std::memory_order_relaxed);
+        status.compare_exchange_strong(none, failed, std::memory_order_relaxed);
       }
     }
   }

@@ -213,15 +213,16 @@ ssmrt_status ssmrt::validateVersion(const ssm_module &module,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt::validateModule(const ssm_module &module,
-                                   const char *path) {
+ssmrt_status ssmrt::validateModule(const ssm_module &module, const char *path) {
   Checker check{path};
   const char *texts[] = {module.producer, module.options, module.target,
                          module.cpu, module.features};
   for (const char *text : texts)
     if (!text)
-      return check.bad("list", "texts", "producer, options, target, cpu or "
-                       "features is missing", 0);
+      return check.bad("list", "texts",
+                       "producer, options, target, cpu or "
+                       "features is missing",
+                       0);
   if (module.num_entries < 1)
     return check.bad("list", "entries", "number of elements out of range",
                      module.num_entries);

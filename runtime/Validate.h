@@ -1,4 +1,5 @@
-//===- Validate.h - Whether a module's description holds together --*- C++ -*-===//
+//===- Validate.h - Whether a module's description holds together --*- C++
+//-*-===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception

@@ -48,10 +48,10 @@ SSMRT_API uint32_t ssmrt_api_version(void);
 typedef enum ssmrt_status {
   SSMRT_OK = 0,
   SSMRT_INVALID_ARGUMENT = 1, /* the call's arguments are wrong */
-  SSMRT_NOT_FOUND = 2,        /* no entry, input, output or state of that name */
-  SSMRT_IO_ERROR = 3,         /* a file cannot be opened, read or written */
-  SSMRT_BAD_FILE = 4,         /* a file is damaged or not what it should be */
-  SSMRT_UNSUPPORTED = 5,      /* other ABI version, missing CPU feature */
+  SSMRT_NOT_FOUND = 2,   /* no entry, input, output or state of that name */
+  SSMRT_IO_ERROR = 3,    /* a file cannot be opened, read or written */
+  SSMRT_BAD_FILE = 4,    /* a file is damaged or not what it should be */
+  SSMRT_UNSUPPORTED = 5, /* other ABI version, missing CPU feature */
   SSMRT_OUT_OF_MEMORY = 6,
   SSMRT_CHECK_FAILED = 7,   /* a check of the model on the data it was given */
   SSMRT_OUTPUT_REFUSED = 8, /* a buffer is too small, an allocator said no */
@@ -210,9 +210,11 @@ typedef struct ssmrt_size {
 
 /* The shape that input `index` has at the given sizes: `rank` numbers go to
  * dims. SSMRT_NOT_FOUND names a dim for which no size is given. */
-SSMRT_API ssmrt_status ssmrt_module_resolve_input(
-    const ssmrt_module *module, int32_t entry, int32_t index,
-    const ssmrt_size *sizes, int32_t num_sizes, int64_t *dims);
+SSMRT_API ssmrt_status ssmrt_module_resolve_input(const ssmrt_module *module,
+                                                  int32_t entry, int32_t index,
+                                                  const ssmrt_size *sizes,
+                                                  int32_t num_sizes,
+                                                  int64_t *dims);
 
 /* Plans a run at the given sizes: how many bytes of arena it takes, and each
  * output's dims, one output after the other (-1 where only a run can tell, an
@@ -366,8 +368,8 @@ ssmrt_session_save_states_file(const ssmrt_session *session, const char *path);
 SSMRT_API ssmrt_status ssmrt_session_restore_states(ssmrt_session *session,
                                                     const void *data,
                                                     size_t bytes);
-SSMRT_API ssmrt_status
-ssmrt_session_restore_states_file(ssmrt_session *session, const char *path);
+SSMRT_API ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session,
+                                                         const char *path);
 
 /*===--- Tensor files -----------------------------------------------------===*/
 

@@ -61,12 +61,9 @@ static Json describeEntry(const Options &options, const ssmrt_module *module,
                           int32_t entry, bool strict) {
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module, entry, &info));
-  Json result = {{"name", info.name},
-                 {"inputs", Json::array()},
-                 {"outputs", Json::array()},
-                 {"states", Json::array()},
-                 {"kernels", Json::array()},
-                 {"checks", info.num_checks}};
+  Json result = {{"name", info.name},        {"inputs", Json::array()},
+                 {"outputs", Json::array()}, {"states", Json::array()},
+                 {"kernels", Json::array()}, {"checks", info.num_checks}};
   ssmrt_value_info value;
   for (int32_t i = 0; i < info.num_inputs; ++i) {
     check(ssmrt_module_get_input(module, entry, i, &value));
@@ -79,9 +76,10 @@ static Json describeEntry(const Options &options, const ssmrt_module *module,
   for (int32_t i = 0; i < info.num_states; ++i) {
     ssmrt_state_info state;
     check(ssmrt_module_get_state(module, entry, i, &state));
-    Json json = {{"input", state.name},
-                 {"output", result["outputs"][size_t(state.output)]["name"]},
-                 {"kind", state.kind == SSMRT_STATE_APPEND ? "append" : "fixed"}};
+    Json json = {
+        {"input", state.name},
+        {"output", result["outputs"][size_t(state.output)]["name"]},
+        {"kind", state.kind == SSMRT_STATE_APPEND ? "append" : "fixed"}};
     if (state.kind == SSMRT_STATE_APPEND)
       json["axis"] = state.axis;
     result["states"].push_back(json);
@@ -124,12 +122,12 @@ static Json describeModule(const Options &options, const ssmrt_module *module) {
     char hash[20];
     std::snprintf(hash, sizeof(hash), "%016llx",
                   (unsigned long long)weight.hash);
-    weights.push_back(
-        {{"name", weight.name},
-         {"type", typeName(weight.type)},
-         {"shape", std::vector<int64_t>(weight.dims, weight.dims + weight.rank)},
-         {"bytes", weight.bytes},
-         {"hash", hash}});
+    weights.push_back({{"name", weight.name},
+                       {"type", typeName(weight.type)},
+                       {"shape", std::vector<int64_t>(
+                                     weight.dims, weight.dims + weight.rank)},
+                       {"bytes", weight.bytes},
+                       {"hash", hash}});
   }
   result["weight_bytes"] = info.weight_bytes;
   result["weights_file"] =
@@ -141,10 +139,10 @@ static Json describeModule(const Options &options, const ssmrt_module *module) {
 static std::string textOf(const Json &shape) {
   std::string text;
   for (const Json &size : shape)
-    text += (text.empty() ? "" : ", ") +
-            (size.is_null()     ? "?"
-             : size.is_string() ? size.get<std::string>()
-                                : size.dump());
+    text += (text.empty() ? "" : ", ") + (size.is_null() ? "?"
+                                          : size.is_string()
+                                              ? size.get<std::string>()
+                                              : size.dump());
   return "[" + text + "]";
 }
 
@@ -156,8 +154,8 @@ static void printValues(const char *title, const Json &values) {
               << textOf(value["shape"]) << "\n";
 }
 
-/// Sizes of inputs that the model fixes, with a hint how not to. States are left
-/// out: theirs are mostly the model's own.
+/// Sizes of inputs that the model fixes, with a hint how not to. States are
+/// left out: theirs are mostly the model's own.
 static void printFixed(const Json &entry) {
   std::string fixed;
   for (const Json &input : entry["inputs"]) {
@@ -167,8 +165,8 @@ static void printFixed(const Json &entry) {
     for (size_t axis = 0; !isState && axis < input["shape"].size(); ++axis)
       if (input["shape"][axis].is_number())
         fixed += (fixed.empty() ? "" : ", ") +
-                 input["name"].get<std::string>() + ":" +
-                 std::to_string(axis) + "=" + input["shape"][axis].dump();
+                 input["name"].get<std::string>() + ":" + std::to_string(axis) +
+                 "=" + input["shape"][axis].dump();
   }
   if (!fixed.empty())
     std::cout << "  baked in by the export: " << fixed
@@ -217,8 +215,8 @@ static void printModule(const Json &module) {
   std::string features;
   for (const Json &feature : module["features"])
     features += (features.empty() ? "" : ",") + feature.get<std::string>();
-  std::cout << (features.empty() ? "none" : features) << "\n  weights: "
-            << module["weights"].size() << " tensors, "
+  std::cout << (features.empty() ? "none" : features)
+            << "\n  weights: " << module["weights"].size() << " tensors, "
             << module["weight_bytes"] << " bytes";
   if (!module["weights_file"].is_null())
     std::cout << ", in " << module["weights_file"].get<std::string>();
@@ -234,8 +232,7 @@ static void printModule(const Json &module) {
 void ssmrun::describe(const Options &options, const ssmrt_module *module) {
   Json description = describeModule(options, module);
   if (options.json)
-    std::cout << description.dump(2, ' ', false,
-                                  Json::error_handler_t::replace)
+    std::cout << description.dump(2, ' ', false, Json::error_handler_t::replace)
               << "\n";
   else
     printModule(description);

@@ -35,17 +35,17 @@ static bool isNpy(const std::string &path) {
 }
 
 /// What the command line names.
-static std::vector<HostTensor> readInputs(const Options &options,
-                                          const ssmrt_module *module,
-                                          int32_t entry) {
+static std::vector<HostTensor>
+readInputs(const Options &options, const ssmrt_module *module, int32_t entry) {
   std::vector<HostTensor> tensors;
   if (!options.inputs.empty() && isNpy(options.inputs)) {
     ssmrt_entry_info info;
     check(ssmrt_module_get_entry(module, entry, &info));
     ssmrt_value_info input;
     if (info.num_inputs != 1)
-      throw Error("--inputs '" + options.inputs + "' is a .npy file, but entry '" +
-                  info.name + "' has " + std::to_string(info.num_inputs) +
+      throw Error("--inputs '" + options.inputs +
+                  "' is a .npy file, but entry '" + info.name + "' has " +
+                  std::to_string(info.num_inputs) +
                   " inputs: use --input NAME=FILE");
     check(ssmrt_module_get_input(module, entry, 0, &input));
     tensors.push_back(readNpy(input.name, options.inputs));
@@ -127,7 +127,7 @@ static HostTensor makeRandom(const ssmrt_value_info &info,
   tensor.bytes.resize(count * (info.type.bits / 8));
   for (size_t i = 0; i < count; ++i) {
     bool isFloat = info.type.code == 2 || info.type.code == 4;
-    int64_t number = isFloat ? 0
+    int64_t number = isFloat               ? 0
                      : info.type.code == 6 ? random.between(0, 1)
                                            : random.between(range.lo, range.hi);
     if (isFloat && info.type.bits == 64)
@@ -149,9 +149,8 @@ static HostTensor makeRandom(const ssmrt_value_info &info,
 }
 
 /// --int-range, checked against the inputs there are and the types they have.
-static std::map<std::string, IntRange> parseRanges(const Options &options,
-                                                   const ssmrt_module *module,
-                                                   int32_t entry) {
+static std::map<std::string, IntRange>
+parseRanges(const Options &options, const ssmrt_module *module, int32_t entry) {
   std::map<std::string, IntRange> ranges;
   for (const std::string &text : options.intRange) {
     auto [name, value] = splitPair(text, "--int-range");

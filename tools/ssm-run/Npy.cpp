@@ -3,8 +3,8 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The header is a Python dict of three keys; what NumPy itself writes is read, in
-// versions 1 to 3, little-endian. bfloat16 has no name there and goes as V2.
+// The header is a Python dict of three keys; what NumPy itself writes is read,
+// in versions 1 to 3, little-endian. bfloat16 has no name there and goes as V2.
 //
 //===----------------------------------------------------------------------===//
 
@@ -32,8 +32,9 @@ static std::string valueOf(const std::string &header, const std::string &key,
 
 static DLDataType parseType(const std::string &text, const std::string &path) {
   size_t end = text.find('\'', 1);
-  std::string name =
-      text[0] == '\'' && end != std::string::npos ? text.substr(1, end - 1) : "";
+  std::string name = text[0] == '\'' && end != std::string::npos
+                         ? text.substr(1, end - 1)
+                         : "";
   if (name.size() < 3 || name[0] == '>')
     throw Error("'" + path + "': element type " + text.substr(0, end + 1) +
                 " is not known");
@@ -116,8 +117,10 @@ HostTensor ssmrun::readNpy(const std::string &name, const std::string &path) {
   std::string header = file.substr(start, length);
   start += length;
 
-  HostTensor tensor{name, parseType(valueOf(header, "descr", path), path),
-                    parseShape(valueOf(header, "shape", path), path), {}};
+  HostTensor tensor{name,
+                    parseType(valueOf(header, "descr", path), path),
+                    parseShape(valueOf(header, "shape", path), path),
+                    {}};
   if (tensor.shape.size() > SSMRT_MAX_RANK)
     throw Error("'" + path + "': rank " + std::to_string(tensor.shape.size()) +
                 " is above 16");

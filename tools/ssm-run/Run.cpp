@@ -158,8 +158,8 @@ static std::vector<HostTensor> takeStates(std::vector<HostTensor> tensors,
 static void printTimes(std::vector<double> times) {
   std::sort(times.begin(), times.end());
   size_t half = times.size() / 2;
-  double median = times.size() % 2 ? times[half]
-                                   : (times[half - 1] + times[half]) / 2;
+  double median =
+      times.size() % 2 ? times[half] : (times[half - 1] + times[half]) / 2;
   std::printf("min %.4f ms, median %.4f ms, max %.4f ms\n", times.front(),
               median, times.back());
 }
@@ -168,9 +168,8 @@ void ssmrun::run(const Options &options, const Module &module) {
   bool carryStates = options.carryStates || !options.loadStates.empty() ||
                      !options.saveStates.empty();
   Session session = makeSession(options, module, carryStates);
-  std::vector<HostTensor> tensors =
-      makeInputs(options, module.get(), ssmrt_session_entry(session.get()),
-                 carryStates);
+  std::vector<HostTensor> tensors = makeInputs(
+      options, module.get(), ssmrt_session_entry(session.get()), carryStates);
   if (!options.loadStates.empty())
     check(ssmrt_session_restore_states_file(session.get(),
                                             options.loadStates.c_str()));

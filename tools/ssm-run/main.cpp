@@ -14,9 +14,11 @@
 using namespace ssmrun;
 
 static void addOptions(CLI::App &app, Options &options) {
-  app.add_option("module", options.module, "The module, as ssm-compile wrote it")
+  app.add_option("module", options.module,
+                 "The module, as ssm-compile wrote it")
       ->required();
-  app.add_option("--weights", options.weights, "Its weights file, if elsewhere");
+  app.add_option("--weights", options.weights,
+                 "Its weights file, if elsewhere");
   app.add_option("--entry", options.entry, "The entry to run (the first)");
   app.add_option("--inputs", options.inputs,
                  "Safetensors file, keyed by input name");
@@ -40,7 +42,8 @@ static void addOptions(CLI::App &app, Options &options) {
       ->check(CLI::Range(0, 1000000000));
   app.add_flag("--carry-states", options.carryStates,
                "States begin as zeros and are no inputs");
-  app.add_option("--load-states", options.loadStates, "Begin with these states");
+  app.add_option("--load-states", options.loadStates,
+                 "Begin with these states");
   app.add_option("--save-states", options.saveStates, "Write the states after");
   app.add_flag("--describe", options.describe, "Print what is in the module");
   app.add_flag("--json", options.json, "The same as JSON");
@@ -53,8 +56,8 @@ static Module load(const Options &options) {
   std::unique_ptr<ssmrt_load_options, void (*)(ssmrt_load_options *)> owned(
       settings, ssmrt_load_options_destroy);
   if (!options.weights.empty())
-    check(ssmrt_load_options_set_weights_file(settings,
-                                              options.weights.c_str()));
+    check(
+        ssmrt_load_options_set_weights_file(settings, options.weights.c_str()));
   ssmrt_module *module = nullptr;
   check(ssmrt_module_load(options.module.c_str(), settings, &module));
   return {module, ssmrt_module_release};

@@ -4,9 +4,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The bytes are taken twice. First as a module file: the loader must refuse it,
-// unless it is whole. Then as changes to a copy of a description: what is accepted
-// must be safe to ask about. Pointers are only ever set to NULL, since a wrong one
-// is not for the runtime to notice: the file's hash is what guards them.
+// unless it is whole. Then as changes to a copy of a description: what is
+// accepted must be safe to ask about. Pointers are only ever set to NULL, since
+// a wrong one is not for the runtime to notice: the file's hash is what guards
+// them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -132,14 +133,14 @@ private:
     for (int32_t i = 0; i < entry.num_states; ++i) {
       states.push_back(entry.states[i]);
       ssm_state_info &state = states.back();
-      numbers.insert(numbers.end(), {&state.input, &state.output, &state.kind,
-                                     &state.axis});
+      numbers.insert(numbers.end(),
+                     {&state.input, &state.output, &state.kind, &state.axis});
     }
     if (entry.num_states)
       entry.states = &states[first];
-    for (int32_t *count : {&entry.num_inputs, &entry.num_outputs,
-                           &entry.num_states, &entry.num_checks,
-                           &entry.num_kernels})
+    for (int32_t *count :
+         {&entry.num_inputs, &entry.num_outputs, &entry.num_states,
+          &entry.num_checks, &entry.num_kernels})
       length(*count);
     pointer(entry.name);
     pointer(entry.inputs);
@@ -204,8 +205,8 @@ static void changeDescription(const uint8_t *data, size_t size) {
   alignas(64) static uint8_t weights[256];
   Description description;
   for (; size >= 4; data += 4, size -= 4) {
-    static const int64_t marked[] = {-1, 0, 1, 2, 3, 16, 17, 64, INT32_MAX,
-                                     INT32_MIN, INT64_MAX, INT64_MIN};
+    static const int64_t marked[] = {
+        -1, 0, 1, 2, 3, 16, 17, 64, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
     size_t mark = data[3] % 16;
     int64_t value = mark < sizeof(marked) / sizeof(*marked) ? marked[mark]
                                                             : int8_t(data[2]);

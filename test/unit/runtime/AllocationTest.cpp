@@ -127,12 +127,10 @@ TEST(Allocation, NoneInFailures) {
   Session session = makeSession(module.get(), "faulty");
   Tensor<int32_t> fault({}, {9});
   const ssmrt_input input = {"fault", &fault.view};
-  EXPECT_EQ(countAllocations(
-                1,
-                [&] {
-                  ssmrt_session_run(session.get(), &input, 1, nullptr, 0);
-                }),
-            0);
+  EXPECT_EQ(
+      countAllocations(
+          1, [&] { ssmrt_session_run(session.get(), &input, 1, nullptr, 0); }),
+      0);
 }
 
 #endif

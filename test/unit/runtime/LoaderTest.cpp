@@ -23,9 +23,7 @@ static ssmrt_status tryLoad(const std::string &path,
 namespace {
 struct LoadOptions {
   ssmrt_load_options *options = nullptr;
-  LoadOptions() {
-    EXPECT_EQ(ssmrt_load_options_create(&options), SSMRT_OK);
-  }
+  LoadOptions() { EXPECT_EQ(ssmrt_load_options_create(&options), SSMRT_OK); }
   ~LoadOptions() { ssmrt_load_options_destroy(options); }
   void weights(const std::string &path) {
     EXPECT_EQ(ssmrt_load_options_set_weights_file(options, path.c_str()),
@@ -114,8 +112,8 @@ TEST(Loader, RefusesEveryTruncation) {
   std::string whole = readAll(testFile("TestModule.so"));
   TemporaryFile file;
   std::mt19937 random = freshRandom();
-  std::vector<size_t> lengths = {0, 1, 31, 32, 33, whole.size() - 1,
-                                 whole.size() - 32};
+  std::vector<size_t> lengths = {
+      0, 1, 31, 32, 33, whole.size() - 1, whole.size() - 32};
   for (int i = 0; i < 50; ++i)
     lengths.push_back(random() % whole.size());
   for (size_t length : lengths) {
@@ -130,8 +128,8 @@ TEST(Loader, RefusesEveryFlippedBit) {
   std::mt19937 random = freshRandom();
   for (int i = 0; i < 200; ++i) {
     // Half of them in the trailer and just before it.
-    size_t at = i % 2 ? whole.size() - 1 - random() % 64
-                      : random() % whole.size();
+    size_t at =
+        i % 2 ? whole.size() - 1 - random() % 64 : random() % whole.size();
     std::string damaged = whole;
     damaged[at] = char(damaged[at] ^ (1 << random() % 8));
     file.write(damaged);

@@ -102,7 +102,9 @@ TEST(Safetensors, Accepts) {
 TEST(Safetensors, RefusesBadHeaders) {
   const std::string one =
       R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
-  auto tensor = [](const std::string &body) { return "{\"a\":{" + body + "}}"; };
+  auto tensor = [](const std::string &body) {
+    return "{\"a\":{" + body + "}}";
+  };
   const std::pair<std::string, size_t> bad[] = {
       {"", 0},
       {"{", 0},
@@ -168,10 +170,10 @@ TEST(Safetensors, RefusesBadHeaders) {
 
 TEST(Safetensors, NeverCrashesOnMutations) {
   std::mt19937 random = freshRandom();
-  const std::string good = fileOf(
-      R"({"b":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
-      R"("\u00e9":{"dtype":"U8","shape":[1],"data_offsets":[8,9]}})",
-      9);
+  const std::string good =
+      fileOf(R"({"b":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+             R"("\u00e9":{"dtype":"U8","shape":[1],"data_offsets":[8,9]}})",
+             9);
   for (int i = 0; i < 20000; ++i) {
     std::string bytes = good;
     for (unsigned flips = 1 + random() % 3; flips; --flips)

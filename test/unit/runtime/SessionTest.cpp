@@ -54,7 +54,8 @@ TEST(Session, RefusesWrongInputs) {
   Tensor<float> x({2, 3, 4}, std::vector<float>(24, 1)), y({2, 3, 4}, x.values);
   auto expectBad = [&](std::initializer_list<const char *> parts,
                        ssmrt_status status = SSMRT_INVALID_ARGUMENT) {
-    expectFailure(run(session, {{"x", &x.view}, {"y", &y.view}}), status, parts);
+    expectFailure(run(session, {{"x", &x.view}, {"y", &y.view}}), status,
+                  parts);
   };
   DLTensor good = x.view;
   int64_t shape[4] = {2, 3, 4, 1};
@@ -115,9 +116,10 @@ TEST(Session, RefusesWrongInputs) {
                 {"nope", "x, y"});
   expectFailure(run(session, {{"x", nullptr}}), SSMRT_INVALID_ARGUMENT,
                 {"'x'", "NULL"});
-  expectFailure(run(session, {{nullptr, &x.view}, {nullptr, &x.view},
-                              {nullptr, &x.view}}),
-                SSMRT_INVALID_ARGUMENT, {"3 inputs", "has 2"});
+  expectFailure(
+      run(session,
+          {{nullptr, &x.view}, {nullptr, &x.view}, {nullptr, &x.view}}),
+      SSMRT_INVALID_ARGUMENT, {"3 inputs", "has 2"});
   expectFailure(ssmrt_session_run(session.get(), nullptr, 2, nullptr, 0),
                 SSMRT_INVALID_ARGUMENT, {"missing"});
   DLTensor output;
@@ -159,7 +161,7 @@ TEST(Session, WritesToTheCallersBuffers) {
                 SSMRT_INVALID_ARGUMENT, {"'z'", "aligned"});
   expectFailure(tryBuffer({"w", data, 96}), SSMRT_NOT_FOUND, {"'w'", "z"});
   expectFailure(tryBuffer({"z", x.values.data() + 2, 96}),
-                SSMRT_INVALID_ARGUMENT, {"'z'", "overlaps input 'x'"});
+                SSMRT_INVALID_ARGUMENT, {"'z'", "overlaps that of 'x'"});
   ASSERT_EQ(run(session, {{"x", &x.view}, {"y", &y.view}}), SSMRT_OK);
   EXPECT_NE(outputOf(session, 0).data, data);
 }
@@ -179,8 +181,8 @@ struct Counting {
                 return nullptr;
               ++self->live;
               self->bytes += bytes;
-              return std::aligned_alloc(
-                  alignment, (bytes + alignment - 1) / alignment * alignment);
+              return std::aligned_alloc(alignment, (bytes + alignment - 1) /
+                                                       alignment * alignment);
             },
             [](void *user, void *data, size_t bytes) {
               auto *self = static_cast<Counting *>(user);
@@ -203,7 +205,8 @@ TEST(Session, SurvivesEveryRefusedAllocation) {
     Session main = makeSession(module.get(), "main", options.get());
     Session step = makeSession(module.get(), "step", options.get());
     Session pick = makeSession(module.get(), "pick", options.get());
-    Tensor<float> x({2, 3, 4}, std::vector<float>(24, 1)), h({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
+    Tensor<float> x({2, 3, 4}, std::vector<float>(24, 1)),
+        h({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
     Tensor<int64_t> ids({3}, {1, 2, 3});
     Tensor<uint8_t> flags({3}, {1, 0, 1});
     auto runAll = [&] {
@@ -263,6 +266,21 @@ TEST(Session, AsksTheOutputAllocator) {
   asked.refuse = true;
   expectFailure(run(session, {{"ids", &ids.view}, {"flags", &flags.view}}),
                 SSMRT_OUTPUT_REFUSED, {"'values'", "24 bytes"});
+}
+
+TEST(Session, RefusesOutputsOnTopOfEachOther) {
+  Module module = loadModule();
+  Session session = makeSession(module.get(), "faulty");
+  Tensor<int32_t> fault({}, {0});
+  int32_t memory[8];
+  expectFailure(run(session, {{"fault", &fault.view}},
+                    {{"out", memory + 1, 4}, {"four", memory, SIZE_MAX}}),
+                SSMRT_INVALID_ARGUMENT, {"'four'", "'out'", "overlaps"});
+  EXPECT_EQ(run(session, {{"fault", &fault.view}},
+                {{"out", memory + 4, 4}, {"four", memory, SIZE_MAX}}),
+            SSMRT_OK)
+      << ssmrt_last_message();
+  EXPECT_EQ(memory[4], 42);
 }
 
 TEST(Session, ReportsChecksOnData) {

@@ -91,7 +91,8 @@ TEST(States, AreOrdinaryInputsOtherwise) {
   Session session = makeSession(module.get(), "step");
   Tensor<float> x({1, 4}, {1, 2, 3, 4}), h({1, 4}, {10, 10, 10, 10});
   Tensor<float> kv({1, 2, 4}, {1, 1, 1, 1, 2, 2, 2, 2});
-  const ssmrt_input inputs[] = {{"x", &x.view}, {"h", &h.view}, {"kv", &kv.view}};
+  const ssmrt_input inputs[] = {
+      {"x", &x.view}, {"h", &h.view}, {"kv", &kv.view}};
   ASSERT_EQ(ssmrt_session_run(session.get(), inputs, 3, nullptr, 0), SSMRT_OK);
   EXPECT_EQ(valuesOf<float>(outputOf(session, 0)),
             (std::vector<float>{15, 17, 19, 21}));
@@ -126,8 +127,8 @@ TEST(States, StayWhenARunFails) {
   EXPECT_EQ(step(session, {5000, 0, 0, 0}), SSMRT_CHECK_FAILED);
   EXPECT_EQ(saved(session), before);
   // Another batch than the states have.
-  expectFailure(step(session, {1, 2, 3, 4, 5, 6, 7, 8}),
-                SSMRT_INVALID_ARGUMENT, {"'batch' is 2", "'x'", "'h'"});
+  expectFailure(step(session, {1, 2, 3, 4, 5, 6, 7, 8}), SSMRT_INVALID_ARGUMENT,
+                {"'batch' is 2", "'x'", "'h'"});
   EXPECT_EQ(saved(session), before);
   ASSERT_EQ(step(session, {1, 1, 1, 1}), SSMRT_OK);
   EXPECT_EQ(valuesOf<float>(stateOf(session, "h")),
@@ -219,9 +220,8 @@ TEST(States, SaveAndRestore) {
   EXPECT_EQ(small, std::string(bytes, 'x'));
 
   Session other = makeCarrying(module.get());
-  ASSERT_EQ(
-      ssmrt_session_restore_states(other.get(), data.data(), data.size()),
-      SSMRT_OK)
+  ASSERT_EQ(ssmrt_session_restore_states(other.get(), data.data(), data.size()),
+            SSMRT_OK)
       << ssmrt_last_message();
   EXPECT_EQ(saved(other), data);
   TemporaryFile file;
@@ -258,9 +258,9 @@ TEST(States, RefuseHostileFiles) {
     return data.replace(at, from.size(), to);
   };
   expectFailure(restore(replaced("\"h\"", "\"q\"")), SSMRT_NOT_FOUND, {"'q'"});
-  expectFailure(restore(replaced("\"h\":{\"dtype\":\"F32\"",
-                                 "\"h\":{\"dtype\":\"I32\"")),
-                SSMRT_INVALID_ARGUMENT, {"'h'", "int32"});
+  expectFailure(
+      restore(replaced("\"h\":{\"dtype\":\"F32\"", "\"h\":{\"dtype\":\"I32\"")),
+      SSMRT_INVALID_ARGUMENT, {"'h'", "int32"});
   expectFailure(restore(replaced("[1,4]", "[4,1]")), SSMRT_INVALID_ARGUMENT,
                 {"'h'", "dimension 1"});
   expectFailure(restore(std::string("\2\0\0\0\0\0\0\0{}", 10)),

@@ -105,8 +105,8 @@ struct TemporaryFile {
 
 using Module = std::unique_ptr<ssmrt_module, void (*)(ssmrt_module *)>;
 using Session = std::unique_ptr<ssmrt_session, void (*)(ssmrt_session *)>;
-using SessionOptions = std::unique_ptr<ssmrt_session_options,
-                                       void (*)(ssmrt_session_options *)>;
+using SessionOptions =
+    std::unique_ptr<ssmrt_session_options, void (*)(ssmrt_session_options *)>;
 
 inline Module loadModule(const std::string &path = testFile("TestModule.so")) {
   ssmrt_module *module = nullptr;

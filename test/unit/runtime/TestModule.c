@@ -170,8 +170,8 @@ static int32_t pickRun(const ssm_table *table, void *context,
 /*===--- faulty -----------------------------------------------------------===*/
 
 static const ssm_value_info faultyInputs[] = {{"fault", SSM_TYPE_I32, 0, NULL}};
-static const ssm_value_info faultyOutputs[] = {{"out", SSM_TYPE_I32, 1, open1},
-                                               {"four", SSM_TYPE_I32, 1, bs4 + 2}};
+static const ssm_value_info faultyOutputs[] = {
+    {"out", SSM_TYPE_I32, 1, open1}, {"four", SSM_TYPE_I32, 1, bs4 + 2}};
 static const ssm_check_info faultyChecks[] = {{"Node (Op)", "{0} {1} {x} {"}};
 
 static int32_t faultyPlan(const ssm_table *table, void *context,
@@ -261,16 +261,16 @@ static int32_t faultyRun(const ssm_table *table, void *context,
 /*===--- The module -------------------------------------------------------===*/
 
 static const ssm_entry entries[] = {
-    {"main", COUNT(mainInputs), COUNT(mainOutputs), 0, 0, COUNT(mainKernels),
-     0, mainInputs, mainOutputs, NULL, NULL, mainKernels, mainPlan, mainRun},
+    {"main", COUNT(mainInputs), COUNT(mainOutputs), 0, 0, COUNT(mainKernels), 0,
+     mainInputs, mainOutputs, NULL, NULL, mainKernels, mainPlan, mainRun},
     {"step", COUNT(stepInputs), COUNT(stepOutputs), COUNT(stepStates),
      COUNT(stepChecks), 0, 0, stepInputs, stepOutputs, stepStates, stepChecks,
      NULL, stepPlan, stepRun},
     {"pick", COUNT(pickInputs), COUNT(pickOutputs), 0, COUNT(pickChecks), 0, 0,
      pickInputs, pickOutputs, NULL, pickChecks, NULL, pickPlan, pickRun},
     {"faulty", COUNT(faultyInputs), COUNT(faultyOutputs), 0,
-     COUNT(faultyChecks), 0, 0, faultyInputs, faultyOutputs, NULL,
-     faultyChecks, NULL, faultyPlan, faultyRun},
+     COUNT(faultyChecks), 0, 0, faultyInputs, faultyOutputs, NULL, faultyChecks,
+     NULL, faultyPlan, faultyRun},
 };
 
 static const int64_t four[] = {4};

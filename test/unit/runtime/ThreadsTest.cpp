@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Support.h"
 #include "Threads.h"
+#include "Support.h"
 
 #include <algorithm>
 #include <ctime>
@@ -179,16 +179,17 @@ TEST(Sessions, RunInSeveralThreads) {
     threads.emplace_back([&, i] {
       Session session =
           makeSession(module.get(), "main", i % 2 ? shared.get() : nullptr);
-      Tensor<float> x({1, 50 + i, 4}, std::vector<float>(size_t(50 + i) * 4, 1));
+      Tensor<float> x({1, 50 + i, 4},
+                      std::vector<float>(size_t(50 + i) * 4, 1));
       for (int repeat = 0; repeat < 100; ++repeat)
         EXPECT_EQ(runMain(session, x)[0], 3.5f);
       // Each thread has its own message.
       std::string name = "entry" + std::to_string(i);
       ssmrt_session *none = nullptr;
       for (int repeat = 0; repeat < 100; ++repeat)
-        expectFailure(ssmrt_session_create(module.get(), name.c_str(), nullptr,
-                                           &none),
-                      SSMRT_NOT_FOUND, {name.c_str()});
+        expectFailure(
+            ssmrt_session_create(module.get(), name.c_str(), nullptr, &none),
+            SSMRT_NOT_FOUND, {name.c_str()});
     });
   for (std::thread &thread : threads)
     thread.join();

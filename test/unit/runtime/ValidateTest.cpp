@@ -8,8 +8,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Support.h"
 #include "Validate.h"
+#include "Support.h"
 
 #include <functional>
 
