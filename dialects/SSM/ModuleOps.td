@@ -132,6 +132,13 @@ def SSM_ArenaViewOp : SSM_Op<"arena_view", [Pure]> {
   let hasVerifier = 1;
 }
 
+def SSM_PointerOp : SSM_Op<"pointer", [Pure]> {
+  let summary = "where the elements of a plain memref begin";
+  let arguments = (ins AnyMemRef:$memref);
+  let results = (outs LLVM_AnyPointer:$result);
+  let assemblyFormat = "$memref attr-dict `:` type($memref) `->` type($result)";
+}
+
 def SSM_WeightViewOp : SSM_Op<"weight_view", [
     Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "a weight in the mapped weights";

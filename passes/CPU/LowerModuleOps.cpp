@@ -78,6 +78,8 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       lowerOutput(b, output);
     else if (auto segment = dyn_cast<SegmentAllocOp>(op))
       lowerSegment(b, segment);
+    else if (auto pointerOp = dyn_cast<PointerOp>(op))
+      lowerPointer(b, pointerOp);
     else if (auto mark = dyn_cast<SegmentMarkOp>(op))
       lowerMark(b, mark);
     else if (auto release = dyn_cast<SegmentReleaseOp>(op))
@@ -248,6 +250,13 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
                       {op.getContext(), bytes});
     returnIfNull(b, op, data, kStatusOutOfMemory);
     replaceByBuffer(b, op, data, op.getSizes());
+  }
+
+  void lowerPointer(ImplicitLocOpBuilder &b, PointerOp op) {
+    Type type = types->convertType(op.getMemref().getType());
+    Value descriptor = UnrealizedConversionCastOp::create(b, type, op.getMemref()).getResult(0);
+    op.replaceAllUsesWith(MemRefDescriptor(descriptor).alignedPtr(b, b.getLoc()));
+    op.erase();
   }
 
   void lowerMark(ImplicitLocOpBuilder &b, SegmentMarkOp op) {

@@ -76,4 +76,25 @@ def OrderLoops : Pass<"ssm-order-loops", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
+def OutlineKernels : Pass<"ssm-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "every loop nest becomes a function; equal ones become one";
+  let description = [{
+    Runs on buffers, while loop nests are still linalg operations. A nest without
+    checks becomes a function of the pointers it reads and writes and of the sizes
+    it needs; views are made again inside. Buffers of one call do not overlap unless
+    they are the same buffer, which the pointers say (llvm.noalias).
+
+    LLVM's passes take more than linear time in the size of a function, and a model
+    repeats its layers: compile time and code size follow distinct kernels.
+
+    ```mlir
+    linalg.generic ins(%x : memref<?xf32>) outs(%y : memref<?xf32>) { math.exp }
+    // becomes
+    call @kernel_exp(%xp, %n, %yp) : (!llvm.ptr, index, !llvm.ptr) -> ()
+    ```
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+                           "::ssm::SSMDialect"];
+}
+
 #endif // SSM_PASSES_CPU_PASSES

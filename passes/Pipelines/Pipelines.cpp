@@ -90,6 +90,7 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
+  pm.addPass(createOutlineKernels());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createResolveExpandShape());
   pm.addPass(memref::createExpandStridedMetadataPass());

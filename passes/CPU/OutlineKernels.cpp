@@ -1,0 +1,244 @@
+//===- OutlineKernels.cpp - Every loop nest a function, equal ones once --===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/CPU/Passes.h"
+
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_OUTLINEKERNELS
+#include "passes/CPU/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// What a nest needs from outside: plain buffers and scalars; and what is made
+/// again inside: views of the buffers, constants.
+struct Captures {
+  llvm::SetVector<Value> params;
+  llvm::SetVector<Operation *> cloned;
+};
+
+struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    for (auto function : module.getOps<func::FuncOp>()) {
+      if (!function->hasAttr("ssm.entry"))
+        continue;
+      SmallVector<Operation *> nests;
+      for (Block &block : function.getBody())
+        collectNests(block, nests);
+      // Each kernel name is told once, in the order of the first call.
+      llvm::SetVector<StringRef> used;
+      for (Operation *nest : nests)
+        if (StringRef name = outline(nest, module); !name.empty())
+          used.insert(name);
+      Builder b(&getContext());
+      StringRef entry = function->getAttrOfType<StringAttr>("ssm.entry").getValue();
+      module->setAttr(("ssm.kernels." + entry).str(), b.getStrArrayAttr(used.getArrayRef()));
+    }
+  }
+
+  /// Loop nests that hold no operation which may end the run.
+  static void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
+    for (Operation &op : block) {
+      bool isNest = isa<linalg::LinalgOp>(op) || isa<scf::SCFDialect>(op.getDialect());
+      if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
+        continue;
+      bool leaves = op.walk([](Operation *inner) {
+                        return isa<SSMDialect>(inner->getDialect()) ? WalkResult::interrupt()
+                                                                    : WalkResult::advance();
+                      }).wasInterrupted();
+      if (!leaves && op.getNumResults() == 0) {
+        nests.push_back(&op);
+        continue;
+      }
+      for (Region &region : op.getRegions())
+        for (Block &inner : region)
+          collectNests(inner, nests);
+    }
+  }
+
+  static bool isClonable(Operation *op) {
+    return op->hasTrait<OpTrait::ConstantLike>() ||
+           (isa<ViewLikeOpInterface>(op) && isa<memref::MemRefDialect>(op->getDialect())) ||
+           isa<memref::DimOp>(op);
+  }
+
+  /// False if something cannot be handed to a function.
+  static bool capture(Value value, Captures &captures) {
+    Operation *op = value.getDefiningOp();
+    if (op && isClonable(op)) {
+      if (captures.cloned.contains(op))
+        return true;
+      for (Value operand : op->getOperands())
+        if (!capture(operand, captures))
+          return false;
+      captures.cloned.insert(op);
+      return true;
+    }
+    if (auto type = dyn_cast<MemRefType>(value.getType())) {
+      if (!type.getLayout().isIdentity())
+        return false;
+    } else if (!value.getType().isIntOrIndexOrFloat()) {
+      return false;
+    }
+    captures.params.insert(value);
+    return true;
+  }
+
+  /// Whether the memory is one that no other buffer of the run overlaps.
+  static bool isOwnMemory(Value value) {
+    return value.getDefiningOp() &&
+           isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(
+               value.getDefiningOp());
+  }
+
+  /// Returns the name of the kernel, or "" if the nest stays where it is.
+  StringRef outline(Operation *nest, ModuleOp module) {
+    Captures captures;
+    bool ok = true;
+    nest->walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands()) {
+        Operation *owner = operand.getDefiningOp() ? operand.getDefiningOp()
+                                                   : operand.getParentBlock()->getParentOp();
+        bool inside = operand.getDefiningOp() ? nest->isProperAncestor(owner)
+                                              : nest->isAncestor(owner);
+        if (!inside)
+          ok &= capture(operand, captures);
+      }
+    });
+    if (!ok)
+      return "";
+
+    MLIRContext *context = &getContext();
+    OpBuilder builder(context);
+    Location loc = nest->getLoc();
+    auto pointer = LLVM::LLVMPointerType::get(context);
+    Type index = builder.getIndexType();
+
+    // Parameters: a buffer is its pointer, then its dynamic sizes.
+    SmallVector<Type> types;
+    SmallVector<Attribute> noAlias;
+    SmallVector<Value> args;
+    builder.setInsertionPoint(nest);
+    NamedAttribute mark = builder.getNamedAttr("llvm.noalias", builder.getUnitAttr());
+    for (Value param : captures.params) {
+      auto type = dyn_cast<MemRefType>(param.getType());
+      if (!type) {
+        types.push_back(param.getType());
+        args.push_back(param);
+        noAlias.push_back(builder.getDictionaryAttr({}));
+        continue;
+      }
+      types.push_back(pointer);
+      args.push_back(PointerOp::create(builder, loc, pointer, param));
+      noAlias.push_back(builder.getDictionaryAttr(
+          isOwnMemory(param) ? ArrayRef<NamedAttribute>(mark) : ArrayRef<NamedAttribute>()));
+      for (int64_t axis = 0; axis < type.getRank(); ++axis)
+        if (type.isDynamicDim(axis)) {
+          types.push_back(index);
+          args.push_back(memref::DimOp::create(builder, loc, param, axis));
+          noAlias.push_back(builder.getDictionaryAttr({}));
+        }
+    }
+
+    auto kernel = func::FuncOp::create(UnknownLoc::get(context), "kernel",
+                                       builder.getFunctionType(types, {}));
+    kernel.setPrivate();
+    kernel.setAllArgAttrs(noAlias);
+    kernel->setAttr("ssm.kernel", builder.getUnitAttr());
+    // One function for each kernel is the point: inlining would undo it.
+    kernel->setAttr("passthrough", builder.getStrArrayAttr({"noinline"}));
+    Block *block = kernel.addEntryBlock();
+    builder.setInsertionPointToStart(block);
+    IRMapping mapping;
+    Value zero = arith::ConstantIndexOp::create(builder, kernel.getLoc(), 0);
+    unsigned next = 0;
+    for (Value param : captures.params) {
+      Value arg = block->getArgument(next++);
+      auto type = dyn_cast<MemRefType>(param.getType());
+      if (!type) {
+        mapping.map(param, arg);
+        continue;
+      }
+      SmallVector<Value> sizes;
+      for (int64_t n = 0; n < type.getNumDynamicDims(); ++n)
+        sizes.push_back(block->getArgument(next++));
+      mapping.map(param,
+                  ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes));
+    }
+    for (Operation *op : captures.cloned)
+      builder.clone(*op, mapping);
+    builder.clone(*nest, mapping);
+    func::ReturnOp::create(builder, kernel.getLoc());
+
+    // The printed form without locations is the key: equal text, equal kernel.
+    std::string text;
+    {
+      llvm::raw_string_ostream stream(text);
+      OpPrintingFlags flags;
+      flags.enableDebugInfo(false).useLocalScope();
+      kernel->print(stream, flags);
+    }
+    auto [it, inserted] = kernels.try_emplace(text, "");
+    if (inserted) {
+      std::string name = "kernel_" + describe(nest);
+      unsigned count = names[name]++;
+      it->second = count == 0 ? name : name + "_" + std::to_string(count);
+      kernel.setName(it->second);
+      module.push_back(kernel);
+    } else {
+      kernel.erase();
+    }
+    builder.setInsertionPoint(nest);
+    func::CallOp::create(builder, loc, it->second, TypeRange(), args);
+    nest->erase();
+    return it->second;
+  }
+
+  /// A name after what the nest computes: loops in front, then its operations.
+  static std::string describe(Operation *nest) {
+    SmallVector<StringRef> parts;
+    bool isSum = false;
+    nest->walk([&](Operation *op) {
+      if (auto generic = dyn_cast<linalg::GenericOp>(op))
+        isSum |= !generic.isAllParallelLoops();
+      StringRef dialect = op->getName().getDialectNamespace();
+      if (dialect != "arith" && dialect != "math")
+        return;
+      StringRef name = op->getName().stripDialect();
+      if (isa<arith::ConstantOp, arith::IndexCastOp>(op) || op->getResult(0).getType().isIndex())
+        return;
+      if (!llvm::is_contained(parts, name))
+        parts.push_back(name);
+    });
+    std::string name = isa<scf::SCFDialect>(nest->getDialect()) ? "loop" : isSum ? "sum" : "map";
+    if (parts.empty())
+      return name + "_copy";
+    for (StringRef part : ArrayRef<StringRef>(parts).take_front(4))
+      name += "_" + part.str();
+    return name;
+  }
+
+  llvm::StringMap<std::string> kernels;
+  llvm::StringMap<unsigned> names;
+};
+} // namespace
