@@ -133,7 +133,7 @@ def run_runtime(name):
 
 def run_lit(name):
     report = RESULTS / f"{name}.xml"
-    code = call([sys.executable, "-m", "lit.main", "-v", "-j", JOBS, "--xunit-xml-output", report,
+    code = call([Path(sys.executable).parent / "lit", "-v", "-j", JOBS, "--xunit-xml-output", report,
                  BUILD / "test"])
     return settled(count_junit(report), code)
 
