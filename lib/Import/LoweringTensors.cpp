@@ -356,6 +356,10 @@ TensorValue LoweringContext::transpose(const TensorValue &input, ArrayRef<int64_
 TensorValue LoweringContext::reshape(const TensorValue &input, ArrayRef<AffineExpr> dims) {
   if (input.dims == dims)
     return {input.value, input.type, Dims(dims)};
+  // Upstream's folding of two reshapes into one pairs the wrong axes where a size
+  // is 0, and there is nothing to read anyway.
+  if (llvm::any_of(dims, [](AffineExpr dim) { return constantValue(dim) == 0; }))
+    return {empty(dims, input.type), input.type, Dims(dims)};
   Type element = storageType(input.type);
   int64_t rank = input.dims.size(), newRank = dims.size();
   Value flat = input.value;

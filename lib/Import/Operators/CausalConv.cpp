@@ -174,9 +174,13 @@ static LogicalResult lowerCausalConv(LoweringContext &ctx) {
                                });
   ctx.set(0, ctx.reshape(output, ctx.resultDims(0)).value);
   if (ctx.hasOutput(1)) {
-    SmallVector<OpFoldResult> offsets(3, b.getIndexAttr(0));
-    offsets[time] = ctx.foldedSize(form.length);
-    TensorValue present = ctx.slice(padded, offsets, arranged(form.history));
+    // A slice of nothing at the end would count as out of bounds.
+    TensorValue present = past;
+    if (constantValue(form.history) != 0) {
+      SmallVector<OpFoldResult> offsets(3, b.getIndexAttr(0));
+      offsets[time] = ctx.foldedSize(form.length);
+      present = ctx.slice(padded, offsets, arranged(form.history));
+    }
     ctx.set(1, ctx.reshape(present, ctx.resultDims(1)).value);
   }
   return success();

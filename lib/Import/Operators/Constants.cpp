@@ -134,12 +134,15 @@ static Value fillScalar(LoweringContext &ctx, DenseElementsAttr value, Type type
 }
 
 static LogicalResult lowerConstantOfShape(LoweringContext &ctx) {
-  if (auto shape = ctx.elements(0))
-    for (auto [i, element] : llvm::enumerate(Dims(*shape)))
+  Dims dims(ctx.resultDims(0));
+  if (auto known = ctx.elements(0)) {
+    Dims shape(*known);
+    for (auto [i, element] : llvm::enumerate(shape))
       checkSize(ctx, element, "size " + Twine(i));
+    checkCount(ctx, shape, dims);
+  }
   auto value = dyn_cast_or_null<DenseElementsAttr>(ctx.attr("value"));
   Type type = ctx.resultElementType(0);
-  Dims dims(ctx.resultDims(0));
   ctx.set(0, ctx.filled(dims, type, fillScalar(ctx, value, type)));
   return success();
 }

@@ -52,6 +52,9 @@ FailureOr<int64_t> ssm::onnx::requireIndexTuples(InferContext &ctx, int64_t batc
     return ctx.error("'batch_dims' is " + Twine(batchDims) + ", expected 0 to " +
                      Twine(std::min(rank, indexRank) - 1));
   auto length = constantValue(ctx.dims(1).back());
+  // The rank of a scatter's updates tells it too.
+  if (!length && ctx.hasInput(2))
+    length = rank + indexRank - 1 - ctx.rank(2);
   if (!length)
     return ctx.error("the last axis of the indices has an unknown size, which the result's rank "
                      "depends on");
@@ -65,21 +68,18 @@ FailureOr<int64_t> ssm::onnx::requireIndexTuples(InferContext &ctx, int64_t batc
   return *length;
 }
 
-SmallVector<TensorValue> ssm::onnx::checkedTuples(LoweringContext &ctx, int64_t batchDims) {
+SmallVector<TensorValue> ssm::onnx::checkedTuples(LoweringContext &ctx, int64_t batchDims,
+                                                  int64_t length) {
   TensorValue indices = ctx.get(1);
-  int64_t length = *constantValue(indices.dims.back());
-  Dims outer(indices.dims);
-  outer.pop_back();
+  ctx.checkEqual(indices.dims.back(), ctx.facts.constant(length),
+                 "the last axis of the indices");
   Dims column(indices.dims);
   column.back() = ctx.facts.constant(1);
   SmallVector<TensorValue> components;
   for (int64_t j = 0; j < length; ++j) {
-    TensorValue one = indices;
-    if (length > 1) {
-      SmallVector<OpFoldResult> offsets(column.size(), ctx.b.getIndexAttr(0));
-      offsets.back() = ctx.b.getIndexAttr(j);
-      one = ctx.slice(indices, offsets, column);
-    }
+    SmallVector<OpFoldResult> offsets(column.size(), ctx.b.getIndexAttr(0));
+    offsets.back() = ctx.b.getIndexAttr(j);
+    TensorValue one = indices.dims == column ? indices : ctx.slice(indices, offsets, column);
     components.push_back(ctx.checkedIndices(one, ctx.dims(0)[batchDims + j],
                                             "index component " + Twine(j)));
   }
@@ -211,7 +211,7 @@ static LogicalResult lowerGatherND(LoweringContext &ctx) {
   Dims dims(ctx.resultDims(0));
   for (int64_t d = 0; d < batchDims; ++d)
     ctx.checkEqual(data.dims[d], ctx.dims(1)[d], "axis " + Twine(d) + " of data and indices");
-  SmallVector<TensorValue> tuples = checkedTuples(ctx, batchDims);
+  SmallVector<TensorValue> tuples = checkedTuples(ctx, batchDims, *constantValue(ctx.dims(1).back()));
   int64_t outer = ctx.rank(1) - 1;
   TensorValue result = generateStored(
       ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {

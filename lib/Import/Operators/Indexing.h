@@ -25,7 +25,8 @@ void checkElementIndices(LoweringContext &ctx, int64_t axis);
 mlir::FailureOr<int64_t> requireIndexTuples(InferContext &ctx, int64_t batchDims);
 /// The tuples' components, each an i64 tensor of the indices' shape with a last
 /// axis of size 1, checked and brought into range.
-llvm::SmallVector<TensorValue> checkedTuples(LoweringContext &ctx, int64_t batchDims);
+llvm::SmallVector<TensorValue> checkedTuples(LoweringContext &ctx, int64_t batchDims,
+                                             int64_t length);
 
 } // namespace ssm::onnx
 

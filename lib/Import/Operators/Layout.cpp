@@ -93,8 +93,8 @@ void ssm::onnx::passElements(InferContext &ctx) {
 
 LogicalResult ssm::onnx::requireScalar(InferContext &ctx, unsigned i, const Twine &what) {
   for (AffineExpr dim : ctx.dims(i))
-    if (constantValue(dim) != 1)
-      return ctx.error(what + " must be one scalar");
+    if (auto size = constantValue(dim); size && *size != 1)
+      return ctx.error(what + " has " + Twine(*size) + " elements, expected one");
   return success();
 }
 
@@ -110,11 +110,35 @@ void ssm::onnx::checkSize(LoweringContext &ctx, AffineExpr element, const Twine 
             what + " is {0}, expected a size", value);
 }
 
+void ssm::onnx::checkCount(LoweringContext &ctx, ArrayRef<AffineExpr> elements,
+                           ArrayRef<AffineExpr> dims) {
+  if (llvm::all_of(elements, [&](AffineExpr e) { return ctx.facts.isNonNegative(e); }))
+    return;
+  auto &b = ctx.b;
+  Value limit = ctx.index(int64_t(1) << 40), one = ctx.index(1), count = one;
+  for (auto [axis, dim] : llvm::enumerate(dims)) {
+    Value size = ctx.size(dim), room = b.createOrFold<arith::DivUIOp>(limit, count);
+    ctx.check(b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::ule, size, room),
+              "size {0} of axis " + Twine(axis) + " makes a tensor of more than 2^40 elements",
+              size);
+    // An empty axis must not hide what the others overflow to.
+    count = b.createOrFold<arith::MulIOp>(count, b.createOrFold<arith::MaxUIOp>(size, one));
+  }
+}
+
+/// Where inference could not tell, checks that input i holds one element.
+static void checkScalar(LoweringContext &ctx, unsigned i) {
+  for (AffineExpr dim : Dims(ctx.dims(i)))
+    ctx.checkEqual(dim, ctx.facts.constant(1), "the number of elements of input " + Twine(i));
+}
+
 Value ssm::onnx::scalarInput(LoweringContext &ctx, unsigned i) {
+  checkScalar(ctx, i);
   return ctx.extract(ctx.get(i), SmallVector<Value>(ctx.rank(i), ctx.index(0)));
 }
 
 Value ssm::onnx::scalarInt(LoweringContext &ctx, unsigned i) {
+  checkScalar(ctx, i);
   TensorValue wide = ctx.cast(ctx.get(i), ctx.b.getI64Type());
   return ctx.extract(wide, SmallVector<Value>(ctx.rank(i), ctx.index(0)));
 }

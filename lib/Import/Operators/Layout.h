@@ -54,7 +54,7 @@ mlir::FailureOr<llvm::SmallVector<int64_t>>
 requireAxes(InferContext &ctx, llvm::ArrayRef<int64_t> axes, int64_t rank);
 /// Result 0 has the elements of input 0, in the same order.
 void passElements(InferContext &ctx);
-/// Error unless input i holds one element (rank 0, or one of size 1).
+/// Error if input i cannot hold just one element (rank 0, or sizes of 1).
 llvm::LogicalResult requireScalar(InferContext &ctx, unsigned i, const llvm::Twine &what);
 
 //===----------------------------------------------------------------------===//
@@ -64,7 +64,11 @@ llvm::LogicalResult requireScalar(InferContext &ctx, unsigned i, const llvm::Twi
 /// Checks at run time that the element that asks for a size is not negative,
 /// unless that is known.
 void checkSize(LoweringContext &ctx, mlir::AffineExpr element, const llvm::Twine &what);
-/// The one element of input i, compute-typed.
+/// Checks at run time that a tensor of these sizes can be meant, unless all of
+/// `elements`, which asked for them, are known to be sizes of tensors.
+void checkCount(LoweringContext &ctx, llvm::ArrayRef<mlir::AffineExpr> elements,
+                llvm::ArrayRef<mlir::AffineExpr> dims);
+/// The one element of input i, compute-typed; checked to be the only one.
 mlir::Value scalarInput(LoweringContext &ctx, unsigned i);
 /// The one element of integer input i as i64.
 mlir::Value scalarInt(LoweringContext &ctx, unsigned i);

@@ -29,8 +29,8 @@ struct LinearAttentionForm {
   AffineExpr batch, length, keySize, valueSize;
   int64_t queryHeads, stateHeads, keyHeads;
   bool gated, delta;       // what the rule uses
-  bool decayByKey = false; // a decay for each key dimension
-  bool sharedBeta = false; // one beta for all heads
+  AffineExpr decaySize; // decays of one head: the key size or 1
+  bool sharedBeta = false; // one beta for all heads; if unknown, made one for each
 };
 } // namespace
 
@@ -115,18 +115,22 @@ static FailureOr<LinearAttentionForm> readForm(InferContext &ctx) {
     form.keySize = ctx.facts.constant(*keyWidth / state);
   }
   if (form.gated) {
-    AffineExpr width = ctx.dim(kDecay, 2);
-    form.decayByKey = constantValue(width) != state;
-    if (form.decayByKey &&
+    auto decays = inferQuotient(ctx, ctx.dim(kDecay, 2), state, "last size of the decay");
+    if (failed(decays))
+      return failure();
+    form.decaySize = *decays;
+    if (constantValue(*decays) != 1 &&
         failed(ctx.requireEqual(
-            width, ctx.facts.mul(form.keySize, ctx.facts.constant(state)),
+            *decays, form.keySize,
             "last size of the decay, neither 'kv_num_heads' nor that times the key size")))
       return failure();
+    if (constantValue(*decays) && constantValue(*decays) != 1)
+      form.decaySize = form.keySize;
   }
   if (form.delta) {
     AffineExpr width = ctx.dim(kBeta, 2);
     form.sharedBeta = constantValue(width) == 1 && state != 1;
-    if (!form.sharedBeta && failed(ctx.requireEqual(width, ctx.facts.constant(state),
+    if (!form.sharedBeta && constantValue(width) && failed(ctx.requireEqual(width, ctx.facts.constant(state),
                                                     "last size of beta, neither "
                                                     "'kv_num_heads' nor 1")))
       return failure();
@@ -275,13 +279,20 @@ static LogicalResult lowerLinearAttention(LoweringContext &ctx) {
       split(kValue, facts.mul(V, number(form.stateHeads)), {N, R, one, V})};
   if (form.gated) {
     AffineExpr heads = number(form.stateHeads);
-    inputs.push_back(form.decayByKey ? split(kDecay, facts.mul(K, heads), {N, R, K, one})
-                                     : split(kDecay, heads, {N, R, one, one}));
+    exactQuotient(ctx, ctx.dims(kDecay)[2], heads, "last size of the decay");
+    bool known = constantValue(form.decaySize) || form.decaySize == K;
+    inputs.push_back(split(
+        kDecay, known ? facts.mul(form.decaySize, heads) : ctx.dims(kDecay)[2],
+        {N, R, form.decaySize, one}));
   }
-  if (form.delta)
-    inputs.push_back(form.sharedBeta
-                         ? split(kBeta, one, {one, one, one, one})
-                         : split(kBeta, number(form.stateHeads), {N, R, one, one}));
+  if (form.delta && form.sharedBeta) {
+    inputs.push_back(split(kBeta, one, {one, one, one, one}));
+  } else if (form.delta) {
+    Dims packed = {B, T, number(form.stateHeads)};
+    TensorValue beta =
+        ctx.expand(withSizes(ctx, kBeta, {B, T, ctx.dims(kBeta)[2]}), packed);
+    inputs.push_back(ctx.reshape(beta, {B, T, N, R, one, one}));
+  }
 
   Type type = ctx.elementType(kQuery), compute = accumulatorType(type);
   StepBuilder step{ctx, form, compute, {B, N, R, K, V}, {B, A, Gs, K, V}, Gq, Value()};

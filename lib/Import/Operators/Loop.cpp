@@ -4,9 +4,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A Loop becomes one of three forms:
-//  - counted (scf.for) if the condition can never end it;
-//  - bounded (scf.while) if it may end early: scan outputs get room for all trips
-//    and are cut to the true count;
+//  - counted (scf.for) if the condition can never end it and carried values keep
+//    their sizes;
+//  - bounded (scf.while) if it has a limit but may end early: scan outputs get room
+//    for all trips and are cut to the true count;
 //  - growing, if the trip count is unknown or too large to make room for: an inner
 //    scf.while fills buffers, an outer one doubles them, so that no step copies
 //    what another wrote.
@@ -540,8 +541,12 @@ LogicalResult LoopLowering::run() {
   if (failed(probeScanOutputs(runs)))
     return failure();
 
+  // The canonicaliser takes the casts at the ends of an scf.for for the sizes of
+  // all its steps, so only loops whose carried values keep their sizes may be one.
   if (trips && endless)
-    return lowerCounted();
+    return llvm::all_of(carriedValues, [](const Carried &value) { return value.fixed; })
+               ? lowerCounted()
+               : lowerBounded();
   auto constant = limit ? constantValue(*limit) : std::nullopt;
   bool roomForAll = limit && (constant ? *constant <= kMaxBoundedTrips
                                        : ctx.facts.isNonNegative(*limit));

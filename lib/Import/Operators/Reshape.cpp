@@ -505,6 +505,7 @@ static LogicalResult lowerExpand(LoweringContext &ctx) {
                     "broadcast to",
                 {want, have});
     }
+    checkCount(ctx, shape, dims);
   }
   ctx.set(0, ctx.expand(ctx.get(0), dims).value);
   return success();
@@ -557,6 +558,7 @@ static LogicalResult lowerTile(LoweringContext &ctx) {
     apart.push_back(dim);
     whole.push_back(dim);
   }
+  checkCount(ctx, repeats, dims);
   if (apart.size() != input.dims.size())
     input = ctx.expand(ctx.reshape(input, apart), whole);
   ctx.set(0, ctx.reshape(input, dims).value);

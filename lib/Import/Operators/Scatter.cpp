@@ -139,11 +139,12 @@ static LogicalResult inferScatterND(InferContext &ctx) {
 
 static LogicalResult lowerScatterND(LoweringContext &ctx) {
   Dims data(ctx.dims(0)), indices(ctx.dims(1));
-  int64_t length = *constantValue(indices.back()), outer = indices.size() - 1;
+  // The ranks tell how long the tuples are, whether or not the type does.
+  int64_t outer = indices.size() - 1, length = data.size() + outer - ctx.rank(2);
   for (auto [d, size] : llvm::enumerate(updateDims(data, indices, length)))
     ctx.checkEqual(ctx.dims(2)[d], size,
                    "axis " + Twine(d) + " of updates, given and as indices and data ask");
-  SmallVector<TensorValue> tuples = checkedTuples(ctx, 0);
+  SmallVector<TensorValue> tuples = checkedTuples(ctx, 0, length);
   scatter(ctx, ctx.getString("reduction", "none"),
           [&](ImplicitLocOpBuilder &b, ValueRange at) {
             SmallVector<Value> tupleAt(at.take_front(outer)), place;

@@ -301,12 +301,23 @@ static LogicalResult lowerSlice(LoweringContext &ctx) {
 // Split
 //===----------------------------------------------------------------------===//
 
+/// Whether the number of sizes in the split input is unknown: it must be that of
+/// the outputs.
+static bool hasOpenSplit(InferContext &ctx) {
+  return ctx.hasInput(1) && ctx.rank(1) == 1 && !constantValue(ctx.dim(1, 0));
+}
+
 /// The sizes of the parts, as given or computed.
 static FailureOr<Dims> splitSizes(InferContext &ctx, int64_t axis) {
   ShapeFacts &facts = ctx.facts;
   AffineExpr dim = ctx.dim(0, axis);
   int64_t count = ctx.numOutputs();
   Dims sizes;
+  if (hasOpenSplit(ctx)) {
+    if (failed(ctx.requireInteger(1)))
+      return failure();
+    return Dims(count);
+  }
   if (ctx.hasInput(1) || ctx.getInts("split")) {
     FailureOr<Dims> given = sliceInput(ctx, 1, "split", "split");
     if (failed(given))
@@ -388,7 +399,18 @@ static LogicalResult lowerSplit(LoweringContext &ctx) {
     return failure();
   TensorValue input = ctx.get(0);
   AffineExpr dim = input.dims[*axis];
-  if (ctx.hasInput(1) && ctx.elements(1))
+  if (hasOpenSplit(infer)) {
+    TensorValue given = ctx.cast(ctx.get(1), ctx.b.getI64Type());
+    ctx.checkEqual(given.dims[0], ctx.facts.constant(sizes->size()),
+                   "the number of sizes in split and of outputs");
+    for (auto [i, size] : llvm::enumerate(*sizes)) {
+      Value value = extractIndex(ctx.b, given, ctx.index(i));
+      ctx.check(arith::CmpIOp::create(ctx.b, arith::CmpIPredicate::sge, value, ctx.index(0)),
+                "size " + Twine(i) + " of split is {0}, expected a size", value);
+      size = ctx.hasOutput(i) ? ctx.resultDims(i)[*axis] : ctx.facts.fresh();
+      ctx.bind(size, value);
+    }
+  } else if (ctx.hasInput(1) && ctx.elements(1))
     for (auto [i, element] : llvm::enumerate(Dims(*ctx.elements(1))))
       checkSize(ctx, element, "size " + Twine(i) + " of split");
   // Offsets are checked one by one: a sum of arbitrary sizes could overflow.

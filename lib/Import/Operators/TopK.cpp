@@ -32,10 +32,9 @@ static LogicalResult inferTopK(InferContext &ctx) {
   } else {
     if (failed(ctx.requireInteger(1)) || failed(requireScalar(ctx, 1, "k")))
       return failure();
-    auto elements = requireElements(ctx, 1, "k");
-    if (failed(elements))
-      return failure();
-    k = (*elements)[0];
+    // Of a tensor of unknown size the run tells whether it is one element.
+    auto elements = ctx.elements(1);
+    k = elements && elements->size() == 1 ? (*elements)[0] : ctx.facts.fresh();
   }
   auto count = requireSize(ctx, k, "k");
   if (failed(count))
@@ -182,9 +181,13 @@ static LogicalResult lowerTopK(LoweringContext &ctx) {
   int64_t axis = ctx.getInt("axis", -1);
   axis = axis < 0 ? axis + ctx.rank(0) : axis;
   Dims dims(ctx.facts.dims(ctx.hasOutput(0) ? ctx.output(0) : ctx.output(1)));
-  if (!ctx.hasAttr("k"))
-    if (auto elements = ctx.elements(1))
-      checkSize(ctx, (*elements)[0], "k");
+  if (!ctx.hasAttr("k")) {
+    Value given = scalarInt(ctx, 1);
+    ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, given, intConstant(b, i64, 0)),
+              "k is {0}, expected a size", given);
+    if (isa<AffineSymbolExpr>(dims[axis]) && !ctx.isBound(dims[axis]))
+      ctx.bind(dims[axis], arith::IndexCastOp::create(b, b.getIndexType(), given));
+  }
   Value k = ctx.size(dims[axis]), size = ctx.size(input.dims[axis]);
   AffineExpr room = ctx.facts.sub(input.dims[axis], dims[axis]);
   if (!room || !ctx.facts.isNonNegative(room))
