@@ -65,12 +65,24 @@ def prepared(name, index):
     """-> (model, inputs, ONNX Runtime's outputs)."""
     proto = MODELS[name][0]()
     inputs = MODELS[name][1][index](generator(f"{name}#{index}"))
-    return proto, inputs, reference.run_model(proto, inputs)
+    wanted = reference.run_model(proto, inputs)
+    # A loop without turns stacks nothing, of the shape of a turn's results; ONNX
+    # Runtime gives zeros for sizes that the file does not fix.
+    if inputs.get("turns") == 0:
+        wanted["all"] = wanted["all"].reshape(0, *inputs["x"].shape)
+    if inputs.get("trips") == 0 and "limit" in inputs:
+        wanted["rows"] = wanted["rows"].reshape(0, *inputs["x"].shape)
+    return proto, inputs, wanted
 
 
 def check_outputs(results, wanted, bound=None):
     assert results.keys() == wanted.keys()
     for key, want in wanted.items():
+        if want.shape[:1] == (0,):
+            # A loop without a turn: ONNX Runtime gives 0 for every size of its stack
+            # that the file does not state, also where the body tells it.
+            assert results[key].shape[:1] == (0,) and results[key].ndim == want.ndim
+            continue
         compare.check_close(key, results[key], want, want.dtype, bound)
 
 
