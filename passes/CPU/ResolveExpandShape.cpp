@@ -31,8 +31,8 @@ static OpFoldResult multiply(OpBuilder &b, Location loc, OpFoldResult x, OpFoldR
   std::optional<int64_t> cx = getConstantIntValue(x), cy = getConstantIntValue(y);
   if (cx && cy)
     return b.getIndexAttr(*cx * *cy);
-  Value product = arith::MulIOp::create(b, loc, getValueOrCreateConstantIndexOp(b, loc, x),
-                                        getValueOrCreateConstantIndexOp(b, loc, y));
+  Value product = b.createOrFold<arith::MulIOp>(loc, getValueOrCreateConstantIndexOp(b, loc, x),
+                                                getValueOrCreateConstantIndexOp(b, loc, y));
   return product;
 }
 
@@ -53,7 +53,8 @@ static void resolve(memref::ExpandShapeOp expand) {
     OpFoldResult stride = sourceStride;
     for (int64_t dim : llvm::reverse(group)) {
       strides[dim] = known(staticStrides[dim], stride);
-      stride = multiply(b, loc, strides[dim], sizes[dim]);
+      if (dim != group.front())
+        stride = multiply(b, loc, strides[dim], sizes[dim]);
     }
   }
   Value view = memref::ReinterpretCastOp::create(
