@@ -33,17 +33,23 @@ ELEMENT_TYPES = {
 }
 
 
-# Inputs whose length is the rank of a result, or of the data they speak of. No
-# variant makes it symbolic: a rank is known when a model is compiled.
+# Inputs whose length is the rank of a result, or the number of its outputs. No
+# variant makes it symbolic: ranks are known when a model is compiled.
 RANK_OPERANDS = {
     "ConstantOfShape": (0,), "Reshape": (1,), "Expand": (1,), "Tile": (1,), "Unsqueeze": (1,),
-    "Squeeze": (1,), "Pad": (1, 3), "Slice": (1, 2, 3, 4), "Resize": (1, 2, 3),
-    "CenterCropPad": (1,), "AffineGrid": (1,), "Col2Im": (1, 2),
+    "Squeeze": (1,), "Pad": (1, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "TopK": (1,),
+    "Resize": (1, 2, 3), "CenterCropPad": (1,), "AffineGrid": (1,), "Col2Im": (1, 2),
 }
+# Inputs of which that holds for the last axis; in LinearAttention it tells a
+# decay for every key from one for every head.
+RANK_AXES = {"GatherND": (1,), "ScatterND": (1,), "LinearAttention": (0, 1, 2, 4, 5)}
 
 
-def tells_rank(op, index):
-    return index in RANK_OPERANDS.get(op, (1,) if op.startswith("Reduce") else ())
+def fixed_axes(op, index, rank):
+    """The axes of input `index` that stay as they are in every variant."""
+    if index in RANK_OPERANDS.get(op, (1,) if op.startswith("Reduce") else ()):
+        return range(rank)
+    return range(rank - 1, rank) if index in RANK_AXES.get(op, ()) else ()
 
 
 def element_type(dtype):
@@ -96,8 +102,9 @@ def single_node(op, inputs, output_types, attributes=None, opset=NEWEST_OPSET, d
             weights.append((name, array))
             continue
         remain[index] = name
-        fixed = variant == "static" or (tells_rank(op, index) and not domain)
-        dims = array.shape if fixed else [f"{name}_{axis}" for axis in range(array.ndim)]
+        fixed = range(array.ndim) if variant == "static" else fixed_axes(op, index, array.ndim)
+        dims = [size if axis in fixed else f"{name}_{axis}"
+                for axis, size in enumerate(array.shape)]
         values.append((name, array.dtype, dims))
     while names and not names[-1]:
         names.pop()
@@ -115,14 +122,14 @@ def with_symbolic_inputs(model):
     keeps its length."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    kept = {name for node in copy.graph.node for index, name in enumerate(node.input)
-            if tells_rank(node.op_type, index)}
     for value in copy.graph.input:
-        if value.name in kept:
-            continue
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            dim.Clear()
-            dim.dim_param = f"{value.name}_{axis}"
+        dims = value.type.tensor_type.shape.dim
+        kept = {axis for node in copy.graph.node for index, name in enumerate(node.input)
+                if name == value.name for axis in fixed_axes(node.op_type, index, len(dims))}
+        for axis, dim in enumerate(dims):
+            if axis not in kept:
+                dim.Clear()
+                dim.dim_param = f"{value.name}_{axis}"
     del copy.graph.value_info[:]
     for value in copy.graph.output:
         value.type.tensor_type.ClearField("shape")
