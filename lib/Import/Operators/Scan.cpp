@@ -592,19 +592,9 @@ static LogicalResult lowerScan8(LoweringContext &ctx) {
     for (unsigned i = 0; i < form.numStates; ++i)
       carries.push_back(lowering.carry(i, sliceAt(b, ctx.lowered(1 + i), 0, at),
                                        ctx.dims(1 + i).drop_front()));
-    for (unsigned i = 0; i < form.numInputs; ++i) {
-      Value input = sliceAt(b, ctx.lowered(form.firstInput() + i), 0, at);
-      if (form.inputReversed[i] && ctx.hasInput(0)) {
-        // Backward from the end of the tensor, as ONNX Runtime reads it.
-        SmallVector<OpFoldResult> all = tensor::getMixedSizes(b, b.getLoc(), input),
-                                  offsets(all.size(), b.getIndexAttr(0)),
-                                  strides(all.size(), b.getIndexAttr(1));
-        all[0] = steps;
-        offsets[0] = b.createOrFold<arith::SubIOp>(maxLength, steps);
-        input = tensor::ExtractSliceOp::create(b, input, offsets, all, strides);
-      }
-      inputs.push_back(input);
-    }
+    // A backward scan starts at the end of its own sequence.
+    for (unsigned i = 0; i < form.numInputs; ++i)
+      inputs.push_back(sliceAt(b, ctx.lowered(form.firstInput() + i), 0, at));
     ValueRange args = loop.getRegionIterArgs();
     for (Value out : args.drop_front(form.numStates))
       outs.push_back(sliceAt(b, out, 0, at));
