@@ -100,8 +100,54 @@ struct DropUnusedInputs : OpRewritePattern<ScanOp> {
     return success();
   }
 };
+
+/// A carry that every step passes on as it is, is a value from outside.
+struct DropInvariantCarries : OpRewritePattern<ScanOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(ScanOp op, PatternRewriter &rewriter) const override {
+    Block &block = op.getBody().front();
+    auto yield = cast<ssm::YieldOp>(block.getTerminator());
+    unsigned numCarries = op.getCarries().size();
+    llvm::BitVector drop(block.getNumArguments());
+    SmallVector<Value> carries, yields, results(op.getNumResults());
+    SmallVector<Type> types;
+    for (unsigned i = 0; i < numCarries; ++i) {
+      Value carry = op.getCarries()[i];
+      if (yield.getValues()[i] == block.getArgument(i)) {
+        drop.set(i);
+        results[i] = carry;
+        continue;
+      }
+      carries.push_back(carry);
+      yields.push_back(yield.getValues()[i]);
+      types.push_back(carry.getType());
+    }
+    if (drop.none())
+      return rewriter.notifyMatchFailure(op, "every carry changes");
+    llvm::append_range(yields, yield.getValues().drop_front(numCarries));
+    llvm::append_range(types, op.getOuts().getTypes());
+
+    auto scan = ScanOp::create(rewriter, op.getLoc(), types, op.getLength(), carries,
+                               op.getInputs(), op.getOuts(), op.getInputAxes(),
+                               op.getOutputAxes(), op.getInputReversed(),
+                               op.getOutputReversed());
+    rewriter.modifyOpInPlace(yield, [&] { yield.getValuesMutable().assign(yields); });
+    for (unsigned i = 0; i < numCarries; ++i)
+      if (drop.test(i))
+        rewriter.replaceAllUsesWith(block.getArgument(i), results[i]);
+    block.eraseArguments(drop);
+    rewriter.inlineRegionBefore(op.getBody(), scan.getBody(), scan.getBody().end());
+    unsigned next = 0;
+    for (Value &result : results)
+      if (!result)
+        result = scan.getResult(next++);
+    rewriter.replaceOp(op, results);
+    return success();
+  }
+};
 } // namespace
 
 void ScanOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
-  patterns.add<DropUnusedInputs>(context);
+  patterns.add<DropUnusedInputs, DropInvariantCarries>(context);
 }
