@@ -130,7 +130,7 @@ bool FunctionLowering::lowerFromElements(NodeOp node, OpBuilder &builder) {
 }
 
 LogicalResult FunctionLowering::lowerNode(NodeOp node, OpBuilder &builder) {
-  if (lowerFromElements(node, builder))
+  if (node.use_empty() || lowerFromElements(node, builder))
     return success();
   const OperatorEntry *entry = OperatorTable::get().lookup(node);
   if (!entry)

@@ -97,8 +97,12 @@ public:
   /// Scalar conversions between stored and compute form, inside any body.
   static mlir::Value load(mlir::ImplicitLocOpBuilder &b, mlir::Value stored, mlir::Type type);
   static mlir::Value store(mlir::ImplicitLocOpBuilder &b, mlir::Value computed, mlir::Type type);
-  /// Reads one element, compute-typed.
-  mlir::Value extract(const TensorValue &tensor, mlir::ValueRange indices);
+  /// Reads one element, compute-typed. Inside a body, with the body's builder.
+  static mlir::Value extract(mlir::ImplicitLocOpBuilder &b, const TensorValue &tensor,
+                             mlir::ValueRange indices);
+  mlir::Value extract(const TensorValue &tensor, mlir::ValueRange indices) {
+    return extract(b, tensor, indices);
+  }
 
   /// result[i...] = body(inputs[i...]) with ONNX's broadcasting of each input to
   /// `dims`. Sizes that are not known to be equal or 1 are checked at run time. If

@@ -36,7 +36,8 @@ Value LoweringContext::store(ImplicitLocOpBuilder &b, Value computed, Type type)
   return computed;
 }
 
-Value LoweringContext::extract(const TensorValue &tensor, ValueRange indices) {
+Value LoweringContext::extract(ImplicitLocOpBuilder &b, const TensorValue &tensor,
+                               ValueRange indices) {
   return load(b, tensor::ExtractOp::create(b, tensor.value, indices), tensor.type);
 }
 

@@ -250,8 +250,10 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
         temporary.constantBytes *= size;
     temporary.dynamicSizes.assign(alloc.getDynamicSizes().begin(),
                                   alloc.getDynamicSizes().end());
-    llvm::sort(temporary.dynamicSizes, [](Value a, Value b) {
-      return a.getAsOpaquePointer() < b.getAsOpaquePointer();
+    // In a fixed order, so that equal sizes compare equal and every build of a
+    // module gives the same code.
+    llvm::sort(temporary.dynamicSizes, [&](Value a, Value b) {
+      return begin[a.getDefiningOp()] < begin[b.getDefiningOp()];
     });
     return true;
   }

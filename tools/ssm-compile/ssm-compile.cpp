@@ -8,6 +8,7 @@
 #include "lib/Support/Version.h"
 #include "tools/ssm-compile/CommandLine.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace ssm;
@@ -24,7 +25,8 @@ static void printMessage(Severity severity, const std::string &message) {
   case Severity::Remark:
     llvm::errs() << "remark: ";
   }
-  llvm::errs() << message << "\n";
+  // Names come from the model, whatever bytes they hold.
+  llvm::errs() << llvm::json::fixUTF8(message) << "\n";
 }
 
 static void printTimes(const std::vector<StepTime> &times) {
