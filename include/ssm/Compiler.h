@@ -81,8 +81,7 @@ bool compile(const CompileOptions &options, const MessageHandler &handler,
 /// Looks at the models without compiling: fills `report` with signature, states,
 /// sizes that are baked in, weights, unsupported operators. False, after an error,
 /// if they could not be compiled.
-bool check(const CompileOptions &options, const MessageHandler &handler,
-           std::string &report);
+bool check(const CompileOptions &options, const MessageHandler &handler, std::string &report);
 
 /// The values of CompileOptions::emit, in order.
 std::vector<std::string> getStageNames();

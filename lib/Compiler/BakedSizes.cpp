@@ -36,8 +36,7 @@ std::vector<std::string> ssm::describeBakedSizes(func::FuncOp function) {
         lines.push_back(llvm::formatv(
             "input '{0}' has the fixed size {1} along axis {2}; to leave it open, "
             "export with dynamic_shapes={{\"{0}\": {{{2}: \"{3}\"}}",
-            name.getValue(), type.getDimSize(axis), axis,
-            axis == 0 ? "batch" : "length"));
+            name.getValue(), type.getDimSize(axis), axis, axis == 0 ? "batch" : "length"));
   }
   return lines;
 }

@@ -138,8 +138,7 @@ static void printValue(raw_ostream &os, Type type, Attribute name, Attribute dim
 static void printFunction(raw_ostream &os, func::FuncOp function) {
   os << "  inputs\n";
   for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
-    printValue(os, type, function.getArgAttr(i, "onnx.name"),
-               function.getArgAttr(i, "onnx.dims"));
+    printValue(os, type, function.getArgAttr(i, "onnx.name"), function.getArgAttr(i, "onnx.dims"));
   os << "  outputs\n";
   for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
     printValue(os, type, function.getResultAttr(i, "onnx.name"),
@@ -148,8 +147,7 @@ static void printFunction(raw_ostream &os, func::FuncOp function) {
     os << "  states\n";
     for (auto state : states.getAsRange<DictionaryAttr>()) {
       auto field = [&](StringRef name) { return state.getAs<IntegerAttr>(name).getInt(); };
-      os << "    "
-         << function.getArgAttrOfType<StringAttr>(field("input"), "onnx.name").getValue()
+      os << "    " << function.getArgAttrOfType<StringAttr>(field("input"), "onnx.name").getValue()
          << " -> "
          << function.getResultAttrOfType<StringAttr>(field("output"), "onnx.name").getValue();
       if (field("kind") == 0)
@@ -192,8 +190,8 @@ static LogicalResult checkModels(const CompileOptions &options, MLIRContext *con
     if (!model.producerName.empty())
       os << "  producer: " << model.producerName << " " << model.producerVersion << "\n";
     for (const onnx::OpsetImport &opset : model.opsetImports)
-      os << "  opset: " << (opset.domain.empty() ? "ai.onnx" : opset.domain) << " "
-         << opset.version << "\n";
+      os << "  opset: " << (opset.domain.empty() ? "ai.onnx" : opset.domain) << " " << opset.version
+         << "\n";
     std::vector<onnx::UnsupportedOperator> unsupported = onnx::findUnsupported(model);
     LogicalResult imported = importer.addEntry(entry.name, std::move(*read));
     auto function = importer.getModule().lookupSymbol<func::FuncOp>(entry.name);
@@ -207,16 +205,15 @@ static LogicalResult checkModels(const CompileOptions &options, MLIRContext *con
     if (!unsupported.empty())
       os << "  unsupported operators\n";
     for (const onnx::UnsupportedOperator &op : unsupported)
-      os << "    " << op.count << " x " << (op.domain.empty() ? "" : op.domain + "::")
-         << op.name << " (opset " << op.version << "), first: '" << op.node << "'\n";
+      os << "    " << op.count << " x " << (op.domain.empty() ? "" : op.domain + "::") << op.name
+         << " (opset " << op.version << "), first: '" << op.node << "'\n";
     if (failed(imported))
       result = failure();
   }
   return result;
 }
 
-bool ssm::check(const CompileOptions &options, const MessageHandler &handler,
-                std::string &report) {
+bool ssm::check(const CompileOptions &options, const MessageHandler &handler, std::string &report) {
   // One short look: threads would cost more than they bring.
   MLIRContext context(MLIRContext::Threading::DISABLED);
   Diagnostics diagnostics(context, handler);

@@ -36,14 +36,15 @@ namespace {
 /// One compilation.
 class Compilation {
 public:
-  Compilation(const CompileOptions &options, MLIRContext &context,
-              Diagnostics &diagnostics, std::vector<StepTime> *times)
+  Compilation(const CompileOptions &options, MLIRContext &context, Diagnostics &diagnostics,
+              std::vector<StepTime> *times)
       : options(options), context(context), diagnostics(diagnostics), times(times) {}
 
   LogicalResult run();
 
 private:
   LogicalResult prepare();
+  LogicalResult checkOutput();
   LogicalResult enableRemarks();
   /// Runs the stages from number `first` on; stops after the one to be emitted.
   LogicalResult runStages(size_t first, ModuleOp module, bool isInit);
@@ -109,7 +110,23 @@ LogicalResult Compilation::prepare() {
     if (!linker)
       return fail(linker.takeError());
   }
+  if (failed(checkOutput()))
+    return failure();
   return enableRemarks();
+}
+
+/// What cannot be written need not be compiled either, and a model is not to be
+/// overwritten by what is made of it.
+LogicalResult Compilation::checkOutput() {
+  if (options.output == "-")
+    return success();
+  for (const std::string &path : {options.output, getWeightsPath(options.output)})
+    for (const EntryFile &entry : options.entries)
+      if (llvm::sys::fs::equivalent(path, entry.path))
+        return fail("the output '" + path + "' is the model itself");
+  OutputFiles probe;
+  llvm::Expected<std::string> temporary = probe.add(options.output);
+  return temporary ? success() : fail(temporary.takeError());
 }
 
 LogicalResult Compilation::enableRemarks() {
@@ -168,9 +185,8 @@ LogicalResult Compilation::runStages(size_t first, ModuleOp module, bool isInit)
     if (i < first)
       continue;
     if (stage == "tensor") {
-      llvm::Error error = timed("hash weights", [&] {
-        return mergeEqualWeights(module, models.weights);
-      });
+      llvm::Error error =
+          timed("hash weights", [&] { return mergeEqualWeights(module, models.weights); });
       if (error)
         return fail(std::move(error));
     }
@@ -240,9 +256,8 @@ LogicalResult Compilation::package() {
       return llvm::Error::success();
     };
   if (options.emit.empty()) {
-    llvm::Error error =
-        packageModule(*models.module, init ? *init : ModuleOp(), models.weights,
-                      packaging, options.output);
+    llvm::Error error = packageModule(*models.module, init ? *init : ModuleOp(), models.weights,
+                                      packaging, options.output);
     return error ? fail(std::move(error)) : success();
   }
   TextForm form = options.emit == "llvm"  ? TextForm::LLVM
@@ -275,9 +290,7 @@ LogicalResult Compilation::run() {
 // The facade
 //===----------------------------------------------------------------------===//
 
-void ssm::registerDialects(DialectRegistry &registry) {
-  registerPipelineDialects(registry);
-}
+void ssm::registerDialects(DialectRegistry &registry) { registerPipelineDialects(registry); }
 
 std::vector<std::string> ssm::getStageNames() {
   std::vector<std::string> names;

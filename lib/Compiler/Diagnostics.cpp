@@ -22,7 +22,9 @@ Diagnostics::Diagnostics(MLIRContext &context, const MessageHandler &handler)
 /// which node of the model it came from.
 static std::string describe(Diagnostic &diagnostic) {
   std::string text = diagnostic.str();
-  if (!llvm::StringRef(text).starts_with("'"))
+  if (text.empty())
+    return text;
+  if (text.front() != '\'' || text.find("' op ") == std::string::npos)
     return text;
   std::string node = onnx::getNodeName(diagnostic.getLocation());
   return node.empty() ? text : "node '" + node + "': " + text;

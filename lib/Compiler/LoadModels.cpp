@@ -19,13 +19,11 @@ using llvm::Error;
 
 Error ModelWeights::read(WeightOp weight, WeightSink sink) {
   if (!weight.getIndex())
-    return llvm::createStringError("weight '" + weight.getSymName() +
-                                   "' has no source");
+    return llvm::createStringError("weight '" + weight.getSymName() + "' has no source");
   return weights.read(*weight.getIndex(), sink);
 }
 
-onnx::ReaderOptions ssm::getReaderOptions(const CompileOptions &options,
-                                          Diagnostics &diagnostics) {
+onnx::ReaderOptions ssm::getReaderOptions(const CompileOptions &options, Diagnostics &diagnostics) {
   onnx::ReaderOptions reader;
   reader.weightsFolder = options.weightsDir;
   if (options.maxWeightBytes)
@@ -34,8 +32,7 @@ onnx::ReaderOptions ssm::getReaderOptions(const CompileOptions &options,
   return reader;
 }
 
-FailureOr<LoadedModels> ssm::loadModels(const CompileOptions &options,
-                                        MLIRContext *context,
+FailureOr<LoadedModels> ssm::loadModels(const CompileOptions &options, MLIRContext *context,
                                         Diagnostics &diagnostics) {
   onnx::Importer importer(context);
   onnx::ReaderOptions reader = getReaderOptions(options, diagnostics);
@@ -65,13 +62,11 @@ Error ssm::mergeEqualWeights(ModuleOp module, WeightSources &sources) {
       return error;
     if (!weight.getHash())
       continue;
-    Key key = {*weight.getHash(), weight.getLength(),
-               weight.getType().getAsOpaquePointer()};
+    Key key = {*weight.getHash(), weight.getLength(), weight.getType().getAsOpaquePointer()};
     auto [it, inserted] = first.try_emplace(key, weight);
     if (inserted)
       continue;
-    merged[weight.getSymNameAttr()] =
-        FlatSymbolRefAttr::get(it->second.getSymNameAttr());
+    merged[weight.getSymNameAttr()] = FlatSymbolRefAttr::get(it->second.getSymNameAttr());
     weight.erase();
   }
   module.walk([&](LoadWeightOp load) {

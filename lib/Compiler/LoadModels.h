@@ -33,12 +33,10 @@ struct LoadedModels {
   ModelWeights weights;
 };
 
-onnx::ReaderOptions getReaderOptions(const CompileOptions &options,
-                                     Diagnostics &diagnostics);
+onnx::ReaderOptions getReaderOptions(const CompileOptions &options, Diagnostics &diagnostics);
 
 /// Reads and imports the model of each entry into one module.
-mlir::FailureOr<LoadedModels> loadModels(const CompileOptions &options,
-                                         mlir::MLIRContext *context,
+mlir::FailureOr<LoadedModels> loadModels(const CompileOptions &options, mlir::MLIRContext *context,
                                          Diagnostics &diagnostics);
 
 /// Makes one weight of those with equal bytes and type, so that what is derived

@@ -16,9 +16,8 @@ using llvm::StringRef;
 
 /// Names become symbols of the module, joined with those of their functions.
 static bool isEntryName(StringRef name) {
-  return !name.empty() && llvm::all_of(name, [](char c) {
-    return llvm::isAlnum(c) || c == '_' || c == '-';
-  });
+  return !name.empty() &&
+         llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_' || c == '-'; });
 }
 
 std::string ssm::checkOptions(const CompileOptions &options) {
@@ -27,20 +26,17 @@ std::string ssm::checkOptions(const CompileOptions &options) {
   llvm::StringSet<> names;
   for (const EntryFile &entry : options.entries) {
     if (!isEntryName(entry.name))
-      return "'" + entry.name +
-             "' cannot name an entry, expected letters, digits, '_' and '-'";
+      return "'" + entry.name + "' cannot name an entry, expected letters, digits, '_' and '-'";
     if (!names.insert(entry.name).second)
       return "two entries are named '" + entry.name + "'";
   }
   if (options.target != "cpu")
     return "unknown target '" + options.target + "', expected cpu";
   if (options.optLevel < 0 || options.optLevel > 3)
-    return "unknown level -O" + std::to_string(options.optLevel) +
-           ", expected -O0 to -O3";
+    return "unknown level -O" + std::to_string(options.optLevel) + ", expected -O0 to -O3";
   std::vector<std::string> stages = getStageNames();
   if (!options.emit.empty() && !llvm::is_contained(stages, options.emit))
-    return "unknown stage '" + options.emit + "', expected one of " +
-           llvm::join(stages, ", ");
+    return "unknown stage '" + options.emit + "', expected one of " + llvm::join(stages, ", ");
   if (options.output.empty() || (options.output == "-" && options.emit.empty()))
     return "no output given, expected -o FILE";
   if (options.output == "-" && options.saveTemps)
@@ -51,10 +47,9 @@ std::string ssm::checkOptions(const CompileOptions &options) {
   return "";
 }
 
-std::string ssm::describeOptions(const CompileOptions &options,
-                                 const CpuTarget &target) {
-  std::string text = "-O" + std::to_string(options.optLevel) +
-                     " --target=" + options.target + " --cpu=" + target.cpu;
+std::string ssm::describeOptions(const CompileOptions &options, const CpuTarget &target) {
+  std::string text = "-O" + std::to_string(options.optLevel) + " --target=" + options.target +
+                     " --cpu=" + target.cpu;
   if (options.entries.size() > 1 || options.entries.front().name != "main")
     for (const EntryFile &entry : options.entries)
       text += " --entry " + entry.name;

@@ -20,8 +20,7 @@ using llvm::StringRef;
 //===----------------------------------------------------------------------===//
 
 /// `text` with its first `from` replaced, or nothing if it has none.
-static std::optional<std::string> replaceFirst(StringRef text, StringRef from,
-                                               StringRef to) {
+static std::optional<std::string> replaceFirst(StringRef text, StringRef from, StringRef to) {
   size_t at = text.find(from);
   if (at == StringRef::npos)
     return std::nullopt;
@@ -70,8 +69,7 @@ struct State {
 /// The inputs and outputs of a graph function, with their symbolic sizes.
 class Entry {
 public:
-  explicit Entry(func::FuncOp function)
-      : function(function), facts(function.getContext()) {}
+  explicit Entry(func::FuncOp function) : function(function), facts(function.getContext()) {}
 
   LogicalResult analyze() {
     if (failed(onnx::inferFunction(function, facts)))
@@ -86,9 +84,8 @@ public:
   /// Whether the two can be a state; if not, `why` says what is against it.
   std::optional<State> match(int64_t input, int64_t output, std::string &why);
   bool isFree(int64_t input, int64_t output) const {
-    return llvm::none_of(states, [&](const State &state) {
-      return state.input == input || state.output == output;
-    });
+    return llvm::none_of(
+        states, [&](const State &state) { return state.input == input || state.output == output; });
   }
 
   func::FuncOp function;
@@ -142,8 +139,8 @@ std::optional<State> Entry::match(int64_t input, int64_t output, std::string &wh
   return State{input, output, Append, axis};
 }
 
-static LogicalResult addPair(MutableArrayRef<std::unique_ptr<Entry>> entries,
-                             const StatePair &pair, ModuleOp module) {
+static LogicalResult addPair(MutableArrayRef<std::unique_ptr<Entry>> entries, const StatePair &pair,
+                             ModuleOp module) {
   bool found = false;
   for (auto &entry : entries) {
     int64_t input = indexOf(entry->inputs, pair.input);
@@ -159,19 +156,18 @@ static LogicalResult addPair(MutableArrayRef<std::unique_ptr<Entry>> entries,
     }
     if (!state)
       return emitError(module.getLoc())
-             << "--state " << pair.input << "=" << pair.output
-             << " is no state of entry '" << entry->function.getName() << "': " << why;
+             << "--state " << pair.input << "=" << pair.output << " is no state of entry '"
+             << entry->function.getName() << "': " << why;
     entry->states.push_back(*state);
   }
   if (found)
     return success();
-  auto diagnostic = emitError(module.getLoc())
-                    << "--state " << pair.input << "=" << pair.output
-                    << " names no input and output of one entry;";
+  auto diagnostic = emitError(module.getLoc()) << "--state " << pair.input << "=" << pair.output
+                                               << " names no input and output of one entry";
   for (auto &entry : entries)
-    diagnostic << " '" << entry->function.getName() << "' has inputs "
+    diagnostic << "; '" << entry->function.getName() << "' has inputs "
                << llvm::join(entry->inputs, ", ") << " and outputs "
-               << llvm::join(entry->outputs, ", ") << ";";
+               << llvm::join(entry->outputs, ", ");
   return failure();
 }
 
@@ -188,9 +184,8 @@ static void addByName(Entry &entry) {
         entry.states.push_back(*state);
         break;
       }
-      emitWarning(entry.function.getLoc())
-          << "'" << name << "' and '" << candidate
-          << "' are named like a state, but are none: " << why;
+      emitWarning(entry.function.getLoc()) << "'" << name << "' and '" << candidate
+                                           << "' are named like a state, but are none: " << why;
     }
   }
 }
@@ -213,9 +208,9 @@ LogicalResult ssm::assignStates(ModuleOp module, const std::vector<StatePair> &p
       auto field = [&](StringRef name, int64_t value) {
         return b.getNamedAttr(name, b.getI64IntegerAttr(value));
       };
-      states.push_back(b.getDictionaryAttr(
-          {field("input", state.input), field("output", state.output),
-           field("kind", state.kind), field("axis", state.axis)}));
+      states.push_back(
+          b.getDictionaryAttr({field("input", state.input), field("output", state.output),
+                               field("kind", state.kind), field("axis", state.axis)}));
     }
     if (!states.empty())
       entry->function->setAttr("onnx.states", b.getArrayAttr(states));

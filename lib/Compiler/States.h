@@ -30,8 +30,7 @@ std::vector<std::string> getStateOutputNames(llvm::StringRef input);
 /// Sets the attribute `onnx.states` of each graph function: an array of {input,
 /// output, kind, axis} as ssm_state_info has them. `pairs` come before names.
 /// Error: a pair that fits no entry, or that cannot be a state.
-mlir::LogicalResult assignStates(mlir::ModuleOp module,
-                                 const std::vector<StatePair> &pairs);
+mlir::LogicalResult assignStates(mlir::ModuleOp module, const std::vector<StatePair> &pairs);
 
 } // namespace ssm
 

@@ -41,11 +41,15 @@ Error ImportedWeights::read(int64_t index,
       return error;
     bytes = StringRef(converted.data(), converted.size());
   }
-  for (; !bytes.empty(); bytes = bytes.drop_front(std::min(pieceBytes, bytes.size())))
+  // What was read once is seldom read again; a model, and even one weight, may be
+  // larger than memory.
+  const WeightFile &file = *model->files[source.getRange().value_or(FileRange()).file];
+  bool isLarge = source.getNumBytes() > pieceBytes;
+  for (; !bytes.empty(); bytes = bytes.drop_front(std::min(pieceBytes, bytes.size()))) {
     if (Error error = sink(arrayRefFromStringRef(bytes.take_front(pieceBytes))))
       return error;
-  // What was read once is seldom read again; models are larger than memory.
-  if (source.getNumBytes() > pieceBytes)
-    model->files[source.getRange().value_or(FileRange()).file]->dropPages();
+    if (isLarge)
+      file.dropPages();
+  }
   return Error::success();
 }

@@ -28,11 +28,10 @@ Error ssm::writeWholeFile(StringRef path, StringRef bytes) {
   return Error::success();
 }
 
-Error ssm::buildModuleFile(Module &module, const CpuTarget &target, int level,
-                           StringRef linker, std::vector<std::string> objects,
-                           const ScratchFolder &scratch, StringRef output) {
-  Expected<SmallVector<char, 0>> code =
-      emitCode(module, target, level, CodeForm::Object);
+Error ssm::buildModuleFile(Module &module, const CpuTarget &target, int level, StringRef linker,
+                           std::vector<std::string> objects, const ScratchFolder &scratch,
+                           StringRef output) {
+  Expected<SmallVector<char, 0>> code = emitCode(module, target, level, CodeForm::Object);
   if (!code)
     return code.takeError();
   StringRef bytes(code->data(), code->size());
@@ -47,8 +46,7 @@ Error ssm::buildModuleFile(Module &module, const CpuTarget &target, int level,
     if (!builtins)
       return builtins.takeError();
     objects.push_back(scratch.file("builtins.o"));
-    if (Error error = writeWholeFile(
-            objects.back(), StringRef(builtins->data(), builtins->size())))
+    if (Error error = writeWholeFile(objects.back(), StringRef(builtins->data(), builtins->size())))
       return error;
   }
   return linkModule(linker, objects, needs->math, scratch, output);

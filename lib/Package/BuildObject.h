@@ -16,9 +16,8 @@ namespace ssm {
 
 /// Generates code for an optimised module, checks what it refers to, and links it
 /// with the other objects to `output`, without a trailer.
-llvm::Error buildModuleFile(llvm::Module &module, const CpuTarget &target,
-                            int level, llvm::StringRef linker,
-                            std::vector<std::string> objects,
+llvm::Error buildModuleFile(llvm::Module &module, const CpuTarget &target, int level,
+                            llvm::StringRef linker, std::vector<std::string> objects,
                             const ScratchFolder &scratch, llvm::StringRef output);
 
 /// Writes a file anew.

@@ -14,9 +14,8 @@
 using llvm::StringRef;
 
 bool ssm::isBuiltin(StringRef symbol) {
-  static constexpr llvm::StringLiteral names[] = {
-      "__extendhfsf2", "__truncsfhf2", "__truncdfhf2", "__truncsfbf2",
-      "__truncdfbf2"};
+  static constexpr llvm::StringLiteral names[] = {"__extendhfsf2", "__truncsfhf2", "__truncdfhf2",
+                                                  "__truncsfbf2", "__truncdfbf2"};
   return llvm::is_contained(names, symbol);
 }
 

@@ -30,13 +30,11 @@ using llvm::Expected;
 using Machine = std::unique_ptr<llvm::TargetMachine>;
 
 static llvm::CodeGenOptLevel codegenLevel(int level) {
-  return level >= 3 ? llvm::CodeGenOptLevel::Aggressive
-                    : llvm::CodeGenOptLevel::Default;
+  return level >= 3 ? llvm::CodeGenOptLevel::Aggressive : llvm::CodeGenOptLevel::Default;
 }
 
 static Error prepare(llvm::Module &module, const CpuTarget &target) {
-  Expected<Machine> machine =
-      target.createMachine(llvm::CodeGenOptLevel::Default);
+  Expected<Machine> machine = target.createMachine(llvm::CodeGenOptLevel::Default);
   if (!machine)
     return machine.takeError();
   module.setTargetTriple(llvm::Triple(target.triple));
@@ -54,10 +52,8 @@ static Error prepare(llvm::Module &module, const CpuTarget &target) {
 }
 
 Expected<std::unique_ptr<llvm::Module>>
-ssm::translateModule(mlir::ModuleOp module, llvm::LLVMContext &context,
-                     const CpuTarget &target) {
-  for (WeightOp weight :
-       llvm::make_early_inc_range(module.getOps<WeightOp>()))
+ssm::translateModule(mlir::ModuleOp module, llvm::LLVMContext &context, const CpuTarget &target) {
+  for (WeightOp weight : llvm::make_early_inc_range(module.getOps<WeightOp>()))
     weight.erase();
 
   mlir::DialectRegistry registry;
@@ -74,8 +70,8 @@ ssm::translateModule(mlir::ModuleOp module, llvm::LLVMContext &context,
   return result;
 }
 
-Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target,
-                          int level, bool verifyEach) {
+Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target, int level,
+                          bool verifyEach) {
   Expected<Machine> machine = target.createMachine(codegenLevel(level));
   if (!machine)
     return machine.takeError();
@@ -89,8 +85,8 @@ Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target,
   llvm::CGSCCAnalysisManager components;
   llvm::ModuleAnalysisManager modules;
   llvm::PassInstrumentationCallbacks callbacks;
-  llvm::StandardInstrumentations instrumentations(
-      module.getContext(), /*DebugLogging=*/false, verifyEach);
+  llvm::StandardInstrumentations instrumentations(module.getContext(), /*DebugLogging=*/false,
+                                                  verifyEach);
   instrumentations.registerCallbacks(callbacks, &modules);
 
   llvm::PipelineTuningOptions tuning;
@@ -111,8 +107,7 @@ Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target,
   return Error::success();
 }
 
-Expected<llvm::SmallVector<char, 0>> ssm::emitCode(llvm::Module &module,
-                                                   const CpuTarget &target,
+Expected<llvm::SmallVector<char, 0>> ssm::emitCode(llvm::Module &module, const CpuTarget &target,
                                                    int level, CodeForm form) {
   Expected<Machine> machine = target.createMachine(codegenLevel(level));
   if (!machine)
@@ -128,8 +123,7 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitCode(llvm::Module &module,
   return bytes;
 }
 
-Expected<llvm::SmallVector<char, 0>>
-ssm::emitBuiltins(const CpuTarget &target) {
+Expected<llvm::SmallVector<char, 0>> ssm::emitBuiltins(const CpuTarget &target) {
   llvm::LLVMContext context;
   llvm::SMDiagnostic diagnostic;
   std::unique_ptr<llvm::Module> module =

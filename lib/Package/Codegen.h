@@ -22,19 +22,18 @@ namespace ssm {
 /// The result has the target's triple and layout, and its functions the target's
 /// features. Takes the operations of `module` apart: it is of no use afterwards.
 llvm::Expected<std::unique_ptr<llvm::Module>>
-translateModule(mlir::ModuleOp module, llvm::LLVMContext &context,
-                const CpuTarget &target);
+translateModule(mlir::ModuleOp module, llvm::LLVMContext &context, const CpuTarget &target);
 
 /// LLVM's optimisation, loop and SLP vectorisers on. Level 3 is LLVM's O3, those
 /// below are its O2: a level of this compiler chooses which of our own stages
 /// run, never whether the code that comes out of them is optimised.
-llvm::Error optimizeModule(llvm::Module &module, const CpuTarget &target,
-                           int level, bool verifyEach);
+llvm::Error optimizeModule(llvm::Module &module, const CpuTarget &target, int level,
+                           bool verifyEach);
 
 enum class CodeForm { Assembly, Object };
 
-llvm::Expected<llvm::SmallVector<char, 0>>
-emitCode(llvm::Module &module, const CpuTarget &target, int level, CodeForm form);
+llvm::Expected<llvm::SmallVector<char, 0>> emitCode(llvm::Module &module, const CpuTarget &target,
+                                                    int level, CodeForm form);
 
 /// The functions of Builtins.h as an object.
 llvm::Expected<llvm::SmallVector<char, 0>> emitBuiltins(const CpuTarget &target);

@@ -26,8 +26,7 @@ namespace {
 /// in order, and their natural alignment gives C's padding.
 class Builder {
 public:
-  explicit Builder(llvm::Module &module)
-      : module(module), context(module.getContext()) {}
+  explicit Builder(llvm::Module &module) : module(module), context(module.getContext()) {}
 
   Constant *i32(int64_t value) {
     return llvm::ConstantInt::getSigned(llvm::Type::getInt32Ty(context), value);
@@ -41,9 +40,7 @@ public:
   Constant *u64(uint64_t value) {
     return llvm::ConstantInt::get(llvm::Type::getInt64Ty(context), value);
   }
-  Constant *null() {
-    return llvm::ConstantPointerNull::get(llvm::PointerType::get(context, 0));
-  }
+  Constant *null() { return llvm::ConstantPointerNull::get(llvm::PointerType::get(context, 0)); }
 
   /// A NUL-terminated string; equal ones are one.
   Constant *string(StringRef text) {
@@ -70,15 +67,12 @@ public:
     return global(llvm::ConstantArray::get(type, elements), "ssm.a");
   }
 
-  Constant *function(llvm::Twine name) {
-    return module.getFunction(name.str());
-  }
+  Constant *function(llvm::Twine name) { return module.getFunction(name.str()); }
 
 private:
   llvm::GlobalVariable *global(Constant *value, StringRef name) {
-    auto *variable = new llvm::GlobalVariable(
-        module, value->getType(), /*isConstant=*/true,
-        llvm::GlobalValue::PrivateLinkage, value, name);
+    auto *variable = new llvm::GlobalVariable(module, value->getType(), /*isConstant=*/true,
+                                              llvm::GlobalValue::PrivateLinkage, value, name);
     variable->setUnnamedAddr(llvm::GlobalValue::UnnamedAddr::Global);
     return variable;
   }
@@ -95,14 +89,11 @@ static Constant *buildValues(Builder &b, const std::vector<ValueSpec> &values) {
   for (const ValueSpec &value : values) {
     std::vector<Constant *> dims;
     for (const DimSpec &dim : value.dims)
-      dims.push_back(b.record(sizeof(ssm_dim),
-                              {b.i64(dim.size), dim.symbol.empty()
-                                                    ? b.null()
-                                                    : b.string(dim.symbol)}));
-    elements.push_back(
-        b.record(sizeof(ssm_value_info),
-                 {b.string(value.name), b.i32(value.type),
-                  b.i32(value.dims.size()), b.array(dims)}));
+      dims.push_back(
+          b.record(sizeof(ssm_dim),
+                   {b.i64(dim.size), dim.symbol.empty() ? b.null() : b.string(dim.symbol)}));
+    elements.push_back(b.record(sizeof(ssm_value_info), {b.string(value.name), b.i32(value.type),
+                                                         b.i32(value.dims.size()), b.array(dims)}));
   }
   return b.array(elements);
 }
@@ -110,22 +101,19 @@ static Constant *buildValues(Builder &b, const std::vector<ValueSpec> &values) {
 static Constant *buildEntry(Builder &b, const EntrySpec &entry) {
   std::vector<Constant *> states, checks, kernels;
   for (const StateSpec &state : entry.states)
-    states.push_back(b.record(sizeof(ssm_state_info),
-                              {b.i32(state.input), b.i32(state.output),
-                               b.i32(state.kind), b.i32(state.axis)}));
+    states.push_back(b.record(sizeof(ssm_state_info), {b.i32(state.input), b.i32(state.output),
+                                                       b.i32(state.kind), b.i32(state.axis)}));
   for (const CheckSpec &check : entry.checks)
-    checks.push_back(b.record(sizeof(ssm_check_info),
-                              {b.string(check.node), b.string(check.text)}));
+    checks.push_back(
+        b.record(sizeof(ssm_check_info), {b.string(check.node), b.string(check.text)}));
   for (const std::string &kernel : entry.kernels)
     kernels.push_back(b.record(sizeof(ssm_kernel_info), {b.string(kernel)}));
-  return b.record(
-      sizeof(ssm_entry),
-      {b.string(entry.name), b.i32(entry.inputs.size()),
-       b.i32(entry.outputs.size()), b.i32(states.size()), b.i32(checks.size()),
-       b.i32(kernels.size()), b.i32(0), buildValues(b, entry.inputs),
-       buildValues(b, entry.outputs), b.array(states), b.array(checks),
-       b.array(kernels), b.function(entry.name + ".plan"),
-       b.function(entry.name + ".run")});
+  return b.record(sizeof(ssm_entry),
+                  {b.string(entry.name), b.i32(entry.inputs.size()), b.i32(entry.outputs.size()),
+                   b.i32(states.size()), b.i32(checks.size()), b.i32(kernels.size()), b.i32(0),
+                   buildValues(b, entry.inputs), buildValues(b, entry.outputs), b.array(states),
+                   b.array(checks), b.array(kernels), b.function(entry.name + ".plan"),
+                   b.function(entry.name + ".run")});
 }
 
 static Constant *buildWeights(Builder &b, const std::vector<WeightSpec> &weights) {
@@ -136,16 +124,14 @@ static Constant *buildWeights(Builder &b, const std::vector<WeightSpec> &weights
       dims.push_back(b.i64(dim));
     elements.push_back(
         b.record(sizeof(ssm_weight_info),
-                 {b.string(weight.name), b.i32(weight.type),
-                  b.i32(weight.dims.size()), b.array(dims), b.i64(weight.offset),
-                  b.i64(weight.bytes), b.u64(weight.hash)}));
+                 {b.string(weight.name), b.i32(weight.type), b.i32(weight.dims.size()),
+                  b.array(dims), b.i64(weight.offset), b.i64(weight.bytes), b.u64(weight.hash)}));
   }
   return b.array(elements);
 }
 
-void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec,
-                         const WeightsPlace &place, const CpuTarget &target,
-                         StringRef options) {
+void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
+                         const CpuTarget &target, StringRef options) {
   // Only the description is seen from outside.
   for (llvm::GlobalValue &value : module.global_values())
     if (!value.isDeclaration())
@@ -154,9 +140,9 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec,
   Builder b(module);
   Constant *embedded = b.null();
   if (place.embedded && !spec.weights.empty()) {
-    auto *symbol = new llvm::GlobalVariable(
-        module, llvm::Type::getInt8Ty(module.getContext()), /*isConstant=*/true,
-        llvm::GlobalValue::ExternalLinkage, nullptr, kEmbeddedWeightsSymbol);
+    auto *symbol = new llvm::GlobalVariable(module, llvm::Type::getInt8Ty(module.getContext()),
+                                            /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage,
+                                            nullptr, kEmbeddedWeightsSymbol);
     symbol->setVisibility(llvm::GlobalValue::HiddenVisibility);
     embedded = symbol;
   }
@@ -165,16 +151,13 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec,
     entries.push_back(buildEntry(b, entry));
 
   Constant *description = b.record(
-      sizeof(ssm_module),
-      {b.u32(SSM_MODULE_MAGIC), b.u32(SSM_MODULE_ABI_VERSION),
-       b.u32(sizeof(ssm_module)), b.i32(entries.size()), b.array(entries),
-       b.string(kProducer), b.string(options), b.string(target.triple),
-       b.string(target.cpu), b.string(llvm::join(target.requiredFeatures, ",")),
-       b.i32(spec.weights.size()), b.i32(0), buildWeights(b, spec.weights),
-       embedded,
-       place.fileName.empty() ? b.null() : b.string(place.fileName),
-       b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash)});
+      sizeof(ssm_module), {b.u32(SSM_MODULE_MAGIC), b.u32(SSM_MODULE_ABI_VERSION),
+                           b.u32(sizeof(ssm_module)), b.i32(entries.size()), b.array(entries),
+                           b.string(kProducer), b.string(options), b.string(target.triple),
+                           b.string(target.cpu), b.string(llvm::join(target.requiredFeatures, ",")),
+                           b.i32(spec.weights.size()), b.i32(0), buildWeights(b, spec.weights),
+                           embedded, place.fileName.empty() ? b.null() : b.string(place.fileName),
+                           b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash)});
   new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
-                           llvm::GlobalValue::ExternalLinkage, description,
-                           SSM_MODULE_SYMBOL);
+                           llvm::GlobalValue::ExternalLinkage, description, SSM_MODULE_SYMBOL);
 }

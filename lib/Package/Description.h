@@ -18,8 +18,7 @@ class Module;
 namespace ssm {
 
 /// Name of the symbol that holds embedded weights, inside the linked module.
-inline constexpr llvm::StringLiteral kEmbeddedWeightsSymbol =
-    "ssm_embedded_weights";
+inline constexpr llvm::StringLiteral kEmbeddedWeightsSymbol = "ssm_embedded_weights";
 
 /// Where the weights of a module are.
 struct WeightsPlace {
@@ -33,9 +32,8 @@ struct WeightsPlace {
 /// Adds the constant `ssm_module` (include/ssmrt/module_abi.h) to a module that
 /// defines @<entry>.run and @<entry>.plan, and makes everything else internal.
 /// `options` is the command line without its paths.
-void addDescription(llvm::Module &module, const ModuleSpec &spec,
-                    const WeightsPlace &place, const CpuTarget &target,
-                    llvm::StringRef options);
+void addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
+                    const CpuTarget &target, llvm::StringRef options);
 
 } // namespace ssm
 

@@ -20,8 +20,7 @@ template <typename T> static void append(std::string &out, const T &value) {
   out.append(reinterpret_cast<const char *>(&value), sizeof(T));
 }
 
-Expected<ElfObject> ssm::makeElfObject(StringRef triple, StringRef symbol,
-                                       uint64_t bytes) {
+Expected<ElfObject> ssm::makeElfObject(StringRef triple, StringRef symbol, uint64_t bytes) {
   Triple parsed(triple);
   bool isX86 = parsed.getArch() == Triple::x86_64;
   if (!isX86 && parsed.getArch() != Triple::aarch64)
@@ -29,8 +28,7 @@ Expected<ElfObject> ssm::makeElfObject(StringRef triple, StringRef symbol,
 
   enum { Null, Data, Symbols, Strings, Names, Stack, NumSections };
   // Offsets into the table of section names are those of the parts of this text.
-  static constexpr char names[] =
-      "\0.lrodata\0.symtab\0.strtab\0.shstrtab\0.note.GNU-stack";
+  static constexpr char names[] = "\0.lrodata\0.symtab\0.strtab\0.shstrtab\0.note.GNU-stack";
   StringRef nameTable(names, sizeof(names));
   std::string stringTable("\0", 1);
   stringTable += symbol;
@@ -61,9 +59,7 @@ Expected<ElfObject> ssm::makeElfObject(StringRef triple, StringRef symbol,
   object.head.resize(dataAt);
 
   std::string &tail = object.tail;
-  auto padTo = [&](uint64_t offset) {
-    tail.resize(offset - (dataAt + bytes));
-  };
+  auto padTo = [&](uint64_t offset) { tail.resize(offset - (dataAt + bytes)); };
   padTo(symbolsAt);
   append(tail, Elf::Sym{});
   Elf::Sym entry = {};
@@ -77,8 +73,8 @@ Expected<ElfObject> ssm::makeElfObject(StringRef triple, StringRef symbol,
   tail += nameTable;
   padTo(sectionsAt);
 
-  auto section = [&](StringRef name, unsigned type, uint64_t flags,
-                     uint64_t offset, uint64_t size, uint64_t align) {
+  auto section = [&](StringRef name, unsigned type, uint64_t flags, uint64_t offset, uint64_t size,
+                     uint64_t align) {
     Elf::Shdr result = {};
     result.sh_name = name.empty() ? 0 : nameTable.find(name);
     result.sh_type = type;
@@ -90,18 +86,14 @@ Expected<ElfObject> ssm::makeElfObject(StringRef triple, StringRef symbol,
   };
   append(tail, Elf::Shdr{});
   uint64_t large = isX86 ? uint64_t(ELF::SHF_X86_64_LARGE) : 0;
-  append(tail, section(".lrodata", ELF::SHT_PROGBITS, ELF::SHF_ALLOC | large,
-                       dataAt, bytes, 64));
-  Elf::Shdr table = section(".symtab", ELF::SHT_SYMTAB, 0, symbolsAt,
-                            2 * sizeof(Elf::Sym), 8);
+  append(tail, section(".lrodata", ELF::SHT_PROGBITS, ELF::SHF_ALLOC | large, dataAt, bytes, 64));
+  Elf::Shdr table = section(".symtab", ELF::SHT_SYMTAB, 0, symbolsAt, 2 * sizeof(Elf::Sym), 8);
   table.sh_link = Strings;
   table.sh_info = 1; // the first symbol that is not local
   table.sh_entsize = sizeof(Elf::Sym);
   append(tail, table);
-  append(tail, section(".strtab", ELF::SHT_STRTAB, 0, stringsAt,
-                       stringTable.size(), 1));
-  append(tail, section(".shstrtab", ELF::SHT_STRTAB, 0, namesAt,
-                       nameTable.size(), 1));
+  append(tail, section(".strtab", ELF::SHT_STRTAB, 0, stringsAt, stringTable.size(), 1));
+  append(tail, section(".shstrtab", ELF::SHT_STRTAB, 0, namesAt, nameTable.size(), 1));
   append(tail, section(".note.GNU-stack", ELF::SHT_PROGBITS, 0, sectionsAt, 0, 1));
   return object;
 }

@@ -23,8 +23,8 @@ struct ElfObject {
 };
 
 /// Error: a machine other than x86-64 and AArch64.
-llvm::Expected<ElfObject> makeElfObject(llvm::StringRef triple,
-                                        llvm::StringRef symbol, uint64_t bytes);
+llvm::Expected<ElfObject> makeElfObject(llvm::StringRef triple, llvm::StringRef symbol,
+                                        uint64_t bytes);
 
 } // namespace ssm
 

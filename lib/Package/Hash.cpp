@@ -16,9 +16,7 @@ struct Hasher::State {
   XXH3_state_t xxh;
 };
 
-Hasher::Hasher() : state(std::make_unique<State>()) {
-  XXH3_64bits_reset(&state->xxh);
-}
+Hasher::Hasher() : state(std::make_unique<State>()) { XXH3_64bits_reset(&state->xxh); }
 
 Hasher::~Hasher() = default;
 

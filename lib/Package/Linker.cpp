@@ -35,19 +35,17 @@ Expected<std::string> ssm::findLinker(StringRef requested) {
   if (!requested.empty()) {
     if (ErrorOr<std::string> found = sys::findProgramByName(requested))
       return *found;
-    return createStringError("cannot find the linker '" + requested +
-                             "' given by --linker");
+    return createStringError("cannot find the linker '" + requested + "' given by --linker");
   }
   std::string versioned = ("ld.lld-" + Twine(LLVM_VERSION_MAJOR)).str();
   for (StringRef name : {StringRef("ld.lld"), StringRef(versioned)})
     if (ErrorOr<std::string> found = sys::findProgramByName(name))
       return *found;
-  std::string folder =
-      ("/usr/lib/llvm-" + Twine(LLVM_VERSION_MAJOR) + "/bin").str();
+  std::string folder = ("/usr/lib/llvm-" + Twine(LLVM_VERSION_MAJOR) + "/bin").str();
   if (ErrorOr<std::string> found = sys::findProgramByName("ld.lld", {folder}))
     return *found;
-  return createStringError("cannot find the linker: neither ld.lld nor " +
-                           versioned + " on PATH, nor ld.lld in " + folder +
+  return createStringError("cannot find the linker: neither ld.lld nor " + versioned +
+                           " on PATH, nor ld.lld in " + folder +
                            "; install lld or give --linker=PATH");
 }
 
@@ -58,10 +56,8 @@ static Error runLinker(StringRef linker, ArrayRef<std::string> arguments,
   SmallVector<StringRef> args = {linker};
   append_range(args, arguments);
   std::string message;
-  std::optional<StringRef> redirects[] = {StringRef(), StringRef(log),
-                                          StringRef(log)};
-  int status = sys::ExecuteAndWait(linker, args, std::nullopt, redirects, 0, 0,
-                                   &message);
+  std::optional<StringRef> redirects[] = {StringRef(), StringRef(log), StringRef(log)};
+  int status = sys::ExecuteAndWait(linker, args, std::nullopt, redirects, 0, 0, &message);
   if (status == 0)
     return Error::success();
   if (ErrorOr<std::unique_ptr<MemoryBuffer>> text = MemoryBuffer::getFile(log))
@@ -72,31 +68,26 @@ static Error runLinker(StringRef linker, ArrayRef<std::string> arguments,
 /// A shared object that is nothing but the name of the C mathematics library:
 /// linked against it, a module asks for that library at load, whatever folder it
 /// lies in there. The linker needs no C library of the target.
-static Expected<std::string> makeMathLibrary(StringRef linker,
-                                             const ScratchFolder &scratch) {
-  Expected<ElfObject> empty =
-      makeElfObject(sys::getProcessTriple(), "ssm_nothing", 0);
+static Expected<std::string> makeMathLibrary(StringRef linker, const ScratchFolder &scratch) {
+  Expected<ElfObject> empty = makeElfObject(sys::getProcessTriple(), "ssm_nothing", 0);
   if (!empty)
     return empty.takeError();
   std::string object = scratch.file("libm.o");
   std::string library = scratch.file("libm.so.6");
   if (Error error = writeWholeFile(object, empty->head + empty->tail))
     return error;
-  if (Error error = runLinker(
-          linker, {"-shared", "-soname=libm.so.6", "-o", library, object}, scratch))
+  if (Error error =
+          runLinker(linker, {"-shared", "-soname=libm.so.6", "-o", library, object}, scratch))
     return error;
   return library;
 }
 
-Error ssm::linkModule(StringRef linker, ArrayRef<std::string> objects,
-                      bool needsMath,
+Error ssm::linkModule(StringRef linker, ArrayRef<std::string> objects, bool needsMath,
                       const ScratchFolder &scratch, StringRef output) {
   // Nothing here depends on the machine or the time: same objects, same bytes.
   std::vector<std::string> args = {
-      "-shared",       "--build-id=none", "--hash-style=gnu",
-      "-O1",           "--gc-sections",   "--strip-all",
-      "-znow",         "-zrelro",         "-znoexecstack",
-      "-o",            output.str()};
+      "-shared", "--build-id=none", "--hash-style=gnu", "-O1", "--gc-sections", "--strip-all",
+      "-znow",   "-zrelro",         "-znoexecstack",    "-o",  output.str()};
   append_range(args, objects);
   if (needsMath) {
     Expected<std::string> math = makeMathLibrary(linker, scratch);
@@ -113,25 +104,20 @@ Error ssm::linkModule(StringRef linker, ArrayRef<std::string> objects,
 //===----------------------------------------------------------------------===//
 
 static bool isMemoryFunction(StringRef name) {
-  static constexpr StringLiteral names[] = {"memcpy", "memmove", "memset",
-                                            "memcmp", "bcmp"};
+  static constexpr StringLiteral names[] = {"memcpy", "memmove", "memset", "memcmp", "bcmp"};
   return is_contained(names, name);
 }
 
 static bool isMathFunction(StringRef name) {
   static const StringSet<> names = {
-      "acos",   "acosh",     "asin",      "asinh",     "atan",   "atan2",
-      "atanh",  "cbrt",      "ceil",      "copysign",  "cos",    "cosh",
-      "erf",    "erfc",      "exp",       "exp10",     "exp2",   "expm1",
-      "fabs",   "fdim",      "floor",     "fma",       "fmax",   "fmin",
-      "fmod",   "frexp",     "hypot",     "ldexp",     "lgamma", "llrint",
-      "llround", "log",      "log10",     "log1p",     "log2",   "logb",
-      "lrint",  "lround",    "modf",      "nearbyint", "nextafter", "pow",
-      "remainder", "rint",   "round",     "roundeven", "scalbn", "sin",
-      "sincos", "sinh",      "sqrt",      "tan",       "tanh",   "tgamma",
-      "trunc"};
-  return names.contains(name) ||
-         (name.ends_with("f") && names.contains(name.drop_back()));
+      "acos",      "acosh",    "asin",      "asinh", "atan",   "atan2",     "atanh",   "cbrt",
+      "ceil",      "copysign", "cos",       "cosh",  "erf",    "erfc",      "exp",     "exp10",
+      "exp2",      "expm1",    "fabs",      "fdim",  "floor",  "fma",       "fmax",    "fmin",
+      "fmod",      "frexp",    "hypot",     "ldexp", "lgamma", "llrint",    "llround", "log",
+      "log10",     "log1p",    "log2",      "logb",  "lrint",  "lround",    "modf",    "nearbyint",
+      "nextafter", "pow",      "remainder", "rint",  "round",  "roundeven", "scalbn",  "sin",
+      "sincos",    "sinh",     "sqrt",      "tan",   "tanh",   "tgamma",    "trunc"};
+  return names.contains(name) || (name.ends_with("f") && names.contains(name.drop_back()));
 }
 
 Expected<ObjectNeeds> ssm::checkUndefinedSymbols(StringRef object) {
@@ -153,12 +139,11 @@ Expected<ObjectNeeds> ssm::checkUndefinedSymbols(StringRef object) {
       needs.math = true;
     else if (isBuiltin(*name))
       needs.builtins = true;
-    else if (!name->empty() && !isMemoryFunction(*name) &&
-             *name != kEmbeddedWeightsSymbol && *name != "_GLOBAL_OFFSET_TABLE_")
-      return createStringError(
-          "the generated code calls '" + *name +
-          "'; a module may refer to the C library's memory and mathematics "
-          "functions only");
+    else if (!name->empty() && !isMemoryFunction(*name) && *name != kEmbeddedWeightsSymbol &&
+             *name != "_GLOBAL_OFFSET_TABLE_")
+      return createStringError("the generated code calls '" + *name +
+                               "'; a module may refer to the C library's memory and mathematics "
+                               "functions only");
   }
   return needs;
 }
@@ -171,11 +156,10 @@ Error ssm::appendTrailer(StringRef path) {
   ssm_trailer trailer = {};
   memcpy(trailer.magic, SSM_TRAILER_MAGIC, sizeof(trailer.magic));
   {
-    ErrorOr<std::unique_ptr<MemoryBuffer>> file = MemoryBuffer::getFile(
-        path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+    ErrorOr<std::unique_ptr<MemoryBuffer>> file =
+        MemoryBuffer::getFile(path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
     if (!file)
-      return createStringError("cannot read '" + path +
-                               "': " + file.getError().message());
+      return createStringError("cannot read '" + path + "': " + file.getError().message());
     Hash128 hash = hash128(arrayRefFromStringRef((*file)->getBuffer()));
     trailer.content_bytes = (*file)->getBufferSize();
     trailer.hash_low = hash.low;

@@ -33,10 +33,8 @@ llvm::Expected<ObjectNeeds> checkUndefinedSymbols(llvm::StringRef object);
 
 /// Links objects to a shared object at `output` that exports `ssm_module` and
 /// nothing else.
-llvm::Error linkModule(llvm::StringRef linker,
-                       llvm::ArrayRef<std::string> objects, bool needsMath,
-                       const ScratchFolder &scratch,
-                       llvm::StringRef output);
+llvm::Error linkModule(llvm::StringRef linker, llvm::ArrayRef<std::string> objects, bool needsMath,
+                       const ScratchFolder &scratch, llvm::StringRef output);
 
 /// Appends the trailer (include/ssmrt/module_abi.h) that the loader checks.
 llvm::Error appendTrailer(llvm::StringRef path);

@@ -111,12 +111,10 @@ static Expected<ValueSpec> readValue(Attribute attr) {
   value.name = name.str();
   value.type = type.getInt();
   if (!getElementType(value.type, attr.getContext()))
-    return malformed("'" + name.getValue() + "' has type " +
-                     Twine(value.type));
+    return malformed("'" + name.getValue() + "' has type " + Twine(value.type));
   if (dims.size() > SSM_ABI_MAX_RANK)
-    return createStringError("'" + name.getValue() + "' has rank " +
-                             Twine(dims.size()) + ", expected at most " +
-                             Twine(SSM_ABI_MAX_RANK));
+    return createStringError("'" + name.getValue() + "' has rank " + Twine(dims.size()) +
+                             ", expected at most " + Twine(SSM_ABI_MAX_RANK));
   for (Attribute dim : dims) {
     DimSpec spec;
     if (auto size = dyn_cast<IntegerAttr>(dim))
@@ -134,8 +132,7 @@ static Expected<ValueSpec> readValue(Attribute attr) {
   return value;
 }
 
-static Error readValues(DictionaryAttr dict, StringRef key,
-                        std::vector<ValueSpec> &values) {
+static Error readValues(DictionaryAttr dict, StringRef key, std::vector<ValueSpec> &values) {
   auto list = dict.getAs<ArrayAttr>(key);
   if (!list)
     return malformed("an entry lacks " + key);
@@ -167,10 +164,9 @@ static Error readStates(DictionaryAttr dict, EntrySpec &entry) {
         return malformed("a state lacks " + key);
       *field = value.getInt();
     }
-    if (spec.input < 0 || spec.input >= int64_t(entry.inputs.size()) ||
-        spec.output < 0 || spec.output >= int64_t(entry.outputs.size()) ||
-        (spec.kind != SSM_STATE_FIXED && spec.kind != SSM_STATE_APPEND) ||
-        spec.axis < 0)
+    if (spec.input < 0 || spec.input >= int64_t(entry.inputs.size()) || spec.output < 0 ||
+        spec.output >= int64_t(entry.outputs.size()) ||
+        (spec.kind != SSM_STATE_FIXED && spec.kind != SSM_STATE_APPEND) || spec.axis < 0)
       return malformed("a state names no value of its entry");
     entry.states.push_back(spec);
   }
@@ -185,8 +181,7 @@ static Error readChecksAndKernels(ModuleOp module, EntrySpec &entry) {
       auto node = check ? check.getAs<StringAttr>("node") : StringAttr();
       auto text = check ? check.getAs<StringAttr>("text") : StringAttr();
       if (!node || !text)
-        return malformed("a check of '" + Twine(entry.name) +
-                         "' lacks its node or text");
+        return malformed("a check of '" + Twine(entry.name) + "' lacks its node or text");
       // A NUL in the middle of a message only shortens it.
       entry.checks.push_back({node.str(), text.str()});
     }
@@ -222,14 +217,11 @@ static Expected<EntrySpec> readEntry(ModuleOp module, Attribute attr) {
     return error;
   std::pair<StringRef, unsigned> functions[] = {{".run", 5}, {".plan", 5}};
   for (auto [suffix, arguments] : functions) {
-    auto function =
-        module.lookupSymbol<LLVM::LLVMFuncOp>((entry.name + suffix).str());
-    if (!function || function.isExternal() ||
-        function.getNumArguments() != arguments ||
-        function.getFunctionType().getReturnType() !=
-            IntegerType::get(module.getContext(), 32))
-      return malformed("entry '" + Twine(entry.name) + "' lacks its function @" +
-                       entry.name + suffix);
+    auto function = module.lookupSymbol<LLVM::LLVMFuncOp>((entry.name + suffix).str());
+    if (!function || function.isExternal() || function.getNumArguments() != arguments ||
+        function.getFunctionType().getReturnType() != IntegerType::get(module.getContext(), 32))
+      return malformed("entry '" + Twine(entry.name) + "' lacks its function @" + entry.name +
+                       suffix);
   }
   return entry;
 }
@@ -266,8 +258,7 @@ static Error readWeights(ModuleOp module, std::vector<WeightSpec> &weights) {
     weights.push_back(std::move(weight));
   }
   llvm::sort(weights, [](const WeightSpec &a, const WeightSpec &b) {
-    return std::tie(a.offset, a.bytes, a.name) <
-           std::tie(b.offset, b.bytes, b.name);
+    return std::tie(a.offset, a.bytes, a.name) < std::tie(b.offset, b.bytes, b.name);
   });
   // Weights share their place entirely or not at all.
   int64_t begin = 0, end = 0;
@@ -276,8 +267,7 @@ static Error readWeights(ModuleOp module, std::vector<WeightSpec> &weights) {
       continue;
     bool shares = weight.offset == begin && weight.offset + weight.bytes == end;
     if (weight.offset < end && !shares)
-      return malformed("weight '" + Twine(weight.name) +
-                       "' overlaps another one");
+      return malformed("weight '" + Twine(weight.name) + "' overlaps another one");
     begin = weight.offset;
     end = weight.offset + weight.bytes;
   }

@@ -34,8 +34,7 @@ public:
       : options(options), name(name), start(Clock::now()) {}
   ~Step() {
     if (options.onStep)
-      options.onStep(name,
-                     std::chrono::duration<double>(Clock::now() - start).count());
+      options.onStep(name, std::chrono::duration<double>(Clock::now() - start).count());
   }
 
 private:
@@ -54,8 +53,7 @@ std::string ssm::getWeightsPath(StringRef modulePath) {
 
 /// Fills the weights file and the hashes of `spec`.
 static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &sources,
-                          WeightsFile &file, const PackageOptions &options,
-                          StringRef linker) {
+                          WeightsFile &file, const PackageOptions &options, StringRef linker) {
   WeightSpec *previous = nullptr;
   bool anyDerived = false;
   for (WeightSpec &weight : spec.weights) {
@@ -80,17 +78,16 @@ static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &source
   return runWeightsInit(init, spec, sources, file, options.level, linker);
 }
 
-static Expected<std::unique_ptr<llvm::Module>>
-makeLLVM(ModuleOp module, const ModuleSpec &spec, const WeightsPlace &place,
-         llvm::LLVMContext &context, const PackageOptions &options) {
+static Expected<std::unique_ptr<llvm::Module>> makeLLVM(ModuleOp module, const ModuleSpec &spec,
+                                                        const WeightsPlace &place,
+                                                        llvm::LLVMContext &context,
+                                                        const PackageOptions &options) {
   Step step(options, "llvm");
-  Expected<std::unique_ptr<llvm::Module>> result =
-      translateModule(module, context, options.target);
+  Expected<std::unique_ptr<llvm::Module>> result = translateModule(module, context, options.target);
   if (!result)
     return result;
   addDescription(**result, spec, place, options.target, options.options);
-  if (Error error = optimizeModule(**result, options.target, options.level,
-                                   options.verifyEach))
+  if (Error error = optimizeModule(**result, options.target, options.level, options.verifyEach))
     return error;
   return result;
 }
@@ -121,15 +118,13 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
   if (!spec->weights.empty()) {
     Step step(options, "weights");
     std::string weightsPath = getWeightsPath(path);
-    Expected<std::string> temporary = options.embedWeights
-                                          ? outputs.addScratch(path)
-                                          : outputs.add(weightsPath);
+    Expected<std::string> temporary =
+        options.embedWeights ? outputs.addScratch(path) : outputs.add(weightsPath);
     if (!temporary)
       return temporary.takeError();
     Expected<std::unique_ptr<WeightsFile>> file =
-        options.embedWeights
-            ? WeightsFile::createObject(*temporary, *spec, options.target.triple)
-            : WeightsFile::createSafetensors(*temporary, *spec);
+        options.embedWeights ? WeightsFile::createObject(*temporary, *spec, options.target.triple)
+                             : WeightsFile::createSafetensors(*temporary, *spec);
     if (!file)
       return file.takeError();
     if (Error error = writeWeights(*spec, init, sources, **file, options, *linker))
@@ -144,8 +139,7 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
   }
 
   llvm::LLVMContext context;
-  Expected<std::unique_ptr<llvm::Module>> code =
-      makeLLVM(module, *spec, place, context, options);
+  Expected<std::unique_ptr<llvm::Module>> code = makeLLVM(module, *spec, place, context, options);
   if (!code)
     return code.takeError();
   if (options.saveTemporary)
@@ -156,8 +150,8 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
     return temporary.takeError();
   {
     Step step(options, "object");
-    if (Error error = buildModuleFile(**code, options.target, options.level,
-                                      *linker, objects, *scratch, *temporary))
+    if (Error error = buildModuleFile(**code, options.target, options.level, *linker, objects,
+                                      *scratch, *temporary))
       return error;
     if (Error error = appendTrailer(*temporary))
       return error;
@@ -165,16 +159,15 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
   return outputs.commit();
 }
 
-Expected<llvm::SmallVector<char, 0>>
-ssm::emitModule(ModuleOp module, const PackageOptions &options, TextForm form) {
+Expected<llvm::SmallVector<char, 0>> ssm::emitModule(ModuleOp module, const PackageOptions &options,
+                                                     TextForm form) {
   Expected<ModuleSpec> spec = readModuleSpec(module);
   if (!spec)
     return spec.takeError();
   llvm::LLVMContext context;
   WeightsPlace place;
   place.embedded = options.embedWeights;
-  Expected<std::unique_ptr<llvm::Module>> code =
-      makeLLVM(module, *spec, place, context, options);
+  Expected<std::unique_ptr<llvm::Module>> code = makeLLVM(module, *spec, place, context, options);
   if (!code)
     return code.takeError();
   if (form == TextForm::LLVM) {
@@ -183,6 +176,5 @@ ssm::emitModule(ModuleOp module, const PackageOptions &options, TextForm form) {
   }
   Step step(options, "object");
   return emitCode(**code, options.target, options.level,
-                  form == TextForm::Object ? CodeForm::Object
-                                           : CodeForm::Assembly);
+                  form == TextForm::Object ? CodeForm::Object : CodeForm::Assembly);
 }

@@ -39,16 +39,15 @@ std::string getWeightsPath(llvm::StringRef modulePath);
 /// Writes the module to `path` and its weights beside it, both or neither. The
 /// module is in the form that ModuleSpec.h tells; it is taken apart. `init` has
 /// the derived weights' functions, or is null if there are none.
-llvm::Error packageModule(mlir::ModuleOp module, mlir::ModuleOp init,
-                          WeightSources &sources, const PackageOptions &options,
-                          llvm::StringRef path);
+llvm::Error packageModule(mlir::ModuleOp module, mlir::ModuleOp init, WeightSources &sources,
+                          const PackageOptions &options, llvm::StringRef path);
 
 enum class TextForm { LLVM, Assembly, Object };
 
 /// The code of the module as --emit=llvm, asm and obj give it, without weights.
 /// The object is what packageModule would link, except for the weights' hashes.
-llvm::Expected<llvm::SmallVector<char, 0>>
-emitModule(mlir::ModuleOp module, const PackageOptions &options, TextForm form);
+llvm::Expected<llvm::SmallVector<char, 0>> emitModule(mlir::ModuleOp module,
+                                                      const PackageOptions &options, TextForm form);
 
 } // namespace ssm
 

@@ -15,8 +15,7 @@
 
 namespace ssm {
 
-using WeightSink =
-    llvm::function_ref<llvm::Error(llvm::ArrayRef<uint8_t> piece)>;
+using WeightSink = llvm::function_ref<llvm::Error(llvm::ArrayRef<uint8_t> piece)>;
 
 class WeightSources {
 public:

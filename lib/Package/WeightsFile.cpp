@@ -82,8 +82,8 @@ static std::string safetensorsHeader(const ModuleSpec &spec) {
   std::string text;
   raw_string_ostream stream(text);
   json::OStream writer(stream);
-  auto tensor = [&](StringRef name, StringRef type, ArrayRef<int64_t> dims,
-                    int64_t begin, int64_t end) {
+  auto tensor = [&](StringRef name, StringRef type, ArrayRef<int64_t> dims, int64_t begin,
+                    int64_t end) {
     writer.attributeObject(name, [&] {
       writer.attribute("dtype", type);
       writer.attributeArray("shape", [&] {
@@ -122,8 +122,8 @@ static std::string safetensorsHeader(const ModuleSpec &spec) {
       if (sharesWithPrevious(i))
         continue;
       if (weight.offset > end)
-        tensor("__padding__" + std::to_string(end), "U8", {weight.offset - end},
-               end, weight.offset);
+        tensor("__padding__" + std::to_string(end), "U8", {weight.offset - end}, end,
+               weight.offset);
       // One of no bytes may have been given a place inside another.
       int64_t begin = weight.bytes == 0 ? std::max(end, weight.offset) : weight.offset;
       end = begin + weight.bytes;
@@ -159,13 +159,11 @@ static Error writeAt(int fd, ArrayRef<uint8_t> bytes, uint64_t offset,
   return Error::success();
 }
 
-Expected<std::unique_ptr<WeightsFile>>
-WeightsFile::create(StringRef path, StringRef head, uint64_t dataBytes,
-                    StringRef tail) {
+Expected<std::unique_ptr<WeightsFile>> WeightsFile::create(StringRef path, StringRef head,
+                                                           uint64_t dataBytes, StringRef tail) {
   int fd = -1;
   if (std::error_code code =
-          sys::fs::openFileForReadWrite(path, fd, sys::fs::CD_CreateAlways,
-                                        sys::fs::OF_None))
+          sys::fs::openFileForReadWrite(path, fd, sys::fs::CD_CreateAlways, sys::fs::OF_None))
     return createStringError("cannot write '" + path + "': " + code.message());
   std::unique_ptr<WeightsFile> file(new WeightsFile(path, fd));
   file->base = head.size();
@@ -178,28 +176,24 @@ WeightsFile::create(StringRef path, StringRef head, uint64_t dataBytes,
     return fail(code.message());
   if (Error error = writeAt(fd, arrayRefFromStringRef(head), 0, fail))
     return error;
-  if (Error error = writeAt(fd, arrayRefFromStringRef(tail),
-                            head.size() + dataBytes, fail))
+  if (Error error = writeAt(fd, arrayRefFromStringRef(tail), head.size() + dataBytes, fail))
     return error;
   return file;
 }
 
-Expected<std::unique_ptr<WeightsFile>>
-WeightsFile::createSafetensors(StringRef path, const ModuleSpec &spec) {
+Expected<std::unique_ptr<WeightsFile>> WeightsFile::createSafetensors(StringRef path,
+                                                                      const ModuleSpec &spec) {
   for (const WeightSpec &weight : spec.weights)
-    if (weight.name == "__metadata__" ||
-        StringRef(weight.name).starts_with("__padding__"))
+    if (weight.name == "__metadata__" || StringRef(weight.name).starts_with("__padding__"))
       return createStringError("a weight is named '" + weight.name +
                                "', which the weights file needs for itself");
   return create(path, safetensorsHeader(spec), ::dataBytes(spec), "");
 }
 
 Expected<std::unique_ptr<WeightsFile>>
-WeightsFile::createObject(StringRef path, const ModuleSpec &spec,
-                          StringRef triple) {
+WeightsFile::createObject(StringRef path, const ModuleSpec &spec, StringRef triple) {
   uint64_t bytes = ::dataBytes(spec);
-  Expected<ElfObject> object =
-      makeElfObject(triple, kEmbeddedWeightsSymbol, bytes);
+  Expected<ElfObject> object = makeElfObject(triple, kEmbeddedWeightsSymbol, bytes);
   if (!object)
     return object.takeError();
   auto file = create(path, object->head, bytes, object->tail);
@@ -218,8 +212,7 @@ static Error checkHash(WeightSpec &weight) {
   std::optional<uint64_t> expected = weight.op.getHash();
   if (!expected || *expected == weight.hash)
     return Error::success();
-  return createStringError("weight '" + weight.name +
-                           "' changed while the model was compiled");
+  return createStringError("weight '" + weight.name + "' changed while the model was compiled");
 }
 
 Error WeightsFile::write(WeightSpec &weight, WeightSources &sources) {
@@ -229,8 +222,7 @@ Error WeightsFile::write(WeightSpec &weight, WeightSources &sources) {
   auto fail = [&](const Twine &what) { return this->fail(what); };
   if (Error error = sources.read(weight.op, [&](ArrayRef<uint8_t> piece) -> Error {
         if (piece.size() > end - offset)
-          return createStringError("weight '" + weight.name +
-                                   "' has more bytes than its type");
+          return createStringError("weight '" + weight.name + "' has more bytes than its type");
         hasher.update(piece);
         if (Error error = writeAt(fd, piece, offset, fail))
           return error;
@@ -239,15 +231,12 @@ Error WeightsFile::write(WeightSpec &weight, WeightSources &sources) {
       }))
     return error;
   if (offset != end)
-    return createStringError("weight '" + weight.name +
-                             "' has fewer bytes than its type");
+    return createStringError("weight '" + weight.name + "' has fewer bytes than its type");
   weight.hash = hasher.finish();
   return checkHash(weight);
 }
 
-Error WeightsFile::map(
-    WeightSpec &weight,
-    function_ref<Error(MutableArrayRef<uint8_t>)> callback) {
+Error WeightsFile::map(WeightSpec &weight, function_ref<Error(MutableArrayRef<uint8_t>)> callback) {
   uint64_t begin = base + weight.offset;
   uint64_t shift = begin % sys::Process::getPageSizeEstimate();
   std::error_code code;
@@ -256,13 +245,13 @@ Error WeightsFile::map(
     if (Error error = callback({}))
       return error;
   } else {
-    sys::fs::mapped_file_region region(
-        sys::fs::convertFDToNativeFile(fd), sys::fs::mapped_file_region::readwrite,
-        weight.bytes + shift, begin - shift, code);
+    sys::fs::mapped_file_region region(sys::fs::convertFDToNativeFile(fd),
+                                       sys::fs::mapped_file_region::readwrite, weight.bytes + shift,
+                                       begin - shift, code);
     if (code)
       return fail(code.message());
-    MutableArrayRef<uint8_t> bytes(
-        reinterpret_cast<uint8_t *>(region.data()) + shift, weight.bytes);
+    MutableArrayRef<uint8_t> bytes(reinterpret_cast<uint8_t *>(region.data()) + shift,
+                                   weight.bytes);
     if (Error error = callback(bytes))
       return error;
     hasher.update(bytes);

@@ -28,12 +28,11 @@ namespace ssm {
 class WeightsFile {
 public:
   /// Begins a safetensors file at `path` for the weights of `spec`.
-  static llvm::Expected<std::unique_ptr<WeightsFile>>
-  createSafetensors(llvm::StringRef path, const ModuleSpec &spec);
+  static llvm::Expected<std::unique_ptr<WeightsFile>> createSafetensors(llvm::StringRef path,
+                                                                        const ModuleSpec &spec);
   /// Begins an object file with them, under kEmbeddedWeightsSymbol.
   static llvm::Expected<std::unique_ptr<WeightsFile>>
-  createObject(llvm::StringRef path, const ModuleSpec &spec,
-               llvm::StringRef triple);
+  createObject(llvm::StringRef path, const ModuleSpec &spec, llvm::StringRef triple);
   ~WeightsFile();
 
   /// Copies the bytes of a weight to its place; sets its hash. Error: a source
@@ -42,8 +41,7 @@ public:
 
   /// Maps the place of a weight and calls back to fill or read it; sets the hash.
   llvm::Error map(WeightSpec &weight,
-                  llvm::function_ref<llvm::Error(llvm::MutableArrayRef<uint8_t>)>
-                      callback);
+                  llvm::function_ref<llvm::Error(llvm::MutableArrayRef<uint8_t>)> callback);
 
   /// Where the weights are, but for the file's final name.
   WeightsPlace getPlace() const;
@@ -53,8 +51,7 @@ public:
 private:
   WeightsFile(llvm::StringRef path, int fd) : path(path), fd(fd) {}
   static llvm::Expected<std::unique_ptr<WeightsFile>>
-  create(llvm::StringRef path, llvm::StringRef head, uint64_t dataBytes,
-         llvm::StringRef tail);
+  create(llvm::StringRef path, llvm::StringRef head, uint64_t dataBytes, llvm::StringRef tail);
   llvm::Error fail(const llvm::Twine &what) const;
 
   std::string path;

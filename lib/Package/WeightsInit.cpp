@@ -43,8 +43,8 @@ public:
     buffer.data.reset(static_cast<uint8_t *>(
         std::aligned_alloc(64, llvm::alignTo(std::max<int64_t>(bytes, 1), 64))));
     if (!buffer.data)
-      return createStringError("out of memory: a computed weight needs " +
-                               llvm::Twine(bytes) + " bytes");
+      return createStringError("out of memory: a computed weight needs " + llvm::Twine(bytes) +
+                               " bytes");
     return buffer;
   }
   MutableArrayRef<uint8_t> bytes() { return {data.get(), size}; }
@@ -66,8 +66,7 @@ struct Call {
 
   static Call &get(void *context) { return *static_cast<Call *>(context); }
 
-  static int32_t parallelFor(void *, ssm_range_fn fn, void *closure, int64_t n,
-                             int64_t) {
+  static int32_t parallelFor(void *, ssm_range_fn fn, void *closure, int64_t n, int64_t) {
     return n > 0 ? fn(closure, 0, n) : 0;
   }
   static void *segmentAlloc(void *context, int64_t bytes) {
@@ -79,12 +78,8 @@ struct Call {
     get(context).segments.push_back(std::move(*buffer));
     return get(context).segments.back().bytes().data();
   }
-  static int64_t segmentMark(void *context) {
-    return get(context).segments.size();
-  }
-  static void segmentRelease(void *context, int64_t mark) {
-    get(context).segments.resize(mark);
-  }
+  static int64_t segmentMark(void *context) { return get(context).segments.size(); }
+  static void segmentRelease(void *context, int64_t mark) { get(context).segments.resize(mark); }
   static void *outputPlace(void *context, int32_t, const int64_t *dims) {
     Call &call = get(context);
     const ssm_value_info &info = call.entry.outputs[0];
@@ -95,8 +90,7 @@ struct Call {
     static uint8_t nothing;
     return call.output.empty() ? &nothing : call.output.data();
   }
-  static int32_t report(void *context, int32_t site, const int64_t *values,
-                        int32_t count) {
+  static int32_t report(void *context, int32_t site, const int64_t *values, int32_t count) {
     Call &call = get(context);
     if (site >= 0 && site < call.entry.num_checks) {
       const ssm_check_info &check = call.entry.checks[site];
@@ -120,8 +114,7 @@ struct Derived {
 
 class Computation {
 public:
-  Computation(ModuleOp init, ModuleSpec &spec, WeightSources &sources,
-              WeightsFile &file)
+  Computation(ModuleOp init, ModuleSpec &spec, WeightSources &sources, WeightsFile &file)
       : sources(sources), file(file) {
     for (WeightOp op : init.getOps<WeightOp>())
       sourceOps.insert({op.getSymName(), op});
@@ -133,8 +126,8 @@ public:
 
 private:
   Error compute(const Derived &derived, const ssm_entry &entry);
-  Error computeInto(const ssm_entry &entry, ArrayRef<ssm_arg> args,
-                    const Derived &derived, MutableArrayRef<uint8_t> output);
+  Error computeInto(const ssm_entry &entry, ArrayRef<ssm_arg> args, const Derived &derived,
+                    MutableArrayRef<uint8_t> output);
   Expected<Buffer> readInput(StringRef name);
 
   WeightSources &sources;
@@ -149,9 +142,7 @@ private:
 } // namespace
 
 static Expected<std::vector<Derived>> readInitEntries(ModuleOp init) {
-  auto malformed = [] {
-    return createStringError("the weights' module is malformed");
-  };
+  auto malformed = [] { return createStringError("the weights' module is malformed"); };
   auto list = init->getAttrOfType<ArrayAttr>(kInitEntriesAttr);
   if (!list)
     return malformed();
@@ -204,8 +195,7 @@ Expected<Buffer> Computation::readInput(StringRef name) {
   MutableArrayRef<uint8_t> rest = buffer->bytes();
   if (Error error = sources.read(op, [&](ArrayRef<uint8_t> piece) -> Error {
         if (piece.size() > rest.size())
-          return createStringError("weight '" + name +
-                                   "' has more bytes than its type");
+          return createStringError("weight '" + name + "' has more bytes than its type");
         llvm::copy(piece, rest.begin());
         rest = rest.drop_front(piece.size());
         return Error::success();
@@ -217,11 +207,9 @@ Expected<Buffer> Computation::readInput(StringRef name) {
 }
 
 Error Computation::computeInto(const ssm_entry &entry, ArrayRef<ssm_arg> args,
-                               const Derived &derived,
-                               MutableArrayRef<uint8_t> output) {
-  const ssm_table table = {SSM_MODULE_ABI_VERSION, sizeof(ssm_table),
-                           Call::parallelFor,      Call::segmentAlloc,
-                           Call::segmentMark,      Call::segmentRelease,
+                               const Derived &derived, MutableArrayRef<uint8_t> output) {
+  const ssm_table table = {SSM_MODULE_ABI_VERSION, sizeof(ssm_table), Call::parallelFor,
+                           Call::segmentAlloc,     Call::segmentMark, Call::segmentRelease,
                            Call::outputPlace,      Call::report};
   Call call{entry, output, {}, {}};
   int64_t arenaBytes = 0;
@@ -236,19 +224,15 @@ Error Computation::computeInto(const ssm_entry &entry, ArrayRef<ssm_arg> args,
   if (status == SSM_RUN_OK)
     return Error::success();
   if (call.failure.empty())
-    call.failure = status == SSM_RUN_OUT_OF_MEMORY
-                       ? "out of memory"
-                       : "status " + std::to_string(status);
-  return createStringError("weight '" + derived.output +
-                           "' cannot be computed: " + call.failure);
+    call.failure =
+        status == SSM_RUN_OUT_OF_MEMORY ? "out of memory" : "status " + std::to_string(status);
+  return createStringError("weight '" + derived.output + "' cannot be computed: " + call.failure);
 }
 
 Error Computation::compute(const Derived &derived, const ssm_entry &entry) {
   MLIRContext *context = sourceOps.begin()->second->getContext();
-  if (entry.num_inputs != static_cast<int32_t>(derived.inputs.size()) ||
-      entry.num_outputs != 1)
-    return createStringError("entry '" + derived.entry +
-                             "' does not fit the weights it is for");
+  if (entry.num_inputs != static_cast<int32_t>(derived.inputs.size()) || entry.num_outputs != 1)
+    return createStringError("entry '" + derived.entry + "' does not fit the weights it is for");
   std::vector<Buffer> buffers;
   std::vector<ssm_arg> args;
   std::vector<std::vector<int64_t>> dims;
@@ -266,8 +250,8 @@ Error Computation::compute(const Derived &derived, const ssm_entry &entry) {
       buffers.push_back(std::move(*buffer));
     }
     if (countBytes(info, context) != static_cast<int64_t>(bytes.size()))
-      return createStringError("weight '" + name + "' does not fit input " +
-                               llvm::Twine(i) + " of '" + derived.entry + "'");
+      return createStringError("weight '" + name + "' does not fit input " + llvm::Twine(i) +
+                               " of '" + derived.entry + "'");
     dims.emplace_back();
     for (int32_t axis = 0; axis < info.rank; ++axis)
       dims.back().push_back(info.dims[axis].value);
@@ -288,8 +272,8 @@ Error Computation::compute(const Derived &derived, const ssm_entry &entry) {
     return Error::success();
   }
   if (weight->bytes != outputBytes)
-    return createStringError("weight '" + derived.output +
-                             "' does not fit the output of '" + derived.entry + "'");
+    return createStringError("weight '" + derived.output + "' does not fit the output of '" +
+                             derived.entry + "'");
   computed.insert(derived.output);
   return file.map(*weight, [&](MutableArrayRef<uint8_t> bytes) {
     return computeInto(entry, args, derived, bytes);
@@ -309,11 +293,10 @@ Error Computation::run(ArrayRef<Derived> list, const ssm_module &module) {
   }
   for (const Derived *derived : llvm::reverse(order)) {
     ArrayRef<ssm_entry> entries(module.entries, module.num_entries);
-    const ssm_entry *entry = llvm::find_if(
-        entries, [&](const ssm_entry &e) { return derived->entry == e.name; });
+    const ssm_entry *entry =
+        llvm::find_if(entries, [&](const ssm_entry &e) { return derived->entry == e.name; });
     if (entry == entries.end())
-      return createStringError("the weights' module has no entry '" +
-                               derived->entry + "'");
+      return createStringError("the weights' module has no entry '" + derived->entry + "'");
     if (Error error = compute(*derived, *entry))
       return error;
   }
@@ -323,9 +306,8 @@ Error Computation::run(ArrayRef<Derived> list, const ssm_module &module) {
   return Error::success();
 }
 
-Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec,
-                          WeightSources &sources, WeightsFile &file, int level,
-                          StringRef linker) {
+Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec, WeightSources &sources,
+                          WeightsFile &file, int level, StringRef linker) {
   Expected<std::vector<Derived>> list = readInitEntries(init);
   if (!list)
     return list.takeError();
@@ -344,8 +326,7 @@ Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec,
   // The operations of the sources are still needed when the code runs.
   OwningOpRef<ModuleOp> code = cast<ModuleOp>(init->clone());
   llvm::LLVMContext context;
-  Expected<std::unique_ptr<llvm::Module>> module =
-      translateModule(*code, context, *host);
+  Expected<std::unique_ptr<llvm::Module>> module = translateModule(*code, context, *host);
   if (!module)
     return module.takeError();
   initSpec->weights.clear();
@@ -353,17 +334,14 @@ Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec,
   if (Error error = optimizeModule(**module, *host, level, /*verifyEach=*/false))
     return error;
   std::string library = scratch->file("weights.so");
-  if (Error error = buildModuleFile(**module, *host, level, linker, {},
-                                    *scratch, library))
+  if (Error error = buildModuleFile(**module, *host, level, linker, {}, *scratch, library))
     return error;
 
   void *handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)
-    return createStringError(llvm::Twine("cannot load the weights' module: ") +
-                             dlerror());
+    return createStringError(llvm::Twine("cannot load the weights' module: ") + dlerror());
   Error result = Error::success();
-  auto *description =
-      static_cast<const ssm_module *>(dlsym(handle, SSM_MODULE_SYMBOL));
+  auto *description = static_cast<const ssm_module *>(dlsym(handle, SSM_MODULE_SYMBOL));
   if (!description)
     result = createStringError("the weights' module has no description");
   else if (Error error = computation.run(*list, *description))

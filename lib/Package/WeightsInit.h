@@ -29,9 +29,8 @@ inline constexpr llvm::StringLiteral kInitEntriesAttr = "ssm.init_entries";
 /// other: in memory are the sources of one weight, its output, and the arena.
 /// `linker` is a path. Takes `init` apart. Error: a source that cannot be read, a
 /// check of the computation that fails, a derived weight nothing computes.
-llvm::Error runWeightsInit(mlir::ModuleOp init, ModuleSpec &spec,
-                           WeightSources &sources, WeightsFile &file, int level,
-                           llvm::StringRef linker);
+llvm::Error runWeightsInit(mlir::ModuleOp init, ModuleSpec &spec, WeightSources &sources,
+                           WeightsFile &file, int level, llvm::StringRef linker);
 
 } // namespace ssm
 

@@ -18,18 +18,14 @@ OutputFiles::~OutputFiles() {
 Expected<std::string> OutputFiles::create(StringRef path, bool keep) {
   if (sys::fs::is_directory(path))
     return createStringError("cannot write '" + path + "': it is a folder");
-  Expected<sys::fs::TempFile> temporary =
-      sys::fs::TempFile::create(path + ".%%%%%%%%.tmp");
+  Expected<sys::fs::TempFile> temporary = sys::fs::TempFile::create(path + ".%%%%%%%%.tmp");
   if (!temporary)
-    return createStringError("cannot write '" + path +
-                             "': " + toString(temporary.takeError()));
+    return createStringError("cannot write '" + path + "': " + toString(temporary.takeError()));
   files.push_back({std::move(*temporary), keep ? path.str() : std::string()});
   return files.back().temporary.TmpName;
 }
 
-Expected<std::string> OutputFiles::add(StringRef path) {
-  return create(path, /*keep=*/true);
-}
+Expected<std::string> OutputFiles::add(StringRef path) { return create(path, /*keep=*/true); }
 
 Expected<std::string> OutputFiles::addScratch(StringRef path) {
   return create(path, /*keep=*/false);
@@ -46,10 +42,9 @@ Error OutputFiles::commit() {
       continue;
     }
     if (Error error = file.temporary.keep(file.path)) {
-      failure = joinErrors(
-          std::move(failure),
-          createStringError("cannot write '" + file.path +
-                            "': " + toString(std::move(error))));
+      failure =
+          joinErrors(std::move(failure), createStringError("cannot write '" + file.path +
+                                                           "': " + toString(std::move(error))));
       continue;
     }
     kept.push_back(file.path);

@@ -22,13 +22,10 @@ public:
   static llvm::Expected<ScratchFolder> create(llvm::StringRef prefix) {
     llvm::SmallString<128> path;
     if (std::error_code code = llvm::sys::fs::createUniqueDirectory(prefix, path))
-      return llvm::createStringError("cannot make a temporary folder: " +
-                                     code.message());
+      return llvm::createStringError("cannot make a temporary folder: " + code.message());
     return ScratchFolder(path.str().str());
   }
-  ScratchFolder(ScratchFolder &&other) : folder(std::move(other.folder)) {
-    other.folder.clear();
-  }
+  ScratchFolder(ScratchFolder &&other) : folder(std::move(other.folder)) { other.folder.clear(); }
   ScratchFolder &operator=(ScratchFolder &&) = delete;
   ~ScratchFolder() {
     if (!folder.empty())

@@ -15,8 +15,7 @@ namespace ssm {
 
 inline constexpr llvm::StringLiteral kVersion = "0.1.0";
 /// The compiler and what generates its code.
-inline constexpr llvm::StringLiteral kProducer =
-    "ssm-mlir 0.1.0, LLVM " LLVM_VERSION_STRING;
+inline constexpr llvm::StringLiteral kProducer = "ssm-mlir 0.1.0, LLVM " LLVM_VERSION_STRING;
 
 } // namespace ssm
 

@@ -24,13 +24,12 @@ using namespace ssm;
 /// transactional memory, ...) never occur in a module: to require them would only
 /// keep it from machines it runs on.
 static constexpr StringLiteral kX86Extensions[] = {
-    "avx",         "avx2",        "avx512bf16",      "avx512bitalg",
-    "avx512bw",    "avx512cd",    "avx512dq",        "avx512f",
-    "avx512fp16",  "avx512ifma",  "avx512vbmi",      "avx512vbmi2",
-    "avx512vl",    "avx512vnni",  "avx512vpopcntdq", "avxvnni",
-    "bmi",         "bmi2",        "f16c",            "fma",
-    "gfni",        "lzcnt",       "movbe",           "popcnt",
-    "sse3",        "sse4.1",      "sse4.2",          "ssse3"};
+    "avx",        "avx2",        "avx512bf16", "avx512bitalg", "avx512bw",
+    "avx512cd",   "avx512dq",    "avx512f",    "avx512fp16",   "avx512ifma",
+    "avx512vbmi", "avx512vbmi2", "avx512vl",   "avx512vnni",   "avx512vpopcntdq",
+    "avxvnni",    "bmi",         "bmi2",       "f16c",         "fma",
+    "gfni",       "lzcnt",       "movbe",      "popcnt",       "sse3",
+    "sse4.1",     "sse4.2",      "ssse3"};
 
 static void initializeTargets() {
   static const bool done = [] {
@@ -47,15 +46,13 @@ static Expected<const Target *> lookupTarget(const Triple &triple) {
   std::string message;
   if (const Target *target = TargetRegistry::lookupTarget(triple, message))
     return target;
-  return createStringError("LLVM cannot generate code for '%s': %s",
-                           triple.str().c_str(), message.c_str());
+  return createStringError("LLVM cannot generate code for '%s': %s", triple.str().c_str(),
+                           message.c_str());
 }
 
-static std::unique_ptr<MCSubtargetInfo>
-createSubtarget(const Target &target, const Triple &triple, StringRef cpu,
-                StringRef features) {
-  return std::unique_ptr<MCSubtargetInfo>(
-      target.createMCSubtargetInfo(triple, cpu, features));
+static std::unique_ptr<MCSubtargetInfo> createSubtarget(const Target &target, const Triple &triple,
+                                                        StringRef cpu, StringRef features) {
+  return std::unique_ptr<MCSubtargetInfo>(target.createMCSubtargetInfo(triple, cpu, features));
 }
 
 /// Whether the processor of that name runs code for the triple: LLVM's list for
@@ -65,15 +62,13 @@ static bool serves(const Target &target, const Triple &triple, StringRef cpu) {
   return subtarget && (!triple.isX86() || subtarget->checkFeatures("+64bit"));
 }
 
-static Error unknownCpu(const Target &target, const Triple &triple,
-                        StringRef name) {
+static Error unknownCpu(const Target &target, const Triple &triple, StringRef name) {
   std::vector<std::string> known = {"native"};
   auto all = createSubtarget(target, triple, "", "");
   for (const SubtargetSubTypeKV &entry : all->getAllProcessorDescriptions())
     if (serves(target, triple, entry.Key))
       known.push_back(entry.Key);
-  return createStringError("unknown CPU '" + name + "', expected one of " +
-                           join(known, ", "));
+  return createStringError("unknown CPU '" + name + "', expected one of " + join(known, ", "));
 }
 
 Expected<CpuTarget> CpuTarget::resolve(StringRef name) {
@@ -106,21 +101,18 @@ Expected<CpuTarget> CpuTarget::resolve(StringRef name) {
       !serves(**target, triple, result.cpu))
     return unknownCpu(**target, triple, name);
 
-  auto subtarget =
-      createSubtarget(**target, triple, result.cpu, result.features);
+  auto subtarget = createSubtarget(**target, triple, result.cpu, result.features);
   StringSet<> extensions;
   for (StringLiteral extension : kX86Extensions)
     extensions.insert(extension);
-  for (const SubtargetFeatureKV &feature :
-       subtarget->getEnabledProcessorFeatures())
+  for (const SubtargetFeatureKV &feature : subtarget->getEnabledProcessorFeatures())
     if (triple.isX86() && extensions.contains(feature.Key))
       result.requiredFeatures.push_back(feature.Key);
   llvm::sort(result.requiredFeatures);
   return result;
 }
 
-Expected<std::unique_ptr<TargetMachine>>
-CpuTarget::createMachine(CodeGenOptLevel level) const {
+Expected<std::unique_ptr<TargetMachine>> CpuTarget::createMachine(CodeGenOptLevel level) const {
   Triple parsed(triple);
   Expected<const Target *> target = lookupTarget(parsed);
   if (!target)
@@ -131,7 +123,6 @@ CpuTarget::createMachine(CodeGenOptLevel level) const {
   std::unique_ptr<TargetMachine> machine((*target)->createTargetMachine(
       parsed, cpu, features, options, Reloc::PIC_, std::nullopt, level));
   if (!machine)
-    return createStringError("LLVM cannot generate code for '%s'",
-                             triple.c_str());
+    return createStringError("LLVM cannot generate code for '%s'", triple.c_str());
   return machine;
 }

@@ -47,8 +47,7 @@ public:
 } // namespace
 
 /// Splits at the first '='; both sides must be there.
-static Expected<std::pair<std::string, std::string>> splitPair(StringRef option,
-                                                               StringRef value) {
+static Expected<std::pair<std::string, std::string>> splitPair(StringRef option, StringRef value) {
   auto [left, right] = value.split('=');
   if (left.empty() || right.empty())
     return createStringError(option + " " + value + ": expected two names with '=' between");
@@ -58,8 +57,8 @@ static Expected<std::pair<std::string, std::string>> splitPair(StringRef option,
 static Error parseLists(const opt::InputArgList &args, CompileOptions &options) {
   std::vector<std::string> models = args.getAllArgValues(OPT_INPUT);
   if (models.size() > 1)
-    return createStringError("two models without a name, '" + models[0] + "' and '" +
-                             models[1] + "'; name them by --entry NAME=FILE");
+    return createStringError("two models without a name, '" + models[0] + "' and '" + models[1] +
+                             "'; name them by --entry NAME=FILE");
   if (!models.empty())
     options.entries.push_back({"main", models.front()});
   for (const std::string &value : args.getAllArgValues(OPT_entry)) {
@@ -82,15 +81,13 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   unsigned missingIndex, missingCount;
   opt::InputArgList args = table.ParseArgs(arguments, missingIndex, missingCount);
   if (missingCount)
-    return createStringError(Twine("option ") + args.getArgString(missingIndex) +
-                             " needs a value");
+    return createStringError(Twine("option ") + args.getArgString(missingIndex) + " needs a value");
   for (const opt::Arg *arg : args.filtered(OPT_UNKNOWN)) {
     std::string nearest;
     std::string text = arg->getAsString(args);
     if (table.findNearest(text, nearest) > 2)
       return createStringError("unknown option '" + text + "'; see --help");
-    return createStringError("unknown option '" + text + "', did you mean '" + nearest +
-                             "'?");
+    return createStringError("unknown option '" + text + "', did you mean '" + nearest + "'?");
   }
   CommandLine line;
   line.help = args.hasArg(OPT_help);
@@ -117,8 +114,8 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   options.linker = args.getLastArgValue(OPT_linker).str();
   options.weightsDir = args.getLastArgValue(OPT_weights_dir).str();
   StringRef limit = args.getLastArgValue(OPT_max_weights);
-  if (!limit.empty() && (limit.getAsInteger(10, options.maxWeightBytes) ||
-                         options.maxWeightBytes == 0))
+  if (!limit.empty() &&
+      (limit.getAsInteger(10, options.maxWeightBytes) || options.maxWeightBytes == 0))
     return createStringError("--max-weights " + limit + ": expected a number of bytes");
   return line;
 }

@@ -8,17 +8,15 @@
 #include "lib/Target/CpuTarget.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/Target/TargetMachine.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
 #include "gtest/gtest.h"
 
 using namespace ssm;
 
-static bool isX86() {
-  return llvm::Triple(llvm::sys::getProcessTriple()).isX86();
-}
+static bool isX86() { return llvm::Triple(llvm::sys::getProcessTriple()).isX86(); }
 
 static std::string errorOf(llvm::StringRef cpu) {
   llvm::Expected<CpuTarget> target = CpuTarget::resolve(cpu);
@@ -59,8 +57,7 @@ TEST(CpuTarget, LevelsHaveTheirFeatures) {
 
 TEST(CpuTarget, UnknownNamesListTheKnownOnes) {
   std::string message = errorOf("z80");
-  EXPECT_NE(message.find("unknown CPU 'z80', expected one of native, "),
-            std::string::npos)
+  EXPECT_NE(message.find("unknown CPU 'z80', expected one of native, "), std::string::npos)
       << message;
   EXPECT_NE(errorOf(""), "");
   if (!isX86())

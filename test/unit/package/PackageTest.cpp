@@ -6,9 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "lib/Package/Hash.h"
-#include "llvm/ADT/StringExtras.h"
 #include "test/unit/package/PackageTesting.h"
 #include "test/unit/package/TestModules.h"
+#include "llvm/ADT/StringExtras.h"
 
 #include <cmath>
 
@@ -207,8 +207,7 @@ TEST_F(Package, SameInputsGiveTheSameBytes) {
     // Not even the folder matters.
     ScratchFolder other = cantFail(ScratchFolder::create("ssm-elsewhere"));
     auto again = context.parse(kScaleModule);
-    ASSERT_EQ(toString(packageModule(*again, nullptr, sources, options, other.file("m.so"))),
-              "");
+    ASSERT_EQ(toString(packageModule(*again, nullptr, sources, options, other.file("m.so"))), "");
     EXPECT_EQ(module, readFile(other.file("m.so")));
     if (!embed)
       EXPECT_EQ(readFile(folder.file("m.weights.safetensors")),
@@ -231,11 +230,9 @@ TEST_F(Package, NothingIsLeftWhenAWeightCannotBeRead) {
   EXPECT_EQ(package(kScaleModule, nativeOptions()), "no such weight");
   EXPECT_TRUE(files().empty());
   sources.add<uint16_t>("table", {1, 2, 3});
-  EXPECT_EQ(package(kScaleModule, nativeOptions()),
-            "weight 'table' has fewer bytes than its type");
+  EXPECT_EQ(package(kScaleModule, nativeOptions()), "weight 'table' has fewer bytes than its type");
   sources.add<uint16_t>("table", {1, 2, 3, 4, 5, 6, 7});
-  EXPECT_EQ(package(kScaleModule, nativeOptions()),
-            "weight 'table' has more bytes than its type");
+  EXPECT_EQ(package(kScaleModule, nativeOptions()), "weight 'table' has more bytes than its type");
   EXPECT_TRUE(files().empty());
 }
 
@@ -261,13 +258,11 @@ TEST_F(Package, RefusesMalformedModules) {
     const char *from, *to, *message;
   } cases[] = {
       {"name = \"main\"", "name = \"other\"", "entry 'other' lacks its function @other.run"},
-      {"type = 1 : i64, dims = [\"n\"]", "type = 77 : i64, dims = [\"n\"]",
-       "'x' has type 77"},
+      {"type = 1 : i64, dims = [\"n\"]", "type = 77 : i64, dims = [\"n\"]", "'x' has type 77"},
       {"dims = [\"n\"]", "dims = [-3 : i64]", "'x' has a negative size"},
       {"input = 1 : i64", "input = 9 : i64", "a state names no value of its entry"},
       {"ssm.offset = 64 : i64", "ssm.offset = 65 : i64", "weight 'odd' lies at offset 65"},
-      {"ssm.offset = 64 : i64", "ssm.offset = 128 : i64",
-       "weight 'table' overlaps another one"},
+      {"ssm.offset = 64 : i64", "ssm.offset = 128 : i64", "weight 'table' overlaps another one"},
       {"node = ", "nodes = ", "a check of 'main' lacks its node or text"},
   };
   for (const auto &test : cases)

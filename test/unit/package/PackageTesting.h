@@ -10,10 +10,10 @@
 
 #include "include/ssmrt/module_abi.h"
 #include "lib/Package/Package.h"
+#include "lib/Support/ScratchFolder.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
-#include "lib/Support/ScratchFolder.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/FileSystem.h"
@@ -48,8 +48,7 @@ inline std::string readFile(llvm::StringRef path) {
 inline std::vector<std::string> listFolder(llvm::StringRef path) {
   std::vector<std::string> names;
   std::error_code code;
-  for (llvm::sys::fs::directory_iterator i(path, code), end; i != end && !code;
-       i.increment(code))
+  for (llvm::sys::fs::directory_iterator i(path, code), end; i != end && !code; i.increment(code))
     names.push_back(llvm::sys::path::filename(i->path()).str());
   llvm::sort(names);
   return names;
@@ -61,8 +60,7 @@ public:
   std::map<std::string, std::string> weights;
 
   template <typename T> void add(std::string name, std::vector<T> values) {
-    weights[name].assign(reinterpret_cast<const char *>(values.data()),
-                         values.size() * sizeof(T));
+    weights[name].assign(reinterpret_cast<const char *>(values.data()), values.size() * sizeof(T));
   }
 
   llvm::Error read(WeightOp weight, WeightSink sink) override {

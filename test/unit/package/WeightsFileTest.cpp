@@ -47,8 +47,8 @@ TEST(WeightsFile, HeaderCoversTheData) {
     names.push_back(name);
   }
   EXPECT_EQ(8 + length + end, bytes.size());
-  EXPECT_EQ(names, (std::vector<std::string>{"scale", "__padding__16", "odd",
-                                             "__padding__67", "empty", "table"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"scale", "__padding__16", "odd", "__padding__67",
+                                             "empty", "table"}));
   auto &table = *header->getAsObject()->getObject("table");
   EXPECT_EQ(table.getString("dtype"), llvm::StringRef("U16"));
   EXPECT_EQ(*table.getArray("shape"), (llvm::json::Array{2, 3}));
