@@ -15,6 +15,8 @@
 #include "lib/Import/Operators/Reductions.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -45,14 +47,9 @@ static GivenAxes givenAxes(NodeReader &reader, const ShapeFacts &facts) {
   return {false, std::nullopt};
 }
 
-/// Which axes are reduced; empty optional if only the run can tell.
-static FailureOr<SmallVector<bool>> reducedAxes(InferContext &ctx) {
+/// Which axes are reduced, where that is known before the run.
+static FailureOr<SmallVector<bool>> reducedAxes(InferContext &ctx, const GivenAxes &given) {
   int64_t rank = ctx.rank(0);
-  GivenAxes given = givenAxes(ctx, ctx.facts);
-  if (!given.known) {
-    (void)ctx.error("input 1, the axes, must be a constant");
-    return failure();
-  }
   if (!given.axes || given.axes->empty())
     return SmallVector<bool>(rank, ctx.getInt("noop_with_empty_axes", 0) == 0);
   SmallVector<bool> reduced(rank, false);
@@ -110,6 +107,45 @@ static void trackElements(InferContext &ctx, Reduction kind, ArrayRef<bool> redu
   }
 }
 
+/// How many axes are reduced that only the run knows, if that is known.
+static std::optional<int64_t> numRunTimeAxes(NodeReader &reader) {
+  RankedTensorType type = reader.inputType(1);
+  if (!type.hasStaticShape())
+    return std::nullopt;
+  return type.getNumElements();
+}
+
+/// Each set of axes that only the run knows is lowered: not more than so many.
+static constexpr size_t kMaxAxisSets = 64;
+
+/// The sets of axes, as bit masks, that the run may choose from.
+static SmallVector<unsigned> axisSets(NodeReader &reader) {
+  int64_t rank = reader.rank(0);
+  std::optional<int64_t> count = numRunTimeAxes(reader);
+  SmallVector<unsigned> sets;
+  if (rank > 16)
+    return sets;
+  for (unsigned set = 0; set < (1u << rank); ++set)
+    if (!count || llvm::popcount(set) == *count)
+      sets.push_back(set);
+  return sets;
+}
+
+static LogicalResult inferRunTimeAxes(InferContext &ctx) {
+  int64_t rank = ctx.rank(0);
+  std::optional<int64_t> count = numRunTimeAxes(ctx);
+  bool keep = ctx.getInt("keepdims", 1) != 0;
+  if (!keep && !count)
+    return ctx.error("without keepdims the number of axes, input 1, must be known");
+  if (count && *count > rank)
+    return ctx.error("input 1 has " + Twine(*count) + " axes, expected at most " + Twine(rank) +
+                     ", the rank of input 0");
+  if (rank > 16 || axisSets(ctx).size() > kMaxAxisSets)
+    return ctx.error("input 1, the axes, must be a constant for rank " + Twine(rank));
+  ctx.setResult(0, ctx.elementType(0), Dims(keep ? rank : rank - *count));
+  return success();
+}
+
 template <Reduction kind>
 static LogicalResult inferReduction(InferContext &ctx) {
   bool mayBeBool = kind == Reduction::Max || kind == Reduction::Min;
@@ -118,7 +154,10 @@ static LogicalResult inferReduction(InferContext &ctx) {
     return ctx.error("input 0 has element type bool, expected numbers");
   if (ctx.hasInput(1) && (failed(ctx.requireInteger(1)) || failed(ctx.requireRank(1, 0, 1))))
     return failure();
-  FailureOr<SmallVector<bool>> reduced = reducedAxes(ctx);
+  GivenAxes given = givenAxes(ctx, ctx.facts);
+  if (!given.known)
+    return inferRunTimeAxes(ctx);
+  FailureOr<SmallVector<bool>> reduced = reducedAxes(ctx, given);
   if (failed(reduced))
     return failure();
   bool keep = ctx.getInt("keepdims", 1) != 0;
@@ -346,20 +385,116 @@ static TensorValue lowerInteger(LoweringContext &ctx, Reduction kind, const Tens
   llvm_unreachable("unknown reduction");
 }
 
+static TensorValue lowerOver(LoweringContext &ctx, Reduction kind, const TensorValue &input,
+                             ArrayRef<int64_t> axes) {
+  TensorValue result = isa<FloatType>(input.type) ? lowerFloat(ctx, kind, input, axes)
+                                                  : lowerInteger(ctx, kind, input, axes);
+  return ctx.cast(result, input.type);
+}
+
+namespace {
+/// A reduction over axes that only the run knows: one of several reductions, chosen
+/// by the set of axes.
+struct RunTimeReduction {
+  LoweringContext &ctx;
+  Reduction kind;
+  TensorValue input;
+  bool keep;
+  Value chosen; // the set, as an i64 bit mask
+  RankedTensorType type;
+
+  /// The set that input 1 holds.
+  Value readSet() {
+    ImplicitLocOpBuilder &b = ctx.b;
+    Type i64 = b.getI64Type();
+    int64_t rank = input.dims.size();
+    TensorValue axes = ctx.get(1);
+    if (axes.dims.empty())
+      axes = ctx.reshape(axes, {ctx.facts.constant(1)});
+    TensorValue checked = ctx.checkedIndices(axes, ctx.facts.constant(rank), "axis");
+    auto constant = [&](int64_t value) -> Value {
+      return arith::ConstantIntOp::create(b, i64, value);
+    };
+    Value one = constant(1);
+    Value set = ctx.extract(
+        ctx.reduce(checked, {0}, i64, constant(0),
+                   [&](ImplicitLocOpBuilder &b, Value acc, Value axis) -> Value {
+                     return arith::OrIOp::create(b, acc, arith::ShLIOp::create(b, one, axis));
+                   }),
+        {});
+    // No axis is all axes, or none.
+    if (ctx.getInt("noop_with_empty_axes", 0) != 0)
+      return set;
+    Value none = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, ctx.size(axes.dims[0]),
+                                       ctx.index(0));
+    return arith::SelectOp::create(b, none, constant((int64_t(1) << rank) - 1), set);
+  }
+
+  Value reduceOver(unsigned set) {
+    SmallVector<int64_t> axes;
+    for (size_t axis = 0; axis < input.dims.size(); ++axis)
+      if (set >> axis & 1)
+        axes.push_back(axis);
+    TensorValue result = lowerOver(ctx, kind, input, axes);
+    if (keep)
+      result = keepAxes(ctx, result, input.dims, axes);
+    if (result.value.getType() == type)
+      return result.value;
+    return tensor::CastOp::create(ctx.b, type, result.value);
+  }
+
+  /// The reduction over the chosen one of `sets`; the last if it is none of them,
+  /// which the caller checked.
+  Value choose(ArrayRef<unsigned> sets) {
+    if (sets.size() == 1)
+      return reduceOver(sets.front());
+    ImplicitLocOpBuilder &b = ctx.b;
+    Value matches = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::eq, chosen,
+        arith::ConstantIntOp::create(b, b.getI64Type(), sets.front()));
+    auto ifOp = scf::IfOp::create(b, type, matches, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(ifOp.thenBlock());
+    scf::YieldOp::create(b, reduceOver(sets.front()));
+    b.setInsertionPointToStart(ifOp.elseBlock());
+    scf::YieldOp::create(b, choose(sets.drop_front()));
+    return ifOp.getResult(0);
+  }
+};
+} // namespace
+
+static LogicalResult lowerRunTimeAxes(LoweringContext &ctx, Reduction kind) {
+  ImplicitLocOpBuilder &b = ctx.b;
+  RunTimeReduction reduction{ctx, kind, ctx.get(0), ctx.getInt("keepdims", 1) != 0, Value(), {}};
+  SmallVector<int64_t> shape(ctx.resultDims(0).size(), ShapedType::kDynamic);
+  reduction.type = RankedTensorType::get(shape, storageType(reduction.input.type));
+  reduction.chosen = reduction.readSet();
+  SmallVector<unsigned> sets = axisSets(ctx);
+  if (std::optional<int64_t> count = numRunTimeAxes(ctx)) {
+    Value have = math::CtPopOp::create(b, reduction.chosen);
+    Value want = arith::ConstantIntOp::create(b, b.getI64Type(), *count);
+    ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, have, want),
+              "input 1 has {0} different axes, expected {1}", {have, want});
+  }
+  ctx.set(0, reduction.choose(sets));
+  return success();
+}
+
 template <Reduction kind>
 static LogicalResult lowerReduction(LoweringContext &ctx) {
   InferContext reader(ctx.getNode(), ctx.facts);
-  FailureOr<SmallVector<bool>> reduced = reducedAxes(reader);
+  GivenAxes given = givenAxes(reader, ctx.facts);
+  if (!given.known)
+    return lowerRunTimeAxes(ctx, kind);
+  FailureOr<SmallVector<bool>> reduced = reducedAxes(reader, given);
   if (failed(reduced))
     return failure();
   SmallVector<int64_t> axes;
   for (auto [axis, gone] : llvm::enumerate(*reduced))
     if (gone)
       axes.push_back(axis);
-  TensorValue input = ctx.get(0);
-  TensorValue result = isa<FloatType>(input.type) ? lowerFloat(ctx, kind, input, axes)
-                                                  : lowerInteger(ctx, kind, input, axes);
-  ctx.set(0, ctx.reshape(ctx.cast(result, input.type), ctx.resultDims(0)).value);
+  TensorValue result = lowerOver(ctx, kind, ctx.get(0), axes);
+  ctx.set(0, ctx.reshape(result, ctx.resultDims(0)).value);
   return success();
 }
 
