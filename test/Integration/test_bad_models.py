@@ -11,18 +11,16 @@ sizes that they cannot take."""
 import random
 import subprocess
 import sys
-import time
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from ssmtest import build, compiler, reference, runtime
 from ssmtest.case import f32, generator, seed
 
 sys.path.insert(0, str(build.MODELS))
 import control_flow  # noqa: E402
-import mamba  # noqa: E402
 from builder import Builder  # noqa: E402
 
 HF = build.MODELS / "hf_mamba2_tiny.onnx"
