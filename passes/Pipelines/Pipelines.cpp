@@ -61,8 +61,10 @@ static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
 }
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
-  if (options.optLevel > 0)
+  if (options.optLevel > 0) {
     pm.addPass(createExpandMath());
+    pm.addPass(createRelaxSums());
+  }
   pm.addNestedPass<func::FuncOp>(createDecomposeScan());
   cleanUp(pm);
 }

@@ -26,4 +26,21 @@ def ExpandMath : Pass<"ssm-expand-math"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+def RelaxSums : Pass<"ssm-relax-sums"> {
+  let summary = "sums of linalg operations may be taken in any order, products contracted";
+  let description = [{
+    Sets `reassoc` and `contract` on the addition that a linalg.generic reduces with,
+    and `contract` on a product that it adds. Nothing else may be reordered, and no
+    flag assumes finite numbers. A sum in order is a chain of additions that no
+    vector unit can take. Not at -O0, which keeps the order.
+
+    ```mlir
+    %s = arith.addf %acc, %p : f32
+    // becomes
+    %s = arith.addf %acc, %p fastmath<reassoc,contract> : f32
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 #endif // SSM_PASSES_VECTOR_PASSES
