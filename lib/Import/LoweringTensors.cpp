@@ -396,6 +396,14 @@ TensorValue LoweringContext::reshape(const TensorValue &input, ArrayRef<AffineEx
 TensorValue LoweringContext::slice(const TensorValue &input, ArrayRef<OpFoldResult> offsets,
                                    ArrayRef<AffineExpr> sliceDims,
                                    ArrayRef<OpFoldResult> steps) {
+  // Upstream refuses to begin at or beyond an end that it knows, even to take nothing.
+  bool isEmpty = false;
+  for (auto [offset, dim, size] : llvm::zip_equal(offsets, input.dims, sliceDims)) {
+    auto known = constantValue(dim), begin = getConstantIntValue(offset);
+    isEmpty |= constantValue(size) == 0 || known == 0 || (known && begin && *begin >= *known);
+  }
+  if (isEmpty)
+    return {empty(sliceDims, input.type), input.type, Dims(sliceDims)};
   SmallVector<OpFoldResult> strides(steps);
   if (strides.empty())
     strides.assign(offsets.size(), b.getIndexAttr(1));

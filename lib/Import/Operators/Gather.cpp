@@ -146,9 +146,7 @@ static LogicalResult lowerGather(LoweringContext &ctx) {
   TensorValue data = ctx.get(0);
   Dims dims(ctx.resultDims(0));
   auto known = ctx.elements(1);
-  bool hasEmptyAxis = llvm::is_contained(constantValues(data.dims).value_or(SmallVector<int64_t>()),
-                                         0);
-  if (known && known->size() == 1 && !hasEmptyAxis) {
+  if (known && known->size() == 1) {
     lowerGatherOne(ctx, axis, (*known)[0]);
     return success();
   }

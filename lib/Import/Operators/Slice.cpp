@@ -176,16 +176,13 @@ static LogicalResult inferSlice(InferContext &ctx) {
 /// Takes elements `offset`, `offset + step`, ... of every axis.
 static TensorValue takeSlice(LoweringContext &ctx, const TensorValue &input,
                              ArrayRef<AxisSlice> plan, ArrayRef<AffineExpr> dims) {
-  bool whole = true, forward = true, empty = false;
+  bool whole = true, forward = true;
   for (auto [axis, dim] : llvm::zip_equal(plan, input.dims)) {
     whole &= axis.size == dim && axis.step == 1;
     forward &= axis.step > 0;
-    empty |= constantValue(axis.size) == 0;
   }
   if (whole)
     return input;
-  if (empty)
-    return ctx.make(ctx.empty(dims, input.type), input.type, dims);
   if (forward) {
     SmallVector<OpFoldResult> offsets, steps;
     for (const AxisSlice &axis : plan) {
