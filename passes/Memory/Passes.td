@@ -10,6 +10,36 @@
 
 include "mlir/Pass/PassBase.td"
 
+def PlaceCarries : Pass<"ssm-place-carries", "::mlir::func::FuncOp"> {
+  let summary = "makes carried tensors that keep their buffers fit to bufferize";
+  let description = [{
+    Loops keep a carry of fixed size in its buffer by materialize_in_destination,
+    which bufferization must do in place or give up. So none may be left where it
+    is no loop's last word on a carry (a loop of one step that was unrolled, say):
+    there the source is taken as it is. The others move to the end of the step, and
+    a source that lies in another carry's buffer is saved before any is written.
+
+    ```mlir
+    scf.for ... iter_args(%a = %a0, %b = %b0) {
+      %an = bufferization.materialize_in_destination %b in %a
+      %bn = bufferization.materialize_in_destination %a in %b
+      scf.yield %an, %bn
+    }
+    // becomes
+    scf.for ... iter_args(%a = %a0, %b = %b0) {
+      %t = tensor.empty() : tensor<8xf32>
+      %saved_b = linalg.copy ins(%b) outs(%t)
+      %u = tensor.empty() : tensor<8xf32>
+      %saved_a = linalg.copy ins(%a) outs(%u)
+      %an = bufferization.materialize_in_destination %saved_b in %a
+      %bn = bufferization.materialize_in_destination %saved_a in %b
+      scf.yield %an, %bn
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def EntryABI : Pass<"ssm-entry-abi", "::mlir::ModuleOp"> {
   let summary = "entry functions meet the runtime: arguments, outputs, weights";
   let description = [{

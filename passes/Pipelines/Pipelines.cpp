@@ -70,6 +70,7 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
 }
 
 static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
+  pm.addNestedPass<func::FuncOp>(createPlaceCarries());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
   options.bufferizeFunctionBoundaries = true;

@@ -1,0 +1,134 @@
+//===- PlaceCarries.cpp - Carried tensors keep their buffers --------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Memory/Passes.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_PLACECARRIES
+#include "passes/Memory/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using bufferization::MaterializeInDestinationOp;
+
+static Value throughCasts(Value value) {
+  while (auto cast = value.getDefiningOp<tensor::CastOp>())
+    value = cast.getSource();
+  return value;
+}
+
+/// The loop argument that the operation keeps in its buffer, if it is the last word
+/// on it: the loop yields the result.
+static BlockArgument carryOf(MaterializeInDestinationOp op) {
+  auto arg = dyn_cast<BlockArgument>(throughCasts(op.getDest()));
+  if (!arg || arg.getOwner() != op->getBlock() ||
+      !isa<scf::ForOp, scf::WhileOp>(op->getParentOp()))
+    return {};
+  Value result = op.getResult();
+  while (result.hasOneUse() && isa<tensor::CastOp>(*result.user_begin()))
+    result = (*result.user_begin())->getResult(0);
+  bool isYielded = result.hasOneUse() && isa<scf::YieldOp>(*result.user_begin()) &&
+                   (*result.user_begin())->getBlock() == op->getBlock();
+  return isYielded ? arg : BlockArgument();
+}
+
+/// The arguments of `block` whose buffer the value may be in.
+static llvm::SmallSetVector<Value, 4> possibleBuffers(Value value, Block *block) {
+  llvm::SmallSetVector<Value, 4> arguments;
+  llvm::SmallSetVector<Value, 16> work;
+  work.insert(value);
+  for (size_t next = 0; next < work.size(); ++next) {
+    Value now = work[next];
+    if (auto arg = dyn_cast<BlockArgument>(now)) {
+      if (arg.getOwner() == block)
+        arguments.insert(arg);
+      continue;
+    }
+    Operation *op = now.getDefiningOp();
+    auto follow = [&](ValueRange values) {
+      for (Value operand : values)
+        if (isa<TensorType>(operand.getType()))
+          work.insert(operand);
+    };
+    if (auto structured = dyn_cast<DestinationStyleOpInterface>(op)) {
+      // Results are in the buffers of the destinations, never in those of inputs.
+      follow(structured.getDpsInits());
+    } else if (auto materialize = dyn_cast<MaterializeInDestinationOp>(op)) {
+      follow(materialize.getDest());
+    } else if (auto insert = dyn_cast<tensor::InsertSliceOp>(op)) {
+      follow(insert.getDest());
+    } else {
+      follow(op->getOperands());
+      for (Region &region : op->getRegions())
+        for (Block &inner : region)
+          follow(inner.getTerminator()->getOperands());
+    }
+  }
+  return arguments;
+}
+
+static void placeCarries(Block *block, ArrayRef<MaterializeInDestinationOp> carries) {
+  Operation *terminator = block->getTerminator();
+  for (MaterializeInDestinationOp op : carries) {
+    // Behind everything that reads the carries of this step.
+    Operation *moved = op;
+    while (moved != terminator) {
+      Operation *user = *moved->getResult(0).user_begin();
+      moved->moveBefore(terminator);
+      moved = user;
+    }
+  }
+  // What lies in another carry's buffer is saved before that is written.
+  OpBuilder b(carries.front());
+  for (MaterializeInDestinationOp op : carries) {
+    llvm::SmallSetVector<Value, 4> buffers = possibleBuffers(op.getSource(), block);
+    buffers.remove(carryOf(op));
+    bool overwritten = llvm::any_of(carries, [&](MaterializeInDestinationOp other) {
+      return other != op && buffers.contains(carryOf(other));
+    });
+    if (!overwritten)
+      continue;
+    Value source = op.getSource();
+    auto type = cast<RankedTensorType>(source.getType());
+    Value place = tensor::EmptyOp::create(
+        b, op.getLoc(), tensor::getMixedSizes(b, op.getLoc(), source), type.getElementType());
+    if (place.getType() != type)
+      place = tensor::CastOp::create(b, op.getLoc(), type, place);
+    Value saved = linalg::CopyOp::create(b, op.getLoc(), source, place).getResult(0);
+    op.getSourceMutable().assign(saved);
+  }
+}
+
+namespace {
+struct PlaceCarries : ssm::impl::PlaceCarriesBase<PlaceCarries> {
+  void runOnOperation() override {
+    llvm::MapVector<Block *, SmallVector<MaterializeInDestinationOp>> carries;
+    SmallVector<MaterializeInDestinationOp> stray;
+    getOperation().walk([&](MaterializeInDestinationOp op) {
+      if (!isa<TensorType>(op.getDest().getType()))
+        return;
+      if (carryOf(op))
+        carries[op->getBlock()].push_back(op);
+      else
+        stray.push_back(op);
+    });
+    for (MaterializeInDestinationOp op : stray) {
+      op.getResult().replaceAllUsesWith(op.getSource());
+      op.erase();
+    }
+    for (auto &[block, ops] : carries)
+      placeCarries(block, ops);
+  }
+};
+} // namespace
