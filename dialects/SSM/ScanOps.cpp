@@ -28,8 +28,8 @@ LogicalResult ScanOp::verify() {
   if (getOutputAxes().size() != numOuts || getOutputReversed().size() != numOuts)
     return emitOpError("has ") << numOuts << " outs, expected as many axes and directions";
   if (getNumResults() != numCarries + numOuts)
-    return emitOpError("has ") << getNumResults() << " results, expected "
-                               << numCarries + numOuts << ", one for each carry and out";
+    return emitOpError("has ") << getNumResults() << " results, expected " << numCarries + numOuts
+                               << ", one for each carry and out";
 
   SmallVector<Type> argTypes(getCarries().getTypes()), yieldTypes(argTypes);
   SmallVector<Type> resultTypes(argTypes);
@@ -60,10 +60,9 @@ LogicalResult ScanOp::verify() {
   return success();
 }
 
-LogicalResult ScanOp::reifyResultShapes(OpBuilder &builder,
-                                        ReifiedRankedShapedTypeDims &shapes) {
-  for (Value source : llvm::concat<Value>(SmallVector<Value>(getCarries()),
-                                          SmallVector<Value>(getOuts())))
+LogicalResult ScanOp::reifyResultShapes(OpBuilder &builder, ReifiedRankedShapedTypeDims &shapes) {
+  for (Value source :
+       llvm::concat<Value>(SmallVector<Value>(getCarries()), SmallVector<Value>(getOuts())))
     shapes.push_back(tensor::getMixedSizes(builder, getLoc(), source));
   return success();
 }
@@ -129,9 +128,8 @@ struct DropInvariantCarries : OpRewritePattern<ScanOp> {
     llvm::append_range(types, op.getOuts().getTypes());
 
     auto scan = ScanOp::create(rewriter, op.getLoc(), types, op.getLength(), carries,
-                               op.getInputs(), op.getOuts(), op.getInputAxes(),
-                               op.getOutputAxes(), op.getInputReversed(),
-                               op.getOutputReversed());
+                               op.getInputs(), op.getOuts(), op.getInputAxes(), op.getOutputAxes(),
+                               op.getInputReversed(), op.getOutputReversed());
     rewriter.modifyOpInPlace(yield, [&] { yield.getValuesMutable().assign(yields); });
     for (unsigned i = 0; i < numCarries; ++i)
       if (drop.test(i))

@@ -28,8 +28,7 @@ namespace {
 struct Slice {
   SmallVector<OpFoldResult> offsets, sizes, strides;
 
-  Slice(OpBuilder &b, Location loc, Value tensor)
-      : sizes(tensor::getMixedSizes(b, loc, tensor)) {
+  Slice(OpBuilder &b, Location loc, Value tensor) : sizes(tensor::getMixedSizes(b, loc, tensor)) {
     offsets.assign(sizes.size(), b.getIndexAttr(0));
     strides.assign(sizes.size(), b.getIndexAttr(1));
   }

@@ -32,8 +32,7 @@ static Value throughCasts(Value value) {
 /// on it: the loop yields the result.
 static BlockArgument carryOf(MaterializeInDestinationOp op) {
   auto arg = dyn_cast<BlockArgument>(throughCasts(op.getDest()));
-  if (!arg || arg.getOwner() != op->getBlock() ||
-      !isa<scf::ForOp, scf::WhileOp>(op->getParentOp()))
+  if (!arg || arg.getOwner() != op->getBlock() || !isa<scf::ForOp, scf::WhileOp>(op->getParentOp()))
     return {};
   Value result = op.getResult();
   while (result.hasOneUse() && isa<tensor::CastOp>(*result.user_begin()))

@@ -41,7 +41,6 @@ def int64(*values):
     return np.array(values, np.int64)
 
 
-
 VECTOR, MATRIX = [4], [4, 4]
 # Name -> (nodes of the body, states as (name, next name, shape), outputs, constants).
 # Every body has the slice x [4].

@@ -64,8 +64,8 @@ static FailureOr<AttentionForm> readForm(InferContext &ctx) {
     (void)ctx.error("attribute 'softcap' is negative");
     return failure();
   }
-  for (auto [name, window] : {std::pair("left_window_size", form.left),
-                              std::pair("right_window_size", form.right)})
+  for (auto [name, window] :
+       {std::pair("left_window_size", form.left), std::pair("right_window_size", form.right)})
     if (window < -1) {
       (void)ctx.error("attribute '" + Twine(name) + "' is " + Twine(window) +
                       ", expected -1 or more");
@@ -94,8 +94,7 @@ static FailureOr<AttentionForm> readForm(InferContext &ctx) {
       failed(requireRanks(ctx, {kQuery}, 3, 4)) ||
       failed(requireRanks(ctx, {kKey, kValue}, ctx.rank(kQuery), ctx.rank(kQuery))) ||
       failed(requireRanks(ctx, {kPastKey, kPastValue}, 4, 4)) ||
-      failed(requireRanks(ctx, {kMask}, 0, 4)) ||
-      failed(requireRanks(ctx, {kKeyCounts}, 1, 1)) ||
+      failed(requireRanks(ctx, {kMask}, 0, 4)) || failed(requireRanks(ctx, {kKeyCounts}, 1, 1)) ||
       failed(ctx.requireSameElementType(kQuery, kKey)) ||
       (ctx.hasInput(kPastKey) && (failed(ctx.requireSameElementType(kKey, kPastKey)) ||
                                   failed(ctx.requireSameElementType(kValue, kPastValue)))) ||
@@ -163,8 +162,7 @@ static FailureOr<AttentionForm> readForm(InferContext &ctx) {
     auto have = rank ? constantValue(ctx.dims(kMask).back()) : std::nullopt;
     auto total = constantValue(form.total);
     if (have && total && *have > *total) {
-      (void)ctx.error("the mask has " + Twine(*have) + " keys, expected at most " +
-                      Twine(*total));
+      (void)ctx.error("the mask has " + Twine(*have) + " keys, expected at most " + Twine(*total));
       return failure();
     }
   }
@@ -178,11 +176,9 @@ static LogicalResult inferAttention(InferContext &ctx) {
   Type type = ctx.elementType(kQuery), valueType = ctx.elementType(kValue);
   if (form->packed)
     ctx.setResult(kOutput, type,
-                  {form->batch, form->queries,
-                   ctx.facts.mul(form->queryHeads, form->valueSize)});
+                  {form->batch, form->queries, ctx.facts.mul(form->queryHeads, form->valueSize)});
   else
-    ctx.setResult(kOutput, type,
-                  {form->batch, form->queryHeads, form->queries, form->valueSize});
+    ctx.setResult(kOutput, type, {form->batch, form->queryHeads, form->queries, form->valueSize});
   ctx.setResult(kPresentKey, type, {form->batch, form->keyHeads, form->total, form->size});
   ctx.setResult(kPresentValue, valueType,
                 {form->batch, form->keyHeads, form->total, form->valueSize});
@@ -248,11 +244,10 @@ void AttentionLowering::checkSizes() {
 
 AttentionLowering::Operand AttentionLowering::query() {
   if (form.packed)
-    return {ctx.reshape(ctx.get(kQuery),
-                        {form.batch, form.queries, form.keyHeads, group, form.size}),
-            {kBatch, kRow, kHead, kGroup, kInner}};
-  return {ctx.reshape(ctx.get(kQuery),
-                      {form.batch, form.keyHeads, group, form.queries, form.size}),
+    return {
+        ctx.reshape(ctx.get(kQuery), {form.batch, form.queries, form.keyHeads, group, form.size}),
+        {kBatch, kRow, kHead, kGroup, kInner}};
+  return {ctx.reshape(ctx.get(kQuery), {form.batch, form.keyHeads, group, form.queries, form.size}),
           {kBatch, kHead, kGroup, kRow, kInner}};
 }
 
@@ -269,8 +264,8 @@ AttentionLowering::Operand AttentionLowering::keysOrValues(unsigned input, unsig
   if (form.packed)
     tensor = ctx.transpose(tensor, {0, 2, 1, 3});
   if (hasPast) {
-    TensorValue past = ctx.reshape(ctx.get(pastInput),
-                                   {form.batch, form.keyHeads, form.past, size});
+    TensorValue past =
+        ctx.reshape(ctx.get(pastInput), {form.batch, form.keyHeads, form.past, size});
     tensor = ctx.concat({past, tensor}, 2);
     tensor.dims[2] = form.total;
   }
@@ -288,8 +283,8 @@ TensorValue AttentionLowering::contract(const Operand &lhs, const Operand &rhs,
     return AffineMap::get(6, 0, results, b.getContext());
   };
   Dims loops = {form.batch, form.keyHeads, group, form.queries, form.total, inner};
-  return ctx.contract(lhs.tensor, rhs.tensor, map(lhs.loops), map(rhs.loops),
-                      map(resultLoops), loops, type);
+  return ctx.contract(lhs.tensor, rhs.tensor, map(lhs.loops), map(rhs.loops), map(resultLoops),
+                      loops, type);
 }
 
 /// The mask with all keys: what it lacks is masked out.
@@ -318,9 +313,8 @@ TensorValue AttentionLowering::paddedMask() {
                                       : APInt::getSignedMinValue(type.getIntOrFloatBitWidth())));
   SmallVector<OpFoldResult> zeros(dims.size(), b.getIndexAttr(0)),
       ones(dims.size(), b.getIndexAttr(1));
-  Value padded = tensor::InsertSliceOp::create(b, given.value,
-                                               ctx.filled(dims, given.type, out), zeros,
-                                               ctx.sizes(given.dims), ones);
+  Value padded = tensor::InsertSliceOp::create(b, given.value, ctx.filled(dims, given.type, out),
+                                               zeros, ctx.sizes(given.dims), ones);
   return ctx.make(padded, given.type, dims);
 }
 
@@ -360,8 +354,7 @@ Value AttentionLowering::allowed(ImplicitLocOpBuilder &b, ValueRange indices, Va
 }
 
 /// Scores [batch, query heads, queries, keys] after the steps of `upTo`.
-TensorValue AttentionLowering::transform(const TensorValue &scores, ScoresMode upTo,
-                                         Type type) {
+TensorValue AttentionLowering::transform(const TensorValue &scores, ScoresMode upTo, Type type) {
   SmallVector<TensorValue> inputs = {scores};
   bool masks = upTo >= kMasked;
   if (masks && mask.value)
@@ -385,8 +378,7 @@ TensorValue AttentionLowering::transform(const TensorValue &scores, ScoresMode u
           value = arith::SelectOp::create(b, args[1], value, never);
         } else if (mask.value) {
           Value out = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, args[1], never);
-          value = arith::SelectOp::create(b, out, never,
-                                          arith::AddFOp::create(b, value, args[1]));
+          value = arith::SelectOp::create(b, out, never, arith::AddFOp::create(b, value, args[1]));
         }
         Value count, offset = past;
         if (counts.value) {
@@ -415,13 +407,13 @@ void AttentionLowering::run() {
     Value zero = arith::ConstantIntOp::create(b, i64, 0);
     Value total = arith::IndexCastOp::create(b, i64, ctx.size(form.total));
     for (bool least : {true, false}) {
-      Value extreme = ctx.extract(
-          ctx.reduce(counts, {0}, i64, least ? total : zero,
-                     [&](ImplicitLocOpBuilder &b, Value acc, Value count) -> Value {
-                       return least ? Value(arith::MinSIOp::create(b, acc, count))
-                                    : Value(arith::MaxSIOp::create(b, acc, count));
-                     }),
-          {});
+      Value extreme =
+          ctx.extract(ctx.reduce(counts, {0}, i64, least ? total : zero,
+                                 [&](ImplicitLocOpBuilder &b, Value acc, Value count) -> Value {
+                                   return least ? Value(arith::MinSIOp::create(b, acc, count))
+                                                : Value(arith::MaxSIOp::create(b, acc, count));
+                                 }),
+                      {});
       auto predicate = least ? arith::CmpIPredicate::sge : arith::CmpIPredicate::sle;
       ctx.check(arith::CmpIOp::create(b, predicate, extreme, least ? zero : total),
                 "nonpad_kv_seqlen has {0}, expected 0 to {1}, the number of keys",
@@ -433,8 +425,7 @@ void AttentionLowering::run() {
   Operand values = keysOrValues(kValue, kPastValue, kPresentValue, form.valueSize);
   Dims heads = {form.batch, form.queryHeads, form.queries, form.total};
   TensorValue raw = ctx.reshape(
-      contract(query(), keys, {kBatch, kHead, kGroup, kRow, kColumn}, form.size, compute),
-      heads);
+      contract(query(), keys, {kBatch, kHead, kGroup, kRow, kColumn}, form.size, compute), heads);
   TensorValue logits = transform(raw, kMasked, compute);
   if (ctx.getInt("softmax_precision", 1) == 11)
     logits = ctx.cast(logits, b.getF64Type());
@@ -469,9 +460,13 @@ static LogicalResult lowerAttention(LoweringContext &ctx) {
   return success();
 }
 
-static constexpr AttrSpec kAttrs[] = {
-    {"is_causal", 'i'}, {"kv_num_heads", 'i'}, {"q_num_heads", 'i'}, {"qk_matmul_output_mode", 'i'},
-    {"scale", 'f'},     {"softcap", 'f'},      {"softmax_precision", 'i'}};
+static constexpr AttrSpec kAttrs[] = {{"is_causal", 'i'},
+                                      {"kv_num_heads", 'i'},
+                                      {"q_num_heads", 'i'},
+                                      {"qk_matmul_output_mode", 'i'},
+                                      {"scale", 'f'},
+                                      {"softcap", 'f'},
+                                      {"softmax_precision", 'i'}};
 static constexpr AttrSpec kWindowAttrs[] = {{"is_causal", 'i'},
                                             {"kv_num_heads", 'i'},
                                             {"left_window_size", 'i'},

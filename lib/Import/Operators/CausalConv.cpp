@@ -29,17 +29,15 @@ static FailureOr<CausalConvForm> readForm(InferContext &ctx) {
   CausalConvForm form;
   StringRef activation = ctx.getString("activation", "none");
   if (activation != "none" && activation != "silu" && activation != "swish") {
-    (void)ctx.error("attribute 'activation' is '" + activation +
-                    "', expected none, silu or swish");
+    (void)ctx.error("attribute 'activation' is '" + activation + "', expected none, silu or swish");
     return failure();
   }
   // What com.microsoft has beyond the standard and is not served, by its neutral
   // value.
-  for (auto [name, neutral] : {std::pair("ndim", 1), std::pair("state_window", 0),
-                               std::pair("state_update_capacity", 0),
-                               std::pair("state_channels_last", -1),
-                               std::pair("state_length", 0), std::pair("input_channels", 0),
-                               std::pair("input_channel_offset", 0)})
+  for (auto [name, neutral] :
+       {std::pair("ndim", 1), std::pair("state_window", 0), std::pair("state_update_capacity", 0),
+        std::pair("state_channels_last", -1), std::pair("state_length", 0),
+        std::pair("input_channels", 0), std::pair("input_channel_offset", 0)})
     if (int64_t value = ctx.getInt(name, neutral); value != neutral) {
       (void)ctx.error("attribute '" + Twine(name) + "' is " + Twine(value) + ", only " +
                       Twine(neutral) + " is supported");
@@ -48,8 +46,7 @@ static FailureOr<CausalConvForm> readForm(InferContext &ctx) {
   form.channelsLast = ctx.getInt("channels_last", 0) != 0;
   form.dilation = ctx.getInt("dilation", 1);
   if (form.dilation < 1 || form.dilation > (int64_t(1) << 32)) {
-    (void)ctx.error("attribute 'dilation' is " + Twine(form.dilation) +
-                    ", expected 1 or more");
+    (void)ctx.error("attribute 'dilation' is " + Twine(form.dilation) + ", expected 1 or more");
     return failure();
   }
   int64_t maxRank = form.channelsLast ? std::numeric_limits<int64_t>::max() : 3;
@@ -92,8 +89,8 @@ static FailureOr<CausalConvForm> readForm(InferContext &ctx) {
     Dims want(input);
     want[form.channelsLast ? 1 : 2] = form.history;
     for (auto [axis, have, size] : llvm::enumerate(ctx.dims(kPastState), want))
-      if (failed(ctx.requireEqual(have, size,
-                                  "size of axis " + Twine(axis) + " of the past state")))
+      if (failed(
+              ctx.requireEqual(have, size, "size of axis " + Twine(axis) + " of the past state")))
         return failure();
   }
   return form;
@@ -128,8 +125,7 @@ static LogicalResult lowerCausalConv(LoweringContext &ctx) {
     return dims;
   };
   TensorValue input = ctx.reshape(ctx.get(kInput), arranged(form.length));
-  TensorValue weight =
-      withSizes(ctx, kWeight, {form.channels, ctx.facts.constant(1), form.kernel});
+  TensorValue weight = withSizes(ctx, kWeight, {form.channels, ctx.facts.constant(1), form.kernel});
   TensorValue past;
   if (ctx.hasInput(kPastState)) {
     Dims dims(ctx.dims(kInput));
@@ -137,8 +133,7 @@ static LogicalResult lowerCausalConv(LoweringContext &ctx) {
     past = ctx.reshape(withSizes(ctx, kPastState, dims), arranged(form.history));
   } else {
     Type compute = computeType(input.type);
-    past = ctx.make(ctx.filled(arranged(form.history), input.type,
-                               floatConstant(b, compute, 0.0)),
+    past = ctx.make(ctx.filled(arranged(form.history), input.type, floatConstant(b, compute, 0.0)),
                     input.type, arranged(form.history));
   }
   TensorValue padded = ctx.concat({past, input}, time);
@@ -154,10 +149,9 @@ static LogicalResult lowerCausalConv(LoweringContext &ctx) {
   Dims loops = arranged(form.length);
   loops.push_back(form.kernel);
   Type compute = accumulatorType(input.type);
-  TensorValue sum =
-      ctx.contract(padded, weight, map(source),
-                   map({result[channel], b.getAffineConstantExpr(0), tap}), map(result), loops,
-                   compute);
+  TensorValue sum = ctx.contract(padded, weight, map(source),
+                                 map({result[channel], b.getAffineConstantExpr(0), tap}),
+                                 map(result), loops, compute);
   SmallVector<TensorValue> parts = {sum};
   if (ctx.hasInput(kBias)) {
     Dims dims(3, ctx.facts.constant(1));
@@ -165,13 +159,13 @@ static LogicalResult lowerCausalConv(LoweringContext &ctx) {
     parts.push_back(ctx.reshape(withSizes(ctx, kBias, {form.channels}), dims));
   }
   bool activates = ctx.getString("activation", "none") != "none";
-  TensorValue output = ctx.map(parts, sum.dims, input.type,
-                               [&](ImplicitLocOpBuilder &b, ValueRange args) {
-                                 Value value = args[0];
-                                 if (args.size() > 1)
-                                   value = arith::AddFOp::create(b, value, args[1]);
-                                 return activates ? silu(b, value) : value;
-                               });
+  TensorValue output =
+      ctx.map(parts, sum.dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange args) {
+        Value value = args[0];
+        if (args.size() > 1)
+          value = arith::AddFOp::create(b, value, args[1]);
+        return activates ? silu(b, value) : value;
+      });
   ctx.set(0, ctx.reshape(output, ctx.resultDims(0)).value);
   if (ctx.hasOutput(1)) {
     // A slice of nothing at the end would count as out of bounds.
@@ -187,20 +181,14 @@ static LogicalResult lowerCausalConv(LoweringContext &ctx) {
 }
 
 static constexpr AttrSpec kAttrs[] = {{"activation", 's'}};
-static constexpr AttrSpec kContribAttrs[] = {{"activation", 's'},
-                                             {"channels_last", 'i'},
-                                             {"dilation", 'i'},
-                                             {"input_channel_offset", 'i'},
-                                             {"input_channels", 'i'},
-                                             {"ndim", 'i'},
-                                             {"state_channels_last", 'i'},
-                                             {"state_length", 'i'},
-                                             {"state_update_capacity", 'i'},
-                                             {"state_window", 'i'}};
+static constexpr AttrSpec kContribAttrs[] = {
+    {"activation", 's'},           {"channels_last", 'i'},  {"dilation", 'i'},
+    {"input_channel_offset", 'i'}, {"input_channels", 'i'}, {"ndim", 'i'},
+    {"state_channels_last", 'i'},  {"state_length", 'i'},   {"state_update_capacity", 'i'},
+    {"state_window", 'i'}};
 
 void ssm::onnx::registerCausalConvOperators(OperatorTable &table) {
-  table.add({"", "CausalConvWithState", 27, 2, 4, 1, 2, kAttrs, inferCausalConv,
+  table.add({"", "CausalConvWithState", 27, 2, 4, 1, 2, kAttrs, inferCausalConv, lowerCausalConv});
+  table.add({"com.microsoft", "CausalConvWithState", 1, 2, 4, 1, 3, kContribAttrs, inferCausalConv,
              lowerCausalConv});
-  table.add({"com.microsoft", "CausalConvWithState", 1, 2, 4, 1, 3, kContribAttrs,
-             inferCausalConv, lowerCausalConv});
 }

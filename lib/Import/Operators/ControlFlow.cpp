@@ -45,8 +45,8 @@ LogicalResult ssm::onnx::checkYields(InferContext &ctx, Region &region, StringRe
                                      size_t count) {
   OperandRange values = yieldedValues(region);
   if (values.size() != count)
-    return ctx.error("graph '" + name + "' gives " + Twine(values.size()) +
-                     " values, expected " + Twine(count));
+    return ctx.error("graph '" + name + "' gives " + Twine(values.size()) + " values, expected " +
+                     Twine(count));
   for (auto [i, value] : llvm::enumerate(values))
     if (!isa<RankedTensorType>(value.getType()))
       return ctx.error("output " + Twine(i) + " of graph '" + name +
@@ -82,9 +82,9 @@ Value ssm::onnx::castTo(OpBuilder &builder, Location loc, Value value, RankedTen
   return tensor::CastOp::create(builder, loc, type, value);
 }
 
-FailureOr<SmallVector<SmallVector<Value>>> ssm::onnx::probeSizes(
-    LoweringContext &ctx, Value runs,
-    llvm::function_ref<FailureOr<SmallVector<Value>>()> step) {
+FailureOr<SmallVector<SmallVector<Value>>>
+ssm::onnx::probeSizes(LoweringContext &ctx, Value runs,
+                      llvm::function_ref<FailureOr<SmallVector<Value>>()> step) {
   ImplicitLocOpBuilder &b = ctx.b;
   // The number of sizes is known only after the step is built: build it in a
   // block of its own and give that to the operation.
@@ -177,8 +177,7 @@ static LogicalResult inferIf(InferContext &ctx) {
   SymbolMark mark(ctx.facts);
   if (Region *taken = knownBranch(ctx, ctx.facts)) {
     StringRef name = taken == node.getONNXRegion("then_branch") ? "then_branch" : "else_branch";
-    if (failed(ctx.inferRegion(*taken)) ||
-        failed(checkYields(ctx, *taken, name, ctx.numOutputs())))
+    if (failed(ctx.inferRegion(*taken)) || failed(checkYields(ctx, *taken, name, ctx.numOutputs())))
       return failure();
     for (auto [i, value] : llvm::enumerate(yieldedValues(*taken))) {
       Dims dims = symbolsOrOutside(mark, ctx.facts.dims(value));
@@ -250,14 +249,12 @@ static LogicalResult lowerIf(LoweringContext &ctx) {
   auto fill = [&](Block *block, StringRef name) -> LogicalResult {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(block);
-    FailureOr<SmallVector<TensorValue>> values =
-        ctx.inlineRegion(b, *node.getONNXRegion(name), {});
+    FailureOr<SmallVector<TensorValue>> values = ctx.inlineRegion(b, *node.getONNXRegion(name), {});
     if (failed(values))
       return failure();
     SmallVector<Value> yields;
     for (auto [i, type] : llvm::zip_equal(wanted, types))
-      yields.push_back(
-          castTo(b, b.getLoc(), (*values)[i].value, cast<RankedTensorType>(type)));
+      yields.push_back(castTo(b, b.getLoc(), (*values)[i].value, cast<RankedTensorType>(type)));
     if (block->empty() || !block->back().hasTrait<OpTrait::IsTerminator>())
       scf::YieldOp::create(b, yields);
     return success();

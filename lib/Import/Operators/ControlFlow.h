@@ -61,8 +61,8 @@ probeSizes(LoweringContext &ctx, mlir::Value runs,
 
 /// Ends the run unless the tensor has the sizes; sizes that are known to be equal
 /// cost nothing. `what` names the tensor.
-void checkSizes(LoweringContext &ctx, mlir::Value tensor,
-                llvm::ArrayRef<mlir::OpFoldResult> sizes, const llvm::Twine &what);
+void checkSizes(LoweringContext &ctx, mlir::Value tensor, llvm::ArrayRef<mlir::OpFoldResult> sizes,
+                const llvm::Twine &what);
 
 void registerLoopOperators(OperatorTable &table);
 void registerScanOperators(OperatorTable &table);

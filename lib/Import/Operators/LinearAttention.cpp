@@ -29,7 +29,7 @@ struct LinearAttentionForm {
   AffineExpr batch, length, keySize, valueSize;
   int64_t queryHeads, stateHeads, keyHeads;
   bool gated, delta;       // what the rule uses
-  AffineExpr decaySize; // decays of one head: the key size or 1
+  AffineExpr decaySize;    // decays of one head: the key size or 1
   bool sharedBeta = false; // one beta for all heads; if unknown, made one for each
 };
 } // namespace
@@ -69,12 +69,10 @@ static FailureOr<LinearAttentionForm> readForm(InferContext &ctx) {
   form.queryHeads = ctx.getInt("q_num_heads", 0);
   form.stateHeads = ctx.getInt("kv_num_heads", 0);
   int64_t query = form.queryHeads, state = form.stateHeads;
-  bool fits = query > 0 && state > 0 &&
-              (query % state == 0 || (!standard && state % query == 0));
+  bool fits = query > 0 && state > 0 && (query % state == 0 || (!standard && state % query == 0));
   if (!fits) {
     (void)ctx.error("attribute 'q_num_heads' is " + Twine(query) +
-                    ", expected a positive multiple of 'kv_num_heads', which is " +
-                    Twine(state));
+                    ", expected a positive multiple of 'kv_num_heads', which is " + Twine(state));
     return failure();
   }
 
@@ -130,16 +128,17 @@ static FailureOr<LinearAttentionForm> readForm(InferContext &ctx) {
   if (form.delta) {
     AffineExpr width = ctx.dim(kBeta, 2);
     form.sharedBeta = constantValue(width) == 1 && state != 1;
-    if (!form.sharedBeta && constantValue(width) && failed(ctx.requireEqual(width, ctx.facts.constant(state),
-                                                    "last size of beta, neither "
-                                                    "'kv_num_heads' nor 1")))
+    if (!form.sharedBeta && constantValue(width) &&
+        failed(ctx.requireEqual(width, ctx.facts.constant(state),
+                                "last size of beta, neither "
+                                "'kv_num_heads' nor 1")))
       return failure();
   }
   if (ctx.hasInput(kPastState)) {
     AffineExpr want[] = {form.batch, ctx.facts.constant(state), form.keySize, form.valueSize};
     for (auto [axis, have, size] : llvm::enumerate(ctx.dims(kPastState), want))
-      if (failed(ctx.requireEqual(have, size,
-                                  "size of axis " + Twine(axis) + " of the past state")))
+      if (failed(
+              ctx.requireEqual(have, size, "size of axis " + Twine(axis) + " of the past state")))
         return failure();
   }
   return form;
@@ -150,12 +149,12 @@ static LogicalResult inferLinearAttention(InferContext &ctx) {
   if (failed(form))
     return failure();
   int64_t heads = std::max(form->queryHeads, form->stateHeads);
-  ctx.setResult(0, ctx.elementType(kQuery),
-                {form->batch, form->length,
-                 ctx.facts.mul(form->valueSize, ctx.facts.constant(heads))});
-  ctx.setResult(1, ctx.elementType(ctx.hasInput(kPastState) ? kPastState : kQuery),
-                {form->batch, ctx.facts.constant(form->stateHeads), form->keySize,
-                 form->valueSize});
+  ctx.setResult(
+      0, ctx.elementType(kQuery),
+      {form->batch, form->length, ctx.facts.mul(form->valueSize, ctx.facts.constant(heads))});
+  ctx.setResult(
+      1, ctx.elementType(ctx.hasInput(kPastState) ? kPastState : kQuery),
+      {form->batch, ctx.facts.constant(form->stateHeads), form->keySize, form->valueSize});
   return success();
 }
 
@@ -200,8 +199,7 @@ struct StepBuilder {
     auto map = [&](ArrayRef<AffineExpr> results) {
       return AffineMap::get(6, 0, results, b.getContext());
     };
-    Dims loops = {readDims[0], readDims[1], queriesPerState, readDims[2], readDims[4],
-                  readDims[3]};
+    Dims loops = {readDims[0], readDims[1], queriesPerState, readDims[2], readDims[4], readDims[3]};
     TensorValue sum = ctx.contract(query, split, map({d[0], d[1], d[2], d[5]}),
                                    map({d[0], d[1], d[3], d[5], d[4]}),
                                    map({d[0], d[1], d[2], d[3], d[4]}), loops, compute);
@@ -224,9 +222,9 @@ struct StepBuilder {
     if (form.delta) {
       TensorValue seen = key;
       if (form.gated)
-        seen = ctx.map({key, factor},
-                       {stateDims[0], stateDims[1], stateDims[2], stateDims[3], one()}, compute,
-                       multiply);
+        seen =
+            ctx.map({key, factor}, {stateDims[0], stateDims[1], stateDims[2], stateDims[3], one()},
+                    compute, multiply);
       TensorValue old = retrieve(state, seen);
       value = ctx.map({value, old, beta}, old.dims, compute,
                       [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
@@ -237,14 +235,11 @@ struct StepBuilder {
     SmallVector<TensorValue> inputs = {state, key, value};
     if (form.gated)
       inputs.push_back(factor);
-    return ctx.map(inputs, stateDims, compute,
-                   [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-                     Value kept = form.gated
-                                      ? Value(arith::MulFOp::create(b, args[0], args[3]))
-                                      : args[0];
-                     return arith::AddFOp::create(b, kept,
-                                                  arith::MulFOp::create(b, args[1], args[2]));
-                   });
+    return ctx.map(
+        inputs, stateDims, compute, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+          Value kept = form.gated ? Value(arith::MulFOp::create(b, args[0], args[3])) : args[0];
+          return arith::AddFOp::create(b, kept, arith::MulFOp::create(b, args[1], args[2]));
+        });
   }
 };
 } // namespace
@@ -281,16 +276,14 @@ static LogicalResult lowerLinearAttention(LoweringContext &ctx) {
     AffineExpr heads = number(form.stateHeads);
     exactQuotient(ctx, ctx.dims(kDecay)[2], heads, "last size of the decay");
     bool known = constantValue(form.decaySize) || form.decaySize == K;
-    inputs.push_back(split(
-        kDecay, known ? facts.mul(form.decaySize, heads) : ctx.dims(kDecay)[2],
-        {N, R, form.decaySize, one}));
+    inputs.push_back(split(kDecay, known ? facts.mul(form.decaySize, heads) : ctx.dims(kDecay)[2],
+                           {N, R, form.decaySize, one}));
   }
   if (form.delta && form.sharedBeta) {
     inputs.push_back(split(kBeta, one, {one, one, one, one}));
   } else if (form.delta) {
     Dims packed = {B, T, number(form.stateHeads)};
-    TensorValue beta =
-        ctx.expand(withSizes(ctx, kBeta, {B, T, ctx.dims(kBeta)[2]}), packed);
+    TensorValue beta = ctx.expand(withSizes(ctx, kBeta, {B, T, ctx.dims(kBeta)[2]}), packed);
     inputs.push_back(ctx.reshape(beta, {B, T, N, R, one, one}));
   }
 
@@ -305,13 +298,12 @@ static LogicalResult lowerLinearAttention(LoweringContext &ctx) {
 
   TensorValue state;
   if (ctx.hasInput(kPastState))
-    state = ctx.reshape(ctx.cast(withSizes(ctx, kPastState,
-                                           {B, number(form.stateHeads), K, V}),
-                                 compute),
-                        step.stateDims);
+    state = ctx.reshape(
+        ctx.cast(withSizes(ctx, kPastState, {B, number(form.stateHeads), K, V}), compute),
+        step.stateDims);
   else
-    state = ctx.make(ctx.filled(step.stateDims, compute, floatConstant(b, compute, 0.0)),
-                     compute, step.stateDims);
+    state = ctx.make(ctx.filled(step.stateDims, compute, floatConstant(b, compute, 0.0)), compute,
+                     step.stateDims);
   Dims outDims = {B, T, A, Gq, Gs, V};
   Value out = ctx.empty(outDims, type);
 
@@ -360,16 +352,13 @@ static constexpr AttrSpec kAttrs[] = {{"chunk_size", 'i'},
                                       {"q_num_heads", 'i', true},
                                       {"scale", 'f'},
                                       {"update_rule", 's'}};
-static constexpr AttrSpec kContribAttrs[] = {{"chunk_size", 'i'},
-                                             {"kv_num_heads", 'i', true},
-                                             {"q_num_heads", 'i', true},
-                                             {"scale", 'f'},
-                                             {"state_window", 'i'},
-                                             {"update_rule", 's'}};
+static constexpr AttrSpec kContribAttrs[] = {
+    {"chunk_size", 'i'}, {"kv_num_heads", 'i', true}, {"q_num_heads", 'i', true},
+    {"scale", 'f'},      {"state_window", 'i'},       {"update_rule", 's'}};
 
 void ssm::onnx::registerLinearAttentionOperators(OperatorTable &table) {
-  table.add({"", "LinearAttention", 27, 3, 6, 1, 2, kAttrs, inferLinearAttention,
+  table.add(
+      {"", "LinearAttention", 27, 3, 6, 1, 2, kAttrs, inferLinearAttention, lowerLinearAttention});
+  table.add({"com.microsoft", "LinearAttention", 1, 3, 6, 1, 2, kContribAttrs, inferLinearAttention,
              lowerLinearAttention});
-  table.add({"com.microsoft", "LinearAttention", 1, 3, 6, 1, 2, kContribAttrs,
-             inferLinearAttention, lowerLinearAttention});
 }

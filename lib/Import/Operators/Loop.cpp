@@ -78,8 +78,8 @@ static LogicalResult inferLoop(InferContext &ctx) {
   Block &block = body.front();
   unsigned numCarried = std::max(ctx.numInputs(), 2u) - 2;
   if (block.getNumArguments() != numCarried + 2)
-    return ctx.error("graph 'body' has " + Twine(block.getNumArguments()) +
-                     " inputs, expected " + Twine(numCarried + 2) +
+    return ctx.error("graph 'body' has " + Twine(block.getNumArguments()) + " inputs, expected " +
+                     Twine(numCarried + 2) +
                      ": the iteration number, the condition, the carried values");
   if (ctx.numOutputs() < numCarried)
     return ctx.error("has " + Twine(ctx.numOutputs()) + " outputs, expected at least the " +
@@ -139,9 +139,9 @@ static LogicalResult inferLoop(InferContext &ctx) {
         return ctx.error("carried value " + Twine(i) +
                          " has another element type after a step than before");
       if (type.getRank() != static_cast<int64_t>(value.dims.size()))
-        return ctx.error("carried value " + Twine(i) + " has rank " +
-                         Twine(value.dims.size()) + " before a step and " +
-                         Twine(type.getRank()) + " after, expected the same rank");
+        return ctx.error("carried value " + Twine(i) + " has rank " + Twine(value.dims.size()) +
+                         " before a step and " + Twine(type.getRank()) +
+                         " after, expected the same rank");
       changed |= widen(facts.dims(yields[i + 1]), value.dims, value.widenedDims,
                        [&] { return facts.fresh(); });
       if (!value.elements)
@@ -237,7 +237,7 @@ private:
   SmallVector<Carried> carriedValues;
   SmallVector<ScanOutput> scanOutputs;
   SmallVector<Value> initial;
-  Value trips;          // not negative; null if there is no limit
+  Value trips;    // not negative; null if there is no limit
   Value entering; // the first condition; null if no condition can end the loop
 };
 } // namespace
@@ -282,11 +282,11 @@ FailureOr<LoopLowering::Step> LoopLowering::buildStep(Value iteration, Value con
   };
   if (!condition)
     condition = arith::ConstantIntOp::create(b, i1, 1);
-  SmallVector<TensorValue> args = {
-      scalar(0, arith::IndexCastOp::create(b, i64, iteration), i64), scalar(1, condition, i1)};
+  SmallVector<TensorValue> args = {scalar(0, arith::IndexCastOp::create(b, i64, iteration), i64),
+                                   scalar(1, condition, i1)};
   for (auto [i, value] : llvm::enumerate(carried))
-    args.push_back(ctx.make(value, ctx.elementType(i + 2),
-                            ctx.facts.dims(block.getArgument(i + 2))));
+    args.push_back(
+        ctx.make(value, ctx.elementType(i + 2), ctx.facts.dims(block.getArgument(i + 2))));
   FailureOr<SmallVector<TensorValue>> yields = ctx.inlineRegion(b, body, args);
   if (failed(yields))
     return failure();
@@ -332,8 +332,7 @@ LogicalResult LoopLowering::probeScanOutputs(Value runs) {
 }
 
 FailureOr<LoopLowering::Step> LoopLowering::buildStored(Value iteration, Value condition,
-                                                        ValueRange carried,
-                                                        ValueRange buffers) {
+                                                        ValueRange carried, ValueRange buffers) {
   FailureOr<Step> step = buildStep(iteration, condition, carried);
   if (failed(step))
     return failure();
@@ -346,16 +345,16 @@ FailureOr<LoopLowering::Step> LoopLowering::buildStored(Value iteration, Value c
         strides(rank, b.getIndexAttr(1));
     offsets[0] = iteration;
     sizes.insert(sizes.begin(), b.getIndexAttr(1));
-    step->slices[i] = tensor::InsertSliceOp::create(
-        b, castTo(b, b.getLoc(), slice, scan.sliceType), buffers[i], offsets, sizes, strides);
+    step->slices[i] = tensor::InsertSliceOp::create(b, castTo(b, b.getLoc(), slice, scan.sliceType),
+                                                    buffers[i], offsets, sizes, strides);
   }
   for (auto [next, now, value] : llvm::zip_equal(step->carried, carried, carriedValues)) {
     if (next == now)
       continue;
     next = castTo(b, b.getLoc(), next, value.type);
     if (value.fixed)
-      next = bufferization::MaterializeInDestinationOp::create(b, value.type, next, now)
-                 .getResult();
+      next =
+          bufferization::MaterializeInDestinationOp::create(b, value.type, next, now).getResult();
   }
   return step;
 }
@@ -420,8 +419,8 @@ FailureOr<scf::WhileOp> LoopLowering::buildWhile(Value limit, ValueRange inits) 
   Block *before = b.createBlock(&loop.getBefore(), {}, types, locs);
   Value runs = entering ? Value(before->getArgument(1)) : Value();
   if (limit) {
-    Value below = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, before->getArgument(0),
-                                        limit);
+    Value below =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, before->getArgument(0), limit);
     runs = runs ? Value(arith::AndIOp::create(b, below, runs)) : below;
   }
   if (!runs)
@@ -432,9 +431,8 @@ FailureOr<scf::WhileOp> LoopLowering::buildWhile(Value limit, ValueRange inits) 
   ValueRange args = after->getArguments();
   Value iteration = args[0], condition = entering ? args[1] : Value();
   args = args.drop_front(entering ? 2 : 1);
-  FailureOr<Step> step =
-      buildStored(iteration, condition, args.take_front(initial.size()),
-                  args.drop_front(initial.size()));
+  FailureOr<Step> step = buildStored(iteration, condition, args.take_front(initial.size()),
+                                     args.drop_front(initial.size()));
   if (failed(step))
     return failure();
   SmallVector<Value> yields = {arith::AddIOp::create(b, iteration, ctx.index(1))};
@@ -480,11 +478,11 @@ LogicalResult LoopLowering::lowerGrowing() {
     OpBuilder::InsertionGuard guard(b);
     Block *before = b.createBlock(&outer.getBefore(), {}, types, locs);
     Value runs = entering ? Value(before->getArgument(1))
-                                : Value(arith::ConstantIntOp::create(b, b.getI1Type(), 1));
+                          : Value(arith::ConstantIntOp::create(b, b.getI1Type(), 1));
     if (trips)
       runs = arith::AndIOp::create(
-          b, runs, arith::CmpIOp::create(b, arith::CmpIPredicate::slt, before->getArgument(0),
-                                         trips));
+          b, runs,
+          arith::CmpIOp::create(b, arith::CmpIPredicate::slt, before->getArgument(0), trips));
     scf::ConditionOp::create(b, runs, before->getArguments());
 
     Block *after = b.createBlock(&outer.getAfter(), {}, types, locs);
@@ -501,8 +499,8 @@ LogicalResult LoopLowering::lowerGrowing() {
           strides(rank, b.getIndexAttr(1));
       sizes.insert(sizes.begin(), rows);
       Value full = tensor::ExtractSliceOp::create(b, scan.type, buffer, offsets, sizes, strides);
-      buffer = tensor::InsertSliceOp::create(b, full, makeBuffer(scan, capacity), offsets,
-                                             sizes, strides);
+      buffer = tensor::InsertSliceOp::create(b, full, makeBuffer(scan, capacity), offsets, sizes,
+                                             strides);
     }
     FailureOr<scf::WhileOp> inner = buildWhile(capacity, args);
     if (failed(inner))
@@ -531,10 +529,9 @@ LogicalResult LoopLowering::run() {
   bool endless = isEndless(ctx, ctx.facts);
   if (!endless)
     entering = ctx.hasInput(1) ? oneElement(ctx, 1)
-                                     : Value(arith::ConstantIntOp::create(b, b.getI1Type(), 1));
+                               : Value(arith::ConstantIntOp::create(b, b.getI1Type(), 1));
 
-  Value runs = entering ? entering
-                        : Value(arith::ConstantIntOp::create(b, b.getI1Type(), 1));
+  Value runs = entering ? entering : Value(arith::ConstantIntOp::create(b, b.getI1Type(), 1));
   if (trips)
     runs = arith::AndIOp::create(
         b, runs, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, trips, ctx.index(0)));
@@ -548,8 +545,8 @@ LogicalResult LoopLowering::run() {
                ? lowerCounted()
                : lowerBounded();
   auto constant = limit ? constantValue(*limit) : std::nullopt;
-  bool roomForAll = limit && (constant ? *constant <= kMaxBoundedTrips
-                                       : ctx.facts.isNonNegative(*limit));
+  bool roomForAll =
+      limit && (constant ? *constant <= kMaxBoundedTrips : ctx.facts.isNonNegative(*limit));
   return roomForAll || scanOutputs.empty() ? lowerBounded() : lowerGrowing();
 }
 

@@ -34,10 +34,10 @@ meanOver(LoweringContext &ctx, const TensorValue &input, ArrayRef<int64_t> axes,
          llvm::function_ref<Value(ImplicitLocOpBuilder &, Value)> term = nullptr) {
   TensorValue sum = sumOver(ctx, input, axes, term);
   Value count = floatSize(ctx, countOver(ctx, input.dims, axes), sum.type);
-  TensorValue mean = ctx.map({sum}, sum.dims, sum.type,
-                             [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-                               return arith::DivFOp::create(b, args[0], count);
-                             });
+  TensorValue mean =
+      ctx.map({sum}, sum.dims, sum.type, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+        return arith::DivFOp::create(b, args[0], count);
+      });
   return keepAxes(ctx, mean, input.dims, axes);
 }
 
@@ -45,13 +45,12 @@ static Value square(ImplicitLocOpBuilder &b, Value x) { return arith::MulFOp::cr
 
 /// 1 / sqrt(x + epsilon).
 static TensorValue inverseRoot(LoweringContext &ctx, const TensorValue &input, double epsilon) {
-  return ctx.map({input}, input.dims, input.type,
-                 [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-                   Value sum = arith::AddFOp::create(
-                       b, args[0], floatConstant(b, input.type, epsilon));
-                   return arith::DivFOp::create(b, floatConstant(b, input.type, 1.0),
-                                                math::SqrtOp::create(b, sum));
-                 });
+  return ctx.map(
+      {input}, input.dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+        Value sum = arith::AddFOp::create(b, args[0], floatConstant(b, input.type, epsilon));
+        return arith::DivFOp::create(b, floatConstant(b, input.type, 1.0),
+                                     math::SqrtOp::create(b, sum));
+      });
 }
 
 static TensorValue subtract(LoweringContext &ctx, const TensorValue &input,
@@ -70,16 +69,15 @@ struct Normalized {
 } // namespace
 
 /// Statistics over `axes`; without a mean the values are taken as they are.
-static Normalized normalize(LoweringContext &ctx, const TensorValue &input,
-                            ArrayRef<int64_t> axes, double epsilon, bool subtractMean) {
+static Normalized normalize(LoweringContext &ctx, const TensorValue &input, ArrayRef<int64_t> axes,
+                            double epsilon, bool subtractMean) {
   Normalized result;
   result.centred = input;
   if (subtractMean) {
     result.mean = meanOver(ctx, input, axes);
     result.centred = subtract(ctx, input, result.mean);
   }
-  result.inverse =
-      inverseRoot(ctx, meanOver(ctx, result.centred, axes, square), epsilon);
+  result.inverse = inverseRoot(ctx, meanOver(ctx, result.centred, axes, square), epsilon);
   return result;
 }
 
@@ -183,8 +181,7 @@ static Dims statisticDims(const ShapeFacts &facts, ArrayRef<AffineExpr> dims, in
   return result;
 }
 
-template <bool hasMean>
-static LogicalResult inferNormalization(InferContext &ctx) {
+template <bool hasMean> static LogicalResult inferNormalization(InferContext &ctx) {
   if (failed(requireFloats(ctx, {0, 1, 2})))
     return failure();
   FailureOr<Type> stash = stashType(ctx);
@@ -201,8 +198,7 @@ static LogicalResult inferNormalization(InferContext &ctx) {
   return success();
 }
 
-template <bool hasMean>
-static LogicalResult lowerNormalization(LoweringContext &ctx) {
+template <bool hasMean> static LogicalResult lowerNormalization(LoweringContext &ctx) {
   int64_t rank = ctx.rank(0), axis = ctx.getInt("axis", -1);
   double epsilon = ctx.getFloat("epsilon", 1e-5f);
   TensorValue input = ctx.get(0);
@@ -230,8 +226,7 @@ namespace {
 constexpr unsigned biasInput(bool hasMean) { return hasMean ? 4 : 3; }
 } // namespace
 
-template <bool hasMean>
-static LogicalResult inferSkipNormalization(InferContext &ctx) {
+template <bool hasMean> static LogicalResult inferSkipNormalization(InferContext &ctx) {
   if (failed(requireFloats(ctx, {0, 1, 2, 3, 4})) ||
       failed(ctx.requireRank(0, 1, std::numeric_limits<int64_t>::max())))
     return failure();
@@ -249,8 +244,7 @@ static LogicalResult inferSkipNormalization(InferContext &ctx) {
   return success();
 }
 
-template <bool hasMean>
-static LogicalResult lowerSkipNormalization(LoweringContext &ctx) {
+template <bool hasMean> static LogicalResult lowerSkipNormalization(LoweringContext &ctx) {
   int64_t rank = ctx.rank(0);
   TensorValue input = ctx.get(0);
   Type compute = accumulatorType(input.type);
@@ -265,8 +259,8 @@ static LogicalResult lowerSkipNormalization(LoweringContext &ctx) {
           total = arith::AddFOp::create(b, total, term);
         return total;
       });
-  Normalized parts = normalize(ctx, sum, axesFrom(rank - 1, rank),
-                               ctx.getFloat("epsilon", 1e-12f), hasMean);
+  Normalized parts =
+      normalize(ctx, sum, axesFrom(rank - 1, rank), ctx.getFloat("epsilon", 1e-12f), hasMean);
   TensorValue beta = hasMean ? optionalInput(ctx, 3) : TensorValue();
   ctx.set(0, scaleAndShift(ctx, parts, ctx.get(2), beta, ctx.resultElementType(0)).value);
   if (ctx.hasOutput(1)) {
@@ -285,8 +279,7 @@ static LogicalResult lowerSkipNormalization(LoweringContext &ctx) {
 //===----------------------------------------------------------------------===//
 
 /// A vector over axis 1 of a tensor of that rank, ready to broadcast.
-static TensorValue alongChannels(LoweringContext &ctx, const TensorValue &vector,
-                                 int64_t rank) {
+static TensorValue alongChannels(LoweringContext &ctx, const TensorValue &vector, int64_t rank) {
   Dims dims(rank - 1, ctx.facts.constant(1));
   dims[0] = vector.dims[0];
   return ctx.reshape(vector, dims);
@@ -295,8 +288,7 @@ static TensorValue alongChannels(LoweringContext &ctx, const TensorValue &vector
 static LogicalResult inferInstanceNormalization(InferContext &ctx) {
   if (failed(requireFloats(ctx, {0, 1, 2})) ||
       failed(ctx.requireRank(0, 2, std::numeric_limits<int64_t>::max())) ||
-      failed(requireVector(ctx, 1, ctx.dim(0, 1))) ||
-      failed(requireVector(ctx, 2, ctx.dim(0, 1))))
+      failed(requireVector(ctx, 1, ctx.dim(0, 1))) || failed(requireVector(ctx, 2, ctx.dim(0, 1))))
     return failure();
   ctx.setResult(0, ctx.elementType(0), ctx.dims(0));
   return success();
@@ -304,8 +296,8 @@ static LogicalResult inferInstanceNormalization(InferContext &ctx) {
 
 static LogicalResult lowerInstanceNormalization(LoweringContext &ctx) {
   int64_t rank = ctx.rank(0);
-  Normalized parts = normalize(ctx, ctx.get(0), axesFrom(2, rank),
-                               ctx.getFloat("epsilon", 1e-5f), /*subtractMean=*/true);
+  Normalized parts = normalize(ctx, ctx.get(0), axesFrom(2, rank), ctx.getFloat("epsilon", 1e-5f),
+                               /*subtractMean=*/true);
   ctx.set(0, scaleAndShift(ctx, parts, alongChannels(ctx, ctx.get(1), rank),
                            alongChannels(ctx, ctx.get(2), rank), ctx.resultElementType(0))
                  .value);
@@ -362,8 +354,7 @@ static LogicalResult lowerGroupNormalization(LoweringContext &ctx) {
       dims[1] = inGroup;
     return ctx.reshape(ctx.get(i), dims);
   };
-  TensorValue result =
-      scaleAndShift(ctx, parts, arrange(1), arrange(2), ctx.resultElementType(0));
+  TensorValue result = scaleAndShift(ctx, parts, arrange(1), arrange(2), ctx.resultElementType(0));
   ctx.set(0, ctx.reshape(result, input.dims).value);
   return success();
 }
@@ -401,8 +392,7 @@ static LogicalResult lowerBatchNormalization(LoweringContext &ctx) {
   Normalized parts;
   parts.centred = subtract(ctx, input, ctx.cast(parameter(3), compute));
   parts.inverse = inverseRoot(ctx, variance, ctx.getFloat("epsilon", 1e-5f));
-  ctx.set(0, scaleAndShift(ctx, parts, parameter(1), parameter(2), ctx.resultElementType(0))
-                 .value);
+  ctx.set(0, scaleAndShift(ctx, parts, parameter(1), parameter(2), ctx.resultElementType(0)).value);
   return success();
 }
 
@@ -510,8 +500,8 @@ void ssm::onnx::registerNormalizationOperators(OperatorTable &table) {
              inferSkipNormalization<true>, lowerSkipNormalization<true>});
   table.add({"com.microsoft", "SkipSimplifiedLayerNormalization", 1, 3, 4, 1, 4, kEpsilonAttrs,
              inferSkipNormalization<false>, lowerSkipNormalization<false>});
-  table.add({"", "InstanceNormalization", 1, 3, 3, 1, 1, kEpsilonAttrs,
-             inferInstanceNormalization, lowerInstanceNormalization});
+  table.add({"", "InstanceNormalization", 1, 3, 3, 1, 1, kEpsilonAttrs, inferInstanceNormalization,
+             lowerInstanceNormalization});
   table.add({"", "GroupNormalization", 18, 3, 3, 1, 1, kGroupAttrs, inferGroupNormalization,
              lowerGroupNormalization});
   table.add({"", "GroupNormalization", 21, 3, 3, 1, 1, kGroup21Attrs, inferGroupNormalization,
@@ -522,8 +512,8 @@ void ssm::onnx::registerNormalizationOperators(OperatorTable &table) {
              lowerBatchNormalization});
   table.add({"", "BatchNormalization", 14, 5, 5, 1, 3, kBatch14Attrs, inferBatchNormalization,
              lowerBatchNormalization});
-  table.add({"", "MeanVarianceNormalization", 9, 1, 1, 1, 1, kMeanVarianceAttrs,
-             inferMeanVariance, lowerMeanVariance});
-  table.add({"", "LpNormalization", 1, 1, 1, 1, 1, kLpAttrs, inferLpNormalization,
-             lowerLpNormalization});
+  table.add({"", "MeanVarianceNormalization", 9, 1, 1, 1, 1, kMeanVarianceAttrs, inferMeanVariance,
+             lowerMeanVariance});
+  table.add(
+      {"", "LpNormalization", 1, 1, 1, 1, 1, kLpAttrs, inferLpNormalization, lowerLpNormalization});
 }

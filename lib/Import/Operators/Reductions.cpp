@@ -8,11 +8,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "lib/Import/Operators/Reductions.h"
 #include "lib/Import/InferContext.h"
 #include "lib/Import/LoweringContext.h"
 #include "lib/Import/OperatorTable.h"
 #include "lib/Import/Operators/Families.h"
-#include "lib/Import/Operators/Reductions.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -146,8 +146,7 @@ static LogicalResult inferRunTimeAxes(InferContext &ctx) {
   return success();
 }
 
-template <Reduction kind>
-static LogicalResult inferReduction(InferContext &ctx) {
+template <Reduction kind> static LogicalResult inferReduction(InferContext &ctx) {
   bool mayBeBool = kind == Reduction::Max || kind == Reduction::Min;
   Type type = ctx.elementType(0);
   if (isBool(type) && !mayBeBool)
@@ -192,8 +191,7 @@ AffineExpr ssm::onnx::countOver(LoweringContext &ctx, ArrayRef<AffineExpr> dims,
     AffineExpr product = ctx.facts.mul(count, dims[axis]);
     if (!product) {
       product = ctx.facts.fresh();
-      ctx.bind(product, ctx.b.createOrFold<arith::MulIOp>(ctx.size(count),
-                                                          ctx.size(dims[axis])));
+      ctx.bind(product, ctx.b.createOrFold<arith::MulIOp>(ctx.size(count), ctx.size(dims[axis])));
     }
     count = product;
   }
@@ -219,9 +217,9 @@ TensorValue ssm::onnx::maxOver(LoweringContext &ctx, const TensorValue &input,
                     });
 }
 
-TensorValue ssm::onnx::sumOver(
-    LoweringContext &ctx, const TensorValue &input, ArrayRef<int64_t> axes,
-    llvm::function_ref<Value(ImplicitLocOpBuilder &, Value)> term) {
+TensorValue ssm::onnx::sumOver(LoweringContext &ctx, const TensorValue &input,
+                               ArrayRef<int64_t> axes,
+                               llvm::function_ref<Value(ImplicitLocOpBuilder &, Value)> term) {
   Type type = accumulatorType(input.type);
   return ctx.reduce(input, axes, type, floatConstant(ctx.b, type, 0.0),
                     [&](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
@@ -233,9 +231,9 @@ TensorValue ssm::onnx::sumOver(
 static Value finiteOrZero(ImplicitLocOpBuilder &b, Value value) {
   Type type = value.getType();
   Value magnitude = math::AbsFOp::create(b, value);
-  Value infinite = arith::CmpFOp::create(
-      b, arith::CmpFPredicate::OEQ, magnitude,
-      floatConstant(b, type, std::numeric_limits<double>::infinity()));
+  Value infinite =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, magnitude,
+                            floatConstant(b, type, std::numeric_limits<double>::infinity()));
   return arith::SelectOp::create(b, infinite, floatConstant(b, type, 0.0), value);
 }
 
@@ -251,9 +249,7 @@ static TensorValue lowerFloat(LoweringContext &ctx, Reduction kind, const Tensor
     return ctx.map({value}, value.dims, value.type,
                    [&](ImplicitLocOpBuilder &b, ValueRange args) { return body(b, args[0]); });
   };
-  auto log = [](ImplicitLocOpBuilder &b, Value x) -> Value {
-    return math::LogOp::create(b, x);
-  };
+  auto log = [](ImplicitLocOpBuilder &b, Value x) -> Value { return math::LogOp::create(b, x); };
   switch (kind) {
   case Reduction::Sum:
     return sumOver(ctx, input, axes);
@@ -281,10 +277,9 @@ static TensorValue lowerFloat(LoweringContext &ctx, Reduction kind, const Tensor
       return math::AbsFOp::create(b, x);
     });
   case Reduction::L2:
-    return after(sumOver(ctx, input, axes, square),
-                 [](ImplicitLocOpBuilder &b, Value x) -> Value {
-                   return math::SqrtOp::create(b, x);
-                 });
+    return after(sumOver(ctx, input, axes, square), [](ImplicitLocOpBuilder &b, Value x) -> Value {
+      return math::SqrtOp::create(b, x);
+    });
   case Reduction::SumSquare:
     return sumOver(ctx, input, axes, square);
   case Reduction::LogSum:
@@ -293,11 +288,10 @@ static TensorValue lowerFloat(LoweringContext &ctx, Reduction kind, const Tensor
     TensorValue most = maxOver(ctx, input, axes);
     TensorValue shift = after(most, finiteOrZero);
     TensorValue kept = keepAxes(ctx, shift, input.dims, axes);
-    TensorValue terms = ctx.map({input, kept}, input.dims, type,
-                                [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-                                  return math::ExpOp::create(
-                                      b, arith::SubFOp::create(b, args[0], args[1]));
-                                });
+    TensorValue terms = ctx.map(
+        {input, kept}, input.dims, type, [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+          return math::ExpOp::create(b, arith::SubFOp::create(b, args[0], args[1]));
+        });
     TensorValue sum = sumOver(ctx, terms, axes);
     return ctx.map({sum, shift}, sum.dims, type,
                    [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
@@ -323,10 +317,9 @@ static TensorValue lowerInteger(LoweringContext &ctx, Reduction kind, const Tens
   };
   switch (kind) {
   case Reduction::Sum:
-    return reduce(APInt::getZero(width),
-                  [](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
-                    return arith::AddIOp::create(b, acc, x);
-                  });
+    return reduce(APInt::getZero(width), [](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
+      return arith::AddIOp::create(b, acc, x);
+    });
   case Reduction::Prod:
     return reduce(APInt(width, 1), [](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
       return arith::MulIOp::create(b, acc, x);
@@ -344,31 +337,26 @@ static TensorValue lowerInteger(LoweringContext &ctx, Reduction kind, const Tens
                                           : Value(arith::MinSIOp::create(b, acc, x));
                   });
   case Reduction::L1:
-    return reduce(APInt::getZero(width),
-                  [&](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
-                    Value magnitude = isUnsignedType ? x : math::AbsIOp::create(b, x);
-                    return arith::AddIOp::create(b, acc, magnitude);
-                  });
+    return reduce(APInt::getZero(width), [&](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
+      Value magnitude = isUnsignedType ? x : math::AbsIOp::create(b, x);
+      return arith::AddIOp::create(b, acc, magnitude);
+    });
   case Reduction::SumSquare:
-    return reduce(APInt::getZero(width),
-                  [](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
-                    return arith::AddIOp::create(b, acc, arith::MulIOp::create(b, x, x));
-                  });
+    return reduce(APInt::getZero(width), [](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
+      return arith::AddIOp::create(b, acc, arith::MulIOp::create(b, x, x));
+    });
   case Reduction::Mean: {
     // In 64 bits; the mean of nothing is 0, for there is no integer to say it.
     Type i64 = b.getI64Type();
-    Type wide = isUnsigned(type)
-                    ? Type(IntegerType::get(b.getContext(), 64, IntegerType::Unsigned))
-                    : i64;
-    TensorValue sum = ctx.reduce(
-        ctx.cast(input, wide), axes, wide, arith::ConstantIntOp::create(b, i64, 0),
-        [](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
-          return arith::AddIOp::create(b, acc, x);
-        });
-    Value count = arith::IndexCastOp::create(
-        b, i64, ctx.size(countOver(ctx, input.dims, axes)));
-    Value divisor =
-        arith::MaxSIOp::create(b, count, arith::ConstantIntOp::create(b, i64, 1));
+    Type wide =
+        isUnsigned(type) ? Type(IntegerType::get(b.getContext(), 64, IntegerType::Unsigned)) : i64;
+    TensorValue sum =
+        ctx.reduce(ctx.cast(input, wide), axes, wide, arith::ConstantIntOp::create(b, i64, 0),
+                   [](ImplicitLocOpBuilder &b, Value acc, Value x) -> Value {
+                     return arith::AddIOp::create(b, acc, x);
+                   });
+    Value count = arith::IndexCastOp::create(b, i64, ctx.size(countOver(ctx, input.dims, axes)));
+    Value divisor = arith::MaxSIOp::create(b, count, arith::ConstantIntOp::create(b, i64, 1));
     TensorValue mean =
         ctx.map({sum}, sum.dims, wide, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
           return isUnsigned(type) ? Value(arith::DivUIOp::create(b, args[0], divisor))
@@ -425,8 +413,8 @@ struct RunTimeReduction {
     // No axis is all axes, or none.
     if (ctx.getInt("noop_with_empty_axes", 0) != 0)
       return set;
-    Value none = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, ctx.size(axes.dims[0]),
-                                       ctx.index(0));
+    Value none =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, ctx.size(axes.dims[0]), ctx.index(0));
     return arith::SelectOp::create(b, none, constant((int64_t(1) << rank) - 1), set);
   }
 
@@ -449,9 +437,9 @@ struct RunTimeReduction {
     if (sets.size() == 1)
       return reduceOver(sets.front());
     ImplicitLocOpBuilder &b = ctx.b;
-    Value matches = arith::CmpIOp::create(
-        b, arith::CmpIPredicate::eq, chosen,
-        arith::ConstantIntOp::create(b, b.getI64Type(), sets.front()));
+    Value matches =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chosen,
+                              arith::ConstantIntOp::create(b, b.getI64Type(), sets.front()));
     auto ifOp = scf::IfOp::create(b, type, matches, /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(ifOp.thenBlock());
@@ -480,8 +468,7 @@ static LogicalResult lowerRunTimeAxes(LoweringContext &ctx, Reduction kind) {
   return success();
 }
 
-template <Reduction kind>
-static LogicalResult lowerReduction(LoweringContext &ctx) {
+template <Reduction kind> static LogicalResult lowerReduction(LoweringContext &ctx) {
   InferContext reader(ctx.getNode(), ctx.facts);
   GivenAxes given = givenAxes(reader, ctx.facts);
   if (!given.known)
@@ -505,8 +492,7 @@ static LogicalResult lowerReduction(LoweringContext &ctx) {
 static constexpr AttrSpec kAxesAttrs[] = {{"axes", 'I'}, {"keepdims", 'i'}};
 static constexpr AttrSpec kInputAttrs[] = {{"keepdims", 'i'}, {"noop_with_empty_axes", 'i'}};
 
-template <Reduction kind>
-static void add(OperatorTable &table, StringRef name) {
+template <Reduction kind> static void add(OperatorTable &table, StringRef name) {
   int axesInputSince = kind == Reduction::Sum ? 13 : 18;
   table.add({"", name, 1, 1, 1, 1, 1, kAxesAttrs, inferReduction<kind>, lowerReduction<kind>});
   table.add({"", name, axesInputSince, 1, 2, 1, 1, kInputAttrs, inferReduction<kind>,

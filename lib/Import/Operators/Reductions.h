@@ -25,13 +25,12 @@ TensorValue keepAxes(LoweringContext &ctx, const TensorValue &reduced,
 mlir::AffineExpr countOver(LoweringContext &ctx, llvm::ArrayRef<mlir::AffineExpr> dims,
                            llvm::ArrayRef<int64_t> axes);
 /// Maximum of floats over `axes`, in the accumulator's type; -inf for none.
-TensorValue maxOver(LoweringContext &ctx, const TensorValue &input,
-                    llvm::ArrayRef<int64_t> axes);
+TensorValue maxOver(LoweringContext &ctx, const TensorValue &input, llvm::ArrayRef<int64_t> axes);
 /// Sum over `axes` of term(element), of the elements if there is no term, in the
 /// accumulator's type.
-TensorValue sumOver(
-    LoweringContext &ctx, const TensorValue &input, llvm::ArrayRef<int64_t> axes,
-    llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, mlir::Value)> term = nullptr);
+TensorValue
+sumOver(LoweringContext &ctx, const TensorValue &input, llvm::ArrayRef<int64_t> axes,
+        llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, mlir::Value)> term = nullptr);
 /// exp(x - max) / sum over `axes`, in the accumulator's type. Where every element
 /// is -inf the result is NaN, or 0 if `emptyIsZero`.
 TensorValue softmaxOver(LoweringContext &ctx, const TensorValue &input,

@@ -89,9 +89,9 @@ static FailureOr<RotaryForm> readForm(InferContext &ctx) {
   AffineExpr size = form.dims.back();
   form.rotated = rotated ? facts.constant(rotated) : size;
   if (auto whole = constantValue(size); whole && (rotated > *whole || (!rotated && *whole % 2))) {
-    (void)ctx.error("heads have size " + Twine(*whole) + ", expected " +
-                    (rotated ? "at least rotary_embedding_dim, " + Twine(rotated)
-                             : Twine("an even size")));
+    (void)ctx.error(
+        "heads have size " + Twine(*whole) + ", expected " +
+        (rotated ? "at least rotary_embedding_dim, " + Twine(rotated) : Twine("an even size")));
     return failure();
   }
   form.half = facts.div(form.rotated, two);
@@ -99,14 +99,12 @@ static FailureOr<RotaryForm> readForm(InferContext &ctx) {
     form.half = width;
   for (unsigned i : {form.cosCache, form.sinCache}) {
     if (failed(ctx.requireEqual(ctx.dims(i).back(), form.half,
-                                "last size of input " + Twine(i) +
-                                    ", half of what is rotated")))
+                                "last size of input " + Twine(i) + ", half of what is rotated")))
       return failure();
     if (form.hasPositions)
       continue;
     if (constantValue(ctx.dim(i, 0)) != 1 &&
-        failed(ctx.requireEqual(ctx.dim(i, 0), form.dims[0],
-                                "batch size of input " + Twine(i))))
+        failed(ctx.requireEqual(ctx.dim(i, 0), form.dims[0], "batch size of input " + Twine(i))))
       return failure();
     if (failed(ctx.requireEqual(ctx.dim(i, 1), form.dims[form.lengthAxis],
                                 "length of input " + Twine(i))))
@@ -122,8 +120,7 @@ static FailureOr<RotaryForm> readForm(InferContext &ctx) {
                : (constantValue(batch) != 1 &&
                   failed(ctx.requireEqual(batch, form.dims[0], "batch size of the positions"))))
       return failure();
-    if (!offset && failed(ctx.requireEqual(ctx.dim(form.positions, 1),
-                                           form.dims[form.lengthAxis],
+    if (!offset && failed(ctx.requireEqual(ctx.dim(form.positions, 1), form.dims[form.lengthAxis],
                                            "length of the positions")))
       return failure();
   }
@@ -151,12 +148,10 @@ static SmallVector<TensorValue, 2> gatherCaches(LoweringContext &ctx, const Rota
     // An offset: positions follow it.
     ctx.checkEqual(positions.dims[0], batch, "number of offsets");
     Value first = ctx.extract(ctx.cast(positions, i64), ctx.index(0));
-    TensorValue counted = ctx.generate({batch, length}, i64,
-                                       [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
-                                         return arith::AddIOp::create(
-                                             b, first,
-                                             arith::IndexCastOp::create(b, i64, at[1]));
-                                       });
+    TensorValue counted =
+        ctx.generate({batch, length}, i64, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
+          return arith::AddIOp::create(b, first, arith::IndexCastOp::create(b, i64, at[1]));
+        });
     positions = counted;
   } else {
     ctx.checkEqual(positions.dims[1], length, "length of the positions");
@@ -172,8 +167,7 @@ static SmallVector<TensorValue, 2> gatherCaches(LoweringContext &ctx, const Rota
         SmallVector<Value> results;
         for (const TensorValue &cache : {cosCache, sinCache})
           results.push_back(LoweringContext::load(
-              b, tensor::ExtractOp::create(b, cache.value, ValueRange{row, at[2]}),
-              cache.type));
+              b, tensor::ExtractOp::create(b, cache.value, ValueRange{row, at[2]}), cache.type));
         return results;
       });
   return {values[0], values[1]};
@@ -196,8 +190,7 @@ static LogicalResult lowerRotary(LoweringContext &ctx) {
   if (!ctx.facts.isNonNegative(rest)) {
     Value size = ctx.size(form.dims.back()), rotated = ctx.size(form.rotated);
     ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::uge, size, rotated),
-              "heads have size {0}, expected at least rotary_embedding_dim, {1}",
-              {size, rotated});
+              "heads have size {0}, expected at least rotary_embedding_dim, {1}", {size, rotated});
   }
 
   TensorValue input = ctx.reshape(ctx.get(0), form.dims);
@@ -230,14 +223,13 @@ static LogicalResult lowerRotary(LoweringContext &ctx) {
   TensorValue imaginary = ctx.slice(input, offsets(true), halfDims, strides);
   Value result = ctx.empty(form.dims, input.type);
   for (bool second : {false, true}) {
-    TensorValue part = ctx.map(
-        {real, imaginary, caches[0], caches[1]}, halfDims, input.type,
-        [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-          Value x = arith::MulFOp::create(b, args[second ? 3 : 2], args[0]);
-          Value y = arith::MulFOp::create(b, args[second ? 2 : 3], args[1]);
-          return second ? Value(arith::AddFOp::create(b, x, y))
-                        : Value(arith::SubFOp::create(b, x, y));
-        });
+    TensorValue part = ctx.map({real, imaginary, caches[0], caches[1]}, halfDims, input.type,
+                               [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+                                 Value x = arith::MulFOp::create(b, args[second ? 3 : 2], args[0]);
+                                 Value y = arith::MulFOp::create(b, args[second ? 2 : 3], args[1]);
+                                 return second ? Value(arith::AddFOp::create(b, x, y))
+                                               : Value(arith::SubFOp::create(b, x, y));
+                               });
     result = tensor::InsertSliceOp::create(b, part.value, result, offsets(second),
                                            ctx.sizes(halfDims), strides);
   }
@@ -247,8 +239,8 @@ static LogicalResult lowerRotary(LoweringContext &ctx) {
     SmallVector<OpFoldResult> behind(4, b.getIndexAttr(0)), steps(4, b.getIndexAttr(1));
     behind[3] = ctx.foldedSize(form.rotated);
     TensorValue untouched = ctx.slice(input, behind, restDims);
-    result = tensor::InsertSliceOp::create(b, untouched.value, result, behind,
-                                           ctx.sizes(restDims), steps);
+    result = tensor::InsertSliceOp::create(b, untouched.value, result, behind, ctx.sizes(restDims),
+                                           steps);
   }
   ctx.set(0, ctx.reshape(ctx.make(result, input.type, form.dims), ctx.resultDims(0)).value);
   return success();
@@ -264,6 +256,6 @@ static constexpr AttrSpec kContribAttrs[] = {{"interleaved", 'i'},
 
 void ssm::onnx::registerRotaryOperators(OperatorTable &table) {
   table.add({"", "RotaryEmbedding", 23, 3, 4, 1, 1, kAttrs, inferRotary, lowerRotary});
-  table.add({"com.microsoft", "RotaryEmbedding", 1, 4, 4, 1, 1, kContribAttrs, inferRotary,
-             lowerRotary});
+  table.add(
+      {"com.microsoft", "RotaryEmbedding", 1, 4, 4, 1, 1, kContribAttrs, inferRotary, lowerRotary});
 }

@@ -73,8 +73,8 @@ static LogicalResult readCounts(InferContext &ctx, unsigned firstState, ScanForm
   int64_t numInputs = ctx.getInt("num_scan_inputs", 0);
   int64_t available = static_cast<int64_t>(ctx.numInputs()) - firstState;
   if (numInputs < 1 || numInputs > available)
-    return ctx.error("attribute 'num_scan_inputs' is " + Twine(numInputs) +
-                     ", expected 1 to " + Twine(available) + ", the number of inputs");
+    return ctx.error("attribute 'num_scan_inputs' is " + Twine(numInputs) + ", expected 1 to " +
+                     Twine(available) + ", the number of inputs");
   form.firstState = firstState;
   form.numInputs = numInputs;
   form.numStates = available - numInputs;
@@ -98,9 +98,8 @@ static LogicalResult inferBody(InferContext &ctx, const ScanForm &form,
   Region &body = *ctx.getNode().getONNXRegion("body");
   Block &block = body.front();
   if (block.getNumArguments() != form.numStates + form.numInputs)
-    return ctx.error("graph 'body' has " + Twine(block.getNumArguments()) +
-                     " inputs, expected " + Twine(form.numStates + form.numInputs) +
-                     ": the states, then the slices");
+    return ctx.error("graph 'body' has " + Twine(block.getNumArguments()) + " inputs, expected " +
+                     Twine(form.numStates + form.numInputs) + ": the states, then the slices");
   SymbolMark mark(facts);
   // A body may know a size that the first state leaves open.
   for (bool changed = true; changed;) {
@@ -108,10 +107,9 @@ static LogicalResult inferBody(InferContext &ctx, const ScanForm &form,
     for (unsigned i = 0; i < form.numStates; ++i)
       ctx.setArgument(block.getArgument(i), ctx.elementType(form.firstState + i), states[i]);
     for (unsigned i = 0; i < form.numInputs; ++i)
-      ctx.setArgument(block.getArgument(form.numStates + i),
-                      ctx.elementType(form.firstInput() + i), slices[i]);
-    if (failed(ctx.inferRegion(body)) ||
-        failed(checkYields(ctx, body, "body", ctx.numOutputs())))
+      ctx.setArgument(block.getArgument(form.numStates + i), ctx.elementType(form.firstInput() + i),
+                      slices[i]);
+    if (failed(ctx.inferRegion(body)) || failed(checkYields(ctx, body, "body", ctx.numOutputs())))
       return failure();
     for (auto [i, state] : llvm::enumerate(states)) {
       Value next = yieldedValues(body)[i];
@@ -124,8 +122,9 @@ static LogicalResult inferBody(InferContext &ctx, const ScanForm &form,
                          " before a step and " + Twine(type.getRank()) +
                          " after, expected the same rank");
       for (auto [axis, now, then] : llvm::enumerate(state, facts.dims(next))) {
-        if (failed(ctx.requireEqual(now, then, "size of axis " + Twine(axis) + " of state " +
-                                                   Twine(i) + " before and after a step")))
+        if (failed(ctx.requireEqual(now, then,
+                                    "size of axis " + Twine(axis) + " of state " + Twine(i) +
+                                        " before and after a step")))
           return failure();
         if (!constantValue(now) && constantValue(then)) {
           now = then;
@@ -175,10 +174,8 @@ static LogicalResult readForm(InferContext &ctx, ScanForm &form) {
   if (failed(readCounts(ctx, 0, form)) ||
       failed(readAxes(ctx, "scan_input_axes", form.numInputs, form.inputAxes)) ||
       failed(readAxes(ctx, "scan_output_axes", form.numOutputs, form.outputAxes)) ||
-      failed(readDirections(ctx, "scan_input_directions", form.numInputs,
-                            form.inputReversed)) ||
-      failed(readDirections(ctx, "scan_output_directions", form.numOutputs,
-                            form.outputReversed)))
+      failed(readDirections(ctx, "scan_input_directions", form.numInputs, form.inputReversed)) ||
+      failed(readDirections(ctx, "scan_output_directions", form.numOutputs, form.outputReversed)))
     return failure();
   return success();
 }
@@ -277,8 +274,7 @@ namespace {
 class ScanLowering {
 public:
   ScanLowering(LoweringContext &ctx, ScanForm form)
-      : ctx(ctx), b(ctx.b), form(std::move(form)),
-        body(*ctx.getNode().getONNXRegion("body")) {}
+      : ctx(ctx), b(ctx.b), form(std::move(form)), body(*ctx.getNode().getONNXRegion("body")) {}
 
   /// The states as their carried types, with sizes checked.
   Value carry(unsigned i, Value state, ArrayRef<AffineExpr> dims);
@@ -325,8 +321,7 @@ FailureOr<SmallVector<TensorValue>> ScanLowering::buildStep(ValueRange args) {
 }
 
 FailureOr<SmallVector<SmallVector<OpFoldResult>>>
-ScanLowering::outputSizes(llvm::function_ref<SmallVector<Value>()> firstArguments,
-                          Value runs) {
+ScanLowering::outputSizes(llvm::function_ref<SmallVector<Value>()> firstArguments, Value runs) {
   // Result sizes come from inference, which leaves a symbol unbound where only
   // the body knows.
   bool anyProbed = false;
@@ -420,8 +415,7 @@ FailureOr<ScanOp> ScanLowering::build(Value length, ValueRange carries, ValueRan
 }
 
 /// Inference took the form already; its errors cannot come again.
-template <typename Read>
-static ScanForm formOf(LoweringContext &ctx, Read read) {
+template <typename Read> static ScanForm formOf(LoweringContext &ctx, Read read) {
   InferContext reader(ctx.getNode(), ctx.facts);
   ScanForm form;
   (void)read(reader, form);
@@ -531,8 +525,7 @@ static LogicalResult lowerScan8(LoweringContext &ctx) {
   AffineExpr length = ctx.dims(form.firstInput())[1];
   AffineExpr batch = ctx.dims(form.firstInput())[0];
   for (unsigned i = 0; i < form.numInputs; ++i)
-    ctx.checkEqual(ctx.dims(form.firstInput() + i)[1], length,
-                   "length of scan input " + Twine(i));
+    ctx.checkEqual(ctx.dims(form.firstInput() + i)[1], length, "length of scan input " + Twine(i));
   for (unsigned i = 0; i < ctx.numInputs(); ++i)
     if (ctx.hasInput(i))
       ctx.checkEqual(ctx.dims(i)[0], batch, "batch size of input " + Twine(i));
@@ -585,13 +578,12 @@ static LogicalResult lowerScan8(LoweringContext &ctx) {
       TensorValue lengths = ctx.get(0);
       steps = arith::IndexCastOp::create(b, b.getIndexType(), ctx.extract(lengths, at));
       Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, steps, maxLength);
-      ctx.check(fits, "sequence length {0} is out of range for length {1}",
-                {steps, maxLength});
+      ctx.check(fits, "sequence length {0} is out of range for length {1}", {steps, maxLength});
     }
     SmallVector<Value> carries, inputs, outs;
     for (unsigned i = 0; i < form.numStates; ++i)
-      carries.push_back(lowering.carry(i, sliceAt(b, ctx.lowered(1 + i), 0, at),
-                                       ctx.dims(1 + i).drop_front()));
+      carries.push_back(
+          lowering.carry(i, sliceAt(b, ctx.lowered(1 + i), 0, at), ctx.dims(1 + i).drop_front()));
     // A backward scan starts at the end of its own sequence.
     for (unsigned i = 0; i < form.numInputs; ++i)
       inputs.push_back(sliceAt(b, ctx.lowered(form.firstInput() + i), 0, at));
@@ -614,8 +606,8 @@ static LogicalResult lowerScan8(LoweringContext &ctx) {
 static constexpr AttrSpec kScan8Attrs[] = {
     {"body", 'g', true}, {"num_scan_inputs", 'i', true}, {"directions", 'I'}};
 static constexpr AttrSpec kScanAttrs[] = {
-    {"body", 'g', true},        {"num_scan_inputs", 'i', true},  {"scan_input_axes", 'I'},
-    {"scan_output_axes", 'I'},  {"scan_input_directions", 'I'}, {"scan_output_directions", 'I'}};
+    {"body", 'g', true},       {"num_scan_inputs", 'i', true}, {"scan_input_axes", 'I'},
+    {"scan_output_axes", 'I'}, {"scan_input_directions", 'I'}, {"scan_output_directions", 'I'}};
 
 void ssm::onnx::registerScanOperators(OperatorTable &table) {
   // Input 0 of version 8, the lengths, may be left out.

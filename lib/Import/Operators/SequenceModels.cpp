@@ -16,9 +16,7 @@ using namespace mlir;
 using namespace ssm;
 using namespace ssm::onnx;
 
-AffineExpr ssm::onnx::betterSize(AffineExpr a, AffineExpr b) {
-  return constantValue(b) ? b : a;
-}
+AffineExpr ssm::onnx::betterSize(AffineExpr a, AffineExpr b) { return constantValue(b) ? b : a; }
 
 FailureOr<AffineExpr> ssm::onnx::mergeSizes(InferContext &ctx, AffineExpr a, AffineExpr b,
                                             const Twine &what) {
@@ -27,25 +25,23 @@ FailureOr<AffineExpr> ssm::onnx::mergeSizes(InferContext &ctx, AffineExpr a, Aff
   return betterSize(a, b);
 }
 
-LogicalResult ssm::onnx::requireRanks(InferContext &ctx,
-                                      std::initializer_list<unsigned> indices, int64_t min,
-                                      int64_t max) {
+LogicalResult ssm::onnx::requireRanks(InferContext &ctx, std::initializer_list<unsigned> indices,
+                                      int64_t min, int64_t max) {
   for (unsigned i : indices)
     if (ctx.hasInput(i) && failed(ctx.requireRank(i, min, max)))
       return failure();
   return success();
 }
 
-LogicalResult ssm::onnx::requireFloats(InferContext &ctx,
-                                       std::initializer_list<unsigned> indices) {
+LogicalResult ssm::onnx::requireFloats(InferContext &ctx, std::initializer_list<unsigned> indices) {
   for (unsigned i : indices)
     if (ctx.hasInput(i) && failed(ctx.requireFloat(i)))
       return failure();
   return success();
 }
 
-FailureOr<AffineExpr> ssm::onnx::inferQuotient(InferContext &ctx, AffineExpr size,
-                                               int64_t divisor, const Twine &what) {
+FailureOr<AffineExpr> ssm::onnx::inferQuotient(InferContext &ctx, AffineExpr size, int64_t divisor,
+                                               const Twine &what) {
   if (auto constant = constantValue(size); constant && *constant % divisor != 0) {
     (void)ctx.error(what + " is " + Twine(*constant) + ", expected a multiple of " +
                     Twine(divisor));

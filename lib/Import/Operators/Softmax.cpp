@@ -54,9 +54,9 @@ TensorValue ssm::onnx::softmaxOver(LoweringContext &ctx, const TensorValue &inpu
         Value term = math::ExpOp::create(b, arith::SubFOp::create(b, args[0], args[1]));
         if (!emptyIsZero)
           return term;
-        Value none = arith::CmpFOp::create(
-            b, arith::CmpFPredicate::OEQ, args[1],
-            floatConstant(b, type, -std::numeric_limits<double>::infinity()));
+        Value none =
+            arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, args[1],
+                                  floatConstant(b, type, -std::numeric_limits<double>::infinity()));
         return Value(arith::SelectOp::create(b, none, floatConstant(b, type, 0.0), term));
       });
   TensorValue sum = keepAxes(ctx, sumOver(ctx, terms, axes), input.dims, axes);
@@ -88,10 +88,10 @@ static LogicalResult lowerLogSoftmax(LoweringContext &ctx) {
   TensorValue sum = sumOver(ctx, shifted, axes, [](ImplicitLocOpBuilder &b, Value x) -> Value {
     return math::ExpOp::create(b, x);
   });
-  TensorValue logSum = ctx.map({sum}, sum.dims, type,
-                               [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-                                 return math::LogOp::create(b, args[0]);
-                               });
+  TensorValue logSum =
+      ctx.map({sum}, sum.dims, type, [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+        return math::LogOp::create(b, args[0]);
+      });
   TensorValue result = ctx.map({shifted, keepAxes(ctx, logSum, input.dims, axes)}, input.dims,
                                input.type, [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
                                  return arith::SubFOp::create(b, args[0], args[1]);
@@ -120,21 +120,19 @@ static LogicalResult lowerHardmax(LoweringContext &ctx) {
       {input, most}, input.dims, {i64},
       [&](ImplicitLocOpBuilder &b, ValueRange indices, ValueRange args) {
         Value hit = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, args[0], args[1]);
-        return SmallVector<Value>{
-            arith::SelectOp::create(b, hit, place(b, indices), last)};
+        return SmallVector<Value>{arith::SelectOp::create(b, hit, place(b, indices), last)};
       })[0];
-  TensorValue first = keepAxes(
-      ctx,
-      ctx.reduce(places, axes, i64, last,
-                 [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
-                   return arith::MinSIOp::create(b, acc, element);
-                 }),
-      input.dims, axes);
+  TensorValue first =
+      keepAxes(ctx,
+               ctx.reduce(places, axes, i64, last,
+                          [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+                            return arith::MinSIOp::create(b, acc, element);
+                          }),
+               input.dims, axes);
   TensorValue result = ctx.elementwise(
       {first}, input.dims, {input.type},
       [&](ImplicitLocOpBuilder &b, ValueRange indices, ValueRange args) {
-        Value hit =
-            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, place(b, indices), args[0]);
+        Value hit = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, place(b, indices), args[0]);
         Type type = computeType(input.type);
         return SmallVector<Value>{arith::SelectOp::create(b, hit, floatConstant(b, type, 1.0),
                                                           floatConstant(b, type, 0.0))};
