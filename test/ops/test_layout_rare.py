@@ -209,7 +209,7 @@ def test_top_k_of_nan(dtype, reference_only):
                                 -np.nan_to_num(x, nan=0, posinf=1e4, neginf=-1e4), -rank)
                                if largest else
                                (np.broadcast_to(np.arange(n), x.shape),
-                                np.nan_to_num(x, nan=1e6, posinf=1e4, neginf=-1e4)))
+                                np.nan_to_num(x, nan=2e4, posinf=1e4, neginf=-1e4)))
             got = run([x, ints(k)])
             np.testing.assert_array_equal(got["out1"], order[:, :k])
             np.testing.assert_array_equal(got["out0"], np.take_along_axis(x, order[:, :k], 1))
