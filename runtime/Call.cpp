@@ -13,25 +13,21 @@
 
 using namespace ssmrt;
 
-static CallContext &contextOf(void *context) {
-  return *static_cast<CallContext *>(context);
-}
+static CallContext &contextOf(void *context) { return *static_cast<CallContext *>(context); }
 
-static int32_t tableParallelFor(void *context, ssm_range_fn fn, void *closure,
-                                int64_t n, int64_t grain) {
+static int32_t tableParallelFor(void *context, ssm_range_fn fn, void *closure, int64_t n,
+                                int64_t grain) {
   ssmrt_session *session = contextOf(context).session;
   if (!session)
     return n > 0 ? fn(closure, 0, n) : 0;
   if (session->parallelFor)
-    return runOn(session->parallelFor, session->parallelForUser, fn, closure, n,
-                 grain);
+    return runOn(session->parallelFor, session->parallelForUser, fn, closure, n, grain);
   return session->pool->parallelFor(fn, closure, n, grain);
 }
 
 static void *tableSegmentAlloc(void *context, int64_t bytes) {
   ssmrt_session *session = contextOf(context).session;
-  return session ? session->segment.allocate(session->allocator, bytes)
-                 : nullptr;
+  return session ? session->segment.allocate(session->allocator, bytes) : nullptr;
 }
 
 static int64_t tableSegmentMark(void *context) {
@@ -49,25 +45,18 @@ static void *tableOutput(void *context, int32_t index, const int64_t *dims) {
   return session ? session->output(index, dims) : nullptr;
 }
 
-static int32_t tableReport(void *context, int32_t site, const int64_t *values,
-                           int32_t numValues) {
+static int32_t tableReport(void *context, int32_t site, const int64_t *values, int32_t numValues) {
   return contextOf(context).report(site, values, numValues);
 }
 
 const ssm_table ssmrt::callTable = {
-    SSM_MODULE_ABI_VERSION,
-    sizeof(ssm_table),
-    tableParallelFor,
-    tableSegmentAlloc,
-    tableSegmentMark,
-    tableSegmentRelease,
-    tableOutput,
-    tableReport,
+    SSM_MODULE_ABI_VERSION, sizeof(ssm_table),   tableParallelFor, tableSegmentAlloc,
+    tableSegmentMark,       tableSegmentRelease, tableOutput,      tableReport,
 };
 
 /// Copies `text` with "{0}", "{1}" replaced by values, as far as there is room.
-static void formatCheck(char *to, size_t room, const char *text,
-                        const int64_t *values, int32_t count) {
+static void formatCheck(char *to, size_t room, const char *text, const int64_t *values,
+                        int32_t count) {
   size_t used = 0;
   while (*text && used + 1 < room) {
     const char *end = text + 1;
@@ -76,8 +65,7 @@ static void formatCheck(char *to, size_t room, const char *text,
       while (*end >= '0' && *end <= '9' && index < 1000)
         index = index * 10 + (*end++ - '0');
       if (end > text + 1 && *end == '}' && index < count) {
-        int wrote = std::snprintf(to + used, room - used, "%lld",
-                                  (long long)values[index]);
+        int wrote = std::snprintf(to + used, room - used, "%lld", (long long)values[index]);
         used += wrote > 0 ? size_t(wrote) : 0;
         text = end + 1;
         continue;
@@ -88,17 +76,15 @@ static void formatCheck(char *to, size_t room, const char *text,
   to[used < room ? used : room - 1] = 0;
 }
 
-int32_t CallContext::report(int32_t site, const int64_t *values,
-                            int32_t count) {
+int32_t CallContext::report(int32_t site, const int64_t *values, int32_t count) {
   Lock lock(mutex);
   if (reported)
     return SSM_RUN_CHECK_FAILED;
   reported = true;
   if (site < 0 || site >= entry->num_checks) {
     status = SSMRT_INTERNAL;
-    std::snprintf(message, sizeof(message),
-                  "entry '%s' reported check %d, it has %d", entry->name, site,
-                  entry->num_checks);
+    std::snprintf(message, sizeof(message), "entry '%s' reported check %d, it has %d", entry->name,
+                  site, entry->num_checks);
     return SSM_RUN_CHECK_FAILED;
   }
   status = SSMRT_CHECK_FAILED;
@@ -106,13 +92,11 @@ int32_t CallContext::report(int32_t site, const int64_t *values,
   int used = std::snprintf(message, sizeof(message), "%s: ", check.node);
   size_t start = used < 0 ? 0 : size_t(used);
   if (start < sizeof(message))
-    formatCheck(message + start, sizeof(message) - start, check.text, values,
-                count);
+    formatCheck(message + start, sizeof(message) - start, check.text, values, count);
   return SSM_RUN_CHECK_FAILED;
 }
 
-ssmrt_status ssmrt::statusOf(CallContext &context, int32_t returned,
-                             const char *step) {
+ssmrt_status ssmrt::statusOf(CallContext &context, int32_t returned, const char *step) {
   const char *name = context.entry->name;
   // Whatever it returns: what was reported has failed.
   if (context.reported)
@@ -121,33 +105,29 @@ ssmrt_status ssmrt::statusOf(CallContext &context, int32_t returned,
   case SSM_RUN_OK:
     return SSMRT_OK;
   case SSM_RUN_OUT_OF_MEMORY:
-    return fail(SSMRT_OUT_OF_MEMORY, "out of memory in the %s of entry '%s'",
-                step, name);
+    return fail(SSMRT_OUT_OF_MEMORY, "out of memory in the %s of entry '%s'", step, name);
   default:
-    return fail(SSMRT_INTERNAL,
-                "the %s of entry '%s' returned %d without a report", step, name,
+    return fail(SSMRT_INTERNAL, "the %s of entry '%s' returned %d without a report", step, name,
                 returned);
   }
 }
 
-ssmrt_status ssmrt::planEntry(CallContext &context, const ssm_arg *args,
-                              int64_t *arenaBytes, int64_t *outputDims) {
+ssmrt_status ssmrt::planEntry(CallContext &context, const ssm_arg *args, int64_t *arenaBytes,
+                              int64_t *outputDims) {
   const ssm_entry &entry = *context.entry;
   context.reported = false;
   *arenaBytes = 0;
-  int32_t returned =
-      entry.plan(&callTable, &context, args, arenaBytes, outputDims);
+  int32_t returned = entry.plan(&callTable, &context, args, arenaBytes, outputDims);
   SSMRT_TRY(statusOf(context, returned, "plan"));
   if (*arenaBytes < 0)
-    return fail(SSMRT_INTERNAL, "entry '%s' plans %lld bytes of arena",
-                entry.name, (long long)*arenaBytes);
+    return fail(SSMRT_INTERNAL, "entry '%s' plans %lld bytes of arena", entry.name,
+                (long long)*arenaBytes);
   for (int32_t i = 0, flat = 0; i < entry.num_outputs; ++i)
     for (int32_t axis = 0; axis < entry.outputs[i].rank; ++axis, ++flat)
       if (outputDims[flat] < -1)
         return fail(SSMRT_INTERNAL,
                     "entry '%s' plans size %lld for dimension %d of output "
                     "'%s'",
-                    entry.name, (long long)outputDims[flat], axis,
-                    entry.outputs[i].name);
+                    entry.name, (long long)outputDims[flat], axis, entry.outputs[i].name);
   return SSMRT_OK;
 }

@@ -157,8 +157,8 @@ static bool savesRegisters(Saved saved) {
 
 static bool has(const Feature &feature) {
   unsigned registers[4] = {};
-  if (!__get_cpuid_count(feature.leaf, feature.subleaf, &registers[A],
-                         &registers[B], &registers[C], &registers[D]))
+  if (!__get_cpuid_count(feature.leaf, feature.subleaf, &registers[A], &registers[B], &registers[C],
+                         &registers[D]))
     return false;
   return (registers[feature.reg] >> feature.bit & 1) &&
          (feature.saved == None || savesRegisters(feature.saved));
@@ -169,12 +169,11 @@ static bool has(const Feature &feature) {
 // Elsewhere only what every CPU of the architecture has can be told.
 #if defined(__aarch64__)
 static constexpr const char *hostArchitectures[] = {"aarch64", "arm64"};
-static constexpr const char *knownFeatures[] = {"fp-armv8", "neon", "v8a",
-                                                "ete", "outline-atomics"};
+static constexpr const char *knownFeatures[] = {"fp-armv8", "neon", "v8a", "ete",
+                                                "outline-atomics"};
 #elif defined(__riscv) && __riscv_xlen == 64
 static constexpr const char *hostArchitectures[] = {"riscv64"};
-static constexpr const char *knownFeatures[] = {"64bit", "i", "m", "a",
-                                                "f",     "d", "c"};
+static constexpr const char *knownFeatures[] = {"64bit", "i", "m", "a", "f", "d", "c"};
 #else
 #error "a 64-bit x86, Arm or RISC-V host"
 #endif
@@ -186,27 +185,23 @@ enum class Lookup { Present, Missing, Unknown };
 static Lookup lookUp(const char *name, size_t length) {
   for (const auto &feature : knownFeatures) {
 #if defined(__x86_64__)
-    if (std::strlen(feature.name) == length &&
-        std::memcmp(feature.name, name, length) == 0)
+    if (std::strlen(feature.name) == length && std::memcmp(feature.name, name, length) == 0)
       return has(feature) ? Lookup::Present : Lookup::Missing;
 #else
-    if (std::strlen(feature) == length &&
-        std::memcmp(feature, name, length) == 0)
+    if (std::strlen(feature) == length && std::memcmp(feature, name, length) == 0)
       return Lookup::Present;
 #endif
   }
   return Lookup::Unknown;
 }
 
-ssmrt_status ssmrt::checkCpu(const char *target, const char *features,
-                             const char *path) {
+ssmrt_status ssmrt::checkCpu(const char *target, const char *features, const char *path) {
   size_t length = std::strcspn(target, "-");
   bool known = false;
   for (const char *name : hostArchitectures)
     known |= std::strlen(name) == length && !std::memcmp(name, target, length);
   if (!known)
-    return fail(SSMRT_UNSUPPORTED,
-                "module '%s' was compiled for '%s', this machine is '%s'", path,
+    return fail(SSMRT_UNSUPPORTED, "module '%s' was compiled for '%s', this machine is '%s'", path,
                 target, hostArchitectures[0]);
 
   // All missing features in one message.
@@ -240,8 +235,7 @@ ssmrt_status ssmrt::checkCpu(const char *target, const char *features,
     name = next;
   }
   if (used)
-    return fail(SSMRT_UNSUPPORTED,
-                "module '%s' needs CPU features that this machine lacks: %s",
+    return fail(SSMRT_UNSUPPORTED, "module '%s' needs CPU features that this machine lacks: %s",
                 path, missing);
   return SSMRT_OK;
 }

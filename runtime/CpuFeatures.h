@@ -15,8 +15,7 @@ namespace ssmrt {
 /// Fails unless this machine has the architecture of the LLVM triple `target`
 /// and every feature of the comma-separated list (LLVM names). A feature that
 /// cannot be looked up is refused too. `path` is for messages.
-ssmrt_status checkCpu(const char *target, const char *features,
-                      const char *path);
+ssmrt_status checkCpu(const char *target, const char *features, const char *path);
 
 } // namespace ssmrt
 

@@ -14,25 +14,21 @@ using namespace ssmrt;
 static ssmrt_status need(const void *module, const void *result) {
   if (module && result)
     return SSMRT_OK;
-  return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-              module ? "result" : "module");
+  return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", module ? "result" : "module");
 }
 
 static ssmrt_status inRange(const char *what, int32_t index, int32_t count) {
   if (index >= 0 && index < count)
     return SSMRT_OK;
-  return fail(SSMRT_INVALID_ARGUMENT, "there is no %s %d, the module has %d",
-              what, index, count);
+  return fail(SSMRT_INVALID_ARGUMENT, "there is no %s %d, the module has %d", what, index, count);
 }
 
-static ssmrt_status needEntry(const ssmrt_module *module, int32_t entry,
-                              const void *result) {
+static ssmrt_status needEntry(const ssmrt_module *module, int32_t entry, const void *result) {
   SSMRT_TRY(need(module, result));
   return inRange("entry", entry, module->description->num_entries);
 }
 
-ssmrt_status ssmrt_module_get_info(const ssmrt_module *module,
-                                   ssmrt_module_info *info) {
+ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info *info) {
   SSMRT_TRY(need(module, info));
   const ssm_module &description = *module->description;
   int64_t bytes = 0;
@@ -56,8 +52,7 @@ ssmrt_status ssmrt_module_get_entry(const ssmrt_module *module, int32_t entry,
                                     ssmrt_entry_info *info) {
   SSMRT_TRY(needEntry(module, entry, info));
   const ssm_entry &e = module->entry(entry);
-  *info = {e.name,       e.num_inputs, e.num_outputs,
-           e.num_states, e.num_checks, e.num_kernels};
+  *info = {e.name, e.num_inputs, e.num_outputs, e.num_states, e.num_checks, e.num_kernels};
   return SSMRT_OK;
 }
 
@@ -71,8 +66,8 @@ static void describe(const ssm_value_info &value, ssmrt_value_info *info) {
   }
 }
 
-ssmrt_status ssmrt_module_get_input(const ssmrt_module *module, int32_t entry,
-                                    int32_t index, ssmrt_value_info *info) {
+ssmrt_status ssmrt_module_get_input(const ssmrt_module *module, int32_t entry, int32_t index,
+                                    ssmrt_value_info *info) {
   SSMRT_TRY(needEntry(module, entry, info));
   const ssm_entry &e = module->entry(entry);
   SSMRT_TRY(inRange("input", index, e.num_inputs));
@@ -80,8 +75,8 @@ ssmrt_status ssmrt_module_get_input(const ssmrt_module *module, int32_t entry,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_module_get_output(const ssmrt_module *module, int32_t entry,
-                                     int32_t index, ssmrt_value_info *info) {
+ssmrt_status ssmrt_module_get_output(const ssmrt_module *module, int32_t entry, int32_t index,
+                                     ssmrt_value_info *info) {
   SSMRT_TRY(needEntry(module, entry, info));
   const ssm_entry &e = module->entry(entry);
   SSMRT_TRY(inRange("output", index, e.num_outputs));
@@ -89,19 +84,19 @@ ssmrt_status ssmrt_module_get_output(const ssmrt_module *module, int32_t entry,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_module_get_state(const ssmrt_module *module, int32_t entry,
-                                    int32_t index, ssmrt_state_info *info) {
+ssmrt_status ssmrt_module_get_state(const ssmrt_module *module, int32_t entry, int32_t index,
+                                    ssmrt_state_info *info) {
   SSMRT_TRY(needEntry(module, entry, info));
   const ssm_entry &e = module->entry(entry);
   SSMRT_TRY(inRange("state", index, e.num_states));
   const ssm_state_info &state = e.states[index];
-  *info = {e.inputs[state.input].name, state.input, state.output,
-           ssmrt_state_kind(state.kind), state.axis};
+  *info = {e.inputs[state.input].name, state.input, state.output, ssmrt_state_kind(state.kind),
+           state.axis};
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_module_get_check(const ssmrt_module *module, int32_t entry,
-                                    int32_t index, ssmrt_check_info *info) {
+ssmrt_status ssmrt_module_get_check(const ssmrt_module *module, int32_t entry, int32_t index,
+                                    ssmrt_check_info *info) {
   SSMRT_TRY(needEntry(module, entry, info));
   const ssm_entry &e = module->entry(entry);
   SSMRT_TRY(inRange("check", index, e.num_checks));
@@ -109,8 +104,8 @@ ssmrt_status ssmrt_module_get_check(const ssmrt_module *module, int32_t entry,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_module_get_kernel(const ssmrt_module *module, int32_t entry,
-                                     int32_t index, const char **name) {
+ssmrt_status ssmrt_module_get_kernel(const ssmrt_module *module, int32_t entry, int32_t index,
+                                     const char **name) {
   SSMRT_TRY(needEntry(module, entry, name));
   const ssm_entry &e = module->entry(entry);
   SSMRT_TRY(inRange("kernel", index, e.num_kernels));
@@ -123,20 +118,14 @@ ssmrt_status ssmrt_module_get_weight(const ssmrt_module *module, int32_t index,
   SSMRT_TRY(need(module, info));
   SSMRT_TRY(inRange("weight", index, module->description->num_weights));
   const ssm_weight_info &weight = module->description->weights[index];
-  *info = {weight.name,
-           findType(weight.type)->dl,
-           weight.rank,
-           weight.dims,
-           weight.bytes,
-           weight.hash,
-           module->weights + weight.offset};
+  *info = {weight.name, findType(weight.type)->dl,      weight.rank, weight.dims, weight.bytes,
+           weight.hash, module->weights + weight.offset};
   return SSMRT_OK;
 }
 
 /// An error that lists the names there are, as far as there is room.
 template <typename T>
-static ssmrt_status unknown(const char *what, const char *name,
-                            const T *elements, int32_t count) {
+static ssmrt_status unknown(const char *what, const char *name, const T *elements, int32_t count) {
   char list[1024] = "none";
   size_t used = 0;
   for (int32_t i = 0; i < count; ++i) {
@@ -152,12 +141,10 @@ static ssmrt_status unknown(const char *what, const char *name,
     std::memcpy(list + used, elements[i].name, length + 1);
     used += length;
   }
-  return fail(SSMRT_NOT_FOUND, "there is no %s '%s'; there are: %s", what, name,
-              list);
+  return fail(SSMRT_NOT_FOUND, "there is no %s '%s'; there are: %s", what, name, list);
 }
 
-ssmrt_status ssmrt_module_find_entry(const ssmrt_module *module,
-                                     const char *name, int32_t *entry) {
+ssmrt_status ssmrt_module_find_entry(const ssmrt_module *module, const char *name, int32_t *entry) {
   SSMRT_TRY(need(module, entry && name ? entry : nullptr));
   const ssm_module &description = *module->description;
   for (int32_t i = 0; i < description.num_entries; ++i)
@@ -168,8 +155,8 @@ ssmrt_status ssmrt_module_find_entry(const ssmrt_module *module,
   return unknown("entry", name, description.entries, description.num_entries);
 }
 
-ssmrt_status ssmrt_module_find_input(const ssmrt_module *module, int32_t entry,
-                                     const char *name, int32_t *index) {
+ssmrt_status ssmrt_module_find_input(const ssmrt_module *module, int32_t entry, const char *name,
+                                     int32_t *index) {
   SSMRT_TRY(needEntry(module, entry, index && name ? index : nullptr));
   const ssm_entry &e = module->entry(entry);
   int32_t found = findValue(e.inputs, e.num_inputs, name);
@@ -179,8 +166,8 @@ ssmrt_status ssmrt_module_find_input(const ssmrt_module *module, int32_t entry,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_module_find_output(const ssmrt_module *module, int32_t entry,
-                                      const char *name, int32_t *index) {
+ssmrt_status ssmrt_module_find_output(const ssmrt_module *module, int32_t entry, const char *name,
+                                      int32_t *index) {
   SSMRT_TRY(needEntry(module, entry, index && name ? index : nullptr));
   const ssm_entry &e = module->entry(entry);
   int32_t found = findValue(e.outputs, e.num_outputs, name);

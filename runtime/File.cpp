@@ -24,21 +24,18 @@ ssmrt_status MappedFile::open(const char *path, const char *what) {
   // Not blocking, so that a pipe under this name is told, not waited for.
   handle = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (handle < 0)
-    return fail(SSMRT_IO_ERROR, "cannot open %s '%s': %s", what, path,
-                std::strerror(errno));
+    return fail(SSMRT_IO_ERROR, "cannot open %s '%s': %s", what, path, std::strerror(errno));
   struct stat facts;
   if (fstat(handle, &facts) != 0)
-    return fail(SSMRT_IO_ERROR, "cannot read %s '%s': %s", what, path,
-                std::strerror(errno));
+    return fail(SSMRT_IO_ERROR, "cannot read %s '%s': %s", what, path, std::strerror(errno));
   if (!S_ISREG(facts.st_mode))
     return fail(SSMRT_IO_ERROR, "%s '%s' is not a regular file", what, path);
   if (facts.st_size == 0)
     return SSMRT_OK;
-  void *mapped =
-      mmap(nullptr, size_t(facts.st_size), PROT_READ, MAP_PRIVATE, handle, 0);
+  void *mapped = mmap(nullptr, size_t(facts.st_size), PROT_READ, MAP_PRIVATE, handle, 0);
   if (mapped == MAP_FAILED)
-    return fail(SSMRT_IO_ERROR, "cannot map %s '%s' of %lld bytes: %s", what,
-                path, (long long)facts.st_size, std::strerror(errno));
+    return fail(SSMRT_IO_ERROR, "cannot map %s '%s' of %lld bytes: %s", what, path,
+                (long long)facts.st_size, std::strerror(errno));
   bytes = static_cast<const uint8_t *>(mapped);
   length = size_t(facts.st_size);
   return SSMRT_OK;
@@ -77,8 +74,7 @@ ssmrt_status NewFile::create(const char *path) {
     if (!temporary)
       return outOfMemory("a file name", (long long)room);
     for (int attempt = 0; attempt < 100 && handle < 0; ++attempt) {
-      std::snprintf(temporary, room, "%s.%ld-%d.part", path, long(getpid()),
-                    attempt);
+      std::snprintf(temporary, room, "%s.%ld-%d.part", path, long(getpid()), attempt);
       handle = ::open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (handle < 0 && errno != EEXIST)
         break;
@@ -89,8 +85,7 @@ ssmrt_status NewFile::create(const char *path) {
     }
   }
   if (handle < 0)
-    return fail(SSMRT_IO_ERROR, "cannot create '%s': %s", path,
-                std::strerror(errno));
+    return fail(SSMRT_IO_ERROR, "cannot create '%s': %s", path, std::strerror(errno));
   return SSMRT_OK;
 }
 
@@ -101,8 +96,7 @@ ssmrt_status NewFile::write(const void *data, size_t bytes) {
     if (done < 0 && errno == EINTR)
       continue;
     if (done < 0)
-      return fail(SSMRT_IO_ERROR, "cannot write '%s': %s", target,
-                  std::strerror(errno));
+      return fail(SSMRT_IO_ERROR, "cannot write '%s': %s", target, std::strerror(errno));
     rest += done;
     bytes -= size_t(done);
   }
@@ -113,8 +107,7 @@ ssmrt_status NewFile::commit() {
   int closed = ::close(handle);
   handle = -1;
   if (closed != 0 || (temporary && std::rename(temporary, target) != 0))
-    return fail(SSMRT_IO_ERROR, "cannot write '%s': %s", target,
-                std::strerror(errno));
+    return fail(SSMRT_IO_ERROR, "cannot write '%s': %s", target, std::strerror(errno));
   std::free(temporary);
   temporary = nullptr;
   return SSMRT_OK;

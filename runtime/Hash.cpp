@@ -13,9 +13,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-uint64_t ssmrt::hash64(const void *data, size_t bytes) {
-  return XXH3_64bits(data, bytes);
-}
+uint64_t ssmrt::hash64(const void *data, size_t bytes) { return XXH3_64bits(data, bytes); }
 
 ssmrt::Hash128 ssmrt::hash128(const void *data, size_t bytes) {
   XXH128_hash_t hash = XXH3_128bits(data, bytes);

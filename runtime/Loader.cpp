@@ -26,8 +26,7 @@ using namespace ssmrt;
 static ssmrt_status checkTrailer(const MappedFile &file, const char *path) {
   ssm_trailer trailer;
   if (file.size() < sizeof(trailer))
-    return fail(SSMRT_BAD_FILE,
-                "'%s' is not a module: %llu bytes are less than its end takes",
+    return fail(SSMRT_BAD_FILE, "'%s' is not a module: %llu bytes are less than its end takes",
                 path, (unsigned long long)file.size());
   size_t content = file.size() - sizeof(trailer);
   std::memcpy(&trailer, file.data() + content, sizeof(trailer));
@@ -37,19 +36,15 @@ static ssmrt_status checkTrailer(const MappedFile &file, const char *path) {
                 "one",
                 path);
   if (trailer.content_bytes != content)
-    return fail(SSMRT_BAD_FILE,
-                "module '%s' is damaged: %llu bytes of content, expected %llu",
-                path, (unsigned long long)content,
-                (unsigned long long)trailer.content_bytes);
+    return fail(SSMRT_BAD_FILE, "module '%s' is damaged: %llu bytes of content, expected %llu",
+                path, (unsigned long long)content, (unsigned long long)trailer.content_bytes);
   Hash128 hash = hash128(file.data(), content);
   if (hash.low != trailer.hash_low || hash.high != trailer.hash_high)
     return fail(SSMRT_BAD_FILE,
                 "module '%s' is damaged: its content has hash %016llx%016llx, "
                 "expected %016llx%016llx",
-                path, (unsigned long long)hash.high,
-                (unsigned long long)hash.low,
-                (unsigned long long)trailer.hash_high,
-                (unsigned long long)trailer.hash_low);
+                path, (unsigned long long)hash.high, (unsigned long long)hash.low,
+                (unsigned long long)trailer.hash_high, (unsigned long long)trailer.hash_low);
   return SSMRT_OK;
 }
 
@@ -61,8 +56,8 @@ static void uniquePath(int descriptor, char (&path)[192]) {
   uint32_t number = counter.fetch_add(1, std::memory_order_relaxed);
   int used = std::snprintf(path, sizeof(path), "/proc/self/fd");
   for (; number; number >>= 1)
-    used += std::snprintf(path + used, sizeof(path) - size_t(used), "%s",
-                          number & 1 ? "//." : "/.");
+    used +=
+        std::snprintf(path + used, sizeof(path) - size_t(used), "%s", number & 1 ? "//." : "/.");
   std::snprintf(path + used, sizeof(path) - size_t(used), "/%d", descriptor);
 }
 
@@ -73,8 +68,7 @@ static ssmrt_status openLibrary(ssmrt_module &module) {
   // library of their own that the program need not have. It stays.
   dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL);
   // Without /proc, by its own name; as a path, not one to be searched for.
-  char *named =
-      access(path, R_OK) == 0 ? nullptr : realpath(module.path, nullptr);
+  char *named = access(path, R_OK) == 0 ? nullptr : realpath(module.path, nullptr);
   module.library = dlopen(named ? named : path, RTLD_NOW | RTLD_LOCAL);
   std::free(named);
   if (!module.library) {
@@ -89,32 +83,26 @@ static ssmrt_status openLibrary(ssmrt_module &module) {
 static ssmrt_status findDescription(ssmrt_module &module) {
   void *symbol = dlsym(module.library, SSM_MODULE_SYMBOL);
   if (!symbol)
-    return fail(SSMRT_BAD_FILE, "module '%s' has no symbol '%s'", module.path,
-                SSM_MODULE_SYMBOL);
+    return fail(SSMRT_BAD_FILE, "module '%s' has no symbol '%s'", module.path, SSM_MODULE_SYMBOL);
   Dl_info info;
   ElfW(Sym) *facts = nullptr;
   size_t bytes = 0;
-  if (dladdr1(symbol, &info, reinterpret_cast<void **>(&facts),
-              RTLD_DL_SYMENT) &&
-      facts)
+  if (dladdr1(symbol, &info, reinterpret_cast<void **>(&facts), RTLD_DL_SYMENT) && facts)
     bytes = size_t(facts->st_size);
   module.description = static_cast<const ssm_module *>(symbol);
   // Magic, version and size come first in every version.
   if (bytes < 3 * sizeof(uint32_t))
-    return fail(SSMRT_BAD_FILE,
-                "module '%s': symbol '%s' has %llu bytes, too few", module.path,
+    return fail(SSMRT_BAD_FILE, "module '%s': symbol '%s' has %llu bytes, too few", module.path,
                 SSM_MODULE_SYMBOL, (unsigned long long)bytes);
   SSMRT_TRY(validateVersion(*module.description, module.path));
   if (bytes < sizeof(ssm_module))
-    return fail(SSMRT_BAD_FILE,
-                "module '%s': symbol '%s' has %llu bytes, expected %llu",
+    return fail(SSMRT_BAD_FILE, "module '%s': symbol '%s' has %llu bytes, expected %llu",
                 module.path, SSM_MODULE_SYMBOL, (unsigned long long)bytes,
                 (unsigned long long)sizeof(ssm_module));
   return SSMRT_OK;
 }
 
-static ssmrt_status load(ssmrt_module &module,
-                         const ssmrt_load_options *options) {
+static ssmrt_status load(ssmrt_module &module, const ssmrt_load_options *options) {
   SSMRT_TRY(module.file.open(module.path, "module"));
   SSMRT_TRY(checkTrailer(module.file, module.path));
   module.file.unmap();
@@ -123,17 +111,15 @@ static ssmrt_status load(ssmrt_module &module,
   return module.initialize(options);
 }
 
-ssmrt_status ssmrt_module_load(const char *path,
-                               const ssmrt_load_options *options,
+ssmrt_status ssmrt_module_load(const char *path, const ssmrt_load_options *options,
                                ssmrt_module **result) {
   if (!path || !result)
     return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", path ? "result" : "path");
   auto *module = make<ssmrt_module>();
   if (module)
     module->path = copyString(path);
-  ssmrt_status status = module && module->path
-                            ? load(*module, options)
-                            : outOfMemory("the module", sizeof(ssmrt_module));
+  ssmrt_status status = module && module->path ? load(*module, options)
+                                               : outOfMemory("the module", sizeof(ssmrt_module));
   if (status == SSMRT_OK)
     *result = module;
   else
@@ -141,12 +127,10 @@ ssmrt_status ssmrt_module_load(const char *path,
   return status;
 }
 
-ssmrt_status ssmrt_module_create(const ssm_module *description,
-                                 const ssmrt_load_options *options,
+ssmrt_status ssmrt_module_create(const ssm_module *description, const ssmrt_load_options *options,
                                  ssmrt_module **result) {
   if (!description || !result)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                description ? "result" : "description");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", description ? "result" : "description");
   SSMRT_TRY(validateVersion(*description, ""));
   auto *module = make<ssmrt_module>();
   ssmrt_status status = SSMRT_OK;
@@ -169,19 +153,14 @@ ssmrt_status ssmrt_load_options_create(ssmrt_load_options **options) {
   if (!options)
     return fail(SSMRT_INVALID_ARGUMENT, "options is NULL");
   *options = make<ssmrt_load_options>();
-  return *options ? SSMRT_OK
-                  : outOfMemory("options", sizeof(ssmrt_load_options));
+  return *options ? SSMRT_OK : outOfMemory("options", sizeof(ssmrt_load_options));
 }
 
-void ssmrt_load_options_destroy(ssmrt_load_options *options) {
-  unmake(options);
-}
+void ssmrt_load_options_destroy(ssmrt_load_options *options) { unmake(options); }
 
-ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *options,
-                                                 const char *path) {
+ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *options, const char *path) {
   if (!options || !path)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                options ? "path" : "options");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", options ? "path" : "options");
   char *copy = copyString(path);
   if (!copy)
     return outOfMemory("a file name", (long long)std::strlen(path));
@@ -190,12 +169,10 @@ ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *options,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options,
-                                                   const void *data,
+ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options, const void *data,
                                                    size_t bytes) {
   if (!options || !data)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                options ? "data" : "options");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", options ? "data" : "options");
   options->weightsMemory = data;
   options->weightsMemoryBytes = bytes;
   return SSMRT_OK;

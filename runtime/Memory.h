@@ -45,8 +45,7 @@ public:
         return false;
     }
     if (count > used)
-      std::memset(static_cast<void *>(elements + used), 0,
-                  (count - used) * sizeof(T));
+      std::memset(static_cast<void *>(elements + used), 0, (count - used) * sizeof(T));
     used = count;
     return true;
   }
@@ -62,8 +61,7 @@ public:
     if (!resize(used + count))
       return false;
     if (count)
-      std::memcpy(static_cast<void *>(elements + at), values,
-                  count * sizeof(T));
+      std::memcpy(static_cast<void *>(elements + at), values, count * sizeof(T));
     return true;
   }
 
@@ -81,8 +79,7 @@ private:
   bool reallocate(size_t count) {
     if (count > SIZE_MAX / 2 / sizeof(T))
       return false;
-    void *moved =
-        std::realloc(static_cast<void *>(elements), count * sizeof(T));
+    void *moved = std::realloc(static_cast<void *>(elements), count * sizeof(T));
     if (!moved)
       return false;
     elements = static_cast<T *>(moved);
@@ -121,9 +118,7 @@ public:
   /// `bytes` aligned to blockAlignment, or NULL; what a callback gives with
   /// less alignment is given back.
   void *allocate(size_t bytes) const;
-  void release(void *data, size_t bytes) const {
-    callbacks.release(callbacks.user, data, bytes);
-  }
+  void release(void *data, size_t bytes) const { callbacks.release(callbacks.user, data, bytes); }
 
 private:
   ssmrt_allocator callbacks;

@@ -40,8 +40,7 @@ bool EntryLayout::create(const ssm_entry &entry) {
       const ssm_dim &dim = input.dims[axis];
       if (!symbols.push(-1))
         return false;
-      if (dim.value < 0 && dim.name && *dim.name &&
-          !named.push({dim.name, total}))
+      if (dim.value < 0 && dim.name && *dim.name && !named.push({dim.name, total}))
         return false;
     }
   }
@@ -64,8 +63,8 @@ bool EntryLayout::create(const ssm_entry &entry) {
   return outputOffset.push(total);
 }
 
-int32_t ssmrt::findValue(const ssm_value_info *values, int32_t count,
-                         const char *name, int32_t hint) {
+int32_t ssmrt::findValue(const ssm_value_info *values, int32_t count, const char *name,
+                         int32_t hint) {
   for (int32_t step = 0; step < count; ++step) {
     int32_t index = hint + step < count ? hint + step : hint + step - count;
     if (!std::strcmp(values[index].name, name))
@@ -89,28 +88,23 @@ ssmrt_status ssmrt_module::initialize(const ssmrt_load_options *options) {
   SSMRT_TRY(validateModule(*description, path));
   SSMRT_TRY(checkCpu(description->target, description->features, path));
   size_t count = size_t(description->num_entries);
-  layouts =
-      static_cast<EntryLayout *>(std::malloc(count * sizeof(EntryLayout)));
+  layouts = static_cast<EntryLayout *>(std::malloc(count * sizeof(EntryLayout)));
   if (!layouts)
     return outOfMemory("the module", (long long)(count * sizeof(EntryLayout)));
   bool complete = true;
   for (size_t i = 0; i < count; ++i)
-    complete &=
-        (new (&layouts[i]) EntryLayout)->create(description->entries[i]);
+    complete &= (new (&layouts[i]) EntryLayout)->create(description->entries[i]);
   if (!complete)
     return outOfMemory("the module's entries", (long long)count);
   return mapWeights(options);
 }
 
 /// Checks that `data` is the weights file that `module` was compiled with.
-static ssmrt_status checkWeights(const ssm_module &module, const char *path,
-                                 const char *name, const uint8_t *data,
-                                 size_t bytes) {
+static ssmrt_status checkWeights(const ssm_module &module, const char *path, const char *name,
+                                 const uint8_t *data, size_t bytes) {
   if (bytes != uint64_t(module.weights_file_bytes))
-    return fail(SSMRT_BAD_FILE,
-                "weights file '%s' has %llu bytes, module '%s' expects %lld",
-                name, (unsigned long long)bytes, path,
-                (long long)module.weights_file_bytes);
+    return fail(SSMRT_BAD_FILE, "weights file '%s' has %llu bytes, module '%s' expects %lld", name,
+                (unsigned long long)bytes, path, (long long)module.weights_file_bytes);
   uint64_t hash = hash64(data, size_t(module.weights_base));
   if (hash != module.weights_header_hash)
     return fail(SSMRT_BAD_FILE,
@@ -129,8 +123,7 @@ ssmrt_status ssmrt_module::mapWeights(const ssmrt_load_options *options) {
     weights = static_cast<const uint8_t *>(module.embedded_weights);
   } else if (options && options->weightsMemory) {
     const auto *data = static_cast<const uint8_t *>(options->weightsMemory);
-    SSMRT_TRY(checkWeights(module, path, "(in memory)", data,
-                           options->weightsMemoryBytes));
+    SSMRT_TRY(checkWeights(module, path, "(in memory)", data, options->weightsMemoryBytes));
     weights = data + module.weights_base;
   } else {
     const char *given = options ? options->weightsFile : nullptr;
@@ -149,8 +142,7 @@ ssmrt_status ssmrt_module::mapWeights(const ssmrt_load_options *options) {
     if (!weightsPath)
       return outOfMemory("a file name", 0);
     SSMRT_TRY(weightsFile.open(weightsPath, "weights file"));
-    SSMRT_TRY(checkWeights(module, path, weightsPath, weightsFile.data(),
-                           weightsFile.size()));
+    SSMRT_TRY(checkWeights(module, path, weightsPath, weightsFile.data(), weightsFile.size()));
     weights = weightsFile.data() + module.weights_base;
   }
   if (reinterpret_cast<uintptr_t>(weights) % 64)
@@ -176,14 +168,12 @@ ssmrt_status ssmrt_module_verify_weights(const ssmrt_module *module) {
   const ssm_module &description = *module->description;
   for (int32_t i = 0; i < description.num_weights; ++i) {
     const ssm_weight_info &weight = description.weights[i];
-    uint64_t hash =
-        hash64(module->weights + weight.offset, size_t(weight.bytes));
+    uint64_t hash = hash64(module->weights + weight.offset, size_t(weight.bytes));
     if (hash != weight.hash)
       return fail(SSMRT_BAD_FILE,
                   "weight '%s' of '%s' is damaged: its %lld bytes have hash "
                   "%016llx, expected %016llx",
-                  weight.name,
-                  module->weightsPath ? module->weightsPath : module->path,
+                  weight.name, module->weightsPath ? module->weightsPath : module->path,
                   (long long)weight.bytes, (unsigned long long)hash,
                   (unsigned long long)weight.hash);
   }

@@ -27,14 +27,11 @@ struct EntryLayout {
 
   [[nodiscard]] bool create(const ssm_entry &entry);
   size_t inputDims() const { return symbols.size(); }
-  size_t outputDims() const {
-    return size_t(outputOffset[outputOffset.size() - 1]);
-  }
+  size_t outputDims() const { return size_t(outputOffset[outputOffset.size() - 1]); }
 };
 
 /// Index of the value named `name`, looked for from `hint` on and around; -1.
-int32_t findValue(const ssm_value_info *values, int32_t count, const char *name,
-                  int32_t hint = 0);
+int32_t findValue(const ssm_value_info *values, int32_t count, const char *name, int32_t hint = 0);
 
 } // namespace ssmrt
 
@@ -62,9 +59,7 @@ struct ssmrt_module {
   /// Everything after `description` is set, and the version checked.
   ssmrt_status initialize(const ssmrt_load_options *options);
 
-  const ssm_entry &entry(int32_t index) const {
-    return description->entries[index];
-  }
+  const ssm_entry &entry(int32_t index) const { return description->entries[index]; }
 
 private:
   ssmrt_status mapWeights(const ssmrt_load_options *options);

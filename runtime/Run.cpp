@@ -16,8 +16,7 @@ using namespace ssmrt;
 
 /// Tells the size of one input dim; those of one symbol must be equal.
 ssmrt_status ssmrt_session::bindDim(int32_t input, int32_t axis, int64_t size) {
-  int32_t symbol =
-      layout->symbols[size_t(layout->inputOffset[size_t(input)] + axis)];
+  int32_t symbol = layout->symbols[size_t(layout->inputOffset[size_t(input)] + axis)];
   if (symbol < 0)
     return SSMRT_OK;
   size_t s = size_t(symbol);
@@ -33,8 +32,8 @@ ssmrt_status ssmrt_session::bindDim(int32_t input, int32_t axis, int64_t size) {
               "input '%s': dimension %d is %lld, but '%s' is %lld in dimension "
               "%d of input '%s'",
               entry->inputs[input].name, axis, (long long)size,
-              entry->inputs[input].dims[axis].name, (long long)symbolSize[s],
-              symbolAxis[s], entry->inputs[symbolInput[s]].name);
+              entry->inputs[input].dims[axis].name, (long long)symbolSize[s], symbolAxis[s],
+              entry->inputs[symbolInput[s]].name);
 }
 
 ssmrt_status ssmrt_session::bindInput(int32_t index, const DLTensor &tensor) {
@@ -47,16 +46,14 @@ ssmrt_status ssmrt_session::bindInput(int32_t index, const DLTensor &tensor) {
                 info.name);
   if (arg.data)
     return fail(SSMRT_INVALID_ARGUMENT, "input '%s' is given twice", info.name);
-  SSMRT_TRY(
-      checkTensor("input", info, tensor, &arg.data, &argBytes[size_t(index)]));
+  SSMRT_TRY(checkTensor("input", info, tensor, &arg.data, &argBytes[size_t(index)]));
   arg.dims = tensor.shape;
   for (int32_t axis = 0; axis < info.rank; ++axis)
     SSMRT_TRY(bindDim(index, axis, tensor.shape[axis]));
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session::bindInputs(const ssmrt_input *given,
-                                       int32_t count) {
+ssmrt_status ssmrt_session::bindInputs(const ssmrt_input *given, int32_t count) {
   if (count < 0 || (count && !given))
     return fail(SSMRT_INVALID_ARGUMENT, "inputs are missing");
   for (ssm_arg &arg : args)
@@ -72,19 +69,17 @@ ssmrt_status ssmrt_session::bindInputs(const ssmrt_input *given,
     if (index < 0) // its message lists the inputs there are
       return ssmrt_module_find_input(module, entryIndex, given[i].name, &index);
     if (index >= entry->num_inputs)
-      return fail(SSMRT_INVALID_ARGUMENT,
-                  "%d inputs are given, entry '%s' has %d", count, entry->name,
-                  entry->num_inputs);
+      return fail(SSMRT_INVALID_ARGUMENT, "%d inputs are given, entry '%s' has %d", count,
+                  entry->name, entry->num_inputs);
     if (!given[i].tensor)
-      return fail(SSMRT_INVALID_ARGUMENT, "input '%s': tensor is NULL",
-                  entry->inputs[index].name);
+      return fail(SSMRT_INVALID_ARGUMENT, "input '%s': tensor is NULL", entry->inputs[index].name);
     SSMRT_TRY(bindInput(index, *given[i].tensor));
     hint = index + 1;
   }
   for (int32_t i = 0; i < entry->num_inputs; ++i)
     if (!args[size_t(i)].data && inputState[size_t(i)] < 0)
-      return fail(SSMRT_INVALID_ARGUMENT, "input '%s' %s is missing",
-                  entry->inputs[i].name, textOf(entry->inputs[i]).text);
+      return fail(SSMRT_INVALID_ARGUMENT, "input '%s' %s is missing", entry->inputs[i].name,
+                  textOf(entry->inputs[i]).text);
   return SSMRT_OK;
 }
 
@@ -111,8 +106,8 @@ ssmrt_status ssmrt_session::startState(int32_t index) {
   }
   int64_t bytes;
   if (!byteSize(value.dims, input.rank, findType(input.type)->bytes, &bytes))
-    return fail(SSMRT_INVALID_ARGUMENT, "state '%s': shape %s is too large",
-                input.name, textOf(value.dims, input.rank).text);
+    return fail(SSMRT_INVALID_ARGUMENT, "state '%s': shape %s is too large", input.name,
+                textOf(value.dims, input.rank).text);
   if (!value.block.ensure(allocator, size_t(bytes)))
     return outOfMemory(input.name, bytes);
   std::memset(value.block.data(), 0, size_t(bytes));
@@ -137,16 +132,13 @@ ssmrt_status ssmrt_session::bindStates() {
   return SSMRT_OK;
 }
 
-static bool overlap(const void *a, int64_t aBytes, const void *b,
-                    int64_t bBytes) {
+static bool overlap(const void *a, int64_t aBytes, const void *b, int64_t bBytes) {
   auto first = reinterpret_cast<uintptr_t>(a);
   auto second = reinterpret_cast<uintptr_t>(b);
-  return first < second + uintptr_t(bBytes) &&
-         second < first + uintptr_t(aBytes);
+  return first < second + uintptr_t(bBytes) && second < first + uintptr_t(aBytes);
 }
 
-ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers,
-                                        int32_t count) {
+ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers, int32_t count) {
   if (count < 0 || (count && !buffers))
     return fail(SSMRT_INVALID_ARGUMENT, "output buffers are missing");
   for (Output &output : outputs) {
@@ -162,11 +154,9 @@ ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers,
       index = findValue(entry->outputs, entry->num_outputs, buffers[i].name,
                         hint < entry->num_outputs ? hint : 0);
     if (index < 0)
-      return ssmrt_module_find_output(module, entryIndex, buffers[i].name,
-                                      &index);
+      return ssmrt_module_find_output(module, entryIndex, buffers[i].name, &index);
     if (index >= entry->num_outputs)
-      return fail(SSMRT_INVALID_ARGUMENT,
-                  "%d output buffers are given, entry '%s' has %d outputs",
+      return fail(SSMRT_INVALID_ARGUMENT, "%d output buffers are given, entry '%s' has %d outputs",
                   count, entry->name, entry->num_outputs);
     const ssm_value_info &info = entry->outputs[index];
     if (outputState[size_t(index)] >= 0)
@@ -175,16 +165,14 @@ ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers,
                   "no buffer",
                   info.name);
     if (outputs[size_t(index)].buffer)
-      return fail(SSMRT_INVALID_ARGUMENT, "output '%s' has two buffers",
-                  info.name);
+      return fail(SSMRT_INVALID_ARGUMENT, "output '%s' has two buffers", info.name);
     if (buffers[i].bytes && !buffers[i].data)
-      return fail(SSMRT_INVALID_ARGUMENT, "output '%s': buffer is NULL",
-                  info.name);
+      return fail(SSMRT_INVALID_ARGUMENT, "output '%s': buffer is NULL", info.name);
     int32_t unit = findType(info.type)->bytes;
     if (reinterpret_cast<uintptr_t>(buffers[i].data) % uintptr_t(unit))
       return fail(SSMRT_INVALID_ARGUMENT,
-                  "output '%s': buffer is not aligned to the %d bytes of %s",
-                  info.name, unit, findType(info.type)->name);
+                  "output '%s': buffer is not aligned to the %d bytes of %s", info.name, unit,
+                  findType(info.type)->name);
     outputs[size_t(index)].buffer = &buffers[i];
     hint = index + 1;
   }
@@ -197,8 +185,7 @@ const char *ssmrt_session::findOverlap(int32_t index) const {
   if (output.bytes == 0)
     return nullptr;
   for (size_t i = 0; i < args.size(); ++i)
-    if (inputState[i] < 0 &&
-        overlap(output.data, output.bytes, args[i].data, argBytes[i]))
+    if (inputState[i] < 0 && overlap(output.data, output.bytes, args[i].data, argBytes[i]))
       return entry->inputs[i].name;
   for (size_t i = 0; i < outputs.size(); ++i)
     if (int32_t(i) != index &&
@@ -208,36 +195,33 @@ const char *ssmrt_session::findOverlap(int32_t index) const {
 }
 
 /// Sets the context's message; the run then fails with it.
-#define SSMRT_REFUSE(code, ...)                                                \
-  do {                                                                         \
-    Lock lock(context.mutex);                                                  \
-    if (!context.reported) {                                                   \
-      context.reported = true;                                                 \
-      context.status = code;                                                   \
-      std::snprintf(context.message, sizeof(context.message), __VA_ARGS__);    \
-    }                                                                          \
-    return nullptr;                                                            \
+#define SSMRT_REFUSE(code, ...)                                                                    \
+  do {                                                                                             \
+    Lock lock(context.mutex);                                                                      \
+    if (!context.reported) {                                                                       \
+      context.reported = true;                                                                     \
+      context.status = code;                                                                       \
+      std::snprintf(context.message, sizeof(context.message), __VA_ARGS__);                        \
+    }                                                                                              \
+    return nullptr;                                                                                \
   } while (0)
 
 void *ssmrt_session::output(int32_t index, const int64_t *shape) {
   if (index < 0 || index >= entry->num_outputs)
-    SSMRT_REFUSE(SSMRT_INTERNAL, "entry '%s' wrote output %d, it has %d",
-                 entry->name, index, entry->num_outputs);
+    SSMRT_REFUSE(SSMRT_INTERNAL, "entry '%s' wrote output %d, it has %d", entry->name, index,
+                 entry->num_outputs);
   const ssm_value_info &info = entry->outputs[index];
   Output &output = outputs[size_t(index)];
   if (output.written)
-    SSMRT_REFUSE(SSMRT_INTERNAL, "entry '%s' wrote output '%s' twice",
-                 entry->name, info.name);
+    SSMRT_REFUSE(SSMRT_INTERNAL, "entry '%s' wrote output '%s' twice", entry->name, info.name);
   for (int32_t axis = 0; axis < info.rank; ++axis)
     if (info.dims[axis].value >= 0 && info.dims[axis].value != shape[axis])
-      SSMRT_REFUSE(SSMRT_INTERNAL,
-                   "output '%s': dimension %d is %lld, the signature says %lld",
-                   info.name, axis, (long long)shape[axis],
-                   (long long)info.dims[axis].value);
+      SSMRT_REFUSE(SSMRT_INTERNAL, "output '%s': dimension %d is %lld, the signature says %lld",
+                   info.name, axis, (long long)shape[axis], (long long)info.dims[axis].value);
   int64_t bytes;
   if (!byteSize(shape, info.rank, findType(info.type)->bytes, &bytes))
-    SSMRT_REFUSE(SSMRT_CHECK_FAILED, "output '%s': shape %s cannot be",
-                 info.name, textOf(shape, info.rank).text);
+    SSMRT_REFUSE(SSMRT_CHECK_FAILED, "output '%s': shape %s cannot be", info.name,
+                 textOf(shape, info.rank).text);
   if (info.rank)
     std::memcpy(outputDims(index), shape, size_t(info.rank) * sizeof(int64_t));
   output.written = true;
@@ -254,11 +238,9 @@ void *ssmrt_session::output(int32_t index, const int64_t *shape) {
                      info.name, axis, (long long)shape[axis], input.name,
                      (long long)input.dims[axis].value);
     if (!value.block.ensure(allocator, size_t(bytes)))
-      SSMRT_REFUSE(SSMRT_OUT_OF_MEMORY,
-                   "out of memory: %lld bytes for output '%s'",
+      SSMRT_REFUSE(SSMRT_OUT_OF_MEMORY, "out of memory: %lld bytes for output '%s'",
                    (long long)bytes, info.name);
-    std::memcpy(value.dims, outputDims(index),
-                size_t(info.rank) * sizeof(int64_t));
+    std::memcpy(value.dims, outputDims(index), size_t(info.rank) * sizeof(int64_t));
     return output.data = value.block.data();
   }
   if (const ssmrt_buffer *buffer = output.buffer) {
@@ -272,11 +254,9 @@ void *ssmrt_session::output(int32_t index, const int64_t *shape) {
   } else if (outputFn) {
     output.data = outputFn(outputUser, index, shape, info.rank, size_t(bytes));
     if (!output.data)
-      SSMRT_REFUSE(SSMRT_OUTPUT_REFUSED,
-                   "the allocator refused %lld bytes for output '%s'",
+      SSMRT_REFUSE(SSMRT_OUTPUT_REFUSED, "the allocator refused %lld bytes for output '%s'",
                    (long long)bytes, info.name);
-    if (reinterpret_cast<uintptr_t>(output.data) %
-        uintptr_t(findType(info.type)->bytes))
+    if (reinterpret_cast<uintptr_t>(output.data) % uintptr_t(findType(info.type)->bytes))
       SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT,
                    "the allocator's memory for output '%s' is not aligned for "
                    "%s",
@@ -285,14 +265,12 @@ void *ssmrt_session::output(int32_t index, const int64_t *shape) {
   if (output.data) {
     output.bytes = bytes;
     if (const char *other = findOverlap(index))
-      SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT,
-                   "the memory of output '%s' overlaps that of '%s'", info.name,
-                   other);
+      SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT, "the memory of output '%s' overlaps that of '%s'",
+                   info.name, other);
     return output.data;
   }
   if (!output.block.ensure(allocator, size_t(bytes)))
-    SSMRT_REFUSE(SSMRT_OUT_OF_MEMORY,
-                 "out of memory: %lld bytes for output '%s'", (long long)bytes,
+    SSMRT_REFUSE(SSMRT_OUT_OF_MEMORY, "out of memory: %lld bytes for output '%s'", (long long)bytes,
                  info.name);
   return output.data = output.block.data();
 }
@@ -304,20 +282,18 @@ ssmrt_status ssmrt_session::execute() {
     return outOfMemory("the arena", arenaBytes);
   // From here on a run may write over the previous states.
   canRollBack = false;
-  int32_t returned = entry->run(&callTable, &context, args.data(), arena.data(),
-                                module->weights);
+  int32_t returned = entry->run(&callTable, &context, args.data(), arena.data(), module->weights);
   segment.reset(allocator);
   SSMRT_TRY(statusOf(context, returned, "run"));
   for (int32_t i = 0; i < entry->num_outputs; ++i)
     if (!outputs[size_t(i)].written)
-      return fail(SSMRT_INTERNAL, "entry '%s' did not write output '%s'",
-                  entry->name, entry->outputs[i].name);
+      return fail(SSMRT_INTERNAL, "entry '%s' did not write output '%s'", entry->name,
+                  entry->outputs[i].name);
   return SSMRT_OK;
 }
 
 ssmrt_status ssmrt_session::run(const ssmrt_input *given, int32_t numGiven,
-                                const ssmrt_buffer *buffers,
-                                int32_t numBuffers) {
+                                const ssmrt_buffer *buffers, int32_t numBuffers) {
   outputsValid = false;
   SSMRT_TRY(bindInputs(given, numGiven));
   SSMRT_TRY(bindStates());
@@ -338,16 +314,13 @@ ssmrt_status ssmrt_session::viewOutput(int32_t index, DLTensor *tensor) const {
                 "there are no outputs: the session has not run since it was "
                 "made, changed, or failed");
   const ssm_value_info &info = entry->outputs[index];
-  *tensor =
-      viewOf(*findType(info.type), outputs[size_t(index)].data,
-             dims.data() + layout->outputOffset[size_t(index)], info.rank);
+  *tensor = viewOf(*findType(info.type), outputs[size_t(index)].data,
+                   dims.data() + layout->outputOffset[size_t(index)], info.rank);
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session_run(ssmrt_session *session,
-                               const ssmrt_input *inputs, int32_t numInputs,
-                               const ssmrt_buffer *outputs,
-                               int32_t numOutputs) {
+ssmrt_status ssmrt_session_run(ssmrt_session *session, const ssmrt_input *inputs, int32_t numInputs,
+                               const ssmrt_buffer *outputs, int32_t numOutputs) {
   if (!session)
     return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
   InCall call(session);
@@ -355,15 +328,14 @@ ssmrt_status ssmrt_session_run(ssmrt_session *session,
   return session->run(inputs, numInputs, outputs, numOutputs);
 }
 
-ssmrt_status ssmrt_session_get_output(const ssmrt_session *session,
-                                      int32_t index, DLTensor *tensor) {
+ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t index,
+                                      DLTensor *tensor) {
   if (!session || !tensor)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                session ? "tensor" : "session");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", session ? "tensor" : "session");
   InCall call(session);
   SSMRT_TRY(call.status());
   if (index < 0 || index >= session->entry->num_outputs)
-    return fail(SSMRT_INVALID_ARGUMENT, "there is no output %d, there are %d",
-                index, session->entry->num_outputs);
+    return fail(SSMRT_INVALID_ARGUMENT, "there is no output %d, there are %d", index,
+                session->entry->num_outputs);
   return session->viewOutput(index, tensor);
 }

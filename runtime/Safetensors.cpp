@@ -20,22 +20,18 @@ namespace {
 
 class HeaderReader {
 public:
-  HeaderReader(const char *file, const char *text, size_t bytes,
-               SafetensorsHeader &header)
+  HeaderReader(const char *file, const char *text, size_t bytes, SafetensorsHeader &header)
       : file(file), start(text), at(text), end(text + bytes), header(header) {}
 
   ssmrt_status read();
 
 private:
   ssmrt_status bad(const char *problem) const {
-    return fail(
-        SSMRT_BAD_FILE,
-        "'%s' is not a safetensors file: %s, at byte %lld of its header", file,
-        problem, (long long)(at - start));
+    return fail(SSMRT_BAD_FILE, "'%s' is not a safetensors file: %s, at byte %lld of its header",
+                file, problem, (long long)(at - start));
   }
   void skipSpace() {
-    while (at < end &&
-           (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r'))
       ++at;
   }
   bool take(char expected) {
@@ -95,13 +91,10 @@ bool HeaderReader::putCodePoint(uint32_t code) {
   if (code < 0x800)
     return put(char(0xc0 | code >> 6)) && put(char(0x80 | (code & 0x3f)));
   if (code < 0x10000)
-    return put(char(0xe0 | code >> 12)) &&
-           put(char(0x80 | (code >> 6 & 0x3f))) &&
+    return put(char(0xe0 | code >> 12)) && put(char(0x80 | (code >> 6 & 0x3f))) &&
            put(char(0x80 | (code & 0x3f)));
-  return put(char(0xf0 | code >> 18)) &&
-         put(char(0x80 | (code >> 12 & 0x3f))) &&
-         put(char(0x80 | (code >> 6 & 0x3f))) &&
-         put(char(0x80 | (code & 0x3f)));
+  return put(char(0xf0 | code >> 18)) && put(char(0x80 | (code >> 12 & 0x3f))) &&
+         put(char(0x80 | (code >> 6 & 0x3f))) && put(char(0x80 | (code & 0x3f)));
 }
 
 /// After a backslash.
@@ -148,8 +141,7 @@ ssmrt_status HeaderReader::readUtf8() {
     code = code << 6 | (next & 0x3f);
   }
   static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-  if (code < least[extra] || code > 0x10ffff ||
-      (code >= 0xd800 && code <= 0xdfff))
+  if (code < least[extra] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
     return bad("a string is not UTF-8");
   at += extra + 1;
   putCodePoint(code);
@@ -200,8 +192,7 @@ ssmrt_status HeaderReader::readNumber(int64_t &value) {
   return SSMRT_OK;
 }
 
-ssmrt_status HeaderReader::readNumbers(int64_t *values, int32_t room,
-                                       int32_t &count) {
+ssmrt_status HeaderReader::readNumbers(int64_t *values, int32_t room, int32_t &count) {
   count = 0;
   if (!take('['))
     return bad("expected a list of numbers");
@@ -248,8 +239,7 @@ ssmrt_status HeaderReader::readTensor(FileTensor &tensor) {
       SSMRT_TRY(readString(text, length));
       tensor.type = findTypeByFileName(text, length);
       if (!tensor.type)
-        return fail(SSMRT_UNSUPPORTED,
-                    "'%s': tensor '%s' has the unknown element type '%s'", file,
+        return fail(SSMRT_UNSUPPORTED, "'%s': tensor '%s' has the unknown element type '%s'", file,
                     tensor.name, text);
     } else if (!std::strcmp(key, "shape") && !hasShape) {
       hasShape = true;
@@ -276,8 +266,8 @@ ssmrt_status HeaderReader::readTensor(FileTensor &tensor) {
     return fail(SSMRT_BAD_FILE,
                 "'%s': tensor '%s' of shape %s takes bytes %lld to %lld, which "
                 "does not fit its shape",
-                file, tensor.name, textOf(tensor.dims, tensor.rank).text,
-                (long long)tensor.begin, (long long)tensor.end);
+                file, tensor.name, textOf(tensor.dims, tensor.rank).text, (long long)tensor.begin,
+                (long long)tensor.end);
   return SSMRT_OK;
 }
 
@@ -321,12 +311,10 @@ static int compareOffsets(const void *left, const void *right) {
   return a->end < b->end ? -1 : a->end > b->end;
 }
 
-ssmrt_status SafetensorsHeader::parse(const char *file, const uint8_t *data,
-                                      size_t bytes) {
+ssmrt_status SafetensorsHeader::parse(const char *file, const uint8_t *data, size_t bytes) {
   uint64_t length = 0;
   if (bytes < sizeof(length))
-    return fail(SSMRT_BAD_FILE,
-                "'%s' is not a safetensors file: it has %llu bytes", file,
+    return fail(SSMRT_BAD_FILE, "'%s' is not a safetensors file: it has %llu bytes", file,
                 (unsigned long long)bytes);
   std::memcpy(&length, data, sizeof(length));
   if (length > largestHeader || length > bytes - sizeof(length))
@@ -335,8 +323,7 @@ ssmrt_status SafetensorsHeader::parse(const char *file, const uint8_t *data,
                 "file of %llu",
                 file, (unsigned long long)length, (unsigned long long)bytes);
   dataStart = int64_t(sizeof(length) + length);
-  SSMRT_TRY(HeaderReader(file,
-                         reinterpret_cast<const char *>(data) + sizeof(length),
+  SSMRT_TRY(HeaderReader(file, reinterpret_cast<const char *>(data) + sizeof(length),
                          size_t(length), *this)
                 .read());
 
@@ -349,8 +336,7 @@ ssmrt_status SafetensorsHeader::parse(const char *file, const uint8_t *data,
     std::qsort(sorted.data(), count, sizeof(FileTensor *), compareNames);
   for (size_t i = 1; i < count; ++i)
     if (!std::strcmp(sorted[i - 1]->name, sorted[i]->name))
-      return fail(SSMRT_BAD_FILE, "'%s': tensor '%s' is there twice", file,
-                  sorted[i]->name);
+      return fail(SSMRT_BAD_FILE, "'%s': tensor '%s' is there twice", file, sorted[i]->name);
   if (count)
     std::qsort(sorted.data(), count, sizeof(FileTensor *), compareOffsets);
   int64_t at = 0, dataBytes = int64_t(bytes) - dataStart;
@@ -363,8 +349,7 @@ ssmrt_status SafetensorsHeader::parse(const char *file, const uint8_t *data,
     at = tensor->end;
   }
   if (at != dataBytes)
-    return fail(SSMRT_BAD_FILE,
-                "'%s': its tensors have %lld bytes, the file has %lld for them",
+    return fail(SSMRT_BAD_FILE, "'%s': its tensors have %lld bytes, the file has %lld for them",
                 file, (long long)at, (long long)dataBytes);
   return SSMRT_OK;
 }

@@ -40,8 +40,7 @@ using WriteFn = ssmrt_status (*)(void *sink, const void *data, size_t bytes);
 
 /// Writes tensors, given as dense views, under their names. They are laid out
 /// by falling element size, so that each is aligned for its type.
-ssmrt_status writeSafetensors(const ssmrt_input *tensors, int32_t count,
-                              WriteFn write, void *sink);
+ssmrt_status writeSafetensors(const ssmrt_input *tensors, int32_t count, WriteFn write, void *sink);
 
 } // namespace ssmrt
 

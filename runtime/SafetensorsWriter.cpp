@@ -23,25 +23,23 @@ static bool appendString(Array<char> &to, const char *text) {
     char escape[8] = {'\\', *text, 0};
     if (c < 0x20)
       std::snprintf(escape, sizeof(escape), "\\u%04x", c);
-    fits = c < 0x20 || c == '"' || c == '\\' ? appendText(to, escape)
-                                             : to.push(*text);
+    fits = c < 0x20 || c == '"' || c == '\\' ? appendText(to, escape) : to.push(*text);
   }
   return fits && to.push('"');
 }
 
-static bool appendTensor(Array<char> &to, const ssmrt_input &input,
-                         const TypeInfo &type, int64_t begin, int64_t end) {
+static bool appendTensor(Array<char> &to, const ssmrt_input &input, const TypeInfo &type,
+                         int64_t begin, int64_t end) {
   char number[64];
-  bool fits = appendString(to, input.name) &&
-              appendText(to, ":{\"dtype\":\"") &&
+  bool fits = appendString(to, input.name) && appendText(to, ":{\"dtype\":\"") &&
               appendText(to, type.fileName) && appendText(to, "\",\"shape\":[");
   for (int32_t axis = 0; axis < input.tensor->ndim && fits; ++axis) {
     std::snprintf(number, sizeof(number), axis ? ",%lld" : "%lld",
                   (long long)input.tensor->shape[axis]);
     fits = appendText(to, number);
   }
-  std::snprintf(number, sizeof(number), "],\"data_offsets\":[%lld,%lld]}",
-                (long long)begin, (long long)end);
+  std::snprintf(number, sizeof(number), "],\"data_offsets\":[%lld,%lld]}", (long long)begin,
+                (long long)end);
   return fits && appendText(to, number);
 }
 
@@ -53,8 +51,8 @@ struct Item {
 };
 } // namespace
 
-ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count,
-                                     WriteFn write, void *sink) {
+ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count, WriteFn write,
+                                     void *sink) {
   Array<Item> items;
   for (int32_t unit = 8; unit; unit /= 2)
     for (int32_t i = 0; i < count; ++i) {
@@ -64,8 +62,7 @@ ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count,
       if (!type || tensor.ndim < 0 || tensor.ndim > SSM_ABI_MAX_RANK ||
           !byteSize(tensor.shape, tensor.ndim, type->bytes, &bytes))
         return fail(SSMRT_INVALID_ARGUMENT,
-                    "tensor '%s' has a type or shape that cannot be written",
-                    tensors[i].name);
+                    "tensor '%s' has a type or shape that cannot be written", tensors[i].name);
       if (type->bytes == unit && !items.push({&tensors[i], type, bytes}))
         return outOfMemory("a header", count);
     }

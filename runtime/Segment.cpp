@@ -54,8 +54,7 @@ int64_t Segment::mark() {
   Lock lock(mutex);
   if (current < chunks.size())
     return chunks[current].start + used;
-  return chunks.size() ? chunks[current - 1].start + chunks[current - 1].bytes
-                       : 0;
+  return chunks.size() ? chunks[current - 1].start + chunks[current - 1].bytes : 0;
 }
 
 void Segment::release(int64_t mark) {
@@ -63,9 +62,8 @@ void Segment::release(int64_t mark) {
   if (mark < 0 || chunks.size() == 0)
     return;
   size_t index = current < chunks.size() ? current : chunks.size() - 1;
-  int64_t here = current < chunks.size()
-                     ? chunks[current].start + used
-                     : chunks[index].start + chunks[index].bytes;
+  int64_t here = current < chunks.size() ? chunks[current].start + used
+                                         : chunks[index].start + chunks[index].bytes;
   // Only ever backwards, whatever number comes in.
   if (mark > here)
     return;

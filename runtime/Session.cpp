@@ -37,12 +37,10 @@ ssmrt_status ssmrt_session::initialize(ssmrt_module *owner, int32_t index,
   size_t numOutputs = size_t(entry->num_outputs);
   size_t symbols = size_t(layout->numSymbols);
   size_t carried = options->carryStates ? size_t(entry->num_states) : 0;
-  if (!args.resize(inputs) || !argBytes.resize(inputs) ||
-      !inputState.resize(inputs) || !outputs.resize(numOutputs) ||
-      !outputState.resize(numOutputs) || !states.resize(carried) ||
-      !dims.resize(layout->outputDims()) ||
-      !planned.resize(layout->outputDims()) || !symbolSize.resize(symbols) ||
-      !symbolInput.resize(symbols) || !symbolAxis.resize(symbols))
+  if (!args.resize(inputs) || !argBytes.resize(inputs) || !inputState.resize(inputs) ||
+      !outputs.resize(numOutputs) || !outputState.resize(numOutputs) || !states.resize(carried) ||
+      !dims.resize(layout->outputDims()) || !planned.resize(layout->outputDims()) ||
+      !symbolSize.resize(symbols) || !symbolInput.resize(symbols) || !symbolAxis.resize(symbols))
     return outOfMemory("a session", (long long)(inputs + numOutputs));
   for (int32_t &state : inputState)
     state = -1;
@@ -68,20 +66,17 @@ ssmrt_session::~ssmrt_session() {
 }
 
 /// Whether `name` is "INPUT:AXIS" of this dim.
-static bool namesDim(const char *name, const ssm_value_info &input,
-                     int32_t axis) {
+static bool namesDim(const char *name, const ssm_value_info &input, int32_t axis) {
   size_t length = std::strlen(input.name);
   if (std::strncmp(name, input.name, length) || name[length] != ':')
     return false;
   char *end;
   const char *number = name + length + 1;
-  return *number >= '0' && *number <= '9' &&
-         std::strtol(number, &end, 10) == axis && !*end;
+  return *number >= '0' && *number <= '9' && std::strtol(number, &end, 10) == axis && !*end;
 }
 
-ssmrt_status ssmrt::resolveInput(const ssm_value_info &input,
-                                 const ssmrt_size *sizes, int32_t numSizes,
-                                 int64_t *dims) {
+ssmrt_status ssmrt::resolveInput(const ssm_value_info &input, const ssmrt_size *sizes,
+                                 int32_t numSizes, int64_t *dims) {
   for (int32_t axis = 0; axis < input.rank; ++axis) {
     const ssm_dim &dim = input.dims[axis];
     dims[axis] = dim.value;
@@ -90,48 +85,41 @@ ssmrt_status ssmrt::resolveInput(const ssm_value_info &input,
           namesDim(sizes[i].name, input, axis))
         dims[axis] = sizes[i].size;
     if (dims[axis] < 0 && dim.name)
-      return fail(SSMRT_NOT_FOUND,
-                  "no size is given for '%s', dimension %d of input '%s'",
+      return fail(SSMRT_NOT_FOUND, "no size is given for '%s', dimension %d of input '%s'",
                   dim.name, axis, input.name);
     if (dims[axis] < 0)
-      return fail(SSMRT_NOT_FOUND,
-                  "no size is given for dimension %d of input '%s' ('%s:%d')",
+      return fail(SSMRT_NOT_FOUND, "no size is given for dimension %d of input '%s' ('%s:%d')",
                   axis, input.name, input.name, axis);
   }
   return SSMRT_OK;
 }
 
 /// Dims of all inputs at the given sizes, flat; `args` point into them.
-static ssmrt_status resolveInputs(const ssm_entry &entry,
-                                  const EntryLayout &layout,
-                                  const ssmrt_size *sizes, int32_t numSizes,
-                                  Array<int64_t> &dims, Array<ssm_arg> &args) {
+static ssmrt_status resolveInputs(const ssm_entry &entry, const EntryLayout &layout,
+                                  const ssmrt_size *sizes, int32_t numSizes, Array<int64_t> &dims,
+                                  Array<ssm_arg> &args) {
   if (numSizes < 0 || (numSizes && !sizes))
     return fail(SSMRT_INVALID_ARGUMENT, "sizes are missing");
   for (int32_t i = 0; i < numSizes; ++i)
     if (!sizes[i].name || sizes[i].size < 0)
-      return fail(SSMRT_INVALID_ARGUMENT, "size %lld of '%s' is negative",
-                  (long long)sizes[i].size,
+      return fail(SSMRT_INVALID_ARGUMENT, "size %lld of '%s' is negative", (long long)sizes[i].size,
                   sizes[i].name ? sizes[i].name : "(NULL)");
-  if (!dims.resize(layout.inputDims() + 1) ||
-      !args.resize(size_t(entry.num_inputs)))
+  if (!dims.resize(layout.inputDims() + 1) || !args.resize(size_t(entry.num_inputs)))
     return outOfMemory("shapes", (long long)layout.inputDims());
   for (int32_t i = 0; i < entry.num_inputs; ++i) {
     int64_t *own = dims.data() + layout.inputOffset[size_t(i)];
     SSMRT_TRY(resolveInput(entry.inputs[i], sizes, numSizes, own));
     int64_t bytes;
-    if (!byteSize(own, entry.inputs[i].rank,
-                  findType(entry.inputs[i].type)->bytes, &bytes))
-      return fail(SSMRT_INVALID_ARGUMENT, "input '%s': shape %s is too large",
-                  entry.inputs[i].name, textOf(own, entry.inputs[i].rank).text);
+    if (!byteSize(own, entry.inputs[i].rank, findType(entry.inputs[i].type)->bytes, &bytes))
+      return fail(SSMRT_INVALID_ARGUMENT, "input '%s': shape %s is too large", entry.inputs[i].name,
+                  textOf(own, entry.inputs[i].rank).text);
     args[size_t(i)] = {nullptr, own};
   }
   return SSMRT_OK;
 }
 
 /// Makes both values of a state large enough, and keeps the current one.
-ssmrt_status ssmrt_session::reserveState(State &state, const char *name,
-                                         int64_t bytes) {
+ssmrt_status ssmrt_session::reserveState(State &state, const char *name, int64_t bytes) {
   canRollBack = false;
   for (int pass = 0; pass < 2; ++pass) {
     StateValue &now = state.now(), &other = state.other();
@@ -163,9 +151,8 @@ ssmrt_status ssmrt_session::reserve(const ssmrt_size *sizes, int32_t numSizes) {
     int64_t bytes;
     // What only a run can tell, and what others allocate, is left alone.
     int32_t state = outputState[size_t(i)];
-    if ((outputFn && state < 0) ||
-        !byteSize(planned.data() + layout->outputOffset[size_t(i)], info.rank,
-                  findType(info.type)->bytes, &bytes))
+    if ((outputFn && state < 0) || !byteSize(planned.data() + layout->outputOffset[size_t(i)],
+                                             info.rank, findType(info.type)->bytes, &bytes))
       continue;
     if (state < 0) {
       if (!outputs[size_t(i)].block.ensure(allocator, size_t(bytes)))
@@ -178,11 +165,9 @@ ssmrt_status ssmrt_session::reserve(const ssmrt_size *sizes, int32_t numSizes) {
 }
 
 ssmrt_status ssmrt_session_create(ssmrt_module *module, const char *entry,
-                                  const ssmrt_session_options *options,
-                                  ssmrt_session **session) {
+                                  const ssmrt_session_options *options, ssmrt_session **session) {
   if (!module || !session)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                module ? "session" : "module");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", module ? "session" : "module");
   int32_t index = 0;
   if (entry)
     SSMRT_TRY(ssmrt_module_find_entry(module, entry, &index));
@@ -199,12 +184,10 @@ ssmrt_status ssmrt_session_create(ssmrt_module *module, const char *entry,
 
 void ssmrt_session_destroy(ssmrt_session *session) { unmake(session); }
 
-int32_t ssmrt_session_entry(const ssmrt_session *session) {
-  return session->entryIndex;
-}
+int32_t ssmrt_session_entry(const ssmrt_session *session) { return session->entryIndex; }
 
-ssmrt_status ssmrt_session_reserve(ssmrt_session *session,
-                                   const ssmrt_size *sizes, int32_t numSizes) {
+ssmrt_status ssmrt_session_reserve(ssmrt_session *session, const ssmrt_size *sizes,
+                                   int32_t numSizes) {
   if (!session)
     return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
   InCall call(session);
@@ -212,21 +195,17 @@ ssmrt_status ssmrt_session_reserve(ssmrt_session *session,
   return session->reserve(sizes, numSizes);
 }
 
-ssmrt_status ssmrt_module_resolve_input(const ssmrt_module *module,
-                                        int32_t entry, int32_t index,
-                                        const ssmrt_size *sizes,
-                                        int32_t numSizes, int64_t *dims) {
+ssmrt_status ssmrt_module_resolve_input(const ssmrt_module *module, int32_t entry, int32_t index,
+                                        const ssmrt_size *sizes, int32_t numSizes, int64_t *dims) {
   ssmrt_value_info info;
   SSMRT_TRY(ssmrt_module_get_input(module, entry, index, &info));
   if (!dims || numSizes < 0 || (numSizes && !sizes))
     return fail(SSMRT_INVALID_ARGUMENT, "sizes or dims are missing");
-  return resolveInput(module->entry(entry).inputs[index], sizes, numSizes,
-                      dims);
+  return resolveInput(module->entry(entry).inputs[index], sizes, numSizes, dims);
 }
 
-ssmrt_status ssmrt_module_plan(const ssmrt_module *module, int32_t entry,
-                               const ssmrt_size *sizes, int32_t numSizes,
-                               int64_t *arenaBytes, int64_t *outputDims) {
+ssmrt_status ssmrt_module_plan(const ssmrt_module *module, int32_t entry, const ssmrt_size *sizes,
+                               int32_t numSizes, int64_t *arenaBytes, int64_t *outputDims) {
   ssmrt_entry_info info;
   SSMRT_TRY(ssmrt_module_get_entry(module, entry, &info));
   if (!arenaBytes)
@@ -234,8 +213,7 @@ ssmrt_status ssmrt_module_plan(const ssmrt_module *module, int32_t entry,
   const EntryLayout &layout = module->layouts[entry];
   Array<int64_t> inputDims, planned;
   Array<ssm_arg> args;
-  SSMRT_TRY(resolveInputs(module->entry(entry), layout, sizes, numSizes,
-                          inputDims, args));
+  SSMRT_TRY(resolveInputs(module->entry(entry), layout, sizes, numSizes, inputDims, args));
   if (!planned.resize(layout.outputDims() + 1))
     return outOfMemory("shapes", (long long)layout.outputDims());
   CallContext context;
@@ -244,7 +222,6 @@ ssmrt_status ssmrt_module_plan(const ssmrt_module *module, int32_t entry,
   SSMRT_TRY(planEntry(context, args.data(), &bytes, planned.data()));
   *arenaBytes = bytes;
   if (outputDims && layout.outputDims())
-    std::memcpy(outputDims, planned.data(),
-                layout.outputDims() * sizeof(int64_t));
+    std::memcpy(outputDims, planned.data(), layout.outputDims() * sizeof(int64_t));
   return SSMRT_OK;
 }

@@ -82,8 +82,8 @@ struct ssmrt_session {
   ssmrt_status initialize(ssmrt_module *module, int32_t entryIndex,
                           const ssmrt_session_options *options);
   ssmrt_status reserve(const ssmrt_size *sizes, int32_t numSizes);
-  ssmrt_status run(const ssmrt_input *given, int32_t numGiven,
-                   const ssmrt_buffer *buffers, int32_t numBuffers);
+  ssmrt_status run(const ssmrt_input *given, int32_t numGiven, const ssmrt_buffer *buffers,
+                   int32_t numBuffers);
   ssmrt_status viewOutput(int32_t index, DLTensor *tensor) const;
   /// The table's output function.
   void *output(int32_t index, const int64_t *dims);
@@ -95,9 +95,7 @@ struct ssmrt_session {
   int32_t numCarried() const { return int32_t(states.size()); }
   /// Index of the carried state, or an error that lists what there is.
   ssmrt_status findState(const char *name, int32_t *index) const;
-  int64_t *outputDims(int32_t index) {
-    return dims.data() + layout->outputOffset[size_t(index)];
-  }
+  int64_t *outputDims(int32_t index) { return dims.data() + layout->outputOffset[size_t(index)]; }
 
   ssmrt_module *module = nullptr;
   int32_t entryIndex = 0;
@@ -128,19 +126,18 @@ private:
   ssmrt_status bindOutputs(const ssmrt_buffer *buffers, int32_t count);
   const char *findOverlap(int32_t output) const;
   ssmrt_status execute();
-  ssmrt_status reserveState(ssmrt::State &state, const char *name,
-                            int64_t bytes);
+  ssmrt_status reserveState(ssmrt::State &state, const char *name, int64_t bytes);
 
   ssmrt::CallContext context;
   ssmrt::Block arena;
   ssmrt::Array<ssm_arg> args;
   ssmrt::Array<int64_t> argBytes;
   ssmrt::Array<ssmrt::Output> outputs;
-  ssmrt::Array<int64_t> dims;        // true dims of outputs, flat
-  ssmrt::Array<int64_t> planned;     // the plan's
-  ssmrt::Array<int32_t> inputState;  // state carried for an input, or -1
-  ssmrt::Array<int32_t> outputState; // the same for an output
-  ssmrt::Array<int64_t> symbolSize;  // -1 as long as no input has told it
+  ssmrt::Array<int64_t> dims;                    // true dims of outputs, flat
+  ssmrt::Array<int64_t> planned;                 // the plan's
+  ssmrt::Array<int32_t> inputState;              // state carried for an input, or -1
+  ssmrt::Array<int32_t> outputState;             // the same for an output
+  ssmrt::Array<int64_t> symbolSize;              // -1 as long as no input has told it
   ssmrt::Array<int32_t> symbolInput, symbolAxis; // which dim told it
 };
 
@@ -150,8 +147,7 @@ namespace ssmrt {
 class InCall {
 public:
   explicit InCall(const ssmrt_session *session)
-      : session(session),
-        entered(!session->busy.exchange(true, std::memory_order_acquire)) {}
+      : session(session), entered(!session->busy.exchange(true, std::memory_order_acquire)) {}
   ~InCall() {
     if (entered)
       session->busy.store(false, std::memory_order_release);
@@ -159,8 +155,7 @@ public:
   InCall(const InCall &) = delete;
   InCall &operator=(const InCall &) = delete;
   ssmrt_status status() const {
-    return entered ? SSMRT_OK
-                   : fail(SSMRT_BUSY, "the session is in another call");
+    return entered ? SSMRT_OK : fail(SSMRT_BUSY, "the session is in another call");
   }
 
 private:
@@ -171,21 +166,19 @@ private:
 /// Checks type, rank, layout and device of a tensor that is to be the value
 /// `info`; its sizes are checked against static dims only. *data and *bytes are
 /// where it lies. `kind` is "input" or "state", for messages.
-ssmrt_status checkTensor(const char *kind, const ssm_value_info &info,
-                         const DLTensor &tensor, const void **data,
-                         int64_t *bytes);
+ssmrt_status checkTensor(const char *kind, const ssm_value_info &info, const DLTensor &tensor,
+                         const void **data, int64_t *bytes);
 
 /// A view of dense memory as a DLTensor.
-DLTensor viewOf(const TypeInfo &type, void *data, const int64_t *dims,
-                int32_t rank);
+DLTensor viewOf(const TypeInfo &type, void *data, const int64_t *dims, int32_t rank);
 
 /// The dims of an input at given sizes; see ssmrt_module_resolve_input.
-ssmrt_status resolveInput(const ssm_value_info &input, const ssmrt_size *sizes,
-                          int32_t numSizes, int64_t *dims);
+ssmrt_status resolveInput(const ssm_value_info &input, const ssmrt_size *sizes, int32_t numSizes,
+                          int64_t *dims);
 
 /// Asks the entry for its plan: `args` have dims, outputDims has room for all.
-ssmrt_status planEntry(CallContext &context, const ssm_arg *args,
-                       int64_t *arenaBytes, int64_t *outputDims);
+ssmrt_status planEntry(CallContext &context, const ssm_arg *args, int64_t *arenaBytes,
+                       int64_t *outputDims);
 
 } // namespace ssmrt
 

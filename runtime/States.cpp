@@ -24,16 +24,13 @@ ssmrt_status ssmrt_session::findState(const char *name, int32_t *index) const {
       return SSMRT_OK;
     }
   if (numCarried() == 0)
-    return fail(SSMRT_NOT_FOUND,
-                "there is no state '%s': the session carries none", name);
-  return fail(SSMRT_NOT_FOUND,
-              "there is no state '%s'; there are %d, the first is '%s'", name,
+    return fail(SSMRT_NOT_FOUND, "there is no state '%s': the session carries none", name);
+  return fail(SSMRT_NOT_FOUND, "there is no state '%s'; there are %d, the first is '%s'", name,
               numCarried(), stateInput(0).name);
 }
 
 /// Writes a value where the next swap will find it.
-static ssmrt_status stage(ssmrt_session &session, int32_t state,
-                          const void *data, int64_t bytes,
+static ssmrt_status stage(ssmrt_session &session, int32_t state, const void *data, int64_t bytes,
                           const int64_t *dims) {
   const ssm_value_info &info = session.stateInput(state);
   StateValue &value = session.states[size_t(state)].other();
@@ -53,22 +50,19 @@ static void swapAll(ssmrt_session &session) {
     state.current = 1 - state.current;
 }
 
-static ssmrt_status viewState(const ssmrt_session &session, int32_t index,
-                              DLTensor *tensor) {
+static ssmrt_status viewState(const ssmrt_session &session, int32_t index, DLTensor *tensor) {
   const ssm_value_info &info = session.stateInput(index);
   const StateValue &value = session.states[size_t(index)].now();
   if (!value.set)
     return fail(SSMRT_NOT_FOUND, "state '%s' has no value yet", info.name);
-  *tensor =
-      viewOf(*findType(info.type), value.block.data(), value.dims, info.rank);
+  *tensor = viewOf(*findType(info.type), value.block.data(), value.dims, info.rank);
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session_get_state(const ssmrt_session *session,
-                                     const char *name, DLTensor *tensor) {
+ssmrt_status ssmrt_session_get_state(const ssmrt_session *session, const char *name,
+                                     DLTensor *tensor) {
   if (!session || !tensor)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                session ? "tensor" : "session");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", session ? "tensor" : "session");
   InCall call(session);
   SSMRT_TRY(call.status());
   int32_t index;
@@ -79,16 +73,14 @@ ssmrt_status ssmrt_session_get_state(const ssmrt_session *session,
 ssmrt_status ssmrt_session_set_state(ssmrt_session *session, const char *name,
                                      const DLTensor *tensor) {
   if (!session || !tensor)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                session ? "tensor" : "session");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", session ? "tensor" : "session");
   InCall call(session);
   SSMRT_TRY(call.status());
   int32_t index;
   SSMRT_TRY(session->findState(name, &index));
   const void *data;
   int64_t bytes;
-  SSMRT_TRY(
-      checkTensor("state", session->stateInput(index), *tensor, &data, &bytes));
+  SSMRT_TRY(checkTensor("state", session->stateInput(index), *tensor, &data, &bytes));
   SSMRT_TRY(stage(*session, index, data, bytes, tensor->shape));
   State &state = session->states[size_t(index)];
   state.current = 1 - state.current;
@@ -121,26 +113,23 @@ ssmrt_status ssmrt_session_roll_back(ssmrt_session *session) {
 }
 
 /// The state of `from` that is to become state `index` of `to`.
-static ssmrt_status matchState(const ssmrt_session &to, int32_t index,
-                               const ssmrt_session &from, int32_t *found) {
+static ssmrt_status matchState(const ssmrt_session &to, int32_t index, const ssmrt_session &from,
+                               int32_t *found) {
   const ssm_value_info &info = to.stateInput(index);
   SSMRT_TRY(from.findState(info.name, found));
   const ssm_value_info &other = from.stateInput(*found);
   bool equal = other.type == info.type && other.rank == info.rank;
   const StateValue &value = from.states[size_t(*found)].now();
   for (int32_t axis = 0; equal && value.set && axis < info.rank; ++axis)
-    equal =
-        info.dims[axis].value < 0 || info.dims[axis].value == value.dims[axis];
+    equal = info.dims[axis].value < 0 || info.dims[axis].value == value.dims[axis];
   if (!equal)
-    return fail(
-        SSMRT_INVALID_ARGUMENT,
-        "state '%s' %s does not take the value of the other session, %s",
-        info.name, textOf(info).text, textOf(other).text);
+    return fail(SSMRT_INVALID_ARGUMENT,
+                "state '%s' %s does not take the value of the other session, %s", info.name,
+                textOf(info).text, textOf(other).text);
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session_copy_states(ssmrt_session *to,
-                                       const ssmrt_session *from) {
+ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *from) {
   if (!to || !from)
     return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
   if (to == from)
@@ -149,9 +138,8 @@ ssmrt_status ssmrt_session_copy_states(ssmrt_session *to,
   SSMRT_TRY(first.status());
   SSMRT_TRY(second.status());
   if (to->numCarried() != from->numCarried())
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "one session carries %d states, the other %d", to->numCarried(),
-                from->numCarried());
+    return fail(SSMRT_INVALID_ARGUMENT, "one session carries %d states, the other %d",
+                to->numCarried(), from->numCarried());
   int32_t found;
   for (int32_t i = 0; i < to->numCarried(); ++i)
     SSMRT_TRY(matchState(*to, i, *from, &found));
@@ -160,8 +148,7 @@ ssmrt_status ssmrt_session_copy_states(ssmrt_session *to,
     const StateValue &value = from->states[size_t(found)].now();
     const ssm_value_info &info = to->stateInput(i);
     int64_t bytes = 0;
-    if (value.set &&
-        !byteSize(value.dims, info.rank, findType(info.type)->bytes, &bytes))
+    if (value.set && !byteSize(value.dims, info.rank, findType(info.type)->bytes, &bytes))
       return fail(SSMRT_INTERNAL, "state '%s' has no size", info.name);
     SSMRT_TRY(stage(*to, i, value.block.data(), bytes, value.dims));
     to->states[size_t(i)].other().set = value.set;
@@ -204,47 +191,39 @@ struct MemorySink {
 };
 } // namespace
 
-ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data,
-                                       size_t *bytes) {
+ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data, size_t *bytes) {
   if (!session || !bytes)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                session ? "bytes" : "session");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", session ? "bytes" : "session");
   InCall call(session);
   SSMRT_TRY(call.status());
   Listed states;
   SSMRT_TRY(states.list(*session));
   const ssmrt_input *tensors = states.tensors.data();
   MemorySink sink{nullptr, 0, 0};
-  SSMRT_TRY(
-      writeSafetensors(tensors, session->numCarried(), sink.write, &sink));
+  SSMRT_TRY(writeSafetensors(tensors, session->numCarried(), sink.write, &sink));
   if (data && *bytes < sink.used)
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "the states take %llu bytes, there is room for %llu",
+    return fail(SSMRT_INVALID_ARGUMENT, "the states take %llu bytes, there is room for %llu",
                 (unsigned long long)sink.used, (unsigned long long)*bytes);
   if (data) {
     sink = {static_cast<uint8_t *>(data), *bytes, 0};
-    SSMRT_TRY(
-        writeSafetensors(tensors, session->numCarried(), sink.write, &sink));
+    SSMRT_TRY(writeSafetensors(tensors, session->numCarried(), sink.write, &sink));
   }
   *bytes = sink.used;
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session,
-                                            const char *path) {
+ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session, const char *path) {
   if (!session || !path)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                session ? "path" : "session");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", session ? "path" : "session");
   InCall call(session);
   SSMRT_TRY(call.status());
   Listed states;
   SSMRT_TRY(states.list(*session));
-  return ssmrt_tensors_write(path, states.tensors.data(),
-                             session->numCarried());
+  return ssmrt_tensors_write(path, states.tensors.data(), session->numCarried());
 }
 
-static ssmrt_status restore(ssmrt_session &session, const char *file,
-                            const uint8_t *data, size_t bytes) {
+static ssmrt_status restore(ssmrt_session &session, const char *file, const uint8_t *data,
+                            size_t bytes) {
   SafetensorsHeader header;
   SSMRT_TRY(header.parse(file, data, bytes));
   for (const FileTensor &tensor : header.tensors) {
@@ -257,13 +236,11 @@ static ssmrt_status restore(ssmrt_session &session, const char *file,
       const ssm_value_info &info = session.stateInput(i);
       int32_t found = header.find(info.name);
       if (found < 0)
-        return fail(SSMRT_INVALID_ARGUMENT, "'%s' lacks state '%s'", file,
-                    info.name);
+        return fail(SSMRT_INVALID_ARGUMENT, "'%s' lacks state '%s'", file, info.name);
       const FileTensor &tensor = header.tensors[size_t(found)];
       const uint8_t *from = data + header.dataStart + tensor.begin;
       if (writes) {
-        SSMRT_TRY(
-            stage(session, i, from, tensor.end - tensor.begin, tensor.dims));
+        SSMRT_TRY(stage(session, i, from, tensor.end - tensor.begin, tensor.dims));
         continue;
       }
       // Checked as if it lay aligned, since it is copied byte by byte. Bools
@@ -271,10 +248,9 @@ static ssmrt_status restore(ssmrt_session &session, const char *file,
       bool isBool = tensor.type->type == SSM_TYPE_BOOL;
       int64_t size;
       const void *ignored;
-      DLTensor view = viewOf(*tensor.type,
-                             isBool ? const_cast<uint8_t *>(from)
-                                    : static_cast<uint8_t *>(emptyData()),
-                             tensor.dims, tensor.rank);
+      DLTensor view = viewOf(
+          *tensor.type, isBool ? const_cast<uint8_t *>(from) : static_cast<uint8_t *>(emptyData()),
+          tensor.dims, tensor.rank);
       SSMRT_TRY(checkTensor("state", info, view, &ignored, &size));
     }
     if (writes)
@@ -284,22 +260,17 @@ static ssmrt_status restore(ssmrt_session &session, const char *file,
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session_restore_states(ssmrt_session *session,
-                                          const void *data, size_t bytes) {
+ssmrt_status ssmrt_session_restore_states(ssmrt_session *session, const void *data, size_t bytes) {
   if (!session || (bytes && !data))
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                session ? "data" : "session");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", session ? "data" : "session");
   InCall call(session);
   SSMRT_TRY(call.status());
-  return restore(*session, "(in memory)", static_cast<const uint8_t *>(data),
-                 bytes);
+  return restore(*session, "(in memory)", static_cast<const uint8_t *>(data), bytes);
 }
 
-ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session,
-                                               const char *path) {
+ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session, const char *path) {
   if (!session || !path)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL",
-                session ? "path" : "session");
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", session ? "path" : "session");
   InCall call(session);
   SSMRT_TRY(call.status());
   MappedFile file;

@@ -17,18 +17,17 @@ ssmrt_status fail(ssmrt_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 inline ssmrt_status outOfMemory(const char *what, long long bytes) {
-  return fail(SSMRT_OUT_OF_MEMORY, "out of memory: %lld bytes for %s", bytes,
-              what);
+  return fail(SSMRT_OUT_OF_MEMORY, "out of memory: %lld bytes for %s", bytes, what);
 }
 
 } // namespace ssmrt
 
 /// Leaves the function with the status of `expression` unless it is ok.
-#define SSMRT_TRY(expression)                                                  \
-  do {                                                                         \
-    ssmrt_status tryStatus = (expression);                                     \
-    if (tryStatus != SSMRT_OK)                                                 \
-      return tryStatus;                                                        \
+#define SSMRT_TRY(expression)                                                                      \
+  do {                                                                                             \
+    ssmrt_status tryStatus = (expression);                                                         \
+    if (tryStatus != SSMRT_OK)                                                                     \
+      return tryStatus;                                                                            \
   } while (0)
 
 #endif // SSMRT_STATUS_H

@@ -23,8 +23,7 @@ static bool isDense(const DLTensor &tensor) {
 }
 
 ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
-                                const DLTensor &tensor, const void **data,
-                                int64_t *bytes) {
+                                const DLTensor &tensor, const void **data, int64_t *bytes) {
   const char *name = info.name;
   const TypeInfo &expected = *findType(info.type);
   const TypeInfo *type = findType(tensor.dtype);
@@ -32,31 +31,28 @@ ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
     return fail(SSMRT_INVALID_ARGUMENT,
                 "%s '%s': unknown element type (code %d, %d bits, %d lanes), "
                 "expected %s",
-                kind, name, tensor.dtype.code, tensor.dtype.bits,
-                tensor.dtype.lanes, expected.name);
+                kind, name, tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes,
+                expected.name);
   if (type != &expected)
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "%s '%s': element type is %s, expected %s", kind, name,
+    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': element type is %s, expected %s", kind, name,
                 type->name, expected.name);
   // Read as the number it is: it may be one that the enum does not have.
   int32_t device;
   static_assert(sizeof(tensor.device.device_type) == sizeof(device), "layout");
   std::memcpy(&device, &tensor.device.device_type, sizeof(device));
   if (device != kDLCPU)
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "%s '%s': lies on device type %d, expected the CPU (%d)", kind,
-                name, device, int(kDLCPU));
+    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': lies on device type %d, expected the CPU (%d)",
+                kind, name, device, int(kDLCPU));
   if (tensor.ndim != info.rank)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': rank is %d, expected %d %s",
-                kind, name, tensor.ndim, info.rank, textOf(info).text);
+    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': rank is %d, expected %d %s", kind, name,
+                tensor.ndim, info.rank, textOf(info).text);
   if (tensor.ndim > 0 && !tensor.shape)
     return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': shape is NULL", kind, name);
   for (int32_t axis = 0; axis < info.rank; ++axis) {
     int64_t size = tensor.shape[axis], fixed = info.dims[axis].value;
     if (size < 0)
-      return fail(SSMRT_INVALID_ARGUMENT,
-                  "%s '%s': dimension %d is negative (%lld)", kind, name, axis,
-                  (long long)size);
+      return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': dimension %d is negative (%lld)", kind, name,
+                  axis, (long long)size);
     if (fixed >= 0 && size != fixed)
       return fail(SSMRT_INVALID_ARGUMENT,
                   "%s '%s': dimension %d is %lld, expected %lld, which the "
@@ -64,8 +60,8 @@ ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
                   kind, name, axis, (long long)size, (long long)fixed);
   }
   if (!byteSize(tensor.shape, info.rank, type->bytes, bytes))
-    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': shape %s is too large", kind,
-                name, textOf(tensor.shape, info.rank).text);
+    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': shape %s is too large", kind, name,
+                textOf(tensor.shape, info.rank).text);
   *data = emptyData();
   if (*bytes == 0)
     return SSMRT_OK;
@@ -79,20 +75,17 @@ ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
     return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': data is NULL", kind, name);
   auto address = reinterpret_cast<uintptr_t>(tensor.data) + tensor.byte_offset;
   if (address % uintptr_t(type->bytes))
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "%s '%s': data is not aligned to the %d bytes of %s", kind,
+    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': data is not aligned to the %d bytes of %s", kind,
                 name, type->bytes, type->name);
   *data = static_cast<const uint8_t *>(tensor.data) + tensor.byte_offset;
   int64_t where;
   if (type->type == SSM_TYPE_BOOL && !isBoolean(*data, *bytes, &where))
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "%s '%s': element %lld is %d, a bool is 0 or 1", kind, name,
+    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': element %lld is %d, a bool is 0 or 1", kind, name,
                 (long long)where, static_cast<const uint8_t *>(*data)[where]);
   return SSMRT_OK;
 }
 
-DLTensor ssmrt::viewOf(const TypeInfo &type, void *data, const int64_t *dims,
-                       int32_t rank) {
+DLTensor ssmrt::viewOf(const TypeInfo &type, void *data, const int64_t *dims, int32_t rank) {
   DLTensor view;
   std::memset(&view, 0, sizeof(view));
   view.data = data;

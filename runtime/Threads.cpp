@@ -25,8 +25,7 @@ int32_t ssmrt::usableThreads() {
     if (!set)
       return 1;
     size_t bytes = CPU_ALLOC_SIZE(room);
-    int count =
-        sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
+    int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
     CPU_FREE(set);
     if (count > 0)
       return count;
@@ -34,8 +33,7 @@ int32_t ssmrt::usableThreads() {
   return 1;
 }
 
-static int32_t runPiece(ssmrt_range_fn fn, void *closure, int64_t lo,
-                        int64_t hi) {
+static int32_t runPiece(ssmrt_range_fn fn, void *closure, int64_t lo, int64_t hi) {
   bool before = insidePiece;
   insidePiece = true;
   int32_t status = fn(closure, lo, hi);
@@ -139,8 +137,7 @@ static int64_t pieceOf(int64_t n, int64_t grain, int32_t threads) {
   return piece > grain ? piece : grain;
 }
 
-int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n,
-                                int64_t grain) {
+int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int64_t grain) {
   if (n <= 0)
     return 0;
   if (grain < 1)
@@ -186,9 +183,8 @@ static int32_t runWrapped(void *closure, int64_t lo, int64_t hi) {
   return runPiece(wrapped->fn, wrapped->closure, lo, hi);
 }
 
-int32_t ssmrt::runOn(ssmrt_parallel_for_fn parallelFor, void *user,
-                     ssmrt_range_fn fn, void *closure, int64_t n,
-                     int64_t grain) {
+int32_t ssmrt::runOn(ssmrt_parallel_for_fn parallelFor, void *user, ssmrt_range_fn fn,
+                     void *closure, int64_t n, int64_t grain) {
   if (n <= 0)
     return 0;
   if (grain < 1)
@@ -203,8 +199,7 @@ ssmrt_status ssmrt_pool_create(int32_t threads, ssmrt_pool **pool) {
   if (!pool)
     return fail(SSMRT_INVALID_ARGUMENT, "pool is NULL");
   if (threads < 0 || threads > 4096)
-    return fail(SSMRT_INVALID_ARGUMENT,
-                "number of threads is %d, expected 0 to 4096", threads);
+    return fail(SSMRT_INVALID_ARGUMENT, "number of threads is %d, expected 0 to 4096", threads);
   *pool = make<ssmrt_pool>(threads ? threads : usableThreads());
   return *pool ? SSMRT_OK : outOfMemory("a pool", sizeof(ssmrt_pool));
 }

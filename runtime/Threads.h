@@ -18,9 +18,7 @@ namespace ssmrt {
 
 class Lock {
 public:
-  explicit Lock(pthread_mutex_t &mutex) : mutex(mutex) {
-    pthread_mutex_lock(&mutex);
-  }
+  explicit Lock(pthread_mutex_t &mutex) : mutex(mutex) { pthread_mutex_lock(&mutex); }
   ~Lock() { pthread_mutex_unlock(&mutex); }
   Lock(const Lock &) = delete;
   Lock &operator=(const Lock &) = delete;
@@ -34,8 +32,8 @@ int32_t usableThreads();
 
 /// Runs the loop on the caller's own pool. A loop inside a piece of a loop runs
 /// serially, here and in ssmrt_pool.
-int32_t runOn(ssmrt_parallel_for_fn parallelFor, void *user, ssmrt_range_fn fn,
-              void *closure, int64_t n, int64_t grain);
+int32_t runOn(ssmrt_parallel_for_fn parallelFor, void *user, ssmrt_range_fn fn, void *closure,
+              int64_t n, int64_t grain);
 
 } // namespace ssmrt
 
@@ -46,8 +44,7 @@ struct ssmrt_pool {
   explicit ssmrt_pool(int32_t threads) : threads(threads) {}
   ~ssmrt_pool();
 
-  int32_t parallelFor(ssmrt_range_fn fn, void *closure, int64_t n,
-                      int64_t grain);
+  int32_t parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int64_t grain);
 
   std::atomic<int32_t> references{1};
   const int32_t threads; // the calling one among them
@@ -62,7 +59,7 @@ private:
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER; // a loop has come, or the end
   pthread_cond_t done = PTHREAD_COND_INITIALIZER; // a worker has left a loop
-  Loop *loops = nullptr; // those that may have pieces left
+  Loop *loops = nullptr;                          // those that may have pieces left
   ssmrt::Array<pthread_t> workers;
   bool started = false;
   bool stopping = false;

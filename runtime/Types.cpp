@@ -14,8 +14,7 @@ using namespace ssmrt;
 
 // DLPack's type codes by number: the header in use may be one that has no name
 // for bool yet.
-static constexpr uint8_t codeInt = 0, codeUInt = 1, codeFloat = 2,
-                         codeBfloat = 4, codeBool = 6;
+static constexpr uint8_t codeInt = 0, codeUInt = 1, codeFloat = 2, codeBfloat = 4, codeBool = 6;
 
 static const TypeInfo types[] = {
     {SSM_TYPE_F32, {codeFloat, 32, 1}, 4, "float32", "F32"},
@@ -42,22 +41,19 @@ const TypeInfo *ssmrt::findType(int32_t type) {
 
 const TypeInfo *ssmrt::findType(DLDataType type) {
   for (const TypeInfo &info : types)
-    if (info.dl.code == type.code && info.dl.bits == type.bits &&
-        info.dl.lanes == type.lanes)
+    if (info.dl.code == type.code && info.dl.bits == type.bits && info.dl.lanes == type.lanes)
       return &info;
   return nullptr;
 }
 
 const TypeInfo *ssmrt::findTypeByFileName(const char *name, size_t length) {
   for (const TypeInfo &info : types)
-    if (std::strlen(info.fileName) == length &&
-        std::memcmp(info.fileName, name, length) == 0)
+    if (std::strlen(info.fileName) == length && std::memcmp(info.fileName, name, length) == 0)
       return &info;
   return nullptr;
 }
 
-bool ssmrt::byteSize(const int64_t *dims, int32_t rank, int32_t elementBytes,
-                     int64_t *bytes) {
+bool ssmrt::byteSize(const int64_t *dims, int32_t rank, int32_t elementBytes, int64_t *bytes) {
   bool empty = false;
   for (int32_t axis = 0; axis < rank; ++axis) {
     if (dims[axis] < 0)
@@ -69,8 +65,7 @@ bool ssmrt::byteSize(const int64_t *dims, int32_t rank, int32_t elementBytes,
     return true;
   int64_t total = elementBytes;
   for (int32_t axis = 0; axis < rank; ++axis)
-    if (__builtin_mul_overflow(total, dims[axis], &total) ||
-        total > (int64_t(1) << 62))
+    if (__builtin_mul_overflow(total, dims[axis], &total) || total > (int64_t(1) << 62))
       return false;
   *bytes = total;
   return true;
@@ -90,8 +85,7 @@ bool ssmrt::isBoolean(const void *data, int64_t bytes, int64_t *where) {
 }
 
 /// Calls `print(room, bytes, axis)` for each dim, with commas between.
-template <typename Print>
-static DimsText formatDims(int32_t rank, Print print) {
+template <typename Print> static DimsText formatDims(int32_t rank, Print print) {
   DimsText result;
   size_t used = 0;
   auto add = [&](int count) {

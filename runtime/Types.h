@@ -27,8 +27,8 @@ const TypeInfo *findType(DLDataType type);
 const TypeInfo *findTypeByFileName(const char *name, size_t length);
 
 /// Bytes of a dense tensor; false for a negative size or if it exceeds 2^62.
-[[nodiscard]] bool byteSize(const int64_t *dims, int32_t rank,
-                            int32_t elementBytes, int64_t *bytes);
+[[nodiscard]] bool byteSize(const int64_t *dims, int32_t rank, int32_t elementBytes,
+                            int64_t *bytes);
 
 /// False if a byte of `data` is neither 0 nor 1; *where is its index.
 [[nodiscard]] bool isBoolean(const void *data, int64_t bytes, int64_t *where);

@@ -25,11 +25,9 @@ struct Checker {
   const char *path;
   const char *entry = "";
 
-  ssmrt_status bad(const char *what, const char *name, const char *problem,
-                   long long value) const {
+  ssmrt_status bad(const char *what, const char *name, const char *problem, long long value) const {
     return fail(SSMRT_BAD_FILE, "module '%s': %s%s%s%s '%s': %s (%lld)", path,
-                *entry ? "entry '" : "", entry, *entry ? "', " : "", what, name,
-                problem, value);
+                *entry ? "entry '" : "", entry, *entry ? "', " : "", what, name, problem, value);
   }
 
   ssmrt_status list(const char *what, int32_t count, const void *elements) {
@@ -42,8 +40,7 @@ struct Checker {
 
   ssmrt_status uniqueNames(const char *what, Array<const char *> &names);
   ssmrt_status value(const char *what, const ssm_value_info &info);
-  ssmrt_status values(const char *what, int32_t count,
-                      const ssm_value_info *infos);
+  ssmrt_status values(const char *what, int32_t count, const ssm_value_info *infos);
   ssmrt_status state(const ssm_entry &e, const ssm_state_info &info);
   ssmrt_status states(const ssm_entry &e);
   ssmrt_status entryOf(const ssm_entry &e);
@@ -57,8 +54,7 @@ static int compareNames(const void *left, const void *right) {
                      *static_cast<const char *const *>(right));
 }
 
-ssmrt_status Checker::uniqueNames(const char *what,
-                                  Array<const char *> &names) {
+ssmrt_status Checker::uniqueNames(const char *what, Array<const char *> &names) {
   if (names.size())
     std::qsort(names.data(), names.size(), sizeof(char *), compareNames);
   for (size_t i = 1; i < names.size(); ++i)
@@ -78,13 +74,11 @@ ssmrt_status Checker::value(const char *what, const ssm_value_info &info) {
     return bad(what, info.name, "dimensions are missing, rank", info.rank);
   for (int32_t axis = 0; axis < info.rank; ++axis)
     if (info.dims[axis].value < -1)
-      return bad(what, info.name, "dimension out of range",
-                 info.dims[axis].value);
+      return bad(what, info.name, "dimension out of range", info.dims[axis].value);
   return SSMRT_OK;
 }
 
-ssmrt_status Checker::values(const char *what, int32_t count,
-                             const ssm_value_info *infos) {
+ssmrt_status Checker::values(const char *what, int32_t count, const ssm_value_info *infos) {
   SSMRT_TRY(list(what, count, infos));
   Array<const char *> names;
   for (int32_t i = 0; i < count; ++i) {
@@ -122,8 +116,7 @@ ssmrt_status Checker::state(const ssm_entry &e, const ssm_state_info &info) {
 ssmrt_status Checker::states(const ssm_entry &e) {
   SSMRT_TRY(list("states", e.num_states, e.states));
   Array<bool> inputs, outputs;
-  if (!inputs.resize(size_t(e.num_inputs)) ||
-      !outputs.resize(size_t(e.num_outputs)))
+  if (!inputs.resize(size_t(e.num_inputs)) || !outputs.resize(size_t(e.num_outputs)))
     return outOfMemory("states", e.num_states);
   for (int32_t i = 0; i < e.num_states; ++i) {
     const ssm_state_info &info = e.states[i];
@@ -163,12 +156,10 @@ ssmrt_status Checker::weights(const ssm_module &module) {
       return bad("weights file", file, "is not a plain file name", 0);
     if (module.weights_base < 0 || module.weights_base % 64 ||
         module.weights_base > module.weights_file_bytes)
-      return bad("weights file", file, "base out of range",
-                 module.weights_base);
+      return bad("weights file", file, "base out of range", module.weights_base);
   }
-  int64_t room = module.embedded_weights
-                     ? INT64_MAX
-                     : module.weights_file_bytes - module.weights_base;
+  int64_t room =
+      module.embedded_weights ? INT64_MAX : module.weights_file_bytes - module.weights_base;
   for (int32_t i = 0; i < module.num_weights; ++i) {
     const ssm_weight_info &info = module.weights[i];
     if (!info.name)
@@ -179,27 +170,21 @@ ssmrt_status Checker::weights(const ssm_module &module) {
     if (info.rank < 0 || info.rank > SSM_ABI_MAX_RANK)
       return bad("weight", info.name, "rank out of range", info.rank);
     if (info.rank > 0 && !info.dims)
-      return bad("weight", info.name, "dimensions are missing, rank",
-                 info.rank);
+      return bad("weight", info.name, "dimensions are missing, rank", info.rank);
     int64_t bytes;
-    if (!byteSize(info.dims, info.rank, type->bytes, &bytes) ||
-        bytes != info.bytes)
+    if (!byteSize(info.dims, info.rank, type->bytes, &bytes) || bytes != info.bytes)
       return bad("weight", info.name, "bytes do not fit its shape", info.bytes);
     if (info.offset < 0 || info.offset % 64)
-      return bad("weight", info.name, "offset is not a multiple of 64",
-                 info.offset);
+      return bad("weight", info.name, "offset is not a multiple of 64", info.offset);
     if (bytes > room || info.offset > room - bytes)
-      return bad("weight", info.name, "ends beyond the file, offset",
-                 info.offset);
+      return bad("weight", info.name, "ends beyond the file, offset", info.offset);
   }
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt::validateVersion(const ssm_module &module,
-                                    const char *path) {
+ssmrt_status ssmrt::validateVersion(const ssm_module &module, const char *path) {
   if (module.magic != SSM_MODULE_MAGIC)
-    return fail(SSMRT_BAD_FILE,
-                "module '%s': its description begins with %08x, expected %08x",
+    return fail(SSMRT_BAD_FILE, "module '%s': its description begins with %08x, expected %08x",
                 path, module.magic, SSM_MODULE_MAGIC);
   if (module.abi_version != SSM_MODULE_ABI_VERSION)
     return fail(SSMRT_UNSUPPORTED,
@@ -207,16 +192,15 @@ ssmrt_status ssmrt::validateVersion(const ssm_module &module,
                 "the model again",
                 path, module.abi_version, SSM_MODULE_ABI_VERSION);
   if (module.struct_bytes != sizeof(ssm_module))
-    return fail(SSMRT_BAD_FILE,
-                "module '%s': its description has %u bytes, expected %u", path,
+    return fail(SSMRT_BAD_FILE, "module '%s': its description has %u bytes, expected %u", path,
                 module.struct_bytes, unsigned(sizeof(ssm_module)));
   return SSMRT_OK;
 }
 
 ssmrt_status ssmrt::validateModule(const ssm_module &module, const char *path) {
   Checker check{path};
-  const char *texts[] = {module.producer, module.options, module.target,
-                         module.cpu, module.features};
+  const char *texts[] = {module.producer, module.options, module.target, module.cpu,
+                         module.features};
   for (const char *text : texts)
     if (!text)
       return check.bad("list", "texts",
@@ -224,8 +208,7 @@ ssmrt_status ssmrt::validateModule(const ssm_module &module, const char *path) {
                        "features is missing",
                        0);
   if (module.num_entries < 1)
-    return check.bad("list", "entries", "number of elements out of range",
-                     module.num_entries);
+    return check.bad("list", "entries", "number of elements out of range", module.num_entries);
   SSMRT_TRY(check.list("entries", module.num_entries, module.entries));
   Array<const char *> names;
   for (int32_t i = 0; i < module.num_entries; ++i) {

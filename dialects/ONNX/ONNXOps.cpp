@@ -33,8 +33,8 @@ void ONNXDialect::initialize() {
       >();
 }
 
-Operation *ONNXDialect::materializeConstant(OpBuilder &builder, Attribute value,
-                                            Type type, Location loc) {
+Operation *ONNXDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type,
+                                            Location loc) {
   auto elements = dyn_cast<ElementsAttr>(value);
   if (!elements || elements.getType() != type)
     return nullptr;
@@ -92,8 +92,7 @@ LogicalResult NodeOp::verify() {
     return emitOpError("has ") << getBodies().size() << " regions and " << numNames
                                << " region names";
   for (Region &body : getBodies())
-    if (!body.hasOneBlock() || body.front().empty() ||
-        !isa<YieldOp>(body.front().back()))
+    if (!body.hasOneBlock() || body.front().empty() || !isa<YieldOp>(body.front().back()))
       return emitOpError("regions must be one block that ends in onnx.yield");
   return success();
 }

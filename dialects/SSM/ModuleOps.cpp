@@ -26,21 +26,20 @@ LogicalResult WeightOp::verify() {
   unsigned bits = type.getElementTypeBitWidth();
   int64_t bytes = type.getNumElements() * ((bits + 7) / 8);
   if (static_cast<int64_t>(getLength()) != bytes)
-    return emitOpError("has length ") << getLength() << ", expected " << bytes
-                                      << " bytes for " << type;
+    return emitOpError("has length ")
+           << getLength() << ", expected " << bytes << " bytes for " << type;
   return success();
 }
 
-static LogicalResult verifyWeightUse(Operation *op, FlatSymbolRefAttr name,
-                                     ShapedType type, SymbolTableCollection &table) {
+static LogicalResult verifyWeightUse(Operation *op, FlatSymbolRefAttr name, ShapedType type,
+                                     SymbolTableCollection &table) {
   auto weight = table.lookupNearestSymbolFrom<WeightOp>(op, name);
   if (!weight)
     return op->emitOpError("names ") << name << ", expected an ssm.weight";
   auto weightType = cast<ShapedType>(weight.getType());
   if (weightType.getShape() != type.getShape() ||
       weightType.getElementType() != type.getElementType())
-    return op->emitOpError("has type ")
-           << type << " but the weight has type " << weightType;
+    return op->emitOpError("has type ") << type << " but the weight has type " << weightType;
   return success();
 }
 
@@ -82,8 +81,7 @@ void CheckOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRConte
 // Memory
 //===----------------------------------------------------------------------===//
 
-template <typename Op>
-static LogicalResult verifySizes(Op op) {
+template <typename Op> static LogicalResult verifySizes(Op op) {
   auto type = cast<MemRefType>(op.getResult().getType());
   if (!type.getLayout().isIdentity())
     return op.emitOpError("gives ") << type << ", expected the identity layout";

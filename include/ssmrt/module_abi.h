@@ -74,8 +74,7 @@ typedef struct ssm_table {
 
   /* Runs fn over [0, n) in pieces of at least `grain`, returns when all are
    * done: 0, or the non-zero value of one piece. */
-  int32_t (*parallel_for)(void *context, ssm_range_fn fn, void *closure,
-                          int64_t n, int64_t grain);
+  int32_t (*parallel_for)(void *context, ssm_range_fn fn, void *closure, int64_t n, int64_t grain);
 
   /* Memory whose size is known only inside a run, 64-byte aligned, valid until
    * the run ends or an earlier mark is released. NULL: out of memory. */
@@ -90,8 +89,7 @@ typedef struct ssm_table {
 
   /* Reports that check `site` of the running entry failed, with the values its
    * text refers to. Returns the status that run is to return. */
-  int32_t (*report)(void *context, int32_t site, const int64_t *values,
-                    int32_t num_values);
+  int32_t (*report)(void *context, int32_t site, const int64_t *values, int32_t num_values);
 } ssm_table;
 
 /* One dimension of a signature. */
@@ -132,15 +130,13 @@ typedef struct ssm_kernel_info {
 
 /* Fills *arena_bytes, and for each output in turn its dims into output_dims
  * (flattened; -1 where only a run can tell). Reads args[i].dims only. */
-typedef int32_t (*ssm_plan_fn)(const ssm_table *table, void *context,
-                               const ssm_arg *args, int64_t *arena_bytes,
-                               int64_t *output_dims);
+typedef int32_t (*ssm_plan_fn)(const ssm_table *table, void *context, const ssm_arg *args,
+                               int64_t *arena_bytes, int64_t *output_dims);
 
 /* Computes all outputs. `arena` has the bytes plan told; `weights` is the base
  * that weight offsets count from. Both 64-byte aligned, NULL if not needed. */
-typedef int32_t (*ssm_run_fn)(const ssm_table *table, void *context,
-                              const ssm_arg *args, void *arena,
-                              const void *weights);
+typedef int32_t (*ssm_run_fn)(const ssm_table *table, void *context, const ssm_arg *args,
+                              void *arena, const void *weights);
 
 typedef struct ssm_entry {
   const char *name;

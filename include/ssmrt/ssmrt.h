@@ -48,10 +48,10 @@ SSMRT_API uint32_t ssmrt_api_version(void);
 typedef enum ssmrt_status {
   SSMRT_OK = 0,
   SSMRT_INVALID_ARGUMENT = 1, /* the call's arguments are wrong */
-  SSMRT_NOT_FOUND = 2,   /* no entry, input, output or state of that name */
-  SSMRT_IO_ERROR = 3,    /* a file cannot be opened, read or written */
-  SSMRT_BAD_FILE = 4,    /* a file is damaged or not what it should be */
-  SSMRT_UNSUPPORTED = 5, /* other ABI version, missing CPU feature */
+  SSMRT_NOT_FOUND = 2,        /* no entry, input, output or state of that name */
+  SSMRT_IO_ERROR = 3,         /* a file cannot be opened, read or written */
+  SSMRT_BAD_FILE = 4,         /* a file is damaged or not what it should be */
+  SSMRT_UNSUPPORTED = 5,      /* other ABI version, missing CPU feature */
   SSMRT_OUT_OF_MEMORY = 6,
   SSMRT_CHECK_FAILED = 7,   /* a check of the model on the data it was given */
   SSMRT_OUTPUT_REFUSED = 8, /* a buffer is too small, an allocator said no */
@@ -77,20 +77,19 @@ SSMRT_API void ssmrt_load_options_destroy(ssmrt_load_options *options);
 
 /* Where the weights file lies; default: beside the module, by the name that the
  * module tells. */
-SSMRT_API ssmrt_status ssmrt_load_options_set_weights_file(
-    ssmrt_load_options *options, const char *path);
+SSMRT_API ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *options,
+                                                           const char *path);
 
 /* The whole weights file in memory. It is not copied: it must outlive the
  * module, and be aligned to 64 bytes. */
-SSMRT_API ssmrt_status ssmrt_load_options_set_weights_memory(
-    ssmrt_load_options *options, const void *data, size_t bytes);
+SSMRT_API ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options,
+                                                             const void *data, size_t bytes);
 
 /* Loads the module file `path`. Refused before any of its code runs: a file
  * that is not whole, another ABI version, a description that does not hold
  * together, CPU features this machine lacks, weights that do not belong to it.
  * `options` may be NULL. */
-SSMRT_API ssmrt_status ssmrt_module_load(const char *path,
-                                         const ssmrt_load_options *options,
+SSMRT_API ssmrt_status ssmrt_module_load(const char *path, const ssmrt_load_options *options,
                                          ssmrt_module **module);
 
 /* The same for a module that is linked into the program. `description` must
@@ -167,40 +166,29 @@ typedef struct ssmrt_check_info {
   const char *text;
 } ssmrt_check_info;
 
-SSMRT_API ssmrt_status ssmrt_module_get_info(const ssmrt_module *module,
-                                             ssmrt_module_info *info);
-SSMRT_API ssmrt_status ssmrt_module_get_entry(const ssmrt_module *module,
-                                              int32_t entry,
+SSMRT_API ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info *info);
+SSMRT_API ssmrt_status ssmrt_module_get_entry(const ssmrt_module *module, int32_t entry,
                                               ssmrt_entry_info *info);
-SSMRT_API ssmrt_status ssmrt_module_get_input(const ssmrt_module *module,
-                                              int32_t entry, int32_t index,
-                                              ssmrt_value_info *info);
-SSMRT_API ssmrt_status ssmrt_module_get_output(const ssmrt_module *module,
-                                               int32_t entry, int32_t index,
-                                               ssmrt_value_info *info);
-SSMRT_API ssmrt_status ssmrt_module_get_state(const ssmrt_module *module,
-                                              int32_t entry, int32_t index,
-                                              ssmrt_state_info *info);
-SSMRT_API ssmrt_status ssmrt_module_get_check(const ssmrt_module *module,
-                                              int32_t entry, int32_t index,
-                                              ssmrt_check_info *info);
-SSMRT_API ssmrt_status ssmrt_module_get_kernel(const ssmrt_module *module,
-                                               int32_t entry, int32_t index,
-                                               const char **name);
-SSMRT_API ssmrt_status ssmrt_module_get_weight(const ssmrt_module *module,
-                                               int32_t index,
+SSMRT_API ssmrt_status ssmrt_module_get_input(const ssmrt_module *module, int32_t entry,
+                                              int32_t index, ssmrt_value_info *info);
+SSMRT_API ssmrt_status ssmrt_module_get_output(const ssmrt_module *module, int32_t entry,
+                                               int32_t index, ssmrt_value_info *info);
+SSMRT_API ssmrt_status ssmrt_module_get_state(const ssmrt_module *module, int32_t entry,
+                                              int32_t index, ssmrt_state_info *info);
+SSMRT_API ssmrt_status ssmrt_module_get_check(const ssmrt_module *module, int32_t entry,
+                                              int32_t index, ssmrt_check_info *info);
+SSMRT_API ssmrt_status ssmrt_module_get_kernel(const ssmrt_module *module, int32_t entry,
+                                               int32_t index, const char **name);
+SSMRT_API ssmrt_status ssmrt_module_get_weight(const ssmrt_module *module, int32_t index,
                                                ssmrt_weight_info *info);
 
 /* Indices by name. */
-SSMRT_API ssmrt_status ssmrt_module_find_entry(const ssmrt_module *module,
-                                               const char *name,
+SSMRT_API ssmrt_status ssmrt_module_find_entry(const ssmrt_module *module, const char *name,
                                                int32_t *entry);
-SSMRT_API ssmrt_status ssmrt_module_find_input(const ssmrt_module *module,
-                                               int32_t entry, const char *name,
-                                               int32_t *index);
-SSMRT_API ssmrt_status ssmrt_module_find_output(const ssmrt_module *module,
-                                                int32_t entry, const char *name,
-                                                int32_t *index);
+SSMRT_API ssmrt_status ssmrt_module_find_input(const ssmrt_module *module, int32_t entry,
+                                               const char *name, int32_t *index);
+SSMRT_API ssmrt_status ssmrt_module_find_output(const ssmrt_module *module, int32_t entry,
+                                                const char *name, int32_t *index);
 
 /* A size for the dims of one symbol, or for one dim, "INPUT:AXIS". */
 typedef struct ssmrt_size {
@@ -210,20 +198,16 @@ typedef struct ssmrt_size {
 
 /* The shape that input `index` has at the given sizes: `rank` numbers go to
  * dims. SSMRT_NOT_FOUND names a dim for which no size is given. */
-SSMRT_API ssmrt_status ssmrt_module_resolve_input(const ssmrt_module *module,
-                                                  int32_t entry, int32_t index,
-                                                  const ssmrt_size *sizes,
-                                                  int32_t num_sizes,
-                                                  int64_t *dims);
+SSMRT_API ssmrt_status ssmrt_module_resolve_input(const ssmrt_module *module, int32_t entry,
+                                                  int32_t index, const ssmrt_size *sizes,
+                                                  int32_t num_sizes, int64_t *dims);
 
 /* Plans a run at the given sizes: how many bytes of arena it takes, and each
  * output's dims, one output after the other (-1 where only a run can tell, an
  * upper bound where the size depends on data). output_dims may be NULL. */
-SSMRT_API ssmrt_status ssmrt_module_plan(const ssmrt_module *module,
-                                         int32_t entry, const ssmrt_size *sizes,
-                                         int32_t num_sizes,
-                                         int64_t *arena_bytes,
-                                         int64_t *output_dims);
+SSMRT_API ssmrt_status ssmrt_module_plan(const ssmrt_module *module, int32_t entry,
+                                         const ssmrt_size *sizes, int32_t num_sizes,
+                                         int64_t *arena_bytes, int64_t *output_dims);
 
 /*===--- Threads ----------------------------------------------------------===*/
 
@@ -241,8 +225,7 @@ typedef int32_t (*ssmrt_range_fn)(void *closure, int64_t lo, int64_t hi);
 
 /* Runs fn over [0, n) in pieces of at least `grain`, in any order and on any
  * threads, and returns when all are done: 0, or what a failing piece gave. */
-typedef int32_t (*ssmrt_parallel_for_fn)(void *user, ssmrt_range_fn fn,
-                                         void *closure, int64_t n,
+typedef int32_t (*ssmrt_parallel_for_fn)(void *user, ssmrt_range_fn fn, void *closure, int64_t n,
                                          int64_t grain);
 
 /*===--- Sessions ---------------------------------------------------------===*/
@@ -260,38 +243,38 @@ typedef struct ssmrt_allocator {
 
 /* Asked for the memory of output `index` once its true shape is known. NULL
  * refuses it. Called during the run, by the thread that runs. */
-typedef void *(*ssmrt_output_fn)(void *user, int32_t index, const int64_t *dims,
-                                 int32_t rank, size_t bytes);
+typedef void *(*ssmrt_output_fn)(void *user, int32_t index, const int64_t *dims, int32_t rank,
+                                 size_t bytes);
 
-SSMRT_API ssmrt_status
-ssmrt_session_options_create(ssmrt_session_options **options);
+SSMRT_API ssmrt_status ssmrt_session_options_create(ssmrt_session_options **options);
 SSMRT_API void ssmrt_session_options_destroy(ssmrt_session_options *options);
 
 /* Threads of the session's own pool; 0 (default): all the process may use. */
-SSMRT_API ssmrt_status ssmrt_session_options_set_threads(
-    ssmrt_session_options *options, int32_t threads);
+SSMRT_API ssmrt_status ssmrt_session_options_set_threads(ssmrt_session_options *options,
+                                                         int32_t threads);
 /* A pool shared with others. Retained. */
-SSMRT_API ssmrt_status ssmrt_session_options_set_pool(
-    ssmrt_session_options *options, ssmrt_pool *pool);
+SSMRT_API ssmrt_status ssmrt_session_options_set_pool(ssmrt_session_options *options,
+                                                      ssmrt_pool *pool);
 /* The caller's own pool. */
-SSMRT_API ssmrt_status ssmrt_session_options_set_parallel_for(
-    ssmrt_session_options *options, ssmrt_parallel_for_fn parallel_for,
-    void *user);
-SSMRT_API ssmrt_status ssmrt_session_options_set_allocator(
-    ssmrt_session_options *options, const ssmrt_allocator *allocator);
+SSMRT_API ssmrt_status ssmrt_session_options_set_parallel_for(ssmrt_session_options *options,
+                                                              ssmrt_parallel_for_fn parallel_for,
+                                                              void *user);
+SSMRT_API ssmrt_status ssmrt_session_options_set_allocator(ssmrt_session_options *options,
+                                                           const ssmrt_allocator *allocator);
 /* Memory for outputs that the call gives no buffer for. */
-SSMRT_API ssmrt_status ssmrt_session_options_set_output_allocator(
-    ssmrt_session_options *options, ssmrt_output_fn output, void *user);
+SSMRT_API ssmrt_status ssmrt_session_options_set_output_allocator(ssmrt_session_options *options,
+                                                                  ssmrt_output_fn output,
+                                                                  void *user);
 /* Non-zero: the session keeps the states from one run to the next; they are
  * no longer inputs of the call. Default 0. */
-SSMRT_API ssmrt_status ssmrt_session_options_set_carry_states(
-    ssmrt_session_options *options, int carry);
+SSMRT_API ssmrt_status ssmrt_session_options_set_carry_states(ssmrt_session_options *options,
+                                                              int carry);
 
 /* A session of the entry named `entry`, or of the first one (NULL). Retains the
  * module. `options` may be NULL. */
-SSMRT_API ssmrt_status ssmrt_session_create(
-    ssmrt_module *module, const char *entry,
-    const ssmrt_session_options *options, ssmrt_session **session);
+SSMRT_API ssmrt_status ssmrt_session_create(ssmrt_module *module, const char *entry,
+                                            const ssmrt_session_options *options,
+                                            ssmrt_session **session);
 SSMRT_API void ssmrt_session_destroy(ssmrt_session *session);
 
 /* The index of the session's entry. */
@@ -299,8 +282,7 @@ SSMRT_API int32_t ssmrt_session_entry(const ssmrt_session *session);
 
 /* Allocates now what runs at these sizes need, so that runs up to them allocate
  * nothing (memory that only a run can size: once such a run was had). */
-SSMRT_API ssmrt_status ssmrt_session_reserve(ssmrt_session *session,
-                                             const ssmrt_size *sizes,
+SSMRT_API ssmrt_status ssmrt_session_reserve(ssmrt_session *session, const ssmrt_size *sizes,
                                              int32_t num_sizes);
 
 /* An input of a call. name NULL: the input at this position. */
@@ -319,15 +301,12 @@ typedef struct ssmrt_buffer {
 /* Runs the entry. Every input is needed, but not the states that the session
  * carries. Outputs without a buffer come from the output allocator, or from
  * memory of the session. Inputs must not change during the call. */
-SSMRT_API ssmrt_status ssmrt_session_run(ssmrt_session *session,
-                                         const ssmrt_input *inputs,
-                                         int32_t num_inputs,
-                                         const ssmrt_buffer *outputs,
+SSMRT_API ssmrt_status ssmrt_session_run(ssmrt_session *session, const ssmrt_input *inputs,
+                                         int32_t num_inputs, const ssmrt_buffer *outputs,
                                          int32_t num_outputs);
 
 /* Output `index` of the last run, if that succeeded; valid until the next. */
-SSMRT_API ssmrt_status ssmrt_session_get_output(const ssmrt_session *session,
-                                                int32_t index,
+SSMRT_API ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t index,
                                                 DLTensor *tensor);
 
 /*===--- States of a session that carries them ----------------------------===*/
@@ -337,12 +316,10 @@ SSMRT_API ssmrt_status ssmrt_session_get_output(const ssmrt_session *session,
 
 /* Views the value; SSMRT_NOT_FOUND if it has none yet. Valid until the next
  * call with this session. */
-SSMRT_API ssmrt_status ssmrt_session_get_state(const ssmrt_session *session,
-                                               const char *name,
+SSMRT_API ssmrt_status ssmrt_session_get_state(const ssmrt_session *session, const char *name,
                                                DLTensor *tensor);
 /* Copies a value in. */
-SSMRT_API ssmrt_status ssmrt_session_set_state(ssmrt_session *session,
-                                               const char *name,
+SSMRT_API ssmrt_status ssmrt_session_set_state(ssmrt_session *session, const char *name,
                                                const DLTensor *tensor);
 /* All states are without a value again. */
 SSMRT_API ssmrt_status ssmrt_session_reset_states(ssmrt_session *session);
@@ -353,47 +330,40 @@ SSMRT_API ssmrt_status ssmrt_session_roll_back(ssmrt_session *session);
 
 /* Copies all states of `from`, which may be a session of another entry with the
  * same states: a fork, or the step from prefill to decode. */
-SSMRT_API ssmrt_status ssmrt_session_copy_states(ssmrt_session *to,
-                                                 const ssmrt_session *from);
+SSMRT_API ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *from);
 
 /* The states as a safetensors file, keyed by name. All must have a value. With
  * data NULL only *bytes is told; else *bytes is the capacity and becomes what
  * was written. */
-SSMRT_API ssmrt_status ssmrt_session_save_states(const ssmrt_session *session,
-                                                 void *data, size_t *bytes);
-SSMRT_API ssmrt_status
-ssmrt_session_save_states_file(const ssmrt_session *session, const char *path);
+SSMRT_API ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data,
+                                                 size_t *bytes);
+SSMRT_API ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session,
+                                                      const char *path);
 
 /* Sets all states from such bytes, from wherever they come: checked in full. */
-SSMRT_API ssmrt_status ssmrt_session_restore_states(ssmrt_session *session,
-                                                    const void *data,
+SSMRT_API ssmrt_status ssmrt_session_restore_states(ssmrt_session *session, const void *data,
                                                     size_t bytes);
-SSMRT_API ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session,
-                                                         const char *path);
+SSMRT_API ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session, const char *path);
 
 /*===--- Tensor files -----------------------------------------------------===*/
 
 /* A safetensors file, mapped. */
 typedef struct ssmrt_tensors ssmrt_tensors;
 
-SSMRT_API ssmrt_status ssmrt_tensors_open(const char *path,
-                                          ssmrt_tensors **tensors);
+SSMRT_API ssmrt_status ssmrt_tensors_open(const char *path, ssmrt_tensors **tensors);
 /* The same over memory, which must outlive the handle. */
-SSMRT_API ssmrt_status ssmrt_tensors_parse(const void *data, size_t bytes,
-                                           ssmrt_tensors **tensors);
+SSMRT_API ssmrt_status ssmrt_tensors_parse(const void *data, size_t bytes, ssmrt_tensors **tensors);
 SSMRT_API void ssmrt_tensors_destroy(ssmrt_tensors *tensors);
 SSMRT_API int32_t ssmrt_tensors_count(const ssmrt_tensors *tensors);
 
 /* Tensor `index`, in the order of the file: a read-only view. Its data need not
  * be aligned for its type. */
-SSMRT_API ssmrt_status ssmrt_tensors_get(const ssmrt_tensors *tensors,
-                                         int32_t index, const char **name,
-                                         DLTensor *tensor);
+SSMRT_API ssmrt_status ssmrt_tensors_get(const ssmrt_tensors *tensors, int32_t index,
+                                         const char **name, DLTensor *tensor);
 
 /* Writes tensors under their names, to a new file that replaces `path` when it
  * is whole. */
-SSMRT_API ssmrt_status ssmrt_tensors_write(const char *path,
-                                           const ssmrt_input *tensors,
+SSMRT_API ssmrt_status ssmrt_tensors_write(const char *path, const ssmrt_input *tensors,
                                            int32_t num_tensors);
 
 #ifdef __cplusplus

@@ -25,8 +25,7 @@ const ShapeFacts::Derivation *ShapeFacts::derivation(AffineExpr symbol) const {
   return it == derivations.end() ? nullptr : &it->second;
 }
 
-AffineExpr ShapeFacts::derive(DerivationKind kind, AffineExpr lhs, AffineExpr rhs,
-                              bool isSize) {
+AffineExpr ShapeFacts::derive(DerivationKind kind, AffineExpr lhs, AffineExpr rhs, bool isSize) {
   AffineExpr &symbol = derived[{static_cast<unsigned>(kind), lhs, rhs}];
   if (!symbol) {
     symbol = fresh(isSize);

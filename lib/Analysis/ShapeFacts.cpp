@@ -117,8 +117,8 @@ static bool hasSmallConstants(AffineExpr expr) {
   bool small = true;
   expr.walk([&](AffineExpr inner) {
     if (auto constant = dyn_cast<AffineConstantExpr>(inner))
-      small &= constant.getValue() > -(int64_t(1) << 40) &&
-               constant.getValue() < (int64_t(1) << 40);
+      small &=
+          constant.getValue() > -(int64_t(1) << 40) && constant.getValue() < (int64_t(1) << 40);
   });
   return small;
 }

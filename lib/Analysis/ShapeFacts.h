@@ -114,18 +114,17 @@ private:
   mlir::MLIRContext *context;
   llvm::DenseMap<mlir::Value, Facts> facts;
   llvm::StringMap<unsigned> names;
-  llvm::SmallVector<bool> nonNegative; // by symbol
+  llvm::SmallVector<bool> nonNegative;              // by symbol
   llvm::DenseMap<unsigned, Derivation> derivations; // by symbol
   llvm::DenseMap<std::tuple<unsigned, mlir::AffineExpr, mlir::AffineExpr>, mlir::AffineExpr>
-      derived; // the symbol, by kind and operands
+      derived;                    // the symbol, by kind and operands
   mutable unsigned caseDepth = 0; // of isNonNegativeByCases
 };
 
 /// The value of a constant expression.
 std::optional<int64_t> constantValue(mlir::AffineExpr expr);
 /// The values if all are constant.
-std::optional<llvm::SmallVector<int64_t>>
-constantValues(llvm::ArrayRef<mlir::AffineExpr> exprs);
+std::optional<llvm::SmallVector<int64_t>> constantValues(llvm::ArrayRef<mlir::AffineExpr> exprs);
 /// The static shape that the expressions allow: kDynamic where not constant.
 llvm::SmallVector<int64_t> staticShape(llvm::ArrayRef<mlir::AffineExpr> dims);
 

@@ -115,17 +115,16 @@ bool FunctionLowering::lowerFromElements(NodeOp node, OpBuilder &builder) {
     SmallVector<Attribute> attrs;
     for (int64_t value : *constants)
       attrs.push_back(IntegerAttr::get(stored.getElementType(), value));
-    setLowered(node.getResult(0), arith::ConstantOp::create(
-                                      builder, loc, DenseElementsAttr::get(stored, attrs)));
+    setLowered(node.getResult(0),
+               arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(stored, attrs)));
     return true;
   }
   LoweringContext context(node, *this, builder);
   SmallVector<Value> scalars;
   for (AffineExpr element : *elements)
-    scalars.push_back(arith::IndexCastOp::create(builder, loc, stored.getElementType(),
-                                                 context.size(element)));
-  setLowered(node.getResult(0),
-             tensor::FromElementsOp::create(builder, loc, stored, scalars));
+    scalars.push_back(
+        arith::IndexCastOp::create(builder, loc, stored.getElementType(), context.size(element)));
+  setLowered(node.getResult(0), tensor::FromElementsOp::create(builder, loc, stored, scalars));
   return true;
 }
 

@@ -57,12 +57,11 @@ LogicalResult GraphBuilder::error(const Twine &what, const Twine &message) {
 
 LogicalResult GraphBuilder::error(const Node &node, const Frame &frame, const Twine &message) {
   std::string name = nameOf(node, frame);
-  return emitError(nameLoc(name))
-         << "node '" << name << "' (" << node.getOperatorName() << "): " << message;
+  return emitError(nameLoc(name)) << "node '" << name << "' (" << node.getOperatorName()
+                                  << "): " << message;
 }
 
-const NodeAttribute *GraphBuilder::resolve(const NodeAttribute &attribute,
-                                           const Frame &frame) {
+const NodeAttribute *GraphBuilder::resolve(const NodeAttribute &attribute, const Frame &frame) {
   if (attribute.refAttrName.empty())
     return &attribute;
   return frame.attributes.lookup(attribute.refAttrName);
@@ -110,12 +109,11 @@ LogicalResult GraphBuilder::buildInputs(StringRef entry) {
       shape.push_back(dim.kind == Dimension::Kind::Value ? dim.value : ShapedType::kDynamic);
     names.push_back(input.name);
     types.push_back(RankedTensorType::get(shape, elementType));
-    attrs.push_back(b.getDictionaryAttr(
-        {b.getNamedAttr("onnx.name", b.getStringAttr(input.name)),
-         b.getNamedAttr("onnx.dims", importDims(*type.shape, context))}));
+    attrs.push_back(
+        b.getDictionaryAttr({b.getNamedAttr("onnx.name", b.getStringAttr(input.name)),
+                             b.getNamedAttr("onnx.dims", importDims(*type.shape, context))}));
   }
-  function = func::FuncOp::create(nameLoc(entry), entry, b.getFunctionType(types, {}), {},
-                                  attrs);
+  function = func::FuncOp::create(nameLoc(entry), entry, b.getFunctionType(types, {}), {}, attrs);
   symbols.insert(function);
   Block *block = function.addEntryBlock();
   b.setInsertionPointToEnd(block);
@@ -131,15 +129,13 @@ void GraphBuilder::buildOutputs() {
   SmallVector<Attribute> attrs;
   for (const ValueInfo &output : model.graph.outputs) {
     values.push_back(main.lookup(output.name));
-    SmallVector<NamedAttribute> named = {
-        b.getNamedAttr("onnx.name", b.getStringAttr(output.name))};
+    SmallVector<NamedAttribute> named = {b.getNamedAttr("onnx.name", b.getStringAttr(output.name))};
     if (output.type.shape)
       named.push_back(b.getNamedAttr("onnx.dims", importDims(*output.type.shape, context)));
     attrs.push_back(b.getDictionaryAttr(named));
   }
   func::ReturnOp::create(b, function.getLoc(), values);
-  function.setType(
-      b.getFunctionType(function.getArgumentTypes(), ValueRange(values).getTypes()));
+  function.setType(b.getFunctionType(function.getArgumentTypes(), ValueRange(values).getTypes()));
   function.setResAttrsAttr(b.getArrayAttr(attrs));
 }
 
@@ -172,8 +168,7 @@ Value GraphBuilder::buildTensor(WeightSource source, StringRef name, Location lo
     return fail("its element type " + getElementTypeName(source.getElementType()) +
                 " is not supported");
   if (source.getNumBytes() > options.maxConstantBytes)
-    return buildWeight(source, RankedTensorType::get(source.getDims(), elementType), name,
-                       loc);
+    return buildWeight(source, RankedTensorType::get(source.getDims(), elementType), name, loc);
   auto elements = importElements(source, context);
   if (!elements)
     return fail(llvm::toString(elements.takeError()));
@@ -193,10 +188,9 @@ Value GraphBuilder::buildWeight(WeightSource source, RankedTensorType type, Stri
     offset = b.getI64IntegerAttr(range->offset);
   }
   OpBuilder detached(context);
-  auto weight = WeightOp::create(detached, loc, b.getStringAttr(name), TypeAttr::get(type),
-                                 file, offset, b.getI64IntegerAttr(size),
-                                 b.getI64IntegerAttr(index), IntegerAttr(),
-                                 FlatSymbolRefAttr());
+  auto weight = WeightOp::create(detached, loc, b.getStringAttr(name), TypeAttr::get(type), file,
+                                 offset, b.getI64IntegerAttr(size), b.getI64IntegerAttr(index),
+                                 IntegerAttr(), FlatSymbolRefAttr());
   // A name that is taken, by another entry's weight, gets a number.
   symbols.insert(weight, Block::iterator(function));
   return LoadWeightOp::create(b, loc, type, weight.getSymName());
@@ -252,8 +246,7 @@ LogicalResult GraphBuilder::buildNodes(ArrayRef<Node> nodes, Frame &frame) {
 
 LogicalResult GraphBuilder::buildNode(const Node &node, Frame &frame) {
   if (++numNodes > maxNodes)
-    return error(node, frame, "the functions expand to more than " + Twine(maxNodes) +
-                                  " nodes");
+    return error(node, frame, "the functions expand to more than " + Twine(maxNodes) + " nodes");
   int64_t version = getOpsetVersion(frame.imports, node.domain).value_or(0);
   if (node.domain.empty() && node.opType == "Constant") {
     FailureOr<Value> value = buildConstantNode(node, frame);
@@ -302,9 +295,10 @@ LogicalResult GraphBuilder::buildOperator(const Node &node, int64_t version, Fra
       continue;
     if (value->kind == AttributeKind::Graph) {
       if (value != &attribute)
-        return error(node, frame, "attribute '" + attribute.name +
-                                      "' is a graph that a call gives, which is not "
-                                      "supported");
+        return error(node, frame,
+                     "attribute '" + attribute.name +
+                         "' is a graph that a call gives, which is not "
+                         "supported");
       regionNames.push_back(attribute.name);
       graphs.push_back(&value->graphs.front());
       continue;
@@ -314,13 +308,12 @@ LogicalResult GraphBuilder::buildOperator(const Node &node, int64_t version, Fra
       return error(node, frame, llvm::toString(imported.takeError()));
     attrs.set(attribute.name, *imported);
   }
-  auto op = NodeOp::create(
-      b, nameLoc(nameOf(node, frame)), types, b.getStringAttr(node.opType),
-      node.domain.empty() ? StringAttr() : b.getStringAttr(node.domain),
-      b.getI64IntegerAttr(version),
-      attrs.empty() ? DictionaryAttr() : attrs.getDictionary(context),
-      regionNames.empty() ? ArrayAttr() : b.getStrArrayAttr(regionNames), inputs,
-      regionNames.size());
+  auto op = NodeOp::create(b, nameLoc(nameOf(node, frame)), types, b.getStringAttr(node.opType),
+                           node.domain.empty() ? StringAttr() : b.getStringAttr(node.domain),
+                           b.getI64IntegerAttr(version),
+                           attrs.empty() ? DictionaryAttr() : attrs.getDictionary(context),
+                           regionNames.empty() ? ArrayAttr() : b.getStrArrayAttr(regionNames),
+                           inputs, regionNames.size());
   for (auto [region, graph] : llvm::zip_equal(op.getBodies(), graphs))
     if (failed(buildRegion(region, *graph, frame)))
       return failure();
@@ -340,8 +333,7 @@ LogicalResult GraphBuilder::buildRegion(Region &region, const Graph &graph, Fram
   frame.scopes.emplace_back();
   auto build = [&]() -> LogicalResult {
     for (const ValueInfo &input : graph.inputs)
-      frame.define(input.name, region.addArgument(UnknownType::get(context),
-                                                  nameLoc(input.name)));
+      frame.define(input.name, region.addArgument(UnknownType::get(context), nameLoc(input.name)));
     if (failed(buildInitializers(graph, frame)) || failed(buildNodes(graph.nodes, frame)))
       return failure();
     SmallVector<Value> values;
@@ -355,19 +347,16 @@ LogicalResult GraphBuilder::buildRegion(Region &region, const Graph &graph, Fram
   return result;
 }
 
-LogicalResult GraphBuilder::inlineFunction(const Node &node, const Function &callee,
-                                           Frame &frame) {
+LogicalResult GraphBuilder::inlineFunction(const Node &node, const Function &callee, Frame &frame) {
   llvm::SaveAndRestore deeper(depth, depth + 1);
   if (depth > maxDepth)
+    return error(node, frame, "graphs and calls are nested more than " + Twine(maxDepth) + " deep");
+  if (node.inputs.size() > callee.inputs.size() || node.outputs.size() > callee.outputs.size())
     return error(node, frame,
-                 "graphs and calls are nested more than " + Twine(maxDepth) + " deep");
-  if (node.inputs.size() > callee.inputs.size() ||
-      node.outputs.size() > callee.outputs.size())
-    return error(node, frame, "it has " + Twine(node.inputs.size()) + " inputs and " +
-                                  Twine(node.outputs.size()) + " outputs, expected at most " +
-                                  Twine(callee.inputs.size()) + " and " +
-                                  Twine(callee.outputs.size()) + " for the " +
-                                  callee.describe());
+                 "it has " + Twine(node.inputs.size()) + " inputs and " +
+                     Twine(node.outputs.size()) + " outputs, expected at most " +
+                     Twine(callee.inputs.size()) + " and " + Twine(callee.outputs.size()) +
+                     " for the " + callee.describe());
   Frame inner;
   inner.imports = callee.opsetImports;
   inner.prefix = nameOf(node, frame) + "/";
@@ -378,8 +367,7 @@ LogicalResult GraphBuilder::inlineFunction(const Node &node, const Function &cal
     if (const NodeAttribute *value = resolve(attribute, frame))
       inner.attributes[attribute.name] = value;
   for (auto [i, name] : llvm::enumerate(callee.inputs))
-    inner.define(name, i < node.inputs.size() ? lookupInput(node.inputs[i], frame)
-                                              : getAbsent());
+    inner.define(name, i < node.inputs.size() ? lookupInput(node.inputs[i], frame) : getAbsent());
   if (failed(buildNodes(callee.nodes, inner)))
     return failure();
   for (auto [i, name] : llvm::enumerate(node.outputs))

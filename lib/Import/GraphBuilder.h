@@ -64,8 +64,8 @@ private:
   mlir::FailureOr<mlir::Value> buildConstantNode(const Node &node, Frame &frame);
   /// A weight or, if it is small, a constant. Null after an error.
   mlir::Value buildTensor(WeightSource source, llvm::StringRef name, mlir::Location loc);
-  mlir::Value buildWeight(WeightSource source, mlir::RankedTensorType type,
-                          llvm::StringRef name, mlir::Location loc);
+  mlir::Value buildWeight(WeightSource source, mlir::RankedTensorType type, llvm::StringRef name,
+                          mlir::Location loc);
   mlir::Value getAbsent();
   mlir::Value lookupInput(llvm::StringRef name, const Frame &frame);
   /// The attribute, or the one of the call that it refers to; null if that is left

@@ -75,8 +75,7 @@ llvm::Expected<DenseElementsAttr> ssm::onnx::importElements(const WeightSource &
   Type elementType = importElementType(source.getElementType(), context);
   if (!elementType || isa<ComplexType>(elementType))
     return readerError("tensor '" + source.getName() + "' is " +
-                       getElementTypeName(source.getElementType()) +
-                       ", which is not supported");
+                       getElementTypeName(source.getElementType()) + ", which is not supported");
   auto type = RankedTensorType::get(source.getDims(), elementType);
   auto bits = source.readBits();
   if (!bits)
@@ -114,8 +113,7 @@ llvm::Expected<Attribute> ssm::onnx::importAttribute(const NodeAttribute &attrib
   }
   default:
     return readerError("attribute '" + attribute.name + "' is of a type (number " +
-                       Twine(static_cast<int32_t>(attribute.kind)) +
-                       ") that is not supported");
+                       Twine(static_cast<int32_t>(attribute.kind)) + ") that is not supported");
   }
 }
 

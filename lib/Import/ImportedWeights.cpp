@@ -25,8 +25,7 @@ int64_t ImportedWeights::add(const Model &model, WeightSource source) {
   return sources.size() - 1;
 }
 
-Error ImportedWeights::read(int64_t index,
-                            function_ref<Error(ArrayRef<uint8_t>)> sink) const {
+Error ImportedWeights::read(int64_t index, function_ref<Error(ArrayRef<uint8_t>)> sink) const {
   if (index < 0 || index >= static_cast<int64_t>(sources.size()))
     return readerError("there is no weight number " + Twine(index));
   const auto &[source, model] = sources[index];

@@ -40,14 +40,14 @@ static LogicalResult checkDeclared(const ValueInfo &output, Value value) {
       importElementType(declared.elementType, value.getContext()) != type.getElementType()) {
     auto diagnostic = emitError(value.getLoc());
     return diagnostic << "output '" << output.name << "': it is declared as "
-                      << getElementTypeName(declared.elementType)
-                      << ", but its elements are " << type.getElementType();
+                      << getElementTypeName(declared.elementType) << ", but its elements are "
+                      << type.getElementType();
   }
   if (!declared.shape)
     return success();
   if (static_cast<int64_t>(declared.shape->size()) != type.getRank())
-    return error("it is declared with rank " + Twine(declared.shape->size()) +
-                 ", but has rank " + Twine(type.getRank()));
+    return error("it is declared with rank " + Twine(declared.shape->size()) + ", but has rank " +
+                 Twine(type.getRank()));
   for (auto [axis, dim] : llvm::enumerate(*declared.shape))
     if (dim.kind == Dimension::Kind::Value && !type.isDynamicDim(axis) &&
         dim.value != type.getDimSize(axis))
@@ -75,8 +75,8 @@ LogicalResult Importer::addEntry(StringRef name, std::unique_ptr<Model> owned) {
   ShapeFacts facts(context);
   if (failed(inferFunction(function, facts)))
     return failure();
-  for (auto [output, value] : llvm::zip_equal(
-           model.graph.outputs, function.front().getTerminator()->getOperands()))
+  for (auto [output, value] :
+       llvm::zip_equal(model.graph.outputs, function.front().getTerminator()->getOperands()))
     if (failed(checkDeclared(output, value)))
       return failure();
   if (!(*module)->hasAttr("onnx.producer") && !model.producerName.empty()) {

@@ -210,9 +210,8 @@ void InferContext::setArgument(BlockArgument arg, Type elementType, ArrayRef<Aff
 /// Facts of a constant: its sizes, and its elements if it is small.
 static void inferConstant(ConstantOp constant, ShapeFacts &facts) {
   RankedTensorType type = cast<RankedTensorType>(constant.getType());
-  facts.setDims(constant, llvm::map_to_vector(type.getShape(), [&](int64_t size) {
-                  return facts.constant(size);
-                }));
+  facts.setDims(constant, llvm::map_to_vector(type.getShape(),
+                                              [&](int64_t size) { return facts.constant(size); }));
   auto dense = dyn_cast<DenseElementsAttr>(constant.getValue());
   if (!dense || !isTracked(type))
     return;
@@ -235,15 +234,15 @@ LogicalResult ssm::onnx::inferBlock(Block &block, ShapeFacts &facts) {
       continue;
     const OperatorEntry *entry = table.lookup(node);
     if (!entry)
-      return emitError(node.getLoc()) << "node " << node.getNodeName()
-                                      << ": the operator is not supported at opset "
-                                      << node.getVersion();
+      return emitError(node.getLoc())
+             << "node " << node.getNodeName() << ": the operator is not supported at opset "
+             << node.getVersion();
     if (failed(checkNodeForm(node, *entry)))
       return failure();
     for (auto [i, input] : llvm::enumerate(node.getInputs()))
       if (!isa<RankedTensorType, ssm::onnx::NoneType>(input.getType()))
-        return emitError(node.getLoc()) << "node " << node.getNodeName() << ": input " << i
-                                        << " has no known rank";
+        return emitError(node.getLoc())
+               << "node " << node.getNodeName() << ": input " << i << " has no known rank";
     // A second visit, of a loop body, starts anew.
     for (Value output : node.getOutputs())
       facts.forget(output);
@@ -252,8 +251,8 @@ LogicalResult ssm::onnx::inferBlock(Block &block, ShapeFacts &facts) {
       return failure();
     for (auto [i, output] : llvm::enumerate(node.getOutputs())) {
       if (isa<ssm::onnx::UnknownType>(output.getType()))
-        return emitError(node.getLoc()) << "node " << node.getNodeName() << ": output " << i
-                                        << " has no inferred type";
+        return emitError(node.getLoc())
+               << "node " << node.getNodeName() << ": output " << i << " has no inferred type";
       // Elements of small integers are tracked whether or not the operator can
       // tell them.
       auto type = dyn_cast<RankedTensorType>(output.getType());
@@ -274,8 +273,8 @@ LogicalResult ssm::onnx::inferFunction(Operation *op, ShapeFacts &facts) {
     auto names = function.getArgAttrOfType<ArrayAttr>(i, "onnx.dims");
     Dims dims;
     for (auto [axis, size] : llvm::enumerate(type.getShape())) {
-      StringAttr name = names && axis < names.size() ? dyn_cast<StringAttr>(names[axis])
-                                                     : StringAttr();
+      StringAttr name =
+          names && axis < names.size() ? dyn_cast<StringAttr>(names[axis]) : StringAttr();
       dims.push_back(!ShapedType::isDynamic(size) ? facts.constant(size)
                      : name                       ? facts.named(name.getValue())
                                                   : facts.fresh());

@@ -79,8 +79,7 @@ public:
   llvm::LogicalResult requireInteger(unsigned i);
   llvm::LogicalResult requireBool(unsigned i);
   /// Error if the two sizes are different constants; `what` names them.
-  llvm::LogicalResult requireEqual(mlir::AffineExpr a, mlir::AffineExpr b,
-                                   const llvm::Twine &what);
+  llvm::LogicalResult requireEqual(mlir::AffineExpr a, mlir::AffineExpr b, const llvm::Twine &what);
   /// Brings a negative axis into [0, rank); error if it is out of range.
   mlir::FailureOr<int64_t> normalizeAxis(int64_t axis, int64_t rank);
 
@@ -91,8 +90,7 @@ public:
                                   llvm::ArrayRef<mlir::AffineExpr> b);
 
   /// Sets type, sizes. Does nothing if the graph does not want result i.
-  void setResult(unsigned i, mlir::Type elementType,
-                 llvm::ArrayRef<mlir::AffineExpr> dims);
+  void setResult(unsigned i, mlir::Type elementType, llvm::ArrayRef<mlir::AffineExpr> dims);
   /// Sets the elements of a small integer result; null ones are replaced by fresh
   /// symbols.
   void setElements(unsigned i, llvm::ArrayRef<mlir::AffineExpr> elements);

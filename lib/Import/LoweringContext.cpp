@@ -52,8 +52,8 @@ TensorValue LoweringContext::get(unsigned i) {
 void LoweringContext::set(unsigned i, Value value) {
   if (!hasOutput(i))
     return;
-  auto type = RankedTensorType::get(outputType(i).getShape(),
-                                    storageType(outputType(i).getElementType()));
+  auto type =
+      RankedTensorType::get(outputType(i).getShape(), storageType(outputType(i).getElementType()));
   if (value.getType() != type)
     value = tensor::CastOp::create(b, type, value);
   function.setLowered(output(i), value);
@@ -101,8 +101,7 @@ Value LoweringContext::size(AffineExpr expr) {
     if (nonNegative)
       return rem;
     Value negative = b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::slt, rem, index(0));
-    return b.createOrFold<arith::SelectOp>(negative, b.createOrFold<arith::AddIOp>(rem, rhs),
-                                           rem);
+    return b.createOrFold<arith::SelectOp>(negative, b.createOrFold<arith::AddIOp>(rem, rhs), rem);
   }
   default:
     llvm_unreachable("sizes have no affine dimensions");
@@ -149,10 +148,10 @@ TensorValue LoweringContext::checkedIndices(const TensorValue &indices, AffineEx
   Value minusOne = arith::ConstantIntOp::create(b, i64, -1);
   SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, wide.dims.size()));
   // The starting values lie in range for every size, so no index is no error.
-  TensorValue least = reduce(wide, axes, i64, zero,
-                             [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
-                               return arith::MinSIOp::create(b, acc, element);
-                             });
+  TensorValue least =
+      reduce(wide, axes, i64, zero, [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+        return arith::MinSIOp::create(b, acc, element);
+      });
   TensorValue most = reduce(wide, axes, i64, minusOne,
                             [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
                               return arith::MaxSIOp::create(b, acc, element);
@@ -162,14 +161,12 @@ TensorValue LoweringContext::checkedIndices(const TensorValue &indices, AffineEx
                                        arith::SubIOp::create(b, zero, bound));
   Value tooHigh = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, high, bound);
   Value bad = arith::OrIOp::create(b, tooLow, tooHigh);
-  Value good = arith::XOrIOp::create(
-      b, bad, arith::ConstantIntOp::create(b, b.getI1Type(), 1));
+  Value good = arith::XOrIOp::create(b, bad, arith::ConstantIntOp::create(b, b.getI1Type(), 1));
   Value culprit = arith::SelectOp::create(b, tooLow, low, high);
   check(good, what + " {0} is out of range for size {1}", {culprit, bound});
   return map({wide}, wide.dims, i64, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
     Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, args[0], zero);
-    return arith::SelectOp::create(b, negative, arith::AddIOp::create(b, args[0], bound),
-                                   args[0]);
+    return arith::SelectOp::create(b, negative, arith::AddIOp::create(b, args[0], bound), args[0]);
   });
 }
 
@@ -183,8 +180,8 @@ LoweringContext::inlineRegion(OpBuilder &builder, Region &region, ArrayRef<Tenso
   Block &block = region.front();
   for (auto [arg, value] : llvm::zip_equal(block.getArguments(), args)) {
     auto graphType = mlir::cast<RankedTensorType>(arg.getType());
-    auto type = RankedTensorType::get(graphType.getShape(),
-                                      storageType(graphType.getElementType()));
+    auto type =
+        RankedTensorType::get(graphType.getShape(), storageType(graphType.getElementType()));
     Value lowered = value.value;
     if (lowered.getType() != type)
       lowered = tensor::CastOp::create(builder, getNode().getLoc(), type, lowered);

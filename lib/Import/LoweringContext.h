@@ -40,8 +40,8 @@ class FunctionLowering;
 
 /// Scalar code: gets compute-typed scalars, one for each input; returns one
 /// compute-typed scalar for each result.
-using ScalarBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(
-    mlir::ImplicitLocOpBuilder &, mlir::ValueRange)>;
+using ScalarBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ImplicitLocOpBuilder &,
+                                                                     mlir::ValueRange)>;
 /// The same with the indices of the element.
 using IndexedBody = llvm::function_ref<llvm::SmallVector<mlir::Value>(
     mlir::ImplicitLocOpBuilder &, mlir::ValueRange indices, mlir::ValueRange)>;
@@ -89,8 +89,7 @@ public:
   /// An uninitialised tensor of an ONNX element type (stored form).
   mlir::Value empty(llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type);
   /// All elements set to a compute-typed scalar.
-  mlir::Value filled(llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type,
-                     mlir::Value scalar);
+  mlir::Value filled(llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type, mlir::Value scalar);
   TensorValue make(mlir::Value value, mlir::Type type, llvm::ArrayRef<mlir::AffineExpr> dims) {
     return {value, type, Dims(dims)};
   }
@@ -111,37 +110,34 @@ public:
   /// scalar arithmetic and tensor.from_elements.
   llvm::SmallVector<TensorValue> elementwise(llvm::ArrayRef<TensorValue> inputs,
                                              llvm::ArrayRef<mlir::AffineExpr> dims,
-                                             llvm::ArrayRef<mlir::Type> types,
-                                             IndexedBody body);
+                                             llvm::ArrayRef<mlir::Type> types, IndexedBody body);
   /// The same for one result without indices.
-  TensorValue map(llvm::ArrayRef<TensorValue> inputs,
-                  llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type,
-                  llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
-                                                 mlir::ValueRange)> body);
+  TensorValue
+  map(llvm::ArrayRef<TensorValue> inputs, llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type,
+      llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, mlir::ValueRange)> body);
 
   /// result[i...] = body(i...), each element computed from its indices alone (it
   /// may read tensors by extract with indices it made: they must be in range).
-  TensorValue generate(llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type,
-                       llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
-                                                      mlir::ValueRange)> body);
+  TensorValue
+  generate(llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type,
+           llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, mlir::ValueRange)> body);
 
   /// Reduces `axes`. acc starts as `init` (of `accType`, a compute type) and
   /// becomes body(acc, element, all indices) in index order. The result keeps the
   /// other axes, has ONNX element type `accType`.
-  TensorValue reduce(const TensorValue &input, llvm::ArrayRef<int64_t> axes,
-                     mlir::Type accType, mlir::Value init,
-                     llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
-                                                    mlir::Value acc, mlir::Value element)>
+  TensorValue reduce(const TensorValue &input, llvm::ArrayRef<int64_t> axes, mlir::Type accType,
+                     mlir::Value init,
+                     llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, mlir::Value acc,
+                                                    mlir::Value element)>
                          body);
 
   /// Sum over the indices that `resultMap` lacks of lhs*rhs, by affine maps over
   /// common loops (as linalg.generic). Accumulates in f32 for f16 and bf16, in f64
   /// for f64, in i32/i64 for integers; gives the accumulated tensor in ONNX element type
   /// `type`. `loopDims` are the sizes of the loops, results first.
-  TensorValue contract(const TensorValue &lhs, const TensorValue &rhs,
-                       mlir::AffineMap lhsMap, mlir::AffineMap rhsMap,
-                       mlir::AffineMap resultMap, llvm::ArrayRef<mlir::AffineExpr> loopDims,
-                       mlir::Type type);
+  TensorValue contract(const TensorValue &lhs, const TensorValue &rhs, mlir::AffineMap lhsMap,
+                       mlir::AffineMap rhsMap, mlir::AffineMap resultMap,
+                       llvm::ArrayRef<mlir::AffineExpr> loopDims, mlir::Type type);
 
   TensorValue transpose(const TensorValue &input, llvm::ArrayRef<int64_t> perm);
   /// Same elements, other sizes; the products must be equal (checked by callers).
@@ -175,8 +171,7 @@ public:
   /// Lowers a region's nodes at the builder's insertion point with its block
   /// arguments standing for `args`; returns what it yields.
   mlir::FailureOr<llvm::SmallVector<TensorValue>>
-  inlineRegion(mlir::OpBuilder &builder, mlir::Region &region,
-               llvm::ArrayRef<TensorValue> args);
+  inlineRegion(mlir::OpBuilder &builder, mlir::Region &region, llvm::ArrayRef<TensorValue> args);
 
   /// Emits "node 'name' (Op): message".
   llvm::LogicalResult error(const llvm::Twine &message);

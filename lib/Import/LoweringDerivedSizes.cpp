@@ -66,8 +66,8 @@ Value LoweringContext::derivedSize(AffineExpr symbol) {
   }
   case ShapeFacts::DerivationKind::Wrap: {
     Value negative = compare(arith::CmpIPredicate::slt, lhs, index(0));
-    result = b.createOrFold<arith::SelectOp>(negative,
-                                             b.createOrFold<arith::AddIOp>(lhs, rhs), lhs);
+    result =
+        b.createOrFold<arith::SelectOp>(negative, b.createOrFold<arith::AddIOp>(lhs, rhs), lhs);
     break;
   }
   case ShapeFacts::DerivationKind::Broadcast: {

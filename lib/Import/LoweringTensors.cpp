@@ -50,9 +50,8 @@ static Value convertScalar(ImplicitLocOpBuilder &b, Value value, Type from, Type
   bool fromFloat = isa<FloatType>(from), toFloat = isa<FloatType>(to);
   if (isBool(to)) {
     if (fromFloat)
-      return arith::CmpFOp::create(
-          b, arith::CmpFPredicate::UNE, value,
-          arith::ConstantOp::create(b, b.getZeroAttr(value.getType())));
+      return arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, value,
+                                   arith::ConstantOp::create(b, b.getZeroAttr(value.getType())));
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, value,
                                  arith::ConstantOp::create(b, b.getZeroAttr(value.getType())));
   }
@@ -64,9 +63,8 @@ static Value convertScalar(ImplicitLocOpBuilder &b, Value value, Type from, Type
                : Value(arith::TruncFOp::create(b, target, value));
   }
   if (!fromFloat && toFloat)
-    return isBool(from) || isUnsigned(from)
-               ? Value(arith::UIToFPOp::create(b, target, value))
-               : Value(arith::SIToFPOp::create(b, target, value));
+    return isBool(from) || isUnsigned(from) ? Value(arith::UIToFPOp::create(b, target, value))
+                                            : Value(arith::SIToFPOp::create(b, target, value));
   if (fromFloat) {
     // Values out of range have no defined conversion: saturate. The bounds are
     // the nearest floats inside the range; NaN becomes the lower one.
@@ -214,9 +212,8 @@ SmallVector<TensorValue> LoweringContext::elementwise(ArrayRef<TensorValue> inpu
     SmallVector<TensorValue> results;
     for (auto [type, values] : llvm::zip_equal(types, scalars)) {
       auto tensorType = RankedTensorType::get(shape, storageType(type));
-      Value value = values.empty()
-                        ? Value(tensor::EmptyOp::create(b, shape, storageType(type)))
-                        : Value(tensor::FromElementsOp::create(b, tensorType, values));
+      Value value = values.empty() ? Value(tensor::EmptyOp::create(b, shape, storageType(type)))
+                                   : Value(tensor::FromElementsOp::create(b, tensorType, values));
       results.push_back(makeResult(value, type));
     }
     return results;
@@ -245,8 +242,8 @@ SmallVector<TensorValue> LoweringContext::elementwise(ArrayRef<TensorValue> inpu
           }
           SmallVector<Value> own;
           for (auto [axis, stride] : llvm::enumerate(strides[n]))
-            own.push_back(arith::MulIOp::create(
-                nested, indices[rank - strides[n].size() + axis], stride));
+            own.push_back(
+                arith::MulIOp::create(nested, indices[rank - strides[n].size() + axis], stride));
           args.push_back(
               load(nested, tensor::ExtractOp::create(nested, input.value, own), input.type));
         }
@@ -261,27 +258,25 @@ SmallVector<TensorValue> LoweringContext::elementwise(ArrayRef<TensorValue> inpu
   return results;
 }
 
-TensorValue LoweringContext::map(
-    ArrayRef<TensorValue> inputs, ArrayRef<AffineExpr> dims, Type type,
-    llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
-  return elementwise(inputs, dims, type,
-                     [&](ImplicitLocOpBuilder &b, ValueRange, ValueRange args) {
-                       return SmallVector<Value>{body(b, args)};
-                     })[0];
+TensorValue
+LoweringContext::map(ArrayRef<TensorValue> inputs, ArrayRef<AffineExpr> dims, Type type,
+                     llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
+  return elementwise(inputs, dims, type, [&](ImplicitLocOpBuilder &b, ValueRange, ValueRange args) {
+    return SmallVector<Value>{body(b, args)};
+  })[0];
 }
 
-TensorValue LoweringContext::generate(
-    ArrayRef<AffineExpr> dims, Type type,
-    llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
-  return elementwise({}, dims, type,
-                     [&](ImplicitLocOpBuilder &b, ValueRange indices, ValueRange) {
-                       return SmallVector<Value>{body(b, indices)};
-                     })[0];
+TensorValue
+LoweringContext::generate(ArrayRef<AffineExpr> dims, Type type,
+                          llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
+  return elementwise({}, dims, type, [&](ImplicitLocOpBuilder &b, ValueRange indices, ValueRange) {
+    return SmallVector<Value>{body(b, indices)};
+  })[0];
 }
 
-TensorValue LoweringContext::reduce(
-    const TensorValue &input, ArrayRef<int64_t> axes, Type accType, Value init,
-    llvm::function_ref<Value(ImplicitLocOpBuilder &, Value, Value)> body) {
+TensorValue
+LoweringContext::reduce(const TensorValue &input, ArrayRef<int64_t> axes, Type accType, Value init,
+                        llvm::function_ref<Value(ImplicitLocOpBuilder &, Value, Value)> body) {
   int64_t rank = input.dims.size();
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
   for (int64_t axis : axes)
@@ -296,14 +291,14 @@ TensorValue LoweringContext::reduce(
   Value acc = filled(kept, accType, init);
   SmallVector<AffineMap> maps = {b.getMultiDimIdentityMap(rank),
                                  AffineMap::get(rank, 0, results, b.getContext())};
-  auto generic = linalg::GenericOp::create(
-      b, acc.getType(), input.value, acc, maps, iterators,
-      [&](OpBuilder &builder, Location loc, ValueRange args) {
-        ImplicitLocOpBuilder nested(loc, builder);
-        Value value = body(nested, load(nested, args[1], accType),
-                           load(nested, args[0], input.type));
-        linalg::YieldOp::create(nested, store(nested, value, accType));
-      });
+  auto generic =
+      linalg::GenericOp::create(b, acc.getType(), input.value, acc, maps, iterators,
+                                [&](OpBuilder &builder, Location loc, ValueRange args) {
+                                  ImplicitLocOpBuilder nested(loc, builder);
+                                  Value value = body(nested, load(nested, args[1], accType),
+                                                     load(nested, args[0], input.type));
+                                  linalg::YieldOp::create(nested, store(nested, value, accType));
+                                });
   return {generic.getResult(0), accType, kept};
 }
 
@@ -315,10 +310,10 @@ TensorValue LoweringContext::contract(const TensorValue &lhs, const TensorValue 
   if (!isFloat && accType.getIntOrFloatBitWidth() < 32)
     accType = b.getI32Type();
   // Unsigned results keep their meaning through the accumulator.
-  Type accONNX = isUnsigned(type)
-                     ? IntegerType::get(b.getContext(), accType.getIntOrFloatBitWidth(),
-                                        IntegerType::Unsigned)
-                     : accType;
+  Type accONNX =
+      isUnsigned(type)
+          ? IntegerType::get(b.getContext(), accType.getIntOrFloatBitWidth(), IntegerType::Unsigned)
+          : accType;
   SmallVector<utils::IteratorType> iterators(loopDims.size(), utils::IteratorType::reduction);
   Dims dims;
   for (AffineExpr expr : resultMap.getResults()) {
@@ -335,10 +330,11 @@ TensorValue LoweringContext::contract(const TensorValue &lhs, const TensorValue 
         ImplicitLocOpBuilder nested(loc, builder);
         Value a = convertScalar(nested, load(nested, args[0], lhs.type), lhs.type, accONNX);
         Value c = convertScalar(nested, load(nested, args[1], rhs.type), rhs.type, accONNX);
-        Value sum = isFloat ? Value(arith::AddFOp::create(
-                                  nested, args[2], arith::MulFOp::create(nested, a, c)))
-                            : Value(arith::AddIOp::create(
-                                  nested, args[2], arith::MulIOp::create(nested, a, c)));
+        Value sum =
+            isFloat
+                ? Value(arith::AddFOp::create(nested, args[2], arith::MulFOp::create(nested, a, c)))
+                : Value(
+                      arith::AddIOp::create(nested, args[2], arith::MulIOp::create(nested, a, c)));
         linalg::YieldOp::create(nested, sum);
       });
   TensorValue result{generic.getResult(0), accONNX, dims};
@@ -350,8 +346,7 @@ TensorValue LoweringContext::transpose(const TensorValue &input, ArrayRef<int64_
   if (llvm::is_sorted(perm))
     return input;
   Value init = empty(dims, input.type);
-  return {linalg::TransposeOp::create(b, input.value, init, perm)->getResult(0), input.type,
-          dims};
+  return {linalg::TransposeOp::create(b, input.value, init, perm)->getResult(0), input.type, dims};
 }
 
 TensorValue LoweringContext::reshape(const TensorValue &input, ArrayRef<AffineExpr> dims) {
@@ -379,23 +374,21 @@ TensorValue LoweringContext::reshape(const TensorValue &input, ArrayRef<AffineEx
                                          ArrayRef<ReassociationIndices>{});
   }
   // Of flat and result, either both or neither may be dynamic.
-  int64_t flatSize = resultType.hasStaticShape() ? resultType.getNumElements()
-                                                 : ShapedType::kDynamic;
+  int64_t flatSize =
+      resultType.hasStaticShape() ? resultType.getNumElements() : ShapedType::kDynamic;
   auto flatType = RankedTensorType::get({flatSize}, element);
   if (flat.getType() != flatType)
     flat = tensor::CastOp::create(b, flatType, flat);
   Value result = flat;
   if (newRank == 0)
-    result = tensor::CollapseShapeOp::create(b, resultType, flat,
-                                             ArrayRef<ReassociationIndices>{});
+    result = tensor::CollapseShapeOp::create(b, resultType, flat, ArrayRef<ReassociationIndices>{});
   else if (newRank > 1)
     result = tensor::ExpandShapeOp::create(b, resultType, flat, oneGroup(newRank), sizes(dims));
   return {result, input.type, Dims(dims)};
 }
 
 TensorValue LoweringContext::slice(const TensorValue &input, ArrayRef<OpFoldResult> offsets,
-                                   ArrayRef<AffineExpr> sliceDims,
-                                   ArrayRef<OpFoldResult> steps) {
+                                   ArrayRef<AffineExpr> sliceDims, ArrayRef<OpFoldResult> steps) {
   // Upstream refuses to begin at or beyond an end that it knows, even to take nothing.
   bool isEmpty = false;
   for (auto [offset, dim, size] : llvm::zip_equal(offsets, input.dims, sliceDims)) {
@@ -407,8 +400,7 @@ TensorValue LoweringContext::slice(const TensorValue &input, ArrayRef<OpFoldResu
   SmallVector<OpFoldResult> strides(steps);
   if (strides.empty())
     strides.assign(offsets.size(), b.getIndexAttr(1));
-  Value value =
-      tensor::ExtractSliceOp::create(b, input.value, offsets, sizes(sliceDims), strides);
+  Value value = tensor::ExtractSliceOp::create(b, input.value, offsets, sizes(sliceDims), strides);
   return {value, input.type, Dims(sliceDims)};
 }
 
@@ -429,8 +421,8 @@ TensorValue LoweringContext::concat(ArrayRef<TensorValue> inputs, int64_t axis) 
   for (const TensorValue &input : inputs) {
     SmallVector<OpFoldResult> offsets(dims.size(), b.getIndexAttr(0));
     offsets[axis] = getAsOpFoldResult(offset);
-    result = tensor::InsertSliceOp::create(b, input.value, result, offsets, sizes(input.dims),
-                                           strides);
+    result =
+        tensor::InsertSliceOp::create(b, input.value, result, offsets, sizes(input.dims), strides);
     offset = b.createOrFold<arith::AddIOp>(offset, size(input.dims[axis]));
   }
   return {result, inputs[0].type, dims};

@@ -102,8 +102,7 @@ LogicalResult ssm::onnx::checkNodeForm(NodeOp node, const OperatorEntry &entry) 
     return error("has " + Twine(have) + " " + what + ", expected " + range);
   };
   if (failed(checkCount("inputs", node.getInputs().size(), entry.minInputs, entry.maxInputs)) ||
-      failed(checkCount("outputs", node.getOutputs().size(), entry.minOutputs,
-                        entry.maxOutputs)))
+      failed(checkCount("outputs", node.getOutputs().size(), entry.minOutputs, entry.maxOutputs)))
     return failure();
   for (int i = 0; i < entry.minInputs; ++i)
     if (isa<NoneType>(node.getInputs()[i].getType()))
@@ -120,8 +119,7 @@ LogicalResult ssm::onnx::checkNodeForm(NodeOp node, const OperatorEntry &entry) 
       const AttrSpec *spec = find(attr.getName());
       if (!spec)
         return error("has attribute '" + attr.getName().strref() +
-                     "', which the operator does not have at opset " +
-                     Twine(node.getVersion()));
+                     "', which the operator does not have at opset " + Twine(node.getVersion()));
       if (!hasKind(attr.getValue(), spec->kind))
         return error("attribute '" + attr.getName().strref() + "' has the wrong type");
     }

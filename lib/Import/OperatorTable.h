@@ -42,7 +42,7 @@ inline constexpr int kAnyNumber = std::numeric_limits<int>::max();
 struct OperatorEntry {
   llvm::StringRef domain; // "" is the default domain
   llvm::StringRef name;
-  int sinceVersion;        // first opset version this entry serves
+  int sinceVersion;         // first opset version this entry serves
   int minInputs, maxInputs; // maxInputs may be kAnyNumber
   int minOutputs, maxOutputs;
   llvm::ArrayRef<AttrSpec> attrs; // static storage; others are errors
@@ -56,8 +56,7 @@ public:
   static const OperatorTable &get();
 
   /// The newest entry at or below `version`, or null.
-  const OperatorEntry *lookup(llvm::StringRef domain, llvm::StringRef name,
-                              int64_t version) const;
+  const OperatorEntry *lookup(llvm::StringRef domain, llvm::StringRef name, int64_t version) const;
   const OperatorEntry *lookup(NodeOp node) const;
 
   void add(const OperatorEntry &entry);

@@ -75,8 +75,8 @@ std::string ssm::onnx::describe(ArrayRef<UnsupportedOperator> operators) {
   out << operators.size() << (operators.size() == 1 ? " operator is" : " operators are")
       << " not supported: ";
   interleaveComma(operators, out, [&](const UnsupportedOperator &entry) {
-    out << entry.count << " x " << entry.domain << (entry.domain.empty() ? "" : "::")
-        << entry.name << " (opset " << entry.version << ", first node '" << entry.node << "')";
+    out << entry.count << " x " << entry.domain << (entry.domain.empty() ? "" : "::") << entry.name
+        << " (opset " << entry.version << ", first node '" << entry.node << "')";
   });
   return text;
 }

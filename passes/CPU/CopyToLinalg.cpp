@@ -26,11 +26,11 @@ struct CopyToLinalg : ssm::impl::CopyToLinalgBase<CopyToLinalg> {
       int64_t rank = cast<MemRefType>(copy.getTarget().getType()).getRank();
       SmallVector<AffineMap> maps(2, b.getMultiDimIdentityMap(rank));
       SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-      linalg::GenericOp::create(
-          b, copy.getLoc(), ValueRange{copy.getSource()}, ValueRange{copy.getTarget()}, maps,
-          iterators, [](OpBuilder &nested, Location loc, ValueRange args) {
-            linalg::YieldOp::create(nested, loc, args[0]);
-          });
+      linalg::GenericOp::create(b, copy.getLoc(), ValueRange{copy.getSource()},
+                                ValueRange{copy.getTarget()}, maps, iterators,
+                                [](OpBuilder &nested, Location loc, ValueRange args) {
+                                  linalg::YieldOp::create(nested, loc, args[0]);
+                                });
       copy.erase();
     });
   }

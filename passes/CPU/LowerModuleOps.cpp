@@ -260,9 +260,8 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
   }
 
   void lowerMark(ImplicitLocOpBuilder &b, SegmentMarkOp op) {
-    op.replaceAllUsesWith(call(b, b.getI64Type(),
-                               loadPointer(b, op.getTable(), kTableSegmentMark),
-                               op.getContext()));
+    op.replaceAllUsesWith(
+        call(b, b.getI64Type(), loadPointer(b, op.getTable(), kTableSegmentMark), op.getContext()));
     op.erase();
   }
 
@@ -277,9 +276,8 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
   void lowerCheck(ImplicitLocOpBuilder &b, CheckOp op) {
     auto function = op->getParentOfType<func::FuncOp>();
     Value table = function.getArgument(0), context = function.getArgument(1);
-    auto site = DictionaryAttr::get(&getContext(),
-                                    {b.getNamedAttr("node", op.getNodeAttr()),
-                                     b.getNamedAttr("text", op.getTextAttr())});
+    auto site = DictionaryAttr::get(&getContext(), {b.getNamedAttr("node", op.getNodeAttr()),
+                                                    b.getNamedAttr("text", op.getTextAttr())});
     auto [it, inserted] = siteIndex.try_emplace(site, sites.size());
     if (inserted)
       sites.push_back(site);

@@ -107,8 +107,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   /// Whether the memory is one that no other buffer of the run overlaps.
   static bool isOwnMemory(Value value) {
     return value.getDefiningOp() &&
-           isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(
-               value.getDefiningOp());
+           isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(value.getDefiningOp());
   }
 
   /// Returns the name of the kernel, or "" if the nest stays where it is.
@@ -119,8 +118,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       for (Value operand : inner->getOperands()) {
         Operation *owner = operand.getDefiningOp() ? operand.getDefiningOp()
                                                    : operand.getParentBlock()->getParentOp();
-        bool inside = operand.getDefiningOp() ? nest->isProperAncestor(owner)
-                                              : nest->isAncestor(owner);
+        bool inside =
+            operand.getDefiningOp() ? nest->isProperAncestor(owner) : nest->isAncestor(owner);
         if (!inside)
           ok &= capture(operand, captures);
       }
@@ -182,8 +181,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       SmallVector<Value> sizes;
       for (int64_t n = 0; n < type.getNumDynamicDims(); ++n)
         sizes.push_back(block->getArgument(next++));
-      mapping.map(param,
-                  ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes));
+      mapping.map(param, ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes));
     }
     for (Operation *op : captures.cloned)
       builder.clone(*op, mapping);

@@ -42,8 +42,7 @@ bool isWorthFusing(OpOperand *operand) {
   auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
   if (!producer || !consumer || !producer.isAllParallelLoops())
     return false;
-  bool visitsOnce =
-      consumer.getMatchingIndexingMap(operand).isPermutation();
+  bool visitsOnce = consumer.getMatchingIndexingMap(operand).isPermutation();
   if (producer->hasOneUse() && visitsOnce)
     return true;
   return isCheap(producer) && consumer.isAllParallelLoops();

@@ -21,9 +21,8 @@ using namespace ssm;
 namespace {
 struct CheckTensorStage : ssm::impl::CheckTensorStageBase<CheckTensorStage> {
   void runOnOperation() override {
-    static constexpr StringLiteral vocabulary[] = {"arith", "bufferization", "builtin",
-                                                   "func",  "linalg",        "math",
-                                                   "scf",   "ssm",           "tensor"};
+    static constexpr StringLiteral vocabulary[] = {
+        "arith", "bufferization", "builtin", "func", "linalg", "math", "scf", "ssm", "tensor"};
     bool ok = true;
     getOperation().walk([&](Operation *op) {
       StringRef dialect = op->getName().getDialectNamespace();

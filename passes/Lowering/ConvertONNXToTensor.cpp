@@ -81,15 +81,14 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
   /// One input or output of the signature. A size that inference cannot name keeps
   /// its declared name, unless that is the name of another size.
   FailureOr<Attribute> describeValue(func::FuncOp function, Type type, Attribute name,
-                                     ArrayAttr names, ArrayRef<AffineExpr> known,
-                                     ShapeFacts &facts, StringRef what, unsigned i) {
+                                     ArrayAttr names, ArrayRef<AffineExpr> known, ShapeFacts &facts,
+                                     StringRef what, unsigned i) {
     auto tensorType = cast<RankedTensorType>(type);
     Builder b(&getContext());
     int64_t number = onnxTypeNumber(tensorType.getElementType());
     if (number == 0)
       return function.emitError() << what << " " << i << " has element type "
-                                  << tensorType.getElementType()
-                                  << ", which modules do not take";
+                                  << tensorType.getElementType() << ", which modules do not take";
     SmallVector<Attribute> dims;
     for (auto [axis, size] : llvm::enumerate(tensorType.getShape())) {
       Attribute declared = names && axis < names.size() ? names[axis] : Attribute();
@@ -147,12 +146,11 @@ struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTen
       return RankedTensorType::get(tensorType.getShape(),
                                    onnx::storageType(tensorType.getElementType()));
     };
-    auto type = FunctionType::get(&getContext(),
-                                  llvm::map_to_vector(function.getArgumentTypes(), stored),
-                                  llvm::map_to_vector(function.getResultTypes(), stored));
+    auto type =
+        FunctionType::get(&getContext(), llvm::map_to_vector(function.getArgumentTypes(), stored),
+                          llvm::map_to_vector(function.getResultTypes(), stored));
     OpBuilder builder(function);
-    auto lowered =
-        func::FuncOp::create(builder, function.getLoc(), function.getName(), type);
+    auto lowered = func::FuncOp::create(builder, function.getLoc(), function.getName(), type);
     // The caller's tensors are read only.
     for (unsigned i = 0; i < type.getNumInputs(); ++i)
       lowered.setArgAttr(i, "bufferization.writable", builder.getBoolAttr(false));

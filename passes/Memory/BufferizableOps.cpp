@@ -23,8 +23,8 @@ struct LoadWeightInterface
     return {};
   }
   bool bufferizesToAllocation(Operation *, Value) const { return false; }
-  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
-                          const BufferizationOptions &, BufferizationState &) const {
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &,
+                          BufferizationState &) const {
     auto load = cast<LoadWeightOp>(op);
     auto type = cast<RankedTensorType>(load.getType());
     replaceOpWithNewBufferizedOp<LoadWeightOp>(

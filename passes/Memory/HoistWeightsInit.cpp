@@ -192,8 +192,8 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
          b.getNamedAttr("dims", b.getArrayAttr(dims))});
   }
 
-  void hoist(Value root, SymbolTable &symbols, ModuleOp init,
-             SmallVectorImpl<Attribute> &entries, SmallVectorImpl<Attribute> &initEntries) {
+  void hoist(Value root, SymbolTable &symbols, ModuleOp init, SmallVectorImpl<Attribute> &entries,
+             SmallVectorImpl<Attribute> &initEntries) {
     SmallVector<Operation *> slice = sliceOf(root.getDefiningOp());
     auto type = cast<RankedTensorType>(root.getType());
     Builder b(&getContext());
@@ -214,8 +214,8 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
         init.push_back(symbols.lookup(load.getWeight())->clone());
     }
     OpBuilder builder = OpBuilder::atBlockEnd(init.getBody());
-    auto function = func::FuncOp::create(builder, root.getLoc(), name,
-                                         b.getFunctionType(params, type));
+    auto function =
+        func::FuncOp::create(builder, root.getLoc(), name, b.getFunctionType(params, type));
     for (unsigned i = 0; i < params.size(); ++i)
       function.setArgAttr(i, "bufferization.writable", b.getBoolAttr(false));
     builder.setInsertionPointToStart(function.addEntryBlock());
@@ -231,10 +231,10 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
 
     // The derived weight in its place.
     OpBuilder at(root.getDefiningOp());
-    auto weight = WeightOp::create(
-        at, root.getLoc(), b.getStringAttr("derived"), TypeAttr::get(type), StringAttr(), IntegerAttr(),
-        b.getI64IntegerAttr(bytesOf(type)), IntegerAttr(), IntegerAttr(),
-        FlatSymbolRefAttr::get(&getContext(), name));
+    auto weight =
+        WeightOp::create(at, root.getLoc(), b.getStringAttr("derived"), TypeAttr::get(type),
+                         StringAttr(), IntegerAttr(), b.getI64IntegerAttr(bytesOf(type)),
+                         IntegerAttr(), IntegerAttr(), FlatSymbolRefAttr::get(&getContext(), name));
     weight->remove();
     symbols.insert(weight, getOperation().getBody()->begin());
     auto load = LoadWeightOp::create(at, root.getLoc(), type, weight.getSymName());

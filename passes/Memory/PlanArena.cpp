@@ -120,9 +120,8 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       else
         segment.push_back(alloc);
     });
-    llvm::stable_sort(temporaries, [](const Temporary &a, const Temporary &b) {
-      return a.first < b.first;
-    });
+    llvm::stable_sort(temporaries,
+                      [](const Temporary &a, const Temporary &b) { return a.first < b.first; });
     SmallVector<Slot> slots = assignSlots(temporaries);
 
     Block &entry = run.getBody().front();
@@ -131,8 +130,8 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     releaseInLoops(segment, aliases, table, context);
     for (memref::AllocOp alloc : segment) {
       builder.setInsertionPoint(alloc);
-      auto memory = SegmentAllocOp::create(builder, alloc.getLoc(), alloc.getType(), table,
-                                           context, alloc.getDynamicSizes());
+      auto memory = SegmentAllocOp::create(builder, alloc.getLoc(), alloc.getType(), table, context,
+                                           alloc.getDynamicSizes());
       alloc.replaceAllUsesWith(memory.getResult());
       alloc.erase();
     }
@@ -146,8 +145,8 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       for (unsigned member : slot.members) {
         memref::AllocOp alloc = temporaries[member].alloc;
         OpBuilder at(alloc);
-        auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(),
-                                        entry.getArgument(3), offset, alloc.getDynamicSizes());
+        auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(), entry.getArgument(3),
+                                        offset, alloc.getDynamicSizes());
         alloc.replaceAllUsesWith(view.getResult());
       }
       bytes = slotBytes(b, cloner, temporaries, slot);
@@ -191,8 +190,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
           if (isa<LoopLikeOpInterface>(op->getParentOp()))
             return true;
         if (user->hasTrait<OpTrait::IsTerminator>() &&
-            isa<LoopLikeOpInterface>(user->getParentOp()) &&
-            user->getParentOp()->isAncestor(alloc))
+            isa<LoopLikeOpInterface>(user->getParentOp()) && user->getParentOp()->isAncestor(alloc))
           return true;
       }
     return false;
@@ -229,9 +227,8 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
                         Temporary &temporary) {
     if (!alloc.getSymbolOperands().empty() || !alloc.getType().getLayout().isIdentity())
       return false;
-    if (!llvm::all_of(alloc.getDynamicSizes(), [&](Value size) {
-          return SliceCloner::isPlannable(size, plannable);
-        }))
+    if (!llvm::all_of(alloc.getDynamicSizes(),
+                      [&](Value size) { return SliceCloner::isPlannable(size, plannable); }))
       return false;
     temporary.alloc = alloc;
     temporary.first = begin[alloc];
@@ -248,8 +245,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     for (int64_t size : alloc.getType().getShape())
       if (!ShapedType::isDynamic(size))
         temporary.constantBytes *= size;
-    temporary.dynamicSizes.assign(alloc.getDynamicSizes().begin(),
-                                  alloc.getDynamicSizes().end());
+    temporary.dynamicSizes.assign(alloc.getDynamicSizes().begin(), alloc.getDynamicSizes().end());
     // In a fixed order, so that equal sizes compare equal and every build of a
     // module gives the same code.
     llvm::sort(temporary.dynamicSizes, [&](Value a, Value b) {
@@ -272,8 +268,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
           return temporaries[member].constantBytes == temporary.constantBytes &&
                  temporaries[member].dynamicSizes == temporary.dynamicSizes;
         });
-        if (!best || (equal && !bestIsEqual) ||
-            (equal == bestIsEqual && slot.last > best->last)) {
+        if (!best || (equal && !bestIsEqual) || (equal == bestIsEqual && slot.last > best->last)) {
           best = &slot;
           bestIsEqual = equal;
         }
@@ -299,9 +294,9 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     llvm::DenseSet<std::pair<int64_t, llvm::hash_code>> seen;
     for (unsigned member : slot.members) {
       const Temporary &temporary = temporaries[member];
-      auto key = std::make_pair(temporary.constantBytes,
-                                llvm::hash_combine_range(temporary.dynamicSizes.begin(),
-                                                         temporary.dynamicSizes.end()));
+      auto key = std::make_pair(
+          temporary.constantBytes,
+          llvm::hash_combine_range(temporary.dynamicSizes.begin(), temporary.dynamicSizes.end()));
       if (!seen.insert(key).second)
         continue;
       Value own = arith::ConstantIndexOp::create(b, temporary.constantBytes);

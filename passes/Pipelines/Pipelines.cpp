@@ -171,8 +171,7 @@ void ssm::registerPassesAndStages() {
   static SmallVector<std::string> names;
   for (const Stage &stage : stages) {
     names.push_back("ssm-stage-" + stage.name.str());
-    PassPipelineRegistration<>(names.back(), stage.summary, [&stage](OpPassManager &pm) {
-      stage.build(pm, PipelineOptions());
-    });
+    PassPipelineRegistration<>(names.back(), stage.summary,
+                               [&stage](OpPassManager &pm) { stage.build(pm, PipelineOptions()); });
   }
 }

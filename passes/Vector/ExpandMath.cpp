@@ -81,7 +81,7 @@ private:
   arith::FastMathFlagsAttr contract;
 };
 
-constexpr double kLn2Hi = 0.693359375;           // few bits: n * it is exact
+constexpr double kLn2Hi = 0.693359375; // few bits: n * it is exact
 constexpr double kLn2Lo = -2.12194440054690583e-4;
 
 /// exp(x) = 2^n (1 + r + r^2 q(r)), n = round(x / ln 2), r = x - n ln 2.
@@ -120,14 +120,13 @@ Value expandLog(F32 &f, Value x) {
   Value bits = f.bits(scaled);
   Value exponent = arith::ShRSIOp::create(
       f.b, arith::SubIOp::create(f.b, bits, f.integer(0x3f3504f3)), f.integer(23));
-  Value mantissa = f.fromBits(arith::SubIOp::create(
-      f.b, bits, arith::ShLIOp::create(f.b, exponent, f.integer(23))));
+  Value mantissa = f.fromBits(
+      arith::SubIOp::create(f.b, bits, arith::ShLIOp::create(f.b, exponent, f.integer(23))));
   Value e = f.sub(f.toFloat(exponent), f.select(isTiny, f.constant(23.0), f.constant(0.0)));
   Value m = f.sub(mantissa, f.constant(1.0));
   Value p = f.polynomial(m, {0.33333313465118408, -0.25000008940696716, 0.20002119243144989,
                              -0.1666799634695053, 0.14219552278518677, -0.1240558847784996,
-                             0.11888159066438675, -0.11675654351711273,
-                             0.067466512322425842});
+                             0.11888159066438675, -0.11675654351711273, 0.067466512322425842});
   Value square = f.mul(m, m);
   Value y = f.fma(f.mul(m, square), p, f.mul(e, f.constant(kLn2Lo)));
   y = f.fma(square, f.constant(-0.5), y);
@@ -166,9 +165,8 @@ Value expandLog1p(F32 &f, Value x) {
 Value expandTanh(F32 &f, Value x) {
   using P = arith::CmpFPredicate;
   Value magnitude = f.abs(x), square = f.mul(x, x);
-  Value p = f.polynomial(square, {-0.33333280682563782, 0.13331441581249237,
-                                  -0.053739715367555618, 0.020639088004827499,
-                                  -0.0057049868628382683});
+  Value p = f.polynomial(square, {-0.33333280682563782, 0.13331441581249237, -0.053739715367555618,
+                                  0.020639088004827499, -0.0057049868628382683});
   Value near = f.fma(f.mul(x, square), p, x);
   Value e = expandExp(f, f.add(magnitude, magnitude));
   Value far = f.sub(f.constant(1.0), f.div(f.constant(2.0), f.add(e, f.constant(1.0))));
@@ -180,24 +178,21 @@ Value expandTanh(F32 &f, Value x) {
 Value expandErf(F32 &f, Value x) {
   using P = arith::CmpFPredicate;
   Value magnitude = f.abs(x);
-  Value near = f.mul(x, f.polynomial(f.mul(x, x),
-                                     {1.128379225730896, -0.37612634897232056,
-                                      0.11283695697784424, -0.026859398931264877,
-                                      0.005201032385230064, -0.00081427040277048945,
-                                      8.370100113097578e-05}));
+  Value near = f.mul(
+      x, f.polynomial(f.mul(x, x), {1.128379225730896, -0.37612634897232056, 0.11283695697784424,
+                                    -0.026859398931264877, 0.005201032385230064,
+                                    -0.00081427040277048945, 8.370100113097578e-05}));
   Value four = f.constant(4.0);
   Value bounded = f.select(f.compare(P::OGT, magnitude, four), four, magnitude);
-  Value g = f.polynomial(bounded, {0.0001751846430124715, -1.1295173168182373,
-                                   -0.63334202766418457, -0.10828544199466705,
-                                   0.025122886523604393, -0.0041723768226802349,
-                                   0.00043473378173075616, -2.111850153596606e-05});
+  Value g =
+      f.polynomial(bounded, {0.0001751846430124715, -1.1295173168182373, -0.63334202766418457,
+                             -0.10828544199466705, 0.025122886523604393, -0.0041723768226802349,
+                             0.00043473378173075616, -2.111850153596606e-05});
   Value far = f.sub(f.constant(1.0), expandExp(f, g));
-  return f.select(f.compare(P::OLT, magnitude, f.constant(0.921875)), near,
-                  f.copySign(far, x));
+  return f.select(f.compare(P::OLT, magnitude, f.constant(0.921875)), near, f.copySign(far, x));
 }
 
-template <typename Op, Value (*expand)(F32 &, Value)>
-struct Expand : OpRewritePattern<Op> {
+template <typename Op, Value (*expand)(F32 &, Value)> struct Expand : OpRewritePattern<Op> {
   using OpRewritePattern<Op>::OpRewritePattern;
 
   LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {

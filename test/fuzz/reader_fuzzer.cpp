@@ -50,8 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   // Sparse tensors and elements by the million would only slow it down.
   options.maxWeightBytes = 1 << 22;
   options.maxSparseBytes = 1 << 16;
-  auto model = readModelFromMemory({reinterpret_cast<const char *>(data), size}, "input",
-                                   options);
+  auto model = readModelFromMemory({reinterpret_cast<const char *>(data), size}, "input", options);
   if (!model) {
     llvm::consumeError(model.takeError());
     return 0;

@@ -33,8 +33,8 @@ static Json describeValue(const ssmrt_value_info &info) {
 }
 
 /// Arena bytes at sizes given by --dim, the others at a few of their own.
-static Json describeArena(const Options &options, const ssmrt_module *module,
-                          int32_t entry, bool strict) {
+static Json describeArena(const Options &options, const ssmrt_module *module, int32_t entry,
+                          bool strict) {
   Json rows = Json::array();
   for (int64_t size : {1, 16, 128, 1024}) {
     Sizes sizes(options, module, entry, {}, strict);
@@ -44,8 +44,8 @@ static Json describeArena(const Options &options, const ssmrt_module *module,
     for (const auto &[name, value] : sizes.all())
       row["sizes"][name] = value;
     int64_t bytes;
-    ssmrt_status status = ssmrt_module_plan(
-        module, entry, list.data(), int32_t(list.size()), &bytes, nullptr);
+    ssmrt_status status =
+        ssmrt_module_plan(module, entry, list.data(), int32_t(list.size()), &bytes, nullptr);
     if (status == SSMRT_OK)
       row["bytes"] = bytes;
     else
@@ -57,8 +57,8 @@ static Json describeArena(const Options &options, const ssmrt_module *module,
   return rows;
 }
 
-static Json describeEntry(const Options &options, const ssmrt_module *module,
-                          int32_t entry, bool strict) {
+static Json describeEntry(const Options &options, const ssmrt_module *module, int32_t entry,
+                          bool strict) {
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module, entry, &info));
   Json result = {{"name", info.name},        {"inputs", Json::array()},
@@ -76,10 +76,9 @@ static Json describeEntry(const Options &options, const ssmrt_module *module,
   for (int32_t i = 0; i < info.num_states; ++i) {
     ssmrt_state_info state;
     check(ssmrt_module_get_state(module, entry, i, &state));
-    Json json = {
-        {"input", state.name},
-        {"output", result["outputs"][size_t(state.output)]["name"]},
-        {"kind", state.kind == SSMRT_STATE_APPEND ? "append" : "fixed"}};
+    Json json = {{"input", state.name},
+                 {"output", result["outputs"][size_t(state.output)]["name"]},
+                 {"kind", state.kind == SSMRT_STATE_APPEND ? "append" : "fixed"}};
     if (state.kind == SSMRT_STATE_APPEND)
       json["axis"] = state.axis;
     result["states"].push_back(json);
@@ -103,9 +102,8 @@ static Json describeModule(const Options &options, const ssmrt_module *module) {
     features.push_back(list.substr(at, end - at));
     at = end + 1;
   }
-  Json result = {{"module", info.path},     {"producer", info.producer},
-                 {"options", info.options}, {"target", info.target},
-                 {"cpu", info.cpu},         {"features", features}};
+  Json result = {{"module", info.path},   {"producer", info.producer}, {"options", info.options},
+                 {"target", info.target}, {"cpu", info.cpu},           {"features", features}};
   int32_t only = -1;
   if (!options.entry.empty())
     check(ssmrt_module_find_entry(module, options.entry.c_str(), &only));
@@ -120,18 +118,15 @@ static Json describeModule(const Options &options, const ssmrt_module *module) {
     ssmrt_weight_info weight;
     check(ssmrt_module_get_weight(module, i, &weight));
     char hash[20];
-    std::snprintf(hash, sizeof(hash), "%016llx",
-                  (unsigned long long)weight.hash);
+    std::snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)weight.hash);
     weights.push_back({{"name", weight.name},
                        {"type", typeName(weight.type)},
-                       {"shape", std::vector<int64_t>(
-                                     weight.dims, weight.dims + weight.rank)},
+                       {"shape", std::vector<int64_t>(weight.dims, weight.dims + weight.rank)},
                        {"bytes", weight.bytes},
                        {"hash", hash}});
   }
   result["weight_bytes"] = info.weight_bytes;
-  result["weights_file"] =
-      info.weights_path ? Json(info.weights_path) : Json(nullptr);
+  result["weights_file"] = info.weights_path ? Json(info.weights_path) : Json(nullptr);
   result["weights"] = weights;
   return result;
 }
@@ -139,10 +134,9 @@ static Json describeModule(const Options &options, const ssmrt_module *module) {
 static std::string textOf(const Json &shape) {
   std::string text;
   for (const Json &size : shape)
-    text += (text.empty() ? "" : ", ") + (size.is_null() ? "?"
-                                          : size.is_string()
-                                              ? size.get<std::string>()
-                                              : size.dump());
+    text += (text.empty() ? "" : ", ") + (size.is_null()     ? "?"
+                                          : size.is_string() ? size.get<std::string>()
+                                                             : size.dump());
   return "[" + text + "]";
 }
 
@@ -150,8 +144,7 @@ static void printValues(const char *title, const Json &values) {
   std::cout << "  " << title << ":\n";
   for (const Json &value : values)
     std::cout << "    " << value["name"].get<std::string>() << ": "
-              << value["type"].get<std::string>() << " "
-              << textOf(value["shape"]) << "\n";
+              << value["type"].get<std::string>() << " " << textOf(value["shape"]) << "\n";
 }
 
 /// Sizes of inputs that the model fixes, with a hint how not to. States are
@@ -164,9 +157,8 @@ static void printFixed(const Json &entry) {
       isState |= state["input"] == input["name"];
     for (size_t axis = 0; !isState && axis < input["shape"].size(); ++axis)
       if (input["shape"][axis].is_number())
-        fixed += (fixed.empty() ? "" : ", ") +
-                 input["name"].get<std::string>() + ":" + std::to_string(axis) +
-                 "=" + input["shape"][axis].dump();
+        fixed += (fixed.empty() ? "" : ", ") + input["name"].get<std::string>() + ":" +
+                 std::to_string(axis) + "=" + input["shape"][axis].dump();
   }
   if (!fixed.empty())
     std::cout << "  baked in by the export: " << fixed
@@ -183,8 +175,7 @@ static void printEntry(const Json &entry) {
     std::cout << "  states:\n";
   for (const Json &state : entry["states"]) {
     std::cout << "    " << state["input"].get<std::string>() << " -> "
-              << state["output"].get<std::string>() << ", "
-              << state["kind"].get<std::string>();
+              << state["output"].get<std::string>() << ", " << state["kind"].get<std::string>();
     if (state.contains("axis"))
       std::cout << " along axis " << state["axis"];
     std::cout << "\n";
@@ -215,16 +206,14 @@ static void printModule(const Json &module) {
   std::string features;
   for (const Json &feature : module["features"])
     features += (features.empty() ? "" : ",") + feature.get<std::string>();
-  std::cout << (features.empty() ? "none" : features)
-            << "\n  weights: " << module["weights"].size() << " tensors, "
-            << module["weight_bytes"] << " bytes";
+  std::cout << (features.empty() ? "none" : features) << "\n  weights: " << module["weights"].size()
+            << " tensors, " << module["weight_bytes"] << " bytes";
   if (!module["weights_file"].is_null())
     std::cout << ", in " << module["weights_file"].get<std::string>();
   std::cout << "\n";
   for (const Json &weight : module["weights"])
     std::cout << "    " << weight["name"].get<std::string>() << ": "
-              << weight["type"].get<std::string>() << " "
-              << textOf(weight["shape"]) << "\n";
+              << weight["type"].get<std::string>() << " " << textOf(weight["shape"]) << "\n";
   for (const Json &entry : module["entries"])
     printEntry(entry);
 }
@@ -232,8 +221,7 @@ static void printModule(const Json &module) {
 void ssmrun::describe(const Options &options, const ssmrt_module *module) {
   Json description = describeModule(options, module);
   if (options.json)
-    std::cout << description.dump(2, ' ', false, Json::error_handler_t::replace)
-              << "\n";
+    std::cout << description.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
   else
     printModule(description);
 }

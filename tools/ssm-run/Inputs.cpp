@@ -14,12 +14,10 @@
 
 using namespace ssmrun;
 
-static void readSafetensors(const std::string &path,
-                            std::vector<HostTensor> &tensors) {
+static void readSafetensors(const std::string &path, std::vector<HostTensor> &tensors) {
   ssmrt_tensors *file;
   check(ssmrt_tensors_open(path.c_str(), &file));
-  std::unique_ptr<ssmrt_tensors, void (*)(ssmrt_tensors *)> owned(
-      file, ssmrt_tensors_destroy);
+  std::unique_ptr<ssmrt_tensors, void (*)(ssmrt_tensors *)> owned(file, ssmrt_tensors_destroy);
   for (int32_t i = 0; i < ssmrt_tensors_count(file); ++i) {
     const char *name;
     DLTensor view;
@@ -35,18 +33,16 @@ static bool isNpy(const std::string &path) {
 }
 
 /// What the command line names.
-static std::vector<HostTensor>
-readInputs(const Options &options, const ssmrt_module *module, int32_t entry) {
+static std::vector<HostTensor> readInputs(const Options &options, const ssmrt_module *module,
+                                          int32_t entry) {
   std::vector<HostTensor> tensors;
   if (!options.inputs.empty() && isNpy(options.inputs)) {
     ssmrt_entry_info info;
     check(ssmrt_module_get_entry(module, entry, &info));
     ssmrt_value_info input;
     if (info.num_inputs != 1)
-      throw Error("--inputs '" + options.inputs +
-                  "' is a .npy file, but entry '" + info.name + "' has " +
-                  std::to_string(info.num_inputs) +
-                  " inputs: use --input NAME=FILE");
+      throw Error("--inputs '" + options.inputs + "' is a .npy file, but entry '" + info.name +
+                  "' has " + std::to_string(info.num_inputs) + " inputs: use --input NAME=FILE");
     check(ssmrt_module_get_input(module, entry, 0, &input));
     tensors.push_back(readNpy(input.name, options.inputs));
   } else if (!options.inputs.empty()) {
@@ -110,18 +106,15 @@ static uint16_t halfBits(double value, bool brain) {
   if (brain || value == 0)
     return uint16_t(bits >> 16);
   uint32_t exponent = (bits >> 23 & 0xff) - 127 + 15;
-  return uint16_t((bits >> 16 & 0x8000) | exponent << 10 |
-                  (bits >> 13 & 0x3ff));
+  return uint16_t((bits >> 16 & 0x8000) | exponent << 10 | (bits >> 13 & 0x3ff));
 }
 
-template <typename T>
-static void put(std::vector<uint8_t> &bytes, size_t index, T value) {
+template <typename T> static void put(std::vector<uint8_t> &bytes, size_t index, T value) {
   std::memcpy(&bytes[index * sizeof(T)], &value, sizeof(T));
 }
 
-static HostTensor makeRandom(const ssmrt_value_info &info,
-                             std::vector<int64_t> shape, Random &random,
-                             IntRange range) {
+static HostTensor makeRandom(const ssmrt_value_info &info, std::vector<int64_t> shape,
+                             Random &random, IntRange range) {
   HostTensor tensor{info.name, info.type, std::move(shape), {}};
   auto count = size_t(countOf(tensor.shape));
   tensor.bytes.resize(count * (info.type.bits / 8));
@@ -149,8 +142,8 @@ static HostTensor makeRandom(const ssmrt_value_info &info,
 }
 
 /// --int-range, checked against the inputs there are and the types they have.
-static std::map<std::string, IntRange>
-parseRanges(const Options &options, const ssmrt_module *module, int32_t entry) {
+static std::map<std::string, IntRange> parseRanges(const Options &options,
+                                                   const ssmrt_module *module, int32_t entry) {
   std::map<std::string, IntRange> ranges;
   for (const std::string &text : options.intRange) {
     auto [name, value] = splitPair(text, "--int-range");
@@ -165,8 +158,7 @@ parseRanges(const Options &options, const ssmrt_module *module, int32_t entry) {
     IntRange range{toInteger(value.substr(0, colon), what),
                    toInteger(value.substr(colon + 1), what)};
     if (info.type.code > 1)
-      throw Error(what + ": input '" + name + "' is " + typeName(info.type) +
-                  ", not an integer");
+      throw Error(what + ": input '" + name + "' is " + typeName(info.type) + ", not an integer");
     int bits = info.type.bits - (info.type.code == 0);
     int64_t most = bits >= 63 ? INT64_MAX : (int64_t(1) << bits) - 1;
     int64_t least = info.type.code == 0 ? -most - 1 : 0;
@@ -177,8 +169,7 @@ parseRanges(const Options &options, const ssmrt_module *module, int32_t entry) {
   return ranges;
 }
 
-static std::vector<HostTensor> randomInputs(const Options &options,
-                                            const ssmrt_module *module,
+static std::vector<HostTensor> randomInputs(const Options &options, const ssmrt_module *module,
                                             int32_t entry, bool carryStates) {
   std::set<int32_t> states;
   if (carryStates)
@@ -199,18 +190,16 @@ static std::vector<HostTensor> randomInputs(const Options &options,
     ssmrt_value_info input;
     check(ssmrt_module_get_input(module, entry, i, &input));
     std::vector<int64_t> shape(size_t(input.rank));
-    check(ssmrt_module_resolve_input(module, entry, i, list.data(),
-                                     int32_t(list.size()), shape.data()));
+    check(ssmrt_module_resolve_input(module, entry, i, list.data(), int32_t(list.size()),
+                                     shape.data()));
     auto range = ranges.find(input.name);
-    tensors.push_back(
-        makeRandom(input, std::move(shape), random,
-                   range == ranges.end() ? IntRange() : range->second));
+    tensors.push_back(makeRandom(input, std::move(shape), random,
+                                 range == ranges.end() ? IntRange() : range->second));
   }
   return tensors;
 }
 
-std::vector<HostTensor> ssmrun::makeInputs(const Options &options,
-                                           const ssmrt_module *module,
+std::vector<HostTensor> ssmrun::makeInputs(const Options &options, const ssmrt_module *module,
                                            int32_t entry, bool carryStates) {
   if (options.inputs.empty() && options.input.empty())
     return randomInputs(options, module, entry, carryStates);

@@ -32,12 +32,9 @@ static std::string valueOf(const std::string &header, const std::string &key,
 
 static DLDataType parseType(const std::string &text, const std::string &path) {
   size_t end = text.find('\'', 1);
-  std::string name = text[0] == '\'' && end != std::string::npos
-                         ? text.substr(1, end - 1)
-                         : "";
+  std::string name = text[0] == '\'' && end != std::string::npos ? text.substr(1, end - 1) : "";
   if (name.size() < 3 || name[0] == '>')
-    throw Error("'" + path + "': element type " + text.substr(0, end + 1) +
-                " is not known");
+    throw Error("'" + path + "': element type " + text.substr(0, end + 1) + " is not known");
   int64_t bytes = toInteger(name.substr(2), "'" + path + "': element type");
   auto bits = uint8_t(bytes * 8);
   switch (name[1]) {
@@ -62,8 +59,7 @@ static DLDataType parseType(const std::string &text, const std::string &path) {
   throw Error("'" + path + "': element type '" + name + "' is not known");
 }
 
-static std::vector<int64_t> parseShape(const std::string &text,
-                                       const std::string &path) {
+static std::vector<int64_t> parseShape(const std::string &text, const std::string &path) {
   size_t end = text.find(')');
   if (text[0] != '(' || end == std::string::npos)
     throw Error("'" + path + "' is not a .npy file: bad shape");
@@ -82,8 +78,7 @@ static std::vector<int64_t> parseShape(const std::string &text,
 
 /// From first axis fastest to last axis fastest.
 static std::vector<uint8_t> toRowMajor(const std::vector<uint8_t> &from,
-                                       const std::vector<int64_t> &shape,
-                                       size_t unit) {
+                                       const std::vector<int64_t> &shape, size_t unit) {
   std::vector<uint8_t> to(from.size());
   std::vector<int64_t> index(shape.size(), 0);
   for (size_t at = 0; at < from.size(); at += unit) {
@@ -102,8 +97,7 @@ static std::vector<uint8_t> toRowMajor(const std::vector<uint8_t> &from,
 
 HostTensor ssmrun::readNpy(const std::string &name, const std::string &path) {
   std::ifstream in(path, std::ios::binary);
-  std::string file((std::istreambuf_iterator<char>(in)),
-                   std::istreambuf_iterator<char>());
+  std::string file((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   if (!in)
     throw Error("cannot read '" + path + "'");
   if (file.size() < 12 || file.compare(0, magicBytes, magic))
@@ -122,8 +116,7 @@ HostTensor ssmrun::readNpy(const std::string &name, const std::string &path) {
                     parseShape(valueOf(header, "shape", path), path),
                     {}};
   if (tensor.shape.size() > SSMRT_MAX_RANK)
-    throw Error("'" + path + "': rank " + std::to_string(tensor.shape.size()) +
-                " is above 16");
+    throw Error("'" + path + "': rank " + std::to_string(tensor.shape.size()) + " is above 16");
   size_t unit = tensor.type.bits / 8;
   size_t bytes = size_t(countOf(tensor.shape)) * unit;
   if (file.size() - start != bytes)
@@ -154,7 +147,6 @@ std::string ssmrun::npyBytes(const DLTensor &tensor) {
   std::string file(magic, magicBytes);
   file += {'\1', '\0', char(length & 0xff), char(length >> 8)};
   file += header;
-  file.append(static_cast<const char *>(tensor.data) + tensor.byte_offset,
-              size_t(count * unit));
+  file.append(static_cast<const char *>(tensor.data) + tensor.byte_offset, size_t(count * unit));
   return file;
 }

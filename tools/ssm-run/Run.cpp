@@ -44,12 +44,11 @@ static std::vector<NamedOutput> listOutputs(const ssmrt_module *module,
 }
 
 /// A file name made of an output's name, one that no other output got.
-static std::string fileName(const std::string &name,
-                            std::set<std::string> &taken) {
+static std::string fileName(const std::string &name, std::set<std::string> &taken) {
   std::string base;
   for (char c : name)
-    base += std::isalnum(static_cast<unsigned char>(c)) || c == '_' ||
-                    c == '-' || (c == '.' && !base.empty())
+    base += std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' ||
+                    (c == '.' && !base.empty())
                 ? c
                 : '_';
   base.resize(std::min(base.size(), size_t(200)));
@@ -60,11 +59,9 @@ static std::string fileName(const std::string &name,
 }
 
 /// Writes all files beside their names, then moves them there.
-static void writeDirectory(const std::string &folder,
-                           const std::vector<NamedOutput> &outputs) {
+static void writeDirectory(const std::string &folder, const std::vector<NamedOutput> &outputs) {
   if (mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
-    throw Error("cannot create the folder '" + folder +
-                "': " + std::strerror(errno));
+    throw Error("cannot create the folder '" + folder + "': " + std::strerror(errno));
   std::set<std::string> taken;
   std::vector<std::string> paths;
   bool complete = true;
@@ -108,8 +105,7 @@ void ssmrun::writeOutputs(const Options &options, const ssmrt_module *module,
     std::vector<ssmrt_input> list;
     for (const NamedOutput &output : outputs)
       list.push_back({output.name.c_str(), &output.view});
-    check(ssmrt_tensors_write(options.outputs.c_str(), list.data(),
-                              int32_t(list.size())));
+    check(ssmrt_tensors_write(options.outputs.c_str(), list.data(), int32_t(list.size())));
   }
   if (!options.outputDir.empty())
     writeDirectory(options.outputDir, outputs);
@@ -117,25 +113,22 @@ void ssmrun::writeOutputs(const Options &options, const ssmrt_module *module,
     printOutputs(outputs);
 }
 
-static Session makeSession(const Options &options, const Module &module,
-                           bool carryStates) {
+static Session makeSession(const Options &options, const Module &module, bool carryStates) {
   ssmrt_session_options *settings;
   check(ssmrt_session_options_create(&settings));
-  std::unique_ptr<ssmrt_session_options, void (*)(ssmrt_session_options *)>
-      owned(settings, ssmrt_session_options_destroy);
+  std::unique_ptr<ssmrt_session_options, void (*)(ssmrt_session_options *)> owned(
+      settings, ssmrt_session_options_destroy);
   check(ssmrt_session_options_set_threads(settings, options.threads));
   check(ssmrt_session_options_set_carry_states(settings, carryStates));
   ssmrt_session *session = nullptr;
-  check(ssmrt_session_create(
-      module.get(), options.entry.empty() ? nullptr : options.entry.c_str(),
-      settings, &session));
+  check(ssmrt_session_create(module.get(), options.entry.empty() ? nullptr : options.entry.c_str(),
+                             settings, &session));
   return {session, ssmrt_session_destroy};
 }
 
 /// States among the given tensors begin the session's; the rest are inputs.
 static std::vector<HostTensor> takeStates(std::vector<HostTensor> tensors,
-                                          const ssmrt_module *module,
-                                          ssmrt_session *session) {
+                                          const ssmrt_module *module, ssmrt_session *session) {
   int32_t entry = ssmrt_session_entry(session);
   std::set<std::string> states;
   for (int32_t input : stateInputs(module, entry)) {
@@ -158,21 +151,18 @@ static std::vector<HostTensor> takeStates(std::vector<HostTensor> tensors,
 static void printTimes(std::vector<double> times) {
   std::sort(times.begin(), times.end());
   size_t half = times.size() / 2;
-  double median =
-      times.size() % 2 ? times[half] : (times[half - 1] + times[half]) / 2;
-  std::printf("min %.4f ms, median %.4f ms, max %.4f ms\n", times.front(),
-              median, times.back());
+  double median = times.size() % 2 ? times[half] : (times[half - 1] + times[half]) / 2;
+  std::printf("min %.4f ms, median %.4f ms, max %.4f ms\n", times.front(), median, times.back());
 }
 
 void ssmrun::run(const Options &options, const Module &module) {
-  bool carryStates = options.carryStates || !options.loadStates.empty() ||
-                     !options.saveStates.empty();
+  bool carryStates =
+      options.carryStates || !options.loadStates.empty() || !options.saveStates.empty();
   Session session = makeSession(options, module, carryStates);
-  std::vector<HostTensor> tensors = makeInputs(
-      options, module.get(), ssmrt_session_entry(session.get()), carryStates);
+  std::vector<HostTensor> tensors =
+      makeInputs(options, module.get(), ssmrt_session_entry(session.get()), carryStates);
   if (!options.loadStates.empty())
-    check(ssmrt_session_restore_states_file(session.get(),
-                                            options.loadStates.c_str()));
+    check(ssmrt_session_restore_states_file(session.get(), options.loadStates.c_str()));
   if (carryStates)
     tensors = takeStates(std::move(tensors), module.get(), session.get());
   std::vector<DLTensor> views;
@@ -182,29 +172,25 @@ void ssmrun::run(const Options &options, const Module &module) {
   for (size_t i = 0; i < views.size(); ++i)
     inputs.push_back({tensors[i].name.c_str(), &views[i]});
   auto runOnce = [&] {
-    check(ssmrt_session_run(session.get(), inputs.data(),
-                            int32_t(inputs.size()), nullptr, 0));
+    check(ssmrt_session_run(session.get(), inputs.data(), int32_t(inputs.size()), nullptr, 0));
   };
 
   // The first run is not timed. Each timed one begins with the same states.
   runOnce();
   ssmrt_entry_info info;
-  check(ssmrt_module_get_entry(module.get(), ssmrt_session_entry(session.get()),
-                               &info));
+  check(ssmrt_module_get_entry(module.get(), ssmrt_session_entry(session.get()), &info));
   std::vector<double> times;
   for (int32_t i = 0; i < options.repeat; ++i) {
     if (carryStates && info.num_states)
       check(ssmrt_session_roll_back(session.get()));
     auto start = std::chrono::steady_clock::now();
     runOnce();
-    std::chrono::duration<double, std::milli> took =
-        std::chrono::steady_clock::now() - start;
+    std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     times.push_back(took.count());
   }
   writeOutputs(options, module.get(), session.get());
   if (!options.saveStates.empty())
-    check(ssmrt_session_save_states_file(session.get(),
-                                         options.saveStates.c_str()));
+    check(ssmrt_session_save_states_file(session.get(), options.saveStates.c_str()));
   if (options.repeat)
     printTimes(std::move(times));
 }

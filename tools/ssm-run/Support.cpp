@@ -43,16 +43,13 @@ std::string ssmrun::typeName(DLDataType type) {
 int64_t ssmrun::countOf(const std::vector<int64_t> &shape) {
   int64_t count = 1;
   for (int64_t size : shape)
-    if (size < 0 || __builtin_mul_overflow(count, size, &count) ||
-        count > (int64_t(1) << 40))
-      throw Error("a shape with the size " + std::to_string(size) +
-                  " is negative or too large");
+    if (size < 0 || __builtin_mul_overflow(count, size, &count) || count > (int64_t(1) << 40))
+      throw Error("a shape with the size " + std::to_string(size) + " is negative or too large");
   return count;
 }
 
 HostTensor ssmrun::copyOf(const std::string &name, const DLTensor &tensor) {
-  HostTensor copy{
-      name, tensor.dtype, {tensor.shape, tensor.shape + tensor.ndim}, {}};
+  HostTensor copy{name, tensor.dtype, {tensor.shape, tensor.shape + tensor.ndim}, {}};
   auto *from = static_cast<const uint8_t *>(tensor.data) + tensor.byte_offset;
   copy.bytes.assign(from, from + countOf(copy.shape) * (tensor.dtype.bits / 8));
   return copy;
@@ -63,15 +60,12 @@ std::string ssmrun::shapeText(const ssmrt_value_info &info) {
   for (int32_t axis = 0; axis < info.rank; ++axis) {
     const ssmrt_dim &dim = info.dims[axis];
     text += axis ? ", " : "";
-    text += dim.size >= 0 ? std::to_string(dim.size)
-            : dim.symbol  ? dim.symbol
-                          : "?";
+    text += dim.size >= 0 ? std::to_string(dim.size) : dim.symbol ? dim.symbol : "?";
   }
   return text + "]";
 }
 
-std::pair<std::string, std::string> ssmrun::splitPair(const std::string &text,
-                                                      const char *flag) {
+std::pair<std::string, std::string> ssmrun::splitPair(const std::string &text, const char *flag) {
   size_t at = text.rfind('=');
   if (at == std::string::npos || at == 0 || at + 1 == text.size())
     throw Error(std::string(flag) + " '" + text + "': expected NAME=VALUE");
@@ -87,8 +81,7 @@ int64_t ssmrun::toInteger(const std::string &text, const std::string &what) {
   return value;
 }
 
-std::set<int32_t> ssmrun::stateInputs(const ssmrt_module *module,
-                                      int32_t entry) {
+std::set<int32_t> ssmrun::stateInputs(const ssmrt_module *module, int32_t entry) {
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module, entry, &info));
   std::set<int32_t> inputs;
@@ -132,8 +125,7 @@ Sizes::Sizes(const Options &options, const ssmrt_module *module, int32_t entry,
       for (const std::string &other : known)
         list += (list.empty() ? "" : ", ") + other;
       throw Error("--dim '" + text + "': entry '" + info.name +
-                  "' has no open size of this name; there are: " +
-                  (list.empty() ? "none" : list));
+                  "' has no open size of this name; there are: " + (list.empty() ? "none" : list));
     }
     int64_t size = toInteger(value, "--dim '" + text + "'");
     if (size < 0)

@@ -74,8 +74,7 @@ std::string shapeText(const ssmrt_value_info &info);
 
 /// NAME=REST, split at the last '=' (names may hold one); `flag` is for the
 /// message.
-std::pair<std::string, std::string> splitPair(const std::string &text,
-                                              const char *flag);
+std::pair<std::string, std::string> splitPair(const std::string &text, const char *flag);
 
 /// A whole number; `what` is for the message.
 int64_t toInteger(const std::string &text, const std::string &what);
@@ -103,9 +102,8 @@ private:
 };
 
 /// All inputs that the command line names, or random ones.
-std::vector<HostTensor> makeInputs(const Options &options,
-                                   const ssmrt_module *module, int32_t entry,
-                                   bool carryStates);
+std::vector<HostTensor> makeInputs(const Options &options, const ssmrt_module *module,
+                                   int32_t entry, bool carryStates);
 
 /// Reads a .npy file.
 HostTensor readNpy(const std::string &name, const std::string &path);
@@ -114,8 +112,7 @@ std::string npyBytes(const DLTensor &tensor);
 
 /// Writes all outputs where the command line wants them, and nothing if
 /// something is wrong.
-void writeOutputs(const Options &options, const ssmrt_module *module,
-                  const ssmrt_session *session);
+void writeOutputs(const Options &options, const ssmrt_module *module, const ssmrt_session *session);
 
 /// Prints what is in a module.
 void describe(const Options &options, const ssmrt_module *module);

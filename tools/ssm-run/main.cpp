@@ -14,36 +14,24 @@
 using namespace ssmrun;
 
 static void addOptions(CLI::App &app, Options &options) {
-  app.add_option("module", options.module,
-                 "The module, as ssm-compile wrote it")
-      ->required();
-  app.add_option("--weights", options.weights,
-                 "Its weights file, if elsewhere");
+  app.add_option("module", options.module, "The module, as ssm-compile wrote it")->required();
+  app.add_option("--weights", options.weights, "Its weights file, if elsewhere");
   app.add_option("--entry", options.entry, "The entry to run (the first)");
-  app.add_option("--inputs", options.inputs,
-                 "Safetensors file, keyed by input name");
-  app.add_option("--input", options.input, "NAME=FILE.npy, for one input")
-      ->allow_extra_args(false);
+  app.add_option("--inputs", options.inputs, "Safetensors file, keyed by input name");
+  app.add_option("--input", options.input, "NAME=FILE.npy, for one input")->allow_extra_args(false);
   app.add_option("--outputs", options.outputs, "Safetensors file to write");
-  app.add_option("--output-dir", options.outputDir,
-                 "Folder for a .npy file of each output");
-  app.add_option("--seed", options.seed,
-                 "Of the random inputs, taken if none are given");
-  app.add_option("--dim", options.dim,
-                 "NAME=SIZE of random inputs; NAME is a symbol or INPUT:AXIS")
+  app.add_option("--output-dir", options.outputDir, "Folder for a .npy file of each output");
+  app.add_option("--seed", options.seed, "Of the random inputs, taken if none are given");
+  app.add_option("--dim", options.dim, "NAME=SIZE of random inputs; NAME is a symbol or INPUT:AXIS")
       ->allow_extra_args(false);
-  app.add_option("--int-range", options.intRange,
-                 "NAME=LO:HI of random integers (0:1)")
+  app.add_option("--int-range", options.intRange, "NAME=LO:HI of random integers (0:1)")
       ->allow_extra_args(false);
-  app.add_option("--threads", options.threads, "0: all cores")
-      ->check(CLI::Range(0, 4096));
+  app.add_option("--threads", options.threads, "0: all cores")->check(CLI::Range(0, 4096));
   app.add_option("--repeat", options.repeat,
                  "Time N runs after a first one; print min, median, max")
       ->check(CLI::Range(0, 1000000000));
-  app.add_flag("--carry-states", options.carryStates,
-               "States begin as zeros and are no inputs");
-  app.add_option("--load-states", options.loadStates,
-                 "Begin with these states");
+  app.add_flag("--carry-states", options.carryStates, "States begin as zeros and are no inputs");
+  app.add_option("--load-states", options.loadStates, "Begin with these states");
   app.add_option("--save-states", options.saveStates, "Write the states after");
   app.add_flag("--describe", options.describe, "Print what is in the module");
   app.add_flag("--json", options.json, "The same as JSON");
@@ -56,8 +44,7 @@ static Module load(const Options &options) {
   std::unique_ptr<ssmrt_load_options, void (*)(ssmrt_load_options *)> owned(
       settings, ssmrt_load_options_destroy);
   if (!options.weights.empty())
-    check(
-        ssmrt_load_options_set_weights_file(settings, options.weights.c_str()));
+    check(ssmrt_load_options_set_weights_file(settings, options.weights.c_str()));
   ssmrt_module *module = nullptr;
   check(ssmrt_module_load(options.module.c_str(), settings, &module));
   return {module, ssmrt_module_release};
@@ -69,14 +56,13 @@ static void execute(const Options &options) {
     check(ssmrt_module_verify_weights(module.get()));
     ssmrt_module_info info;
     check(ssmrt_module_get_info(module.get(), &info));
-    std::cout << "weights are whole: " << info.num_weights << " tensors, "
-              << info.weight_bytes << " bytes\n";
+    std::cout << "weights are whole: " << info.num_weights << " tensors, " << info.weight_bytes
+              << " bytes\n";
   }
   if (options.describe || options.json)
     return describe(options, module.get());
-  bool asked = !options.inputs.empty() || !options.input.empty() ||
-               !options.outputs.empty() || !options.outputDir.empty() ||
-               !options.saveStates.empty() || options.repeat;
+  bool asked = !options.inputs.empty() || !options.input.empty() || !options.outputs.empty() ||
+               !options.outputDir.empty() || !options.saveStates.empty() || options.repeat;
   if (asked || !options.verify)
     run(options, module);
 }

@@ -41,13 +41,11 @@ static DenseElementsAttr constantAttr(NodeReader &ctx) {
   if (ctx.hasAttr("value_int"))
     return DenseElementsAttr::get(tensorOf({}, b.getI64Type()), ctx.getInt("value_int", 0));
   if (auto values = ctx.getFloats("value_floats"))
-    return DenseElementsAttr::get(
-        tensorOf({static_cast<int64_t>(values->size())}, b.getF32Type()),
-        ArrayRef<float>(*values));
+    return DenseElementsAttr::get(tensorOf({static_cast<int64_t>(values->size())}, b.getF32Type()),
+                                  ArrayRef<float>(*values));
   if (auto values = ctx.getInts("value_ints"))
-    return DenseElementsAttr::get(
-        tensorOf({static_cast<int64_t>(values->size())}, b.getI64Type()),
-        ArrayRef<int64_t>(*values));
+    return DenseElementsAttr::get(tensorOf({static_cast<int64_t>(values->size())}, b.getI64Type()),
+                                  ArrayRef<int64_t>(*values));
   return {};
 }
 
@@ -110,8 +108,7 @@ static LogicalResult inferConstantOfShape(InferContext &ctx) {
   auto static1D = constantValues(dims);
   if (dims.size() == 1 && static1D && (*static1D)[0] <= kMaxTrackedElements && value &&
       isa<IntegerType>(type)) {
-    AffineExpr element =
-        ctx.facts.constant(integerValue(*value.getValues<APInt>().begin(), type));
+    AffineExpr element = ctx.facts.constant(integerValue(*value.getValues<APInt>().begin(), type));
     ctx.setElements(0, Dims((*static1D)[0], element));
   }
   return success();
@@ -163,8 +160,7 @@ static std::pair<int64_t, int64_t> shapeRange(NodeReader &ctx) {
 
 static LogicalResult inferShape(InferContext &ctx) {
   auto [start, end] = shapeRange(ctx);
-  ctx.setResult(0, IntegerType::get(ctx.facts.getContext(), 64),
-                ctx.facts.constant(end - start));
+  ctx.setResult(0, IntegerType::get(ctx.facts.getContext(), 64), ctx.facts.constant(end - start));
   ctx.setElements(0, Dims(ctx.dims(0).slice(start, end - start)));
   return success();
 }
@@ -175,8 +171,8 @@ static LogicalResult lowerShape(LoweringContext &ctx) {
   SmallVector<Value> values;
   for (AffineExpr dim : Dims(ctx.dims(0).slice(start, end - start)))
     values.push_back(arith::IndexCastOp::create(ctx.b, i64, ctx.size(dim)));
-  ctx.set(0, tensor::FromElementsOp::create(ctx.b, RankedTensorType::get({end - start}, i64),
-                                            values));
+  ctx.set(0,
+          tensor::FromElementsOp::create(ctx.b, RankedTensorType::get({end - start}, i64), values));
   return success();
 }
 
@@ -206,8 +202,7 @@ static std::optional<double> constantReal(InferContext &ctx, unsigned i) {
 }
 
 /// The number of steps from start to limit, if it can be said. Integers only.
-static AffineExpr countSteps(InferContext &ctx, AffineExpr start, AffineExpr limit,
-                             int64_t delta) {
+static AffineExpr countSteps(InferContext &ctx, AffineExpr start, AffineExpr limit, int64_t delta) {
   ShapeFacts &facts = ctx.facts;
   if (delta == std::numeric_limits<int64_t>::min())
     return {};
@@ -237,10 +232,10 @@ static LogicalResult inferRange(InferContext &ctx) {
       return ctx.error("delta is 0, expected another step");
     // The subtraction rounds to the type that the run computes with.
     if (start && limit && delta) {
-      double distance = type.isF64()
-                            ? *limit - *start
-                            : static_cast<float>(static_cast<float>(*limit) -
-                                                 static_cast<float>(*start));
+      double distance =
+          type.isF64()
+              ? *limit - *start
+              : static_cast<float>(static_cast<float>(*limit) - static_cast<float>(*start));
       double count = std::ceil(distance / *delta);
       if (!(count < 1e12))
         return ctx.error("has more elements than memory can hold");
@@ -257,8 +252,8 @@ static LogicalResult inferRange(InferContext &ctx) {
       auto count = constantValue(size);
       if (count && *count <= kMaxTrackedElements)
         for (int64_t i = 0; i < *count; ++i)
-          elements.push_back(ctx.facts.add(
-              (*start)[0], ctx.facts.mul((*delta)[0], ctx.facts.constant(i))));
+          elements.push_back(
+              ctx.facts.add((*start)[0], ctx.facts.mul((*delta)[0], ctx.facts.constant(i))));
     }
   }
   bool hasElements = static_cast<int64_t>(elements.size()) == constantValue(size);
@@ -276,11 +271,10 @@ static Value countReals(LoweringContext &ctx, Value start, Value limit, Value de
     return value.getType() == f64 ? value : arith::ExtFOp::create(b, f64, value);
   };
   Value distance = arith::SubFOp::create(b, limit, start);
-  Value count = math::CeilOp::create(
-      b, arith::DivFOp::create(b, wide(distance), wide(delta)));
+  Value count = math::CeilOp::create(b, arith::DivFOp::create(b, wide(distance), wide(delta)));
   // Also false for NaN.
-  Value sane = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, count,
-                                     realConstant(b, f64, 1e12));
+  Value sane =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, count, realConstant(b, f64, 1e12));
   ctx.check(sane, "delta is 0 or not a number, or the range has too many elements");
   Value clamped = arith::MaximumFOp::create(b, count, realConstant(b, f64, 0));
   return arith::IndexCastOp::create(b, b.getIndexType(),
@@ -319,10 +313,9 @@ static LogicalResult lowerRange(LoweringContext &ctx) {
   Type type = ctx.resultElementType(0), compute = computeType(type);
   Value start = scalarInput(ctx, 0), limit = scalarInput(ctx, 1), delta = scalarInput(ctx, 2);
   Dims dims(ctx.resultDims(0));
-  Value count = isa<FloatType>(type)
-                    ? countReals(ctx, start, limit, delta)
-                    : countIntegers(ctx, scalarInt(ctx, 0), scalarInt(ctx, 1),
-                                    scalarInt(ctx, 2), isUnsigned(type));
+  Value count = isa<FloatType>(type) ? countReals(ctx, start, limit, delta)
+                                     : countIntegers(ctx, scalarInt(ctx, 0), scalarInt(ctx, 1),
+                                                     scalarInt(ctx, 2), isUnsigned(type));
   if (isa<AffineSymbolExpr>(dims[0]) && !ctx.isBound(dims[0]))
     ctx.bind(dims[0], count);
   else if (!constantValue(dims[0]))
@@ -390,8 +383,7 @@ static LogicalResult inferEyeLike(InferContext &ctx) {
   if (ctx.hasAttr("dtype")) {
     type = numberType(ctx.facts.getContext(), ctx.getInt("dtype", 0));
     if (!type)
-      return ctx.error("'dtype' is " + Twine(ctx.getInt("dtype", 0)) +
-                       ", expected a number type");
+      return ctx.error("'dtype' is " + Twine(ctx.getInt("dtype", 0)) + ", expected a number type");
   }
   ctx.setResult(0, type, Dims(ctx.dims(0)));
   return success();
@@ -400,8 +392,8 @@ static LogicalResult inferEyeLike(InferContext &ctx) {
 static LogicalResult lowerEyeLike(LoweringContext &ctx) {
   Type type = ctx.resultElementType(0), compute = computeType(type);
   Value k = ctx.index(ctx.getInt("k", 0));
-  Value one = isa<FloatType>(compute) ? realConstant(ctx.b, compute, 1)
-                                      : intConstant(ctx.b, compute, 1);
+  Value one =
+      isa<FloatType>(compute) ? realConstant(ctx.b, compute, 1) : intConstant(ctx.b, compute, 1);
   Value zero = zeroConstant(ctx.b, compute);
   Dims dims(ctx.resultDims(0));
   TensorValue result =
@@ -426,9 +418,9 @@ static LogicalResult inferTrilu(InferContext &ctx) {
 static LogicalResult lowerTrilu(LoweringContext &ctx) {
   Type type = ctx.elementType(0);
   bool upper = ctx.getInt("upper", 1) != 0;
-  Value k = ctx.hasInput(1) ? Value(arith::IndexCastOp::create(ctx.b, ctx.b.getIndexType(),
-                                                               scalarInt(ctx, 1)))
-                            : ctx.index(0);
+  Value k = ctx.hasInput(1)
+                ? Value(arith::IndexCastOp::create(ctx.b, ctx.b.getIndexType(), scalarInt(ctx, 1)))
+                : ctx.index(0);
   Value zero = zeroConstant(ctx.b, computeType(type));
   Dims dims(ctx.dims(0));
   int64_t rank = dims.size();
@@ -450,10 +442,9 @@ static LogicalResult lowerTrilu(LoweringContext &ctx) {
 
 void ssm::onnx::registerConstantOperators(OperatorTable &table) {
   static constexpr AttrSpec kValue[] = {{"value", 't', true}};
-  static constexpr AttrSpec kValues[] = {{"value", 't'},         {"sparse_value", 't'},
-                                         {"value_float", 'f'},   {"value_floats", 'F'},
-                                         {"value_int", 'i'},     {"value_ints", 'I'},
-                                         {"value_string", 's'},  {"value_strings", 'S'}};
+  static constexpr AttrSpec kValues[] = {
+      {"value", 't'},     {"sparse_value", 't'}, {"value_float", 'f'},  {"value_floats", 'F'},
+      {"value_int", 'i'}, {"value_ints", 'I'},   {"value_string", 's'}, {"value_strings", 'S'}};
   static constexpr AttrSpec kFill[] = {{"value", 't'}};
   static constexpr AttrSpec kShape[] = {{"start", 'i'}, {"end", 'i'}};
   static constexpr AttrSpec kRange[] = {{"stash_type", 'i'}};
@@ -461,8 +452,8 @@ void ssm::onnx::registerConstantOperators(OperatorTable &table) {
   static constexpr AttrSpec kTrilu[] = {{"upper", 'i'}};
   table.add({"", "Constant", 1, 0, 0, 1, 1, kValue, inferConstantNode, lowerConstantNode});
   table.add({"", "Constant", 11, 0, 0, 1, 1, kValues, inferConstantNode, lowerConstantNode});
-  table.add({"", "ConstantOfShape", 9, 1, 1, 1, 1, kFill, inferConstantOfShape,
-             lowerConstantOfShape});
+  table.add(
+      {"", "ConstantOfShape", 9, 1, 1, 1, 1, kFill, inferConstantOfShape, lowerConstantOfShape});
   table.add({"", "Shape", 1, 1, 1, 1, 1, {}, inferShape, lowerShape});
   table.add({"", "Shape", 15, 1, 1, 1, 1, kShape, inferShape, lowerShape});
   table.add({"", "Size", 1, 1, 1, 1, 1, {}, inferSize, lowerSize});

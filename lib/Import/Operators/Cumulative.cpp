@@ -41,17 +41,17 @@ static Value cumulate(LoweringContext &ctx, int64_t axis, bool isSum) {
   Dims slice = input.dims;
   slice.erase(slice.begin() + axis);
 
-  Value first = isFloat ? realConstant(b, compute, isSum ? 0 : 1)
-                        : intConstant(b, compute, isSum ? 0 : 1);
+  Value first =
+      isFloat ? realConstant(b, compute, isSum ? 0 : 1) : intConstant(b, compute, isSum ? 0 : 1);
   Value carry = ctx.filled(slice, carryType, first), out = ctx.empty(input.dims, type);
-  auto scan = ScanOp::create(b, TypeRange{carry.getType(), out.getType()},
-                             ctx.size(input.dims[axis]), carry, input.value, out,
-                             ArrayRef<int64_t>{axis}, ArrayRef<int64_t>{axis},
-                             ArrayRef<bool>{reverse}, ArrayRef<bool>{reverse});
+  auto scan =
+      ScanOp::create(b, TypeRange{carry.getType(), out.getType()}, ctx.size(input.dims[axis]),
+                     carry, input.value, out, ArrayRef<int64_t>{axis}, ArrayRef<int64_t>{axis},
+                     ArrayRef<bool>{reverse}, ArrayRef<bool>{reverse});
   auto sliceType = RankedTensorType::get(staticShape(slice), storageType(type));
   OpBuilder::InsertionGuard guard(b);
-  Block *body = b.createBlock(&scan.getBody(), {}, {carry.getType(), sliceType},
-                              {b.getLoc(), b.getLoc()});
+  Block *body =
+      b.createBlock(&scan.getBody(), {}, {carry.getType(), sliceType}, {b.getLoc(), b.getLoc()});
   Value inits[] = {body->getArgument(0), ctx.empty(slice, type)};
   int64_t rank = slice.size();
   SmallVector<AffineMap> maps(3, b.getMultiDimIdentityMap(rank));

@@ -32,8 +32,8 @@ static LogicalResult inferExtremeIndex(InferContext &ctx) {
 
 /// Whether `value` takes the place of `best`, which came before it. The first NaN
 /// stays, as NumPy has it.
-static Value replaces(ImplicitLocOpBuilder &b, Value value, Value best, Type type,
-                      bool greatest, bool selectLast) {
+static Value replaces(ImplicitLocOpBuilder &b, Value value, Value best, Type type, bool greatest,
+                      bool selectLast) {
   if (!isa<FloatType>(type)) {
     Value before = comesBefore(b, value, best, type, greatest);
     if (!selectLast)
@@ -47,8 +47,8 @@ static Value replaces(ImplicitLocOpBuilder &b, Value value, Value best, Type typ
   Value better = arith::CmpFOp::create(b, predicate, value, best);
   Value isNaN = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, value, value);
   if (!selectLast)
-    isNaN = arith::AndIOp::create(
-        b, isNaN, arith::CmpFOp::create(b, arith::CmpFPredicate::ORD, best, best));
+    isNaN = arith::AndIOp::create(b, isNaN,
+                                  arith::CmpFOp::create(b, arith::CmpFPredicate::ORD, best, best));
   return arith::OrIOp::create(b, better, isNaN);
 }
 
@@ -88,8 +88,8 @@ template <bool greatest> static LogicalResult lowerExtremeIndex(LoweringContext 
         Value none = arith::CmpIOp::create(nested, arith::CmpIPredicate::eq, args[2], minusOne);
         Value take = arith::OrIOp::create(
             nested, none, replaces(nested, value, best, type, greatest, selectLast));
-        Value index = arith::IndexCastOp::create(nested, i64,
-                                                 linalg::IndexOp::create(nested, axis));
+        Value index =
+            arith::IndexCastOp::create(nested, i64, linalg::IndexOp::create(nested, axis));
         Value next[] = {arith::SelectOp::create(nested, take, args[0], args[1]),
                         arith::SelectOp::create(nested, take, index, args[2])};
         linalg::YieldOp::create(nested, next);
@@ -101,8 +101,7 @@ template <bool greatest> static LogicalResult lowerExtremeIndex(LoweringContext 
 
 void ssm::onnx::registerExtremeIndexOperators(OperatorTable &table) {
   static constexpr AttrSpec kOld[] = {{"axis", 'i'}, {"keepdims", 'i'}};
-  static constexpr AttrSpec kNew[] = {
-      {"axis", 'i'}, {"keepdims", 'i'}, {"select_last_index", 'i'}};
+  static constexpr AttrSpec kNew[] = {{"axis", 'i'}, {"keepdims", 'i'}, {"select_last_index", 'i'}};
   table.add({"", "ArgMax", 1, 1, 1, 1, 1, kOld, inferExtremeIndex, lowerExtremeIndex<true>});
   table.add({"", "ArgMax", 12, 1, 1, 1, 1, kNew, inferExtremeIndex, lowerExtremeIndex<true>});
   table.add({"", "ArgMin", 1, 1, 1, 1, 1, kOld, inferExtremeIndex, lowerExtremeIndex<false>});

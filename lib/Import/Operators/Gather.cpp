@@ -71,8 +71,7 @@ FailureOr<int64_t> ssm::onnx::requireIndexTuples(InferContext &ctx, int64_t batc
 SmallVector<TensorValue> ssm::onnx::checkedTuples(LoweringContext &ctx, int64_t batchDims,
                                                   int64_t length) {
   TensorValue indices = ctx.get(1);
-  ctx.checkEqual(indices.dims.back(), ctx.facts.constant(length),
-                 "the last axis of the indices");
+  ctx.checkEqual(indices.dims.back(), ctx.facts.constant(length), "the last axis of the indices");
   Dims column(indices.dims);
   column.back() = ctx.facts.constant(1);
   SmallVector<TensorValue> components;
@@ -80,8 +79,8 @@ SmallVector<TensorValue> ssm::onnx::checkedTuples(LoweringContext &ctx, int64_t 
     SmallVector<OpFoldResult> offsets(column.size(), ctx.b.getIndexAttr(0));
     offsets.back() = ctx.b.getIndexAttr(j);
     TensorValue one = indices.dims == column ? indices : ctx.slice(indices, offsets, column);
-    components.push_back(ctx.checkedIndices(one, ctx.dims(0)[batchDims + j],
-                                            "index component " + Twine(j)));
+    components.push_back(
+        ctx.checkedIndices(one, ctx.dims(0)[batchDims + j], "index component " + Twine(j)));
   }
   return components;
 }
@@ -151,8 +150,8 @@ static LogicalResult lowerGather(LoweringContext &ctx) {
     return success();
   }
   TensorValue indices = ctx.checkedIndices(ctx.get(1), data.dims[axis], "index");
-  TensorValue result = generateStored(
-      ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
+  TensorValue result =
+      generateStored(ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
         SmallVector<Value> source(at.take_front(axis));
         source.push_back(extractIndex(b, indices, at.slice(axis, indexRank)));
         llvm::append_range(source, at.drop_front(axis + indexRank));
@@ -181,8 +180,8 @@ static LogicalResult lowerGatherElements(LoweringContext &ctx) {
   Dims dims(ctx.resultDims(0));
   checkElementIndices(ctx, axis);
   TensorValue indices = ctx.checkedIndices(ctx.get(1), data.dims[axis], "index");
-  TensorValue result = generateStored(
-      ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
+  TensorValue result =
+      generateStored(ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
         SmallVector<Value> source(at);
         source[axis] = extractIndex(b, indices, at);
         return extractStored(b, data, source);
@@ -209,10 +208,11 @@ static LogicalResult lowerGatherND(LoweringContext &ctx) {
   Dims dims(ctx.resultDims(0));
   for (int64_t d = 0; d < batchDims; ++d)
     ctx.checkEqual(data.dims[d], ctx.dims(1)[d], "axis " + Twine(d) + " of data and indices");
-  SmallVector<TensorValue> tuples = checkedTuples(ctx, batchDims, *constantValue(ctx.dims(1).back()));
+  SmallVector<TensorValue> tuples =
+      checkedTuples(ctx, batchDims, *constantValue(ctx.dims(1).back()));
   int64_t outer = ctx.rank(1) - 1;
-  TensorValue result = generateStored(
-      ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
+  TensorValue result =
+      generateStored(ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
         SmallVector<Value> source(at.take_front(batchDims)), place(at.take_front(outer));
         place.push_back(arith::ConstantIndexOp::create(b, 0));
         for (const TensorValue &component : tuples)
@@ -228,8 +228,8 @@ void ssm::onnx::registerGatherOperators(OperatorTable &table) {
   static constexpr AttrSpec kAxis[] = {{"axis", 'i'}};
   static constexpr AttrSpec kBatch[] = {{"batch_dims", 'i'}};
   table.add({"", "Gather", 1, 2, 2, 1, 1, kAxis, inferGather, lowerGather});
-  table.add({"", "GatherElements", 11, 2, 2, 1, 1, kAxis, inferGatherElements,
-             lowerGatherElements});
+  table.add(
+      {"", "GatherElements", 11, 2, 2, 1, 1, kAxis, inferGatherElements, lowerGatherElements});
   table.add({"", "GatherND", 11, 2, 2, 1, 1, {}, inferGatherND, lowerGatherND});
   table.add({"", "GatherND", 12, 2, 2, 1, 1, kBatch, inferGatherND, lowerGatherND});
 }

@@ -26,8 +26,8 @@ FailureOr<Dims> ssm::onnx::requireElements(InferContext &ctx, unsigned i, const 
   if (auto known = ctx.elements(i))
     return Dims(*known);
   if (auto constants = ctx.constantInts(i))
-    return Dims(llvm::map_range(*constants,
-                                [&](int64_t value) { return ctx.facts.constant(value); }));
+    return Dims(
+        llvm::map_range(*constants, [&](int64_t value) { return ctx.facts.constant(value); }));
   if (!ctx.inputType(i).hasStaticShape())
     (void)ctx.error(what + " has an unknown number of elements, which the result's rank "
                            "depends on");
@@ -177,28 +177,27 @@ Value ssm::onnx::product(LoweringContext &ctx, ArrayRef<AffineExpr> dims) {
   return result;
 }
 
-void ssm::onnx::bindProduct(LoweringContext &ctx, AffineExpr dim,
-                            ArrayRef<AffineExpr> factors) {
+void ssm::onnx::bindProduct(LoweringContext &ctx, AffineExpr dim, ArrayRef<AffineExpr> factors) {
   if (isa<AffineSymbolExpr>(dim) && !ctx.isBound(dim))
     ctx.bind(dim, product(ctx, factors));
 }
 
-TensorValue ssm::onnx::generateStored(
-    LoweringContext &ctx, ArrayRef<AffineExpr> dims, Type type,
-    llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
+TensorValue
+ssm::onnx::generateStored(LoweringContext &ctx, ArrayRef<AffineExpr> dims, Type type,
+                          llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
   Value init = ctx.empty(dims, type);
   int64_t rank = dims.size();
   SmallVector<AffineMap> maps = {ctx.b.getMultiDimIdentityMap(rank)};
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-  auto generic = linalg::GenericOp::create(
-      ctx.b, TypeRange{init.getType()}, ValueRange{}, ValueRange{init}, maps, iterators,
-      [&](OpBuilder &builder, Location loc, ValueRange) {
-        ImplicitLocOpBuilder nested(loc, builder);
-        SmallVector<Value> indices;
-        for (int64_t axis = 0; axis < rank; ++axis)
-          indices.push_back(linalg::IndexOp::create(nested, axis));
-        linalg::YieldOp::create(nested, body(nested, indices));
-      });
+  auto generic =
+      linalg::GenericOp::create(ctx.b, TypeRange{init.getType()}, ValueRange{}, ValueRange{init},
+                                maps, iterators, [&](OpBuilder &builder, Location loc, ValueRange) {
+                                  ImplicitLocOpBuilder nested(loc, builder);
+                                  SmallVector<Value> indices;
+                                  for (int64_t axis = 0; axis < rank; ++axis)
+                                    indices.push_back(linalg::IndexOp::create(nested, axis));
+                                  linalg::YieldOp::create(nested, body(nested, indices));
+                                });
   return ctx.make(generic.getResult(0), type, dims);
 }
 
@@ -207,34 +206,32 @@ Value ssm::onnx::extractStored(ImplicitLocOpBuilder &b, const TensorValue &tenso
   return tensor::ExtractOp::create(b, tensor.value, indices);
 }
 
-TensorValue ssm::onnx::checkedCounts(LoweringContext &ctx, const TensorValue &counts,
-                                     Value bound, const Twine &what) {
+TensorValue ssm::onnx::checkedCounts(LoweringContext &ctx, const TensorValue &counts, Value bound,
+                                     const Twine &what) {
   auto &b = ctx.b;
   TensorValue wide = ctx.cast(counts, b.getI64Type());
   Value limit = arith::IndexCastOp::create(b, b.getI64Type(), bound);
   SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, wide.dims.size()));
   // As unsigned numbers negative ones are the greatest.
-  TensorValue most = ctx.reduce(
-      wide, axes, b.getI64Type(), arith::ConstantIntOp::create(b, b.getI64Type(), 0),
-      [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
-        return arith::MaxUIOp::create(b, acc, element);
-      });
+  TensorValue most =
+      ctx.reduce(wide, axes, b.getI64Type(), arith::ConstantIntOp::create(b, b.getI64Type(), 0),
+                 [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+                   return arith::MaxUIOp::create(b, acc, element);
+                 });
   Value worst = ctx.extract(most, {});
   ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ule, worst, limit),
             what + " is {0}, expected 0 to {1}", {worst, limit});
   return wide;
 }
 
-Value ssm::onnx::extractIndex(ImplicitLocOpBuilder &b, const TensorValue &indices,
-                              ValueRange at) {
+Value ssm::onnx::extractIndex(ImplicitLocOpBuilder &b, const TensorValue &indices, ValueRange at) {
   return arith::IndexCastOp::create(b, b.getIndexType(),
                                     tensor::ExtractOp::create(b, indices.value, at));
 }
 
 SmallVector<Value> ssm::onnx::loopNest(
     ImplicitLocOpBuilder &b, ValueRange sizes, ValueRange carried,
-    llvm::function_ref<SmallVector<Value>(ImplicitLocOpBuilder &, ValueRange, ValueRange)>
-        body) {
+    llvm::function_ref<SmallVector<Value>(ImplicitLocOpBuilder &, ValueRange, ValueRange)> body) {
   SmallVector<Value> indices;
   std::function<SmallVector<Value>(ImplicitLocOpBuilder &, unsigned, ValueRange)> build =
       [&](ImplicitLocOpBuilder &at, unsigned level, ValueRange values) -> SmallVector<Value> {
@@ -242,15 +239,15 @@ SmallVector<Value> ssm::onnx::loopNest(
       return body(at, indices, values);
     Value zero = arith::ConstantIndexOp::create(at, 0);
     Value one = arith::ConstantIndexOp::create(at, 1);
-    auto loop = scf::ForOp::create(
-        at, zero, sizes[level], one, values,
-        [&](OpBuilder &builder, Location loc, Value index, ValueRange args) {
-          ImplicitLocOpBuilder nested(loc, builder);
-          indices.push_back(index);
-          SmallVector<Value> next = build(nested, level + 1, args);
-          indices.pop_back();
-          scf::YieldOp::create(nested, next);
-        });
+    auto loop =
+        scf::ForOp::create(at, zero, sizes[level], one, values,
+                           [&](OpBuilder &builder, Location loc, Value index, ValueRange args) {
+                             ImplicitLocOpBuilder nested(loc, builder);
+                             indices.push_back(index);
+                             SmallVector<Value> next = build(nested, level + 1, args);
+                             indices.pop_back();
+                             scf::YieldOp::create(nested, next);
+                           });
     return SmallVector<Value>(loop.getResults());
   };
   return build(b, 0, carried);

@@ -50,8 +50,8 @@ mlir::FailureOr<mlir::AffineExpr> requireSize(InferContext &ctx, mlir::AffineExp
                                               const llvm::Twine &what);
 /// Normalized, different axes of a tensor of that rank. Error if one is out of
 /// range or comes twice.
-mlir::FailureOr<llvm::SmallVector<int64_t>>
-requireAxes(InferContext &ctx, llvm::ArrayRef<int64_t> axes, int64_t rank);
+mlir::FailureOr<llvm::SmallVector<int64_t>> requireAxes(InferContext &ctx,
+                                                        llvm::ArrayRef<int64_t> axes, int64_t rank);
 /// Result 0 has the elements of input 0, in the same order.
 void passElements(InferContext &ctx);
 /// Error if input i cannot hold just one element (rank 0, or sizes of 1).
@@ -86,10 +86,9 @@ void bindProduct(LoweringContext &ctx, mlir::AffineExpr dim,
 
 /// result[i...] = body(i...), in stored form: what moves elements without looking
 /// at them has no need to convert.
-TensorValue
-generateStored(LoweringContext &ctx, llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type,
-               llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
-                                              mlir::ValueRange indices)> body);
+TensorValue generateStored(
+    LoweringContext &ctx, llvm::ArrayRef<mlir::AffineExpr> dims, mlir::Type type,
+    llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &, mlir::ValueRange indices)> body);
 /// Reads one element as it is stored.
 mlir::Value extractStored(mlir::ImplicitLocOpBuilder &b, const TensorValue &tensor,
                           mlir::ValueRange indices);
@@ -106,8 +105,8 @@ mlir::Value extractIndex(mlir::ImplicitLocOpBuilder &b, const TensorValue &indic
 llvm::SmallVector<mlir::Value>
 loopNest(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange sizes, mlir::ValueRange carried,
          llvm::function_ref<llvm::SmallVector<mlir::Value>(
-             mlir::ImplicitLocOpBuilder &, mlir::ValueRange indices,
-             mlir::ValueRange carried)> body);
+             mlir::ImplicitLocOpBuilder &, mlir::ValueRange indices, mlir::ValueRange carried)>
+             body);
 /// The sizes as values.
 llvm::SmallVector<mlir::Value> sizeValues(LoweringContext &ctx,
                                           llvm::ArrayRef<mlir::AffineExpr> dims);

@@ -58,10 +58,10 @@ static LogicalResult lowerOneHot(LoweringContext &ctx) {
       [&](ImplicitLocOpBuilder &b, ValueRange at, ValueRange args) -> SmallVector<Value> {
         Value index = args[0];
         if (wraps) {
-          Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, index,
-                                                 intConstant(b, i64, 0));
-          index = arith::SelectOp::create(b, negative, arith::AddIOp::create(b, index, depth),
-                                          index);
+          Value negative =
+              arith::CmpIOp::create(b, arith::CmpIPredicate::slt, index, intConstant(b, i64, 0));
+          index =
+              arith::SelectOp::create(b, negative, arith::AddIOp::create(b, index, depth), index);
         }
         Value place = arith::IndexCastOp::create(b, i64, at[axis]);
         Value hot = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, place, index);

@@ -76,8 +76,8 @@ static LogicalResult inferConcat(InferContext &ctx) {
           dims[d] = ctx.facts.add(dims[d], size);
         continue;
       }
-      if (failed(ctx.requireEqual(dims[d], size, "axis " + Twine(d) + " of inputs 0 and " +
-                                                     Twine(i))))
+      if (failed(
+              ctx.requireEqual(dims[d], size, "axis " + Twine(d) + " of inputs 0 and " + Twine(i))))
         return failure();
       if (constantValue(size))
         dims[d] = size;
@@ -104,8 +104,8 @@ static LogicalResult lowerConcat(LoweringContext &ctx) {
     for (auto [d, size] : llvm::enumerate(part.dims)) {
       if (static_cast<int64_t>(d) == axis)
         continue;
-      ctx.checkEqual(dims[d], size, "axis " + Twine(d) + " of input " + Twine(i) +
-                                        " and of the result");
+      ctx.checkEqual(dims[d], size,
+                     "axis " + Twine(d) + " of input " + Twine(i) + " and of the result");
       part.dims[d] = dims[d];
     }
     auto shape = staticShape(part.dims);
@@ -188,9 +188,9 @@ static LogicalResult inferSpaceToDepth(InferContext &ctx) {
   auto width = divideSize(ctx, dims[3], *block, "the width");
   if (failed(height) || failed(width))
     return failure();
-  ctx.setResult(0, ctx.elementType(0),
-                {dims[0], ctx.facts.mul(dims[1], ctx.facts.constant(*block * *block)), *height,
-                 *width});
+  ctx.setResult(
+      0, ctx.elementType(0),
+      {dims[0], ctx.facts.mul(dims[1], ctx.facts.constant(*block * *block)), *height, *width});
   return success();
 }
 
@@ -238,8 +238,7 @@ static LogicalResult lowerReverseSequence(LoweringContext &ctx) {
   time = time < 0 ? time + rank : time;
   batch = batch < 0 ? batch + rank : batch;
   TensorValue input = ctx.get(0);
-  ctx.checkEqual(input.dims[batch], ctx.dims(1)[0],
-                 "the batch and the number of sequence lengths");
+  ctx.checkEqual(input.dims[batch], ctx.dims(1)[0], "the batch and the number of sequence lengths");
   TensorValue lengths =
       checkedCounts(ctx, ctx.get(1), ctx.size(input.dims[time]), "a sequence length");
   TensorValue result = generateStored(
@@ -265,11 +264,9 @@ void ssm::onnx::registerOrderOperators(OperatorTable &table) {
   table.add({"", "Transpose", 1, 1, 1, 1, 1, kPerm, inferTranspose, lowerTranspose});
   table.add({"", "Concat", 4, 1, kAnyNumber, 1, 1, kAxis, inferConcat, lowerConcat});
   table.add({"", "DepthToSpace", 1, 1, 1, 1, 1, kBlock, inferDepthToSpace, lowerDepthToSpace});
-  table.add({"", "DepthToSpace", 11, 1, 1, 1, 1, kBlockMode, inferDepthToSpace,
-             lowerDepthToSpace});
+  table.add({"", "DepthToSpace", 11, 1, 1, 1, 1, kBlockMode, inferDepthToSpace, lowerDepthToSpace});
   table.add({"", "SpaceToDepth", 1, 1, 1, 1, 1, kBlock, inferSpaceToDepth, lowerSpaceToDepth});
-  table.add({"", "SpaceToDepth", 28, 1, 1, 1, 1, kBlockMode, inferSpaceToDepth,
-             lowerSpaceToDepth});
+  table.add({"", "SpaceToDepth", 28, 1, 1, 1, 1, kBlockMode, inferSpaceToDepth, lowerSpaceToDepth});
   table.add({"", "ReverseSequence", 10, 2, 2, 1, 1, kReverse, inferReverseSequence,
              lowerReverseSequence});
 }

@@ -62,8 +62,7 @@ static Value foldIndex(ImplicitLocOpBuilder &b, StringRef mode, Value at, Value 
 }
 
 /// Pads input 0. `fill` is the compute-typed element of mode "constant".
-static void lowerPads(LoweringContext &ctx, ArrayRef<AxisPad> pads, StringRef mode,
-                      Value fill) {
+static void lowerPads(LoweringContext &ctx, ArrayRef<AxisPad> pads, StringRef mode, Value fill) {
   ShapeFacts &facts = ctx.facts;
   auto &b = ctx.b;
   TensorValue input = ctx.get(0);
@@ -85,9 +84,9 @@ static void lowerPads(LoweringContext &ctx, ArrayRef<AxisPad> pads, StringRef mo
         continue;
       Value value = ctx.size(amount);
       Value shifted = arith::AddIOp::create(b, value, ctx.index(kMaxPad));
-      ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ule, shifted,
-                                      ctx.index(2 * kMaxPad)),
-                "a pad of axis " + Twine(axis) + " is {0}, beyond any size", value);
+      ctx.check(
+          arith::CmpIOp::create(b, arith::CmpIPredicate::ule, shifted, ctx.index(2 * kMaxPad)),
+          "a pad of axis " + Twine(axis) + " is {0}, beyond any size", value);
     }
     if (!facts.isNonNegative(total)) {
       Value size = ctx.size(total);
@@ -123,8 +122,8 @@ static void lowerPads(LoweringContext &ctx, ArrayRef<AxisPad> pads, StringRef mo
     if (!isEmpty) {
       SmallVector<OpFoldResult> offsets = ctx.sizes(low);
       SmallVector<OpFoldResult> strides(dims.size(), b.getIndexAttr(1));
-      result = tensor::InsertSliceOp::create(b, input.value, result, offsets, ctx.sizes(core),
-                                             strides);
+      result =
+          tensor::InsertSliceOp::create(b, input.value, result, offsets, ctx.sizes(core), strides);
     }
     ctx.set(0, result);
     return;
@@ -187,8 +186,8 @@ static LogicalResult inferPad(InferContext &ctx) {
   StringRef mode = ctx.getString("mode", "constant");
   if (mode != "constant" && mode != "reflect" && mode != "edge" && mode != "wrap")
     return ctx.error("mode is '" + mode + "', expected constant, reflect, edge or wrap");
-  if (ctx.hasInput(2) && (failed(requireScalar(ctx, 2, "constant_value")) ||
-                          failed(ctx.requireSameElementType(0, 2))))
+  if (ctx.hasInput(2) &&
+      (failed(requireScalar(ctx, 2, "constant_value")) || failed(ctx.requireSameElementType(0, 2))))
     return failure();
   if (!isKnown(ctx, 3)) {
     // Any axis may be padded.
@@ -319,6 +318,5 @@ void ssm::onnx::registerPadOperators(OperatorTable &table) {
   table.add({"", "Pad", 2, 1, 1, 1, 1, kPad2, inferPad, lowerPad});
   table.add({"", "Pad", 11, 2, 3, 1, 1, kPad11, inferPad, lowerPad});
   table.add({"", "Pad", 18, 2, 4, 1, 1, kPad11, inferPad, lowerPad});
-  table.add({"", "CenterCropPad", 18, 2, 2, 1, 1, kCenter, inferCenterCropPad,
-             lowerCenterCropPad});
+  table.add({"", "CenterCropPad", 18, 2, 2, 1, 1, kCenter, inferCenterCropPad, lowerCenterCropPad});
 }

@@ -58,8 +58,7 @@ static ReshapePlan planReshape(NodeReader &ctx, const ShapeFacts &facts,
 }
 
 /// Appends the factors of a product.
-static void splitFactors(AffineExpr expr, SmallVectorImpl<AffineExpr> &factors,
-                         int64_t &scale) {
+static void splitFactors(AffineExpr expr, SmallVectorImpl<AffineExpr> &factors, int64_t &scale) {
   if (auto constant = constantValue(expr)) {
     int64_t product;
     if (!llvm::MulOverflow(scale, *constant, product)) {
@@ -78,8 +77,7 @@ static void splitFactors(AffineExpr expr, SmallVectorImpl<AffineExpr> &factors,
 
 /// The factors of two products of sizes without those that both have.
 static void cancelFactors(ArrayRef<AffineExpr> a, ArrayRef<AffineExpr> b, ShapeFacts &facts,
-                          SmallVectorImpl<AffineExpr> &restA,
-                          SmallVectorImpl<AffineExpr> &restB) {
+                          SmallVectorImpl<AffineExpr> &restA, SmallVectorImpl<AffineExpr> &restB) {
   int64_t scaleA = 1, scaleB = 1;
   for (AffineExpr expr : a)
     splitFactors(expr, restA, scaleA);
@@ -123,8 +121,8 @@ static LogicalResult inferReshape(InferContext &ctx) {
     if (value == 0 && !plan.allowZero) {
       if (axis >= input.size())
         return ctx.error("the shape's element " + Twine(axis) +
-                         " is 0 and copies an axis that the input, of rank " +
-                         Twine(input.size()) + ", does not have");
+                         " is 0 and copies an axis that the input, of rank " + Twine(input.size()) +
+                         ", does not have");
       element = input[axis];
     }
     dims.push_back(plan.kinds[axis] == ReshapeSize::Known ? element : AffineExpr());
@@ -159,8 +157,7 @@ static LogicalResult inferReshape(InferContext &ctx) {
 
 /// Finds the sizes that inference left open, checks that the numbers of elements
 /// agree. `dims` are the result's.
-static void checkReshape(LoweringContext &ctx, const ReshapePlan &plan,
-                         ArrayRef<AffineExpr> dims) {
+static void checkReshape(LoweringContext &ctx, const ReshapePlan &plan, ArrayRef<AffineExpr> dims) {
   auto &b = ctx.b;
   Dims input(ctx.dims(0));
   auto compare = [&](arith::CmpIPredicate predicate, Value a, Value c) {
@@ -197,8 +194,8 @@ static void checkReshape(LoweringContext &ctx, const ReshapePlan &plan,
   // Elements that came with the call: any of them may be 0, -1 or nonsense.
   Value zero = ctx.index(0), one = ctx.index(1), minusOne = ctx.index(-1);
   Value total = product(ctx, input);
-  Value limit = select(compare(arith::CmpIPredicate::eq, total, zero),
-                       ctx.index(int64_t(1) << 40), total);
+  Value limit =
+      select(compare(arith::CmpIPredicate::eq, total, zero), ctx.index(int64_t(1) << 40), total);
   SmallVector<Value> sizes;
   Value known = one, numInferred = zero, hasZero = compare(arith::CmpIPredicate::ne, zero, zero);
   for (auto [axis, kind] : llvm::enumerate(plan.kinds)) {
@@ -223,17 +220,17 @@ static void checkReshape(LoweringContext &ctx, const ReshapePlan &plan,
     }
     sizes.push_back(size);
     Value isInferred = compare(arith::CmpIPredicate::eq, size, minusOne);
-    numInferred =
-        b.createOrFold<arith::AddIOp>(numInferred, select(isInferred, one, zero));
+    numInferred = b.createOrFold<arith::AddIOp>(numInferred, select(isInferred, one, zero));
     Value isZero = compare(arith::CmpIPredicate::eq, size, zero);
     hasZero = b.createOrFold<arith::OrIOp>(hasZero, isZero);
     // A factor beyond the number of elements would only make the product overflow.
     Value factor = select(isInferred, one, size);
-    Value fits = b.createOrFold<arith::OrIOp>(
-        isZero, compare(arith::CmpIPredicate::ule, factor,
-                        b.createOrFold<arith::DivUIOp>(limit, known)));
-    ctx.check(fits, "the shape's element " + Twine(axis) +
-                        " is {0}, too large for an input of {1} elements",
+    Value fits =
+        b.createOrFold<arith::OrIOp>(isZero, compare(arith::CmpIPredicate::ule, factor,
+                                                     b.createOrFold<arith::DivUIOp>(limit, known)));
+    ctx.check(fits,
+              "the shape's element " + Twine(axis) +
+                  " is {0}, too large for an input of {1} elements",
               {size, total});
     known = b.createOrFold<arith::MulIOp>(known, select(isZero, one, factor));
   }
@@ -243,9 +240,9 @@ static void checkReshape(LoweringContext &ctx, const ReshapePlan &plan,
   Value isInferred = compare(arith::CmpIPredicate::eq, numInferred, one);
   // With a -1, `known` must divide the elements, and is never 0.
   Value bad = b.createOrFold<arith::AndIOp>(isInferred, hasZero);
-  ctx.check(compare(arith::CmpIPredicate::eq, bad,
-                    arith::ConstantIntOp::create(b, b.getI1Type(), 0)),
-            "the shape has -1 beside a size of 0, expected only one of them");
+  ctx.check(
+      compare(arith::CmpIPredicate::eq, bad, arith::ConstantIntOp::create(b, b.getI1Type(), 0)),
+      "the shape has -1 beside a size of 0, expected only one of them");
   Value divisor = select(hasZero, one, known);
   Value rest = b.createOrFold<arith::DivUIOp>(total, divisor);
   Value count = b.createOrFold<arith::MulIOp>(known, select(isInferred, rest, one));
@@ -295,8 +292,7 @@ static LogicalResult inferFlatten(InferContext &ctx) {
   Dims dims(ctx.dims(0));
   ArrayRef<AffineExpr> all(dims);
   ctx.setResult(0, ctx.elementType(0),
-                {ctx.facts.product(all.take_front(axis)),
-                 ctx.facts.product(all.drop_front(axis))});
+                {ctx.facts.product(all.take_front(axis)), ctx.facts.product(all.drop_front(axis))});
   return success();
 }
 
@@ -376,8 +372,8 @@ static LogicalResult lowerSqueeze(LoweringContext &ctx) {
     Value place = ctx.index(0);
     for (auto [axis, dim] : llvm::enumerate(input)) {
       Value size = ctx.size(dim), drops = isOneOf(b, axes, axis);
-      Value keeps = arith::XOrIOp::create(
-          b, drops, arith::ConstantIntOp::create(b, b.getI1Type(), 1));
+      Value keeps =
+          arith::XOrIOp::create(b, drops, arith::ConstantIntOp::create(b, b.getI1Type(), 1));
       checkOne(keeps, axis, size);
       for (auto [i, result] : llvm::enumerate(sizes)) {
         Value here = arith::AndIOp::create(b, keeps, isOneOf(b, place, i));
@@ -389,8 +385,7 @@ static LogicalResult lowerSqueeze(LoweringContext &ctx) {
       ctx.bind(dim, size);
   } else {
     bool onlyOnes = squeezesOnes(infer);
-    auto axes = requireAxes(infer, givenAxes(infer).value_or(SmallVector<int64_t>()),
-                            input.size());
+    auto axes = requireAxes(infer, givenAxes(infer).value_or(SmallVector<int64_t>()), input.size());
     for (auto [axis, dim] : llvm::enumerate(input)) {
       if (constantValue(dim))
         continue;
@@ -401,7 +396,8 @@ static LogicalResult lowerSqueeze(LoweringContext &ctx) {
         // The rank would change with the call.
         ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, size, ctx.index(1)),
                   "axis " + Twine(axis) +
-                      " has size {0}, expected another one where 'axes' is not given", size);
+                      " has size {0}, expected another one where 'axes' is not given",
+                  size);
     }
   }
   ctx.set(0, ctx.reshape(ctx.get(0), dims).value);
@@ -442,9 +438,9 @@ static LogicalResult lowerUnsqueeze(LoweringContext &ctx) {
         size = arith::SelectOp::create(ctx.b, isOneOf(ctx.b, place, i), ctx.size(from), size);
       Value isNew = isOneOf(ctx.b, axes, axis);
       ctx.bind(dim, arith::SelectOp::create(ctx.b, isNew, ctx.index(1), size));
-      place = stepIf(ctx, arith::XOrIOp::create(
-                              ctx.b, isNew,
-                              arith::ConstantIntOp::create(ctx.b, ctx.b.getI1Type(), 1)),
+      place = stepIf(ctx,
+                     arith::XOrIOp::create(
+                         ctx.b, isNew, arith::ConstantIntOp::create(ctx.b, ctx.b.getI1Type(), 1)),
                      place);
     }
   }

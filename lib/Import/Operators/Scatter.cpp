@@ -53,9 +53,9 @@ static Value combine(ImplicitLocOpBuilder &b, StringRef reduction, Value current
 }
 
 /// Writes every element of input 2 where `target` sends its index.
-static void scatter(LoweringContext &ctx, StringRef reduction,
-                    llvm::function_ref<SmallVector<Value>(ImplicitLocOpBuilder &, ValueRange)>
-                        target) {
+static void
+scatter(LoweringContext &ctx, StringRef reduction,
+        llvm::function_ref<SmallVector<Value>(ImplicitLocOpBuilder &, ValueRange)> target) {
   TensorValue data = ctx.get(0), updates = ctx.get(2);
   SmallVector<Value> sizes = sizeValues(ctx, updates.dims);
   SmallVector<Value> result = loopNest(
@@ -80,8 +80,8 @@ static void scatter(LoweringContext &ctx, StringRef reduction,
 
 static LogicalResult inferScatterElements(InferContext &ctx) {
   auto axis = ctx.normalizeAxis(ctx.getInt("axis", 0), ctx.rank(0));
-  if (failed(axis) || failed(requireReduction(ctx)) ||
-      failed(requireElementIndices(ctx, *axis)) || failed(ctx.requireSameElementType(0, 2)) ||
+  if (failed(axis) || failed(requireReduction(ctx)) || failed(requireElementIndices(ctx, *axis)) ||
+      failed(ctx.requireSameElementType(0, 2)) ||
       failed(ctx.requireRank(2, ctx.rank(0), ctx.rank(0))))
     return failure();
   for (int64_t d = 0; d < ctx.rank(0); ++d)
@@ -96,16 +96,14 @@ static LogicalResult lowerScatterElements(LoweringContext &ctx) {
   int64_t axis = ctx.getInt("axis", 0);
   axis = axis < 0 ? axis + ctx.rank(0) : axis;
   for (int64_t d = 0; d < ctx.rank(0); ++d)
-    ctx.checkEqual(ctx.dims(1)[d], ctx.dims(2)[d],
-                   "axis " + Twine(d) + " of indices and updates");
+    ctx.checkEqual(ctx.dims(1)[d], ctx.dims(2)[d], "axis " + Twine(d) + " of indices and updates");
   checkElementIndices(ctx, axis);
   TensorValue indices = ctx.checkedIndices(ctx.get(1), ctx.dims(0)[axis], "index");
-  scatter(ctx, ctx.getString("reduction", "none"),
-          [&](ImplicitLocOpBuilder &b, ValueRange at) {
-            SmallVector<Value> place(at);
-            place[axis] = extractIndex(b, indices, at);
-            return place;
-          });
+  scatter(ctx, ctx.getString("reduction", "none"), [&](ImplicitLocOpBuilder &b, ValueRange at) {
+    SmallVector<Value> place(at);
+    place[axis] = extractIndex(b, indices, at);
+    return place;
+  });
   return success();
 }
 
@@ -114,8 +112,7 @@ static LogicalResult lowerScatterElements(LoweringContext &ctx) {
 //===----------------------------------------------------------------------===//
 
 /// The sizes that updates must have.
-static Dims updateDims(ArrayRef<AffineExpr> data, ArrayRef<AffineExpr> indices,
-                       int64_t length) {
+static Dims updateDims(ArrayRef<AffineExpr> data, ArrayRef<AffineExpr> indices, int64_t length) {
   Dims dims(indices.drop_back());
   llvm::append_range(dims, data.drop_front(length));
   return dims;
@@ -130,8 +127,9 @@ static LogicalResult inferScatterND(InferContext &ctx) {
     return failure();
   for (auto [d, size] : llvm::enumerate(want))
     if (failed(ctx.requireEqual(ctx.dim(2, d), size,
-                                "axis " + Twine(d) + " of updates, given and as indices and "
-                                                     "data ask")))
+                                "axis " + Twine(d) +
+                                    " of updates, given and as indices and "
+                                    "data ask")))
       return failure();
   ctx.setResult(0, ctx.elementType(0), data);
   return success();
@@ -145,15 +143,14 @@ static LogicalResult lowerScatterND(LoweringContext &ctx) {
     ctx.checkEqual(ctx.dims(2)[d], size,
                    "axis " + Twine(d) + " of updates, given and as indices and data ask");
   SmallVector<TensorValue> tuples = checkedTuples(ctx, 0, length);
-  scatter(ctx, ctx.getString("reduction", "none"),
-          [&](ImplicitLocOpBuilder &b, ValueRange at) {
-            SmallVector<Value> tupleAt(at.take_front(outer)), place;
-            tupleAt.push_back(arith::ConstantIndexOp::create(b, 0));
-            for (const TensorValue &component : tuples)
-              place.push_back(extractIndex(b, component, tupleAt));
-            llvm::append_range(place, at.drop_front(outer));
-            return place;
-          });
+  scatter(ctx, ctx.getString("reduction", "none"), [&](ImplicitLocOpBuilder &b, ValueRange at) {
+    SmallVector<Value> tupleAt(at.take_front(outer)), place;
+    tupleAt.push_back(arith::ConstantIndexOp::create(b, 0));
+    for (const TensorValue &component : tuples)
+      place.push_back(extractIndex(b, component, tupleAt));
+    llvm::append_range(place, at.drop_front(outer));
+    return place;
+  });
   return success();
 }
 
@@ -183,10 +180,9 @@ static LogicalResult inferTensorScatter(InferContext &ctx) {
                        Twine(*have));
     }
   }
-  if (ctx.hasInput(2) &&
-      (failed(ctx.requireInteger(2)) || failed(ctx.requireRank(2, 1, 1)) ||
-       failed(ctx.requireEqual(ctx.dim(0, 0), ctx.dim(2, 0),
-                               "the batch and the number of write indices"))))
+  if (ctx.hasInput(2) && (failed(ctx.requireInteger(2)) || failed(ctx.requireRank(2, 1, 1)) ||
+                          failed(ctx.requireEqual(ctx.dim(0, 0), ctx.dim(2, 0),
+                                                  "the batch and the number of write indices"))))
     return failure();
   ctx.setResult(0, ctx.elementType(0), Dims(ctx.dims(0)));
   return success();
@@ -261,12 +257,11 @@ void ssm::onnx::registerScatterOperators(OperatorTable &table) {
   static constexpr AttrSpec kReduction[] = {{"reduction", 's'}};
   static constexpr AttrSpec kTensor[] = {{"axis", 'i'}, {"mode", 's'}};
   table.add({"", "Scatter", 9, 3, 3, 1, 1, kAxis, inferScatterElements, lowerScatterElements});
-  table.add({"", "ScatterElements", 11, 3, 3, 1, 1, kAxis, inferScatterElements,
-             lowerScatterElements});
+  table.add(
+      {"", "ScatterElements", 11, 3, 3, 1, 1, kAxis, inferScatterElements, lowerScatterElements});
   table.add({"", "ScatterElements", 16, 3, 3, 1, 1, kAxisReduction, inferScatterElements,
              lowerScatterElements});
   table.add({"", "ScatterND", 11, 3, 3, 1, 1, {}, inferScatterND, lowerScatterND});
   table.add({"", "ScatterND", 16, 3, 3, 1, 1, kReduction, inferScatterND, lowerScatterND});
-  table.add({"", "TensorScatter", 24, 2, 3, 1, 1, kTensor, inferTensorScatter,
-             lowerTensorScatter});
+  table.add({"", "TensorScatter", 24, 2, 3, 1, 1, kTensor, inferTensorScatter, lowerTensorScatter});
 }

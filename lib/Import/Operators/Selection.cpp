@@ -28,12 +28,12 @@ static Value isNonZero(ImplicitLocOpBuilder &b, Value value) {
 static Value countNonZero(LoweringContext &ctx, const TensorValue &input) {
   auto &b = ctx.b;
   SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, input.dims.size()));
-  TensorValue count = ctx.reduce(
-      input, axes, b.getI64Type(), intConstant(b, b.getI64Type(), 0),
-      [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
-        Value step = arith::ExtUIOp::create(b, acc.getType(), isNonZero(b, element));
-        return arith::AddIOp::create(b, acc, step);
-      });
+  TensorValue count =
+      ctx.reduce(input, axes, b.getI64Type(), intConstant(b, b.getI64Type(), 0),
+                 [](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+                   Value step = arith::ExtUIOp::create(b, acc.getType(), isNonZero(b, element));
+                   return arith::AddIOp::create(b, acc, step);
+                 });
   return arith::IndexCastOp::create(b, b.getIndexType(), ctx.extract(count, {}));
 }
 
@@ -60,9 +60,7 @@ static Value fillNonZero(LoweringContext &ctx, const TensorValue &input, Value r
               Value moved = arith::AddIOp::create(then, column, one);
               scf::YieldOp::create(then, ValueRange{next, moved});
             },
-            [&](OpBuilder &builder, Location loc) {
-              scf::YieldOp::create(builder, loc, carried);
-            });
+            [&](OpBuilder &builder, Location loc) { scf::YieldOp::create(builder, loc, carried); });
         return SmallVector<Value>(branch.getResults());
       });
   return last[0];
@@ -137,11 +135,11 @@ static LogicalResult lowerCompress(LoweringContext &ctx) {
   }
   ctx.bind(dims[axis], countNonZero(ctx, condition));
   Dims placesDims = {facts.constant(1), dims[axis]};
-  TensorValue places = ctx.make(
-      fillNonZero(ctx, condition, ctx.empty(placesDims, ctx.b.getI64Type())),
-      ctx.b.getI64Type(), placesDims);
-  TensorValue result = generateStored(
-      ctx, dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
+  TensorValue places =
+      ctx.make(fillNonZero(ctx, condition, ctx.empty(placesDims, ctx.b.getI64Type())),
+               ctx.b.getI64Type(), placesDims);
+  TensorValue result =
+      generateStored(ctx, dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
         SmallVector<Value> source(at);
         Value place[] = {arith::ConstantIndexOp::create(b, 0), at[axis]};
         source[axis] = extractIndex(b, places, place);

@@ -60,16 +60,14 @@ static AxisSlice sliceAxis(ShapeFacts &facts, AffineExpr dim, AffineExpr start, 
   }
   distance = facts.max(distance, zero);
   int64_t stride = std::abs(result.step);
-  result.size = stride == 1
-                    ? distance
-                    : facts.quotient(facts.add(distance, facts.constant(stride - 1)),
-                                     facts.constant(stride));
+  result.size = stride == 1 ? distance
+                            : facts.quotient(facts.add(distance, facts.constant(stride - 1)),
+                                             facts.constant(stride));
   return result;
 }
 
 /// The elements of a slice's input: starts, ends, axes or steps.
-static FailureOr<Dims> sliceInput(InferContext &ctx, unsigned i, StringRef attr,
-                                  StringRef what) {
+static FailureOr<Dims> sliceInput(InferContext &ctx, unsigned i, StringRef attr, StringRef what) {
   if (auto values = ctx.getInts(attr))
     return Dims(llvm::map_range(*values, [&](int64_t v) { return ctx.facts.constant(v); }));
   return requireElements(ctx, i, what);
@@ -117,16 +115,13 @@ static FailureOr<SmallVector<AxisSlice>> planSlice(InferContext &ctx) {
   for (auto [i, axis] : llvm::enumerate(*normal)) {
     if (steps[i] == 0)
       return ctx.error("step " + Twine(i) + " is 0, expected another one");
-    plan[axis] =
-        sliceAxis(ctx.facts, ctx.dim(0, axis), (*starts)[i], (*ends)[i], steps[i]);
+    plan[axis] = sliceAxis(ctx.facts, ctx.dim(0, axis), (*starts)[i], (*ends)[i], steps[i]);
   }
   return plan;
 }
 
 /// Whether only the run knows axes or steps: then any axis may be sliced.
-static bool hasOpenAxes(InferContext &ctx) {
-  return !isKnown(ctx, 3) || !isKnown(ctx, 4);
-}
+static bool hasOpenAxes(InferContext &ctx) { return !isKnown(ctx, 3) || !isKnown(ctx, 4); }
 
 static LogicalResult inferOpenSlice(InferContext &ctx) {
   static constexpr StringRef names[] = {"", "starts", "ends", "axes", "steps"};
@@ -140,12 +135,11 @@ static LogicalResult inferOpenSlice(InferContext &ctx) {
     if (failed(own))
       return failure();
     if (*own != *count)
-      return ctx.error(names[i] + " has " + Twine(*own) + " elements, expected " +
-                       Twine(*count) + " as starts has");
+      return ctx.error(names[i] + " has " + Twine(*own) + " elements, expected " + Twine(*count) +
+                       " as starts has");
   }
   if (*count > ctx.rank(0))
-    return ctx.error("starts has " + Twine(*count) + " elements for rank " +
-                     Twine(ctx.rank(0)));
+    return ctx.error("starts has " + Twine(*count) + " elements for rank " + Twine(ctx.rank(0)));
   ctx.setResult(0, ctx.elementType(0), Dims(ctx.rank(0)));
   return success();
 }
@@ -201,16 +195,16 @@ static TensorValue takeSlice(LoweringContext &ctx, const TensorValue &input,
         SmallVector<Value> source;
         for (auto [axis, index, offset] : llvm::zip_equal(plan, indices, offsets)) {
           Value step = arith::ConstantIndexOp::create(b, axis.step);
-          source.push_back(b.createOrFold<arith::AddIOp>(
-              offset, b.createOrFold<arith::MulIOp>(index, step)));
+          source.push_back(
+              b.createOrFold<arith::AddIOp>(offset, b.createOrFold<arith::MulIOp>(index, step)));
         }
         return extractStored(b, input, source);
       });
 }
 
 /// One axis of a slice whose step only the run knows: its offset and size.
-static std::pair<Value, Value> openAxis(ImplicitLocOpBuilder &b, Value dim, Value start,
-                                        Value end, Value step) {
+static std::pair<Value, Value> openAxis(ImplicitLocOpBuilder &b, Value dim, Value start, Value end,
+                                        Value step) {
   Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
   Value minusOne = arith::ConstantIndexOp::create(b, -1);
   auto wrap = [&](Value at) -> Value {
@@ -260,8 +254,7 @@ static void lowerOpenSlice(LoweringContext &ctx) {
     Value dim = ctx.size(input.dims[axis]), size = dim;
     for (int64_t i = 0; i < count; ++i) {
       Value here = isOneOf(b, axes[i], axis);
-      auto [offset, length] =
-          openAxis(b, dim, ctx.size(starts[i]), ctx.size(ends[i]), steps[i]);
+      auto [offset, length] = openAxis(b, dim, ctx.size(starts[i]), ctx.size(ends[i]), steps[i]);
       offsets[axis] = arith::SelectOp::create(b, here, offset, offsets[axis]);
       strides[axis] = arith::SelectOp::create(b, here, steps[i], strides[axis]);
       size = arith::SelectOp::create(b, here, length, size);
@@ -272,8 +265,8 @@ static void lowerOpenSlice(LoweringContext &ctx) {
       ctx, dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange indices) -> Value {
         SmallVector<Value> source;
         for (auto [index, offset, stride] : llvm::zip_equal(indices, offsets, strides))
-          source.push_back(arith::AddIOp::create(
-              b, offset, arith::MulIOp::create(b, index, stride)));
+          source.push_back(
+              arith::AddIOp::create(b, offset, arith::MulIOp::create(b, index, stride)));
         return extractStored(b, input, source);
       });
   ctx.set(0, result.value);
@@ -332,8 +325,8 @@ static FailureOr<Dims> splitSizes(InferContext &ctx, int64_t axis) {
       sizes.push_back(*size);
       sum = facts.add(sum, *size);
     }
-    if (sum && failed(ctx.requireEqual(sum, dim, "the sum of split and the size of axis " +
-                                                     Twine(axis))))
+    if (sum &&
+        failed(ctx.requireEqual(sum, dim, "the sum of split and the size of axis " + Twine(axis))))
       return failure();
     return sizes;
   }
@@ -342,8 +335,8 @@ static FailureOr<Dims> splitSizes(InferContext &ctx, int64_t axis) {
       return ctx.error("'num_outputs' is " + Twine(ctx.getInt("num_outputs", 0)) +
                        ", but the node has " + Twine(count) + " outputs");
   } else if (auto size = constantValue(dim); size && *size % count != 0) {
-    return ctx.error("axis " + Twine(axis) + " of size " + Twine(*size) +
-                     " does not split into " + Twine(count) + " equal parts");
+    return ctx.error("axis " + Twine(axis) + " of size " + Twine(*size) + " does not split into " +
+                     Twine(count) + " equal parts");
   }
   AffineExpr parts = facts.constant(count);
   bool mayBeUneven = ctx.hasAttr("num_outputs");
@@ -440,8 +433,7 @@ static LogicalResult lowerSplit(LoweringContext &ctx) {
 }
 
 void ssm::onnx::registerSliceOperators(OperatorTable &table) {
-  static constexpr AttrSpec kSlice1[] = {
-      {"starts", 'I', true}, {"ends", 'I', true}, {"axes", 'I'}};
+  static constexpr AttrSpec kSlice1[] = {{"starts", 'I', true}, {"ends", 'I', true}, {"axes", 'I'}};
   static constexpr AttrSpec kSplit2[] = {{"axis", 'i'}, {"split", 'I'}};
   static constexpr AttrSpec kSplit13[] = {{"axis", 'i'}};
   static constexpr AttrSpec kSplit18[] = {{"axis", 'i'}, {"num_outputs", 'i'}};

@@ -74,8 +74,8 @@ public:
     Value before = comesBefore(b, a, c, input.type, greatestFirst);
     Value after = comesBefore(b, c, a, input.type, greatestFirst);
     Value lower = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, i, j);
-    Value notAfter = arith::XOrIOp::create(b, after,
-                                           arith::ConstantIntOp::create(b, b.getI1Type(), 1));
+    Value notAfter =
+        arith::XOrIOp::create(b, after, arith::ConstantIntOp::create(b, b.getI1Type(), 1));
     // Equal elements rank by index.
     return arith::OrIOp::create(b, before, arith::AndIOp::create(b, lower, notAfter));
   }
@@ -214,8 +214,8 @@ static LogicalResult lowerTopK(LoweringContext &ctx) {
         return {selectRow(b, heaps, carried[0], SmallVector<Value>(at), k, size)};
       })[0];
   if (ctx.hasOutput(0)) {
-    TensorValue values = generateStored(
-        ctx, dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
+    TensorValue values =
+        generateStored(ctx, dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {
           Value index = extractIndex(b, indices, at);
           return extractStored(b, input, heaps.place(SmallVector<Value>(at), index));
         });

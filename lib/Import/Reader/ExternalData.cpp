@@ -58,8 +58,7 @@ Expected<int> ExternalData::openInside(llvm::ArrayRef<StringRef> parts, bool fol
   if (folderDescriptor < 0) {
     folderDescriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folderDescriptor < 0)
-      return readerError("the folder '" + folder + "' cannot be opened: " +
-                         llvm::sys::StrError());
+      return readerError("the folder '" + folder + "' cannot be opened: " + llvm::sys::StrError());
   }
   // Part by part: O_NOFOLLOW looks at the last part of a path only.
   int links = followLinks ? 0 : O_NOFOLLOW;
@@ -76,8 +75,8 @@ Expected<int> ExternalData::openInside(llvm::ArrayRef<StringRef> parts, bool fol
       if (code == ELOOP || (code == ENOTDIR && !last))
         return readerError("'" + path + "' goes through a link or a file ('" + part +
                            "') (name the folder of the weights to allow links)");
-      return readerError("the external data file '" + path + "' cannot be opened: " +
-                         llvm::sys::StrError(code));
+      return readerError("the external data file '" + path +
+                         "' cannot be opened: " + llvm::sys::StrError(code));
     }
     current = inner;
   }
@@ -120,23 +119,21 @@ Error ExternalData::resolve(TensorData &tensor, llvm::ArrayRef<Entry> entries) {
         return readerError("the external data gives '" + key + "' twice");
       *slot = value;
     } else if (key != "checksum" && key != "basepath" && options.warn) {
-      options.warn(("tensor '" + tensor.name + "': external data key '" + key +
-                    "' is unknown and ignored")
-                       .str());
+      options.warn(
+          ("tensor '" + tensor.name + "': external data key '" + key + "' is unknown and ignored")
+              .str());
     }
   }
   uint64_t start = 0, size = tensor.numBytes();
   if (offset && offset->getAsInteger(10, start))
-    return readerError("the external data offset '" + *offset +
-                       "' is not a number of bytes");
+    return readerError("the external data offset '" + *offset + "' is not a number of bytes");
   if (length) {
     uint64_t stated = 0;
     if (length->getAsInteger(10, stated))
-      return readerError("the external data length '" + *length +
-                         "' is not a number of bytes");
+      return readerError("the external data length '" + *length + "' is not a number of bytes");
     if (stated != size)
-      return readerError("the external data has " + llvm::Twine(stated) +
-                         " bytes, expected " + llvm::Twine(size) + " from type and dims");
+      return readerError("the external data has " + llvm::Twine(stated) + " bytes, expected " +
+                         llvm::Twine(size) + " from type and dims");
   }
   auto file = getFile(location.value_or(StringRef()));
   if (!file)

@@ -25,8 +25,7 @@ public:
 
   /// False if there is one of that name.
   bool insert(const Function &function) {
-    return functions
-        .try_emplace({function.domain, function.name, function.overload}, &function)
+    return functions.try_emplace({function.domain, function.name, function.overload}, &function)
         .second;
   }
 
@@ -36,8 +35,7 @@ public:
   }
 
 private:
-  llvm::DenseMap<std::tuple<llvm::StringRef, llvm::StringRef, llvm::StringRef>,
-                 const Function *>
+  llvm::DenseMap<std::tuple<llvm::StringRef, llvm::StringRef, llvm::StringRef>, const Function *>
       functions;
 };
 

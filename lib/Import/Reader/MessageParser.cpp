@@ -65,8 +65,7 @@ Error MessageParser::readInteger(const WireField &field, int64_t &value) {
   return Error::success();
 }
 
-Error MessageParser::readIntegers(const WireField &field,
-                                  llvm::function_ref<Error(int64_t)> add) {
+Error MessageParser::readIntegers(const WireField &field, llvm::function_ref<Error(int64_t)> add) {
   if (field.type == WireType::Varint)
     return add(static_cast<int64_t>(field.value));
   if (field.type != WireType::Bytes)
@@ -103,8 +102,8 @@ Error MessageParser::readFloats(const WireField &field, std::vector<float> &valu
 Error MessageParser::charge(uint64_t bytes) {
   structBytes += bytes;
   if (structBytes > maxStructBytes)
-    return readerError("the model's structure takes more than " +
-                       Twine(maxStructBytes >> 30) + " GiB");
+    return readerError("the model's structure takes more than " + Twine(maxStructBytes >> 30) +
+                       " GiB");
   return Error::success();
 }
 
@@ -399,8 +398,7 @@ Error MessageParser::parseAttributeField(const WireField &field, NodeAttribute &
   }
 }
 
-Error MessageParser::parseAttribute(StringRef message, NodeAttribute &attribute,
-                                    unsigned depth) {
+Error MessageParser::parseAttribute(StringRef message, NodeAttribute &attribute, unsigned depth) {
   uint32_t seen = 0;
   Error error = forEachField(message, [&](const WireField &field) -> Error {
     if (field.number == 1)
@@ -434,8 +432,7 @@ Error MessageParser::parseAttribute(StringRef message, NodeAttribute &attribute,
   });
   if (!error)
     error = checkAttributeKind(attribute, seen);
-  return error ? inside("attribute '" + attribute.name + "'", std::move(error))
-               : Error::success();
+  return error ? inside("attribute '" + attribute.name + "'", std::move(error)) : Error::success();
 }
 
 Error MessageParser::checkAttributeKind(NodeAttribute &attribute, uint32_t seen) {
@@ -452,8 +449,8 @@ Error MessageParser::checkAttributeKind(NodeAttribute &attribute, uint32_t seen)
   }
   uint32_t bit = 1u << unsigned(attribute.kind);
   if (seen & ~bit)
-    return readerError("its value is not of its type (number " +
-                       Twine(int32_t(attribute.kind)) + ")");
+    return readerError("its value is not of its type (number " + Twine(int32_t(attribute.kind)) +
+                       ")");
   // Numbers, strings and lists may be left out if they are zero or empty.
   bool needsValue = attribute.kind == Kind::Tensor || attribute.kind == Kind::Graph ||
                     attribute.kind == Kind::SparseTensor || attribute.kind == Kind::Type;
@@ -520,8 +517,7 @@ Error MessageParser::parseType(StringRef message, TypeInfo &type, unsigned depth
 }
 
 Error MessageParser::parseTypeCase(const WireField &field, TypeInfo &type, unsigned depth) {
-  bool isTensor =
-      type.kind == TypeInfo::Kind::Tensor || type.kind == TypeInfo::Kind::SparseTensor;
+  bool isTensor = type.kind == TypeInfo::Kind::Tensor || type.kind == TypeInfo::Kind::SparseTensor;
   bool isMap = type.kind == TypeInfo::Kind::Map;
   if (type.kind == TypeInfo::Kind::Opaque)
     return Error::success();
@@ -572,8 +568,7 @@ Error MessageParser::parseShape(StringRef message, TypeInfo &type) {
           return error;
         // Some exporters write -1 for a size they do not know.
         if (dim.value < -1)
-          return readerError("it has the dimension " + Twine(dim.value) +
-                             ", expected 0 or more");
+          return readerError("it has the dimension " + Twine(dim.value) + ", expected 0 or more");
         dim.kind = dim.value < 0 ? Dimension::Kind::Unknown : Dimension::Kind::Value;
       } else if (part.number == 2) {
         if (Error error = readString(part, dim.param))

@@ -42,8 +42,7 @@ private:
   llvm::Error parseGraph(llvm::StringRef message, Graph &graph, unsigned depth);
   llvm::Error parseNode(llvm::StringRef message, Node &node, unsigned depth);
   llvm::Error parseAttribute(llvm::StringRef message, NodeAttribute &attribute, unsigned depth);
-  llvm::Error parseAttributeField(const WireField &field, NodeAttribute &attribute,
-                                  unsigned depth);
+  llvm::Error parseAttributeField(const WireField &field, NodeAttribute &attribute, unsigned depth);
   llvm::Error checkAttributeKind(NodeAttribute &attribute, uint32_t fieldsSeen);
   llvm::Error parseFunction(llvm::StringRef message, Function &function);
   llvm::Error parseValueInfo(llvm::StringRef message, ValueInfo &info);
@@ -66,8 +65,7 @@ private:
 
   /// Error if all structs together would take too much memory.
   llvm::Error charge(uint64_t bytes);
-  template <typename T>
-  llvm::Error append(std::vector<T> &list) {
+  template <typename T> llvm::Error append(std::vector<T> &list) {
     if (llvm::Error error = charge(sizeof(T)))
       return error;
     list.emplace_back();

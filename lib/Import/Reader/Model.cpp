@@ -29,9 +29,7 @@ uint64_t TensorData::numElements() const { return countElements(dims); }
 
 uint64_t TensorData::numBytes() const { return countBytes(type, numElements()); }
 
-uint64_t SparseTensorData::numBytes() const {
-  return countBytes(values.type, countElements(dims));
-}
+uint64_t SparseTensorData::numBytes() const { return countBytes(values.type, countElements(dims)); }
 
 const NodeAttribute *Node::getAttribute(StringRef name) const {
   auto it = llvm::find_if(attributes, [&](const NodeAttribute &a) { return a.name == name; });

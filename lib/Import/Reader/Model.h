@@ -169,8 +169,7 @@ struct Function {
 };
 
 /// The version imported for `domain`, or nothing.
-std::optional<int64_t> getOpsetVersion(llvm::ArrayRef<OpsetImport> imports,
-                                       llvm::StringRef domain);
+std::optional<int64_t> getOpsetVersion(llvm::ArrayRef<OpsetImport> imports, llvm::StringRef domain);
 
 struct Model {
   Model() = default;

@@ -16,16 +16,16 @@ using llvm::Error;
 using llvm::Expected;
 using llvm::StringRef;
 
-static Expected<std::unique_ptr<Model>> read(std::unique_ptr<WeightFile> file,
-                                             std::string folder,
+static Expected<std::unique_ptr<Model>> read(std::unique_ptr<WeightFile> file, std::string folder,
                                              const ReaderOptions &options) {
   StringRef bytes = file->getBytes();
   std::string path = file->getPath();
   if (bytes.empty())
     return readerError("'" + path + "' is empty, expected an ONNX model");
   if (bytes.starts_with("version https://git-lfs"))
-    return readerError("'" + path + "' is a Git LFS pointer, not an ONNX model: fetch the "
-                                    "file itself");
+    return readerError("'" + path +
+                       "' is a Git LFS pointer, not an ONNX model: fetch the "
+                       "file itself");
   auto model = std::make_unique<Model>();
   model->files.push_back(std::move(file));
   if (!options.weightsFolder.empty())
@@ -48,7 +48,7 @@ Expected<std::unique_ptr<Model>> ssm::onnx::readModel(StringRef path,
   return read(std::move(*file), folder.empty() ? "." : folder.str(), options);
 }
 
-Expected<std::unique_ptr<Model>>
-ssm::onnx::readModelFromMemory(StringRef bytes, StringRef name, const ReaderOptions &options) {
+Expected<std::unique_ptr<Model>> ssm::onnx::readModelFromMemory(StringRef bytes, StringRef name,
+                                                                const ReaderOptions &options) {
   return read(WeightFile::fromMemory(bytes, name.str()), "", options);
 }

@@ -22,8 +22,7 @@ llvm::Expected<std::unique_ptr<Model>> readModel(llvm::StringRef path,
 /// The same for bytes that outlive the model. External data needs a
 /// weightsFolder in the options.
 llvm::Expected<std::unique_ptr<Model>>
-readModelFromMemory(llvm::StringRef bytes, llvm::StringRef name,
-                    const ReaderOptions &options = {});
+readModelFromMemory(llvm::StringRef bytes, llvm::StringRef name, const ReaderOptions &options = {});
 
 } // namespace ssm::onnx
 

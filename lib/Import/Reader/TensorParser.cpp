@@ -81,9 +81,9 @@ static llvm::Expected<uint64_t> countField(const WireField &field) {
     return 1;
   }
   bool varint = field.number == 5 || field.number == 7 || field.number == 11;
-  WireType single = varint               ? WireType::Varint
+  WireType single = varint              ? WireType::Varint
                     : field.number == 4 ? WireType::Fixed32
-                                         : WireType::Fixed64;
+                                        : WireType::Fixed64;
   if (field.type == single)
     return 1;
   if (field.type != WireType::Bytes)
@@ -134,8 +134,8 @@ Error MessageParser::parseTensorContents(StringRef message, TensorData &tensor) 
       if (!count)
         return count.takeError();
       if (*count && typedField && typedField != field.number)
-        return readerError("its data is given twice, in fields " + Twine(typedField) +
-                           " and " + Twine(field.number));
+        return readerError("its data is given twice, in fields " + Twine(typedField) + " and " +
+                           Twine(field.number));
       if (*count)
         typedField = field.number;
       entries += *count;
@@ -245,12 +245,11 @@ Error MessageParser::parseSparseTensor(StringRef message, SparseTensorData &spar
       return readerError("its indices must be INT64 of [" + Twine(values.dims[0]) + "] or [" +
                          Twine(values.dims[0]) + ", " + Twine(sparse.dims.size()) + "]");
     if (sparse.numBytes() > options.maxSparseBytes)
-      return readerError("it takes " + Twine(sparse.numBytes()) +
-                         " bytes when dense, more than " + Twine(options.maxSparseBytes));
+      return readerError("it takes " + Twine(sparse.numBytes()) + " bytes when dense, more than " +
+                         Twine(options.maxSparseBytes));
     return Error::success();
   };
   if (!error)
     error = check();
-  return error ? inside("sparse tensor '" + values.name + "'", std::move(error))
-               : Error::success();
+  return error ? inside("sparse tensor '" + values.name + "'", std::move(error)) : Error::success();
 }

@@ -29,8 +29,8 @@ static Error checkOpsets(ArrayRef<OpsetImport> imports) {
     if (!seen.insert(import.domain).second)
       return readerError("the operator set '" + import.domain + "' is imported twice");
     if (import.domain.empty() && (import.version < minOpset || import.version > maxOpset))
-      return readerError("the opset version is " + Twine(import.version) +
-                         ", expected one from " + Twine(minOpset) + " to " + Twine(maxOpset));
+      return readerError("the opset version is " + Twine(import.version) + ", expected one from " +
+                         Twine(minOpset) + " to " + Twine(maxOpset));
     if (import.version < 1)
       return readerError("the operator set '" + import.domain + "' has version " +
                          Twine(import.version) + ", expected 1 or more");
@@ -116,9 +116,8 @@ Error NameChecker::checkInitializer(StringRef name, const llvm::DenseSet<StringR
     return Error::success();
   }
   if (irVersion < 4 && levels.size() == 1)
-    return readerError("initializer '" + name +
-                       "' is not an input of the graph, as IR version " + Twine(irVersion) +
-                       " demands");
+    return readerError("initializer '" + name + "' is not an input of the graph, as IR version " +
+                       Twine(irVersion) + " demands");
   return define(name, "initializer");
 }
 
@@ -225,8 +224,7 @@ Error NameChecker::checkUse(StringRef name, const Node &user) {
       if (llvm::is_contained(node.outputs, name)) {
         if (&node == &user)
           return readerError("its input '" + name + "' is its own output: a cycle");
-        return readerError("its input '" + name + "' is defined only later, by " +
-                           node.describe() +
+        return readerError("its input '" + name + "' is defined only later, by " + node.describe() +
                            ": the nodes are not in order, or form a cycle");
       }
   return readerError("its input '" + name + "' is not defined");
@@ -323,9 +321,8 @@ static Error checkFunctions(const Model &model) {
 
 Error ssm::onnx::validate(const Model &model) {
   if (model.irVersion < minIRVersion || model.irVersion > maxIRVersion)
-    return readerError("the IR version is " + Twine(model.irVersion) +
-                       ", expected one from " + Twine(minIRVersion) + " to " +
-                       Twine(maxIRVersion));
+    return readerError("the IR version is " + Twine(model.irVersion) + ", expected one from " +
+                       Twine(minIRVersion) + " to " + Twine(maxIRVersion));
   if (model.opsetImports.empty())
     return readerError("the model imports no operator set: opset_import is missing");
   if (Error error = checkOpsets(model.opsetImports))

@@ -27,8 +27,7 @@ struct WireField {
 /// tag and length only.
 class WireCursor {
 public:
-  explicit WireCursor(llvm::StringRef message)
-      : position(message.begin()), end(message.end()) {}
+  explicit WireCursor(llvm::StringRef message) : position(message.begin()), end(message.end()) {}
 
   /// False at the end of the message and on errors: look at getError() then.
   bool next(WireField &field);

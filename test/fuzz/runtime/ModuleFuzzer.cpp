@@ -27,8 +27,7 @@ extern const ssm_module linkedModule __asm__(SSM_MODULE_SYMBOL);
 static void loadAsFile(const uint8_t *data, size_t size) {
   static int file = memfd_create("module", 0);
   static const std::string path = "/proc/self/fd/" + std::to_string(file);
-  if (file < 0 || ftruncate(file, 0) != 0 ||
-      pwrite(file, data, size, 0) != ssize_t(size))
+  if (file < 0 || ftruncate(file, 0) != 0 || pwrite(file, data, size, 0) != ssize_t(size))
     std::abort();
   ssmrt_module *module = nullptr;
   if (ssmrt_module_load(path.c_str(), nullptr, &module) == SSMRT_OK)
@@ -133,14 +132,12 @@ private:
     for (int32_t i = 0; i < entry.num_states; ++i) {
       states.push_back(entry.states[i]);
       ssm_state_info &state = states.back();
-      numbers.insert(numbers.end(),
-                     {&state.input, &state.output, &state.kind, &state.axis});
+      numbers.insert(numbers.end(), {&state.input, &state.output, &state.kind, &state.axis});
     }
     if (entry.num_states)
       entry.states = &states[first];
-    for (int32_t *count :
-         {&entry.num_inputs, &entry.num_outputs, &entry.num_states,
-          &entry.num_checks, &entry.num_kernels})
+    for (int32_t *count : {&entry.num_inputs, &entry.num_outputs, &entry.num_states,
+                           &entry.num_checks, &entry.num_kernels})
       length(*count);
     pointer(entry.name);
     pointer(entry.inputs);
@@ -205,11 +202,10 @@ static void changeDescription(const uint8_t *data, size_t size) {
   alignas(64) static uint8_t weights[256];
   Description description;
   for (; size >= 4; data += 4, size -= 4) {
-    static const int64_t marked[] = {
-        -1, 0, 1, 2, 3, 16, 17, 64, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+    static const int64_t marked[] = {-1, 0,  1,         2,         3,         16,
+                                     17, 64, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
     size_t mark = data[3] % 16;
-    int64_t value = mark < sizeof(marked) / sizeof(*marked) ? marked[mark]
-                                                            : int8_t(data[2]);
+    int64_t value = mark < sizeof(marked) / sizeof(*marked) ? marked[mark] : int8_t(data[2]);
     description.change(data[0] | unsigned(data[1]) << 8, value);
   }
   description.module.embedded_weights = weights;

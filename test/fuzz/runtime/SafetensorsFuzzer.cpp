@@ -20,8 +20,7 @@ static ssmrt_session *makeSession() {
   ssmrt_module *loaded = nullptr;
   ssmrt_session_options *options = nullptr;
   ssmrt_session *session = nullptr;
-  if (ssmrt_module_create(&module, nullptr, &loaded) ||
-      ssmrt_session_options_create(&options) ||
+  if (ssmrt_module_create(&module, nullptr, &loaded) || ssmrt_session_options_create(&options) ||
       ssmrt_session_options_set_carry_states(options, 1) ||
       ssmrt_session_create(loaded, "step", options, &session))
     std::abort();
@@ -48,8 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int32_t i = 0; i < ssmrt_tensors_count(tensors); ++i) {
       const char *name;
       DLTensor view;
-      if (ssmrt_tensors_get(tensors, i, &name, &view) ||
-          std::strlen(name) > size)
+      if (ssmrt_tensors_get(tensors, i, &name, &view) || std::strlen(name) > size)
         std::abort();
       readAll(view);
     }

@@ -113,11 +113,9 @@ TEST_F(ImporterTest, Signature) {
   EXPECT_EQ(function.getResultAttr(0, "onnx.name"), b.getStringAttr("z"));
   EXPECT_EQ(function.getResultAttr(0, "onnx.dims"),
             b.getArrayAttr({b.getUnitAttr(), b.getUnitAttr()}));
-  EXPECT_EQ(namesOf(function),
-            (SmallVector<std::string>{"'sum' (Add)", "'Relu:z' (Relu)"}));
+  EXPECT_EQ(namesOf(function), (SmallVector<std::string>{"'sum' (Add)", "'Relu:z' (Relu)"}));
   EXPECT_EQ(function.getResultTypes()[0],
-            RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic},
-                                  b.getF32Type()));
+            RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, b.getF32Type()));
 }
 
 TEST_F(ImporterTest, WeightsAndConstants) {
@@ -131,8 +129,7 @@ TEST_F(ImporterTest, WeightsAndConstants) {
   spec.nodes = {node("Constant", {}, {"c"}, {value})};
   spec.outputs = {valueInfo("small", 1, {256}), valueInfo("large", 1, {257}),
                   valueInfo("c", 1, {257}), valueInfo("flags", 9, {1100})};
-  spec.initializers = {rawTensor("small", 1, {256}, small),
-                       rawTensor("large", 1, {257}, large),
+  spec.initializers = {rawTensor("small", 1, {256}, small), rawTensor("large", 1, {257}, large),
                        rawTensor("flags", 9, {1100}, Bytes(1100, '\7'))};
   Bytes bytes = model(graph(spec));
   func::FuncOp function = import(bytes);
@@ -186,10 +183,10 @@ TEST_F(ImporterTest, RegionsCaptureValues) {
   other.nodes = {node("Neg", {"x"}, {"t"})};
   other.outputs = {valueInfo("t")};
   GraphSpec spec;
-  spec.nodes = {node("If", {"c"}, {"y"},
-                     {graphAttribute("then_branch", graph(body)),
-                      graphAttribute("else_branch", graph(other))},
-                     "branch")};
+  spec.nodes = {node(
+      "If", {"c"}, {"y"},
+      {graphAttribute("then_branch", graph(body)), graphAttribute("else_branch", graph(other))},
+      "branch")};
   spec.inputs = {valueInfo("c", 9, {}), valueInfo("x")};
   spec.outputs = {valueInfo("y")};
   Bytes bytes = model(graph(spec));
@@ -203,9 +200,8 @@ TEST_F(ImporterTest, RegionsCaptureValues) {
   ASSERT_TRUE(branch);
   Region *region = branch.getONNXRegion("then_branch");
   ASSERT_TRUE(region);
-  auto inner = cast<NodeOp>(cast<onnx::YieldOp>(region->front().getTerminator())
-                                .getOutputs()[0]
-                                .getDefiningOp());
+  auto inner = cast<NodeOp>(
+      cast<onnx::YieldOp>(region->front().getTerminator()).getOutputs()[0].getDefiningOp());
   EXPECT_EQ(inner.getInputs()[0], function.getArgument(1));
   EXPECT_EQ(inner.getInputs()[1].getDefiningOp()->getParentRegion(), region);
 }
@@ -222,9 +218,8 @@ TEST_F(ImporterTest, InputsAndOutputsLeftOut) {
   unsigned absents = 0;
   function.walk([&](AbsentOp) { ++absents; });
   EXPECT_EQ(absents, 1u);
-  function.walk([](NodeOp node) {
-    EXPECT_TRUE(isa<onnx::NoneType>(node.getInputs()[1].getType()));
-  });
+  function.walk(
+      [](NodeOp node) { EXPECT_TRUE(isa<onnx::NoneType>(node.getInputs()[1].getType())); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -258,14 +253,12 @@ static Bytes calls(const std::vector<Bytes> &functions, const std::vector<Bytes>
 TEST_F(ImporterTest, FunctionsAreInlined) {
   // G hands its own attribute on; the second call leaves it to Elu's default.
   Bytes f = function("F", {"a", "b"}, {"r"},
-                     {node("Elu", {"a"}, {"r"}, {floatRef("alpha", "slope")}, "elu")},
-                     {"slope"});
+                     {node("Elu", {"a"}, {"r"}, {floatRef("alpha", "slope")}, "elu")}, {"slope"});
   Bytes g = function("G", {"a"}, {"r"},
                      {node("F", {"a"}, {"t"}, {floatRef("slope", "s")}, "one", "my"),
                       node("F", {"t", ""}, {"r"}, {}, "two", "my")},
                      {"s"});
-  Bytes bytes =
-      calls({f, g}, {node("G", {"x"}, {"y"}, {floatAttribute("s", 0.5f)}, "call", "my")});
+  Bytes bytes = calls({f, g}, {node("G", {"x"}, {"y"}, {floatAttribute("s", 0.5f)}, "call", "my")});
   func::FuncOp function = import(bytes);
   ASSERT_TRUE(function) << errors;
   EXPECT_EQ(namesOf(function),
@@ -292,31 +285,28 @@ TEST_F(ImporterTest, KnownOperatorsAreNotInlined) {
 
 TEST_F(ImporterTest, FunctionsThatExplode) {
   // 2^40 nodes out of 40 functions.
-  std::vector<Bytes> functions = {
-      function("f0", {"a"}, {"r"}, {node("Abs", {"a"}, {"r"})})};
+  std::vector<Bytes> functions = {function("f0", {"a"}, {"r"}, {node("Abs", {"a"}, {"r"})})};
   for (int i = 1; i < 40; ++i) {
     std::string inner = "f" + std::to_string(i - 1);
-    functions.push_back(function("f" + std::to_string(i), {"a"}, {"r"},
-                                 {node(inner, {"a"}, {"t"}, {}, "", "my"),
-                                  node(inner, {"t"}, {"r"}, {}, "", "my")}));
+    functions.push_back(function(
+        "f" + std::to_string(i), {"a"}, {"r"},
+        {node(inner, {"a"}, {"t"}, {}, "", "my"), node(inner, {"t"}, {"r"}, {}, "", "my")}));
   }
   EXPECT_ERROR(errorOf(calls(functions, {node("f39", {"x"}, {"y"}, {}, "", "my")})),
                "expand to more than");
   // A chain of 1000 calls.
   functions.resize(1);
   for (int i = 1; i < 1000; ++i)
-    functions.push_back(
-        function("f" + std::to_string(i), {"a"}, {"r"},
-                 {node("f" + std::to_string(i - 1), {"a"}, {"r"}, {}, "", "my")}));
+    functions.push_back(function("f" + std::to_string(i), {"a"}, {"r"},
+                                 {node("f" + std::to_string(i - 1), {"a"}, {"r"}, {}, "", "my")}));
   EXPECT_ERROR(errorOf(calls(functions, {node("f999", {"x"}, {"y"}, {}, "", "my")})),
                "nested more than");
 }
 
 TEST_F(ImporterTest, WrongCalls) {
   Bytes f = function("F", {"a"}, {"r"}, {node("Abs", {"a"}, {"r"})});
-  EXPECT_ERROR(
-      errorOf(calls({f}, {node("F", {"x", "x"}, {"y"}, {}, "call", "my")})),
-      "node 'call' (my::F)", "2 inputs", "expected at most 1");
+  EXPECT_ERROR(errorOf(calls({f}, {node("F", {"x", "x"}, {"y"}, {}, "call", "my")})),
+               "node 'call' (my::F)", "2 inputs", "expected at most 1");
 }
 
 //===----------------------------------------------------------------------===//
@@ -342,8 +332,7 @@ TEST_F(ImporterTest, Contradictions) {
   };
   EXPECT_ERROR(declared(valueInfo("y", 7, {3, -1})), "output 'y'", "INT64", "f32");
   EXPECT_ERROR(declared(valueInfo("y", 1, {3})), "output 'y'", "rank 1", "rank 2");
-  EXPECT_ERROR(declared(valueInfo("y", 1, {4, -1})), "output 'y'", "axis 0", "size 4",
-               "size 3");
+  EXPECT_ERROR(declared(valueInfo("y", 1, {4, -1})), "output 'y'", "axis 0", "size 4", "size 3");
 }
 
 TEST_F(ImporterTest, Inputs) {
@@ -354,13 +343,13 @@ TEST_F(ImporterTest, Inputs) {
     return model(graph(spec));
   };
   EXPECT_ERROR(errorOf(withInput(valueInfo("x", 8))), "input 'x'", "STRING");
-  EXPECT_ERROR(errorOf(withInput(message([](auto &w) { w.add_string(1, "x"); }))),
-               "input 'x'", "expected a tensor");
+  EXPECT_ERROR(errorOf(withInput(message([](auto &w) { w.add_string(1, "x"); }))), "input 'x'",
+               "expected a tensor");
   EXPECT_ERROR(errorOf(withInput(message([](auto &w) {
                  w.add_string(1, "x");
                  w.add_message(2, message([](auto &t) {
-                   t.add_message(1, message([](auto &e) { e.add_int32(1, 1); }));
-                 }));
+                                 t.add_message(1, message([](auto &e) { e.add_int32(1, 1); }));
+                               }));
                }))),
                "input 'x'", "no shape");
 }

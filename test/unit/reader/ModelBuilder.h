@@ -85,8 +85,7 @@ inline Bytes tensor(const std::string &name, int32_t type, const Dims &dims,
   });
 }
 
-inline Bytes rawTensor(const std::string &name, int32_t type, const Dims &dims,
-                       const Bytes &raw) {
+inline Bytes rawTensor(const std::string &name, int32_t type, const Dims &dims, const Bytes &raw) {
   return tensor(name, type, dims, [&](auto &w) { w.add_bytes(9, raw); });
 }
 
@@ -96,9 +95,9 @@ inline Bytes externalTensor(const std::string &name, const Dims &dims,
     w.add_int32(14, 1);
     for (auto &[key, value] : entries)
       w.add_message(13, message([&, k = key, v = value](auto &e) {
-        e.add_string(1, k);
-        e.add_string(2, v);
-      }));
+                      e.add_string(1, k);
+                      e.add_string(2, v);
+                    }));
   });
 }
 
@@ -207,12 +206,11 @@ inline std::unique_ptr<Model> read(const Bytes &bytes) {
 } // namespace ssm::onnx::test
 
 /// The error must have all the words.
-#define EXPECT_ERROR(error, ...)                                                         \
-  do {                                                                                   \
-    std::string text = (error);                                                          \
-    for (const char *word : {__VA_ARGS__})                                               \
-      EXPECT_NE(text.find(word), std::string::npos)                                      \
-          << "expected '" << word << "' in: " << text;                                   \
+#define EXPECT_ERROR(error, ...)                                                                   \
+  do {                                                                                             \
+    std::string text = (error);                                                                    \
+    for (const char *word : {__VA_ARGS__})                                                         \
+      EXPECT_NE(text.find(word), std::string::npos) << "expected '" << word << "' in: " << text;   \
   } while (false)
 
 #endif // SSM_TEST_UNIT_READER_MODELBUILDER_H

@@ -120,16 +120,14 @@ TEST(ModelReader, Types) {
   });
   Bytes tensorType = message([&](auto &w) {
     w.add_message(1, message([&](auto &t) {
-      t.add_int32(1, 10);
-      t.add_message(2, dims);
-    }));
+                    t.add_int32(1, 10);
+                    t.add_message(2, dims);
+                  }));
   });
-  Bytes sequence = message([&](auto &w) {
-    w.add_message(4, message([&](auto &t) { t.add_message(1, tensorType); }));
-  });
-  Bytes optional = message([&](auto &w) {
-    w.add_message(9, message([&](auto &t) { t.add_message(1, sequence); }));
-  });
+  Bytes sequence = message(
+      [&](auto &w) { w.add_message(4, message([&](auto &t) { t.add_message(1, tensorType); })); });
+  Bytes optional = message(
+      [&](auto &w) { w.add_message(9, message([&](auto &t) { t.add_message(1, sequence); })); });
   GraphSpec spec;
   spec.inputs = {message([&](auto &w) {
     w.add_string(1, "x");
@@ -170,9 +168,8 @@ TEST(ModelReader, DepthIsLimited) {
 
   Bytes type;
   for (int i = 0; i < 70; ++i)
-    type = message([&](auto &w) {
-      w.add_message(4, message([&](auto &t) { t.add_message(1, type); }));
-    });
+    type = message(
+        [&](auto &w) { w.add_message(4, message([&](auto &t) { t.add_message(1, type); })); });
   GraphSpec spec;
   spec.inputs = {message([&](auto &w) {
     w.add_string(1, "x");
@@ -217,8 +214,7 @@ TEST(ModelReader, TwoGraphsAreNotMerged) {
 TEST(ModelReader, MissingFile) {
   auto result = readModel("/no/such/folder/model.onnx");
   ASSERT_FALSE(bool(result));
-  EXPECT_ERROR(llvm::toString(result.takeError()), "/no/such/folder/model.onnx",
-               "No such file");
+  EXPECT_ERROR(llvm::toString(result.takeError()), "/no/such/folder/model.onnx", "No such file");
   result = readModel("/");
   ASSERT_FALSE(bool(result));
   EXPECT_ERROR(llvm::toString(result.takeError()), "not a regular file");

@@ -44,8 +44,7 @@ static std::string decodeErrorOf(const Bytes &tensor) {
 }
 
 static Bytes int32Tensor(int32_t type, const Dims &dims, const std::vector<int32_t> &data) {
-  return tensor("w", type, dims,
-                [&](auto &w) { w.add_packed_int32(5, data.begin(), data.end()); });
+  return tensor("w", type, dims, [&](auto &w) { w.add_packed_int32(5, data.begin(), data.end()); });
 }
 
 TEST(Tensor, RawData) {
@@ -63,8 +62,7 @@ TEST(Tensor, SubByteRawData) {
   EXPECT_EQ(integersOf(rawTensor("w", 22, {3}, Bytes("\x8f\x07", 2))), Integers({-1, -8, 7}));
   EXPECT_EQ(integersOf(rawTensor("w", 21, {3}, Bytes("\x8f\x07", 2))), Integers({15, 8, 7}));
   EXPECT_EQ(integersOf(rawTensor("w", 26, {4}, "\xe4")), Integers({0, 1, -2, -1}));
-  EXPECT_EQ(integersOf(rawTensor("w", 25, {5}, Bytes("\xe4\x02", 2))),
-            Integers({0, 1, 2, 3, 2}));
+  EXPECT_EQ(integersOf(rawTensor("w", 25, {5}, Bytes("\xe4\x02", 2))), Integers({0, 1, 2, 3, 2}));
   // E2M3: 8 is 1.0, 40 is -1.0, 31 is 7.5, 1 is 0.125; then one more group.
   unsigned stream = 8 | 40 << 6 | 31 << 12 | 1 << 18;
   Bytes raw = {char(stream), char(stream >> 8), char(stream >> 16), 8};
@@ -75,9 +73,7 @@ TEST(Tensor, TypedDataPackedAndNot) {
   std::vector<int64_t> data = {1, -1, int64_t(1) << 50};
   Integers expected(data.begin(), data.end());
   EXPECT_EQ(integersOf(tensor("w", 7, {3},
-                              [&](auto &w) {
-                                w.add_packed_int64(7, data.begin(), data.end());
-                              })),
+                              [&](auto &w) { w.add_packed_int64(7, data.begin(), data.end()); })),
             expected);
   EXPECT_EQ(integersOf(tensor("w", 7, {3},
                               [&](auto &w) {
@@ -93,17 +89,15 @@ TEST(Tensor, TypedDataPackedAndNot) {
                              })),
             Doubles({0.5, -3.0}));
   std::vector<double> doubles = {0.1, 1e300};
-  EXPECT_EQ(doublesOf(tensor("w", 11, {2},
-                             [&](auto &w) {
-                               w.add_packed_double(10, doubles.begin(), doubles.end());
-                             })),
-            Doubles({0.1, 1e300}));
+  EXPECT_EQ(
+      doublesOf(tensor("w", 11, {2},
+                       [&](auto &w) { w.add_packed_double(10, doubles.begin(), doubles.end()); })),
+      Doubles({0.1, 1e300}));
   std::vector<uint64_t> words = {7, 0xffffffffu};
-  EXPECT_EQ(integersOf(tensor("w", 12, {2},
-                              [&](auto &w) {
-                                w.add_packed_uint64(11, words.begin(), words.end());
-                              })),
-            Integers({7, 0xffffffff}));
+  EXPECT_EQ(
+      integersOf(tensor("w", 12, {2},
+                        [&](auto &w) { w.add_packed_uint64(11, words.begin(), words.end()); })),
+      Integers({7, 0xffffffff}));
 }
 
 TEST(Tensor, Int32DataCarriesSmallTypes) {
@@ -122,8 +116,7 @@ TEST(Tensor, Int32DataCarriesSmallTypes) {
   EXPECT_EQ(doublesOf(int32Tensor(27, {5}, {8, 40, 31, 1, 8})),
             Doubles({1.0, -1.0, 7.5, 0.125, 1.0}));
 
-  EXPECT_ERROR(decodeErrorOf(int32Tensor(3, {1}, {128})), "tensor 'w'", "128",
-               "does not fit INT8");
+  EXPECT_ERROR(decodeErrorOf(int32Tensor(3, {1}, {128})), "tensor 'w'", "128", "does not fit INT8");
   EXPECT_ERROR(decodeErrorOf(int32Tensor(2, {1}, {-1})), "does not fit UINT8");
   EXPECT_ERROR(decodeErrorOf(int32Tensor(9, {1}, {2})), "does not fit BOOL");
   EXPECT_ERROR(decodeErrorOf(int32Tensor(10, {1}, {65536})), "does not fit FLOAT16");
@@ -131,9 +124,8 @@ TEST(Tensor, Int32DataCarriesSmallTypes) {
 
 TEST(Tensor, ReadIntoGivesRawData) {
   std::vector<float> data = {1.0f, -2.0f};
-  Bytes bytes = reluModel({tensor("w", 1, {2}, [&](auto &w) {
-    w.add_packed_float(4, data.begin(), data.end());
-  })});
+  Bytes bytes = reluModel(
+      {tensor("w", 1, {2}, [&](auto &w) { w.add_packed_float(4, data.begin(), data.end()); })});
   auto result = read(bytes);
   WeightSource weight(result->graph.initializers.at(0));
   EXPECT_FALSE(weight.getRange().has_value());
@@ -156,8 +148,7 @@ TEST(Tensor, HostileDims) {
   EXPECT_ERROR(withDims({int64_t(1) << 40}), "more than", "--max-weights");
   ReaderOptions options;
   options.maxWeightBytes = 3;
-  EXPECT_ERROR(errorOf(reluModel({rawTensor("w", 1, {1}, Bytes(4, 0))}), options),
-               "more than 3");
+  EXPECT_ERROR(errorOf(reluModel({rawTensor("w", 1, {1}, Bytes(4, 0))}), options), "more than 3");
   EXPECT_ERROR(withDims({1}, 0), "element type 0");
   EXPECT_ERROR(withDims({1}, 29), "element type 29");
 }
@@ -182,11 +173,10 @@ TEST(Tensor, StringTensors) {
 }
 
 TEST(Tensor, WrongAmountOfData) {
-  EXPECT_ERROR(errorOf(reluModel({rawTensor("w", 1, {2}, Bytes(7, 0))})), "tensor 'w'",
-               "7 bytes", "expected 8");
+  EXPECT_ERROR(errorOf(reluModel({rawTensor("w", 1, {2}, Bytes(7, 0))})), "tensor 'w'", "7 bytes",
+               "expected 8");
   EXPECT_ERROR(errorOf(reluModel({rawTensor("w", 22, {3}, Bytes(3, 0))})), "expected 2");
-  EXPECT_ERROR(errorOf(reluModel({tensor("w", 1, {2}, [](auto &) {})})), "0 entries",
-               "expected 2");
+  EXPECT_ERROR(errorOf(reluModel({tensor("w", 1, {2}, [](auto &) {})})), "0 entries", "expected 2");
   EXPECT_ERROR(errorOf(reluModel({int32Tensor(6, {3}, {1, 2})})), "2 entries", "expected 3");
   EXPECT_ERROR(errorOf(reluModel({int32Tensor(1, {1}, {1})})), "field 5", "field 4", "FLOAT");
   EXPECT_ERROR(errorOf(reluModel({tensor("w", 6, {1},
@@ -201,21 +191,18 @@ TEST(Tensor, WrongAmountOfData) {
                                            w.add_int64(7, 1);
                                          })})),
                "given twice");
-  EXPECT_ERROR(errorOf(reluModel({tensor("w", 7, {1},
-                                         [](auto &w) { w.add_bytes(7, "\x80"); })})),
+  EXPECT_ERROR(errorOf(reluModel({tensor("w", 7, {1}, [](auto &w) { w.add_bytes(7, "\x80"); })})),
                "cut off");
 }
 
 TEST(Tensor, SparseTensors) {
-  auto build = [](const Dims &indexDims, const std::vector<int64_t> &indices,
-                  const Dims &dims) {
+  auto build = [](const Dims &indexDims, const std::vector<int64_t> &indices, const Dims &dims) {
     Bytes values = tensor("w", 1, {2}, [](auto &w) {
       w.add_float(4, 1.0f);
       w.add_float(4, 2.0f);
     });
-    Bytes places = tensor("", 7, indexDims, [&](auto &w) {
-      w.add_packed_int64(7, indices.begin(), indices.end());
-    });
+    Bytes places = tensor("", 7, indexDims,
+                          [&](auto &w) { w.add_packed_int64(7, indices.begin(), indices.end()); });
     GraphSpec spec;
     spec.sparseInitializers = {sparseTensor(values, places, dims)};
     spec.outputs = {valueInfo("w")};

@@ -36,8 +36,7 @@ TEST(Validate, Opsets) {
   for (int64_t version : {7, 28})
     EXPECT_EQ(errorOf(simple({relu}, {8, {opset("", version)}, {}})), "");
   EXPECT_ERROR(errorOf(simple({relu}, {8, {}, {}})), "opset_import is missing");
-  EXPECT_ERROR(errorOf(simple({relu}, {8, {opset("", 17), opset("", 18)}, {}})),
-               "imported twice");
+  EXPECT_ERROR(errorOf(simple({relu}, {8, {opset("", 17), opset("", 18)}, {}})), "imported twice");
   EXPECT_ERROR(errorOf(simple({relu}, {8, {opset("other", 1)}, {}})), "node 'y' (Relu)",
                "'ai.onnx' is not imported");
   EXPECT_ERROR(errorOf(simple({node("Op", {"x"}, {"y"}, {}, "n", "my.domain")})),
@@ -91,8 +90,8 @@ TEST(Validate, InitializersAndInputs) {
   g.outputs = {valueInfo("y")};
   g.initializers = {rawTensor("w", 1, {1}, Bytes(4, 0))};
   EXPECT_EQ(errorOf(model(graph(g), {4, {opset("", 17)}, {}})), "");
-  EXPECT_ERROR(errorOf(model(graph(g), {3, {opset("", 8)}, {}})),
-               "initializer 'w' is not an input", "IR version 3");
+  EXPECT_ERROR(errorOf(model(graph(g), {3, {opset("", 8)}, {}})), "initializer 'w' is not an input",
+               "IR version 3");
   g.inputs.push_back(valueInfo("w", 1, {1}));
   EXPECT_EQ(errorOf(model(graph(g), {3, {opset("", 8)}, {}})), "");
   EXPECT_EQ(errorOf(model(graph(g), {4, {opset("", 17)}, {}})), "");
@@ -106,15 +105,15 @@ TEST(Validate, NestedGraphs) {
     body.name = "body";
     body.nodes = {node("Relu", {used}, {made}, {}, "inner")};
     body.outputs = {valueInfo(made)};
-    return node("If", {"x"}, {"y"},
-                {graphAttribute("then_branch", graph(body)),
-                 graphAttribute("else_branch", graph(body))},
-                "branch");
+    return node(
+        "If", {"x"}, {"y"},
+        {graphAttribute("then_branch", graph(body)), graphAttribute("else_branch", graph(body))},
+        "branch");
   };
   // Captures, and equal names in graphs side by side.
   EXPECT_EQ(errorOf(simple({nested("x", "t")})), "");
-  EXPECT_ERROR(errorOf(simple({nested("x", "x")})), "shadows a value of an outer graph",
-               "'x'", "node 'inner' (Relu)", "node 'branch' (If)");
+  EXPECT_ERROR(errorOf(simple({nested("x", "x")})), "shadows a value of an outer graph", "'x'",
+               "node 'inner' (Relu)", "node 'branch' (If)");
   EXPECT_ERROR(errorOf(simple({nested("y", "t")})), "'y' is defined only later",
                "node 'branch' (If)");
   EXPECT_ERROR(errorOf(simple({nested("gone", "t")})), "'gone' is not defined");

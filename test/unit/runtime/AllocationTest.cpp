@@ -81,11 +81,8 @@ TEST(Allocation, NoneInRuns) {
   Tensor<float> x({3, 40, 4}, std::vector<float>(480, 1));
   const ssmrt_input inputs[] = {{"x", &x.view}, {"y", &x.view}};
   ssmrt_status status = SSMRT_OK;
-  EXPECT_EQ(countAllocations(1,
-                             [&] {
-                               status = ssmrt_session_run(session.get(), inputs,
-                                                          2, nullptr, 0);
-                             }),
+  EXPECT_EQ(countAllocations(
+                1, [&] { status = ssmrt_session_run(session.get(), inputs, 2, nullptr, 0); }),
             0);
   EXPECT_EQ(status, SSMRT_OK);
 }
@@ -98,11 +95,8 @@ TEST(Allocation, NoneInReservedSteps) {
   Tensor<float> x({2, 4}, std::vector<float>(8, 1));
   const ssmrt_input input = {"x", &x.view};
   ssmrt_status status = SSMRT_OK;
-  EXPECT_EQ(countAllocations(0,
-                             [&] {
-                               status = ssmrt_session_run(session.get(), &input,
-                                                          1, nullptr, 0);
-                             }),
+  EXPECT_EQ(countAllocations(
+                0, [&] { status = ssmrt_session_run(session.get(), &input, 1, nullptr, 0); }),
             0);
   EXPECT_EQ(status, SSMRT_OK);
 }
@@ -113,11 +107,8 @@ TEST(Allocation, NoneInTheSegmentOnceItIsThere) {
   Tensor<int32_t> fault({}, {14});
   const ssmrt_input input = {"fault", &fault.view};
   ssmrt_status status = SSMRT_OK;
-  EXPECT_EQ(countAllocations(2,
-                             [&] {
-                               status = ssmrt_session_run(session.get(), &input,
-                                                          1, nullptr, 0);
-                             }),
+  EXPECT_EQ(countAllocations(
+                2, [&] { status = ssmrt_session_run(session.get(), &input, 1, nullptr, 0); }),
             0);
   EXPECT_EQ(status, SSMRT_OK);
 }
@@ -127,10 +118,8 @@ TEST(Allocation, NoneInFailures) {
   Session session = makeSession(module.get(), "faulty");
   Tensor<int32_t> fault({}, {9});
   const ssmrt_input input = {"fault", &fault.view};
-  EXPECT_EQ(
-      countAllocations(
-          1, [&] { ssmrt_session_run(session.get(), &input, 1, nullptr, 0); }),
-      0);
+  EXPECT_EQ(countAllocations(1, [&] { ssmrt_session_run(session.get(), &input, 1, nullptr, 0); }),
+            0);
 }
 
 #endif

@@ -11,8 +11,7 @@
 #include <chrono>
 #include <sys/stat.h>
 
-static ssmrt_status tryLoad(const std::string &path,
-                            const ssmrt_load_options *options = nullptr) {
+static ssmrt_status tryLoad(const std::string &path, const ssmrt_load_options *options = nullptr) {
   ssmrt_module *module = nullptr;
   ssmrt_status status = ssmrt_module_load(path.c_str(), options, &module);
   EXPECT_EQ(status == SSMRT_OK, module != nullptr);
@@ -26,8 +25,7 @@ struct LoadOptions {
   LoadOptions() { EXPECT_EQ(ssmrt_load_options_create(&options), SSMRT_OK); }
   ~LoadOptions() { ssmrt_load_options_destroy(options); }
   void weights(const std::string &path) {
-    EXPECT_EQ(ssmrt_load_options_set_weights_file(options, path.c_str()),
-              SSMRT_OK);
+    EXPECT_EQ(ssmrt_load_options_set_weights_file(options, path.c_str()), SSMRT_OK);
   }
 };
 } // namespace
@@ -42,8 +40,7 @@ TEST(Loader, Describes) {
   EXPECT_EQ(info.num_entries, 4);
   EXPECT_EQ(info.num_weights, 1);
   EXPECT_EQ(info.weight_bytes, 16);
-  EXPECT_EQ(std::string(info.weights_path),
-            testFile("TestModule.weights.safetensors"));
+  EXPECT_EQ(std::string(info.weights_path), testFile("TestModule.weights.safetensors"));
 
   ssmrt_entry_info entry;
   ASSERT_EQ(ssmrt_module_get_entry(module.get(), 1, &entry), SSMRT_OK);
@@ -88,23 +85,20 @@ TEST(Loader, Describes) {
   int32_t index;
   ASSERT_EQ(ssmrt_module_find_entry(module.get(), "pick", &index), SSMRT_OK);
   EXPECT_EQ(index, 2);
-  expectFailure(ssmrt_module_find_entry(module.get(), "nope", &index),
-                SSMRT_NOT_FOUND, {"nope", "main, step, pick, faulty"});
-  ASSERT_EQ(ssmrt_module_find_output(module.get(), 1, "new_h", &index),
-            SSMRT_OK);
+  expectFailure(ssmrt_module_find_entry(module.get(), "nope", &index), SSMRT_NOT_FOUND,
+                {"nope", "main, step, pick, faulty"});
+  ASSERT_EQ(ssmrt_module_find_output(module.get(), 1, "new_h", &index), SSMRT_OK);
   EXPECT_EQ(index, 1);
-  expectFailure(ssmrt_module_get_entry(module.get(), 4, &entry),
-                SSMRT_INVALID_ARGUMENT, {"4"});
-  expectFailure(ssmrt_module_get_input(module.get(), 0, -1, &value),
-                SSMRT_INVALID_ARGUMENT, {"-1"});
+  expectFailure(ssmrt_module_get_entry(module.get(), 4, &entry), SSMRT_INVALID_ARGUMENT, {"4"});
+  expectFailure(ssmrt_module_get_input(module.get(), 0, -1, &value), SSMRT_INVALID_ARGUMENT,
+                {"-1"});
 }
 
 TEST(Loader, LoadsFast) {
   loadModule();
   auto start = std::chrono::steady_clock::now();
   loadModule();
-  std::chrono::duration<double, std::milli> took =
-      std::chrono::steady_clock::now() - start;
+  std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   EXPECT_LT(took.count(), 50);
 }
 
@@ -112,8 +106,7 @@ TEST(Loader, RefusesEveryTruncation) {
   std::string whole = readAll(testFile("TestModule.so"));
   TemporaryFile file;
   std::mt19937 random = freshRandom();
-  std::vector<size_t> lengths = {
-      0, 1, 31, 32, 33, whole.size() - 1, whole.size() - 32};
+  std::vector<size_t> lengths = {0, 1, 31, 32, 33, whole.size() - 1, whole.size() - 32};
   for (int i = 0; i < 50; ++i)
     lengths.push_back(random() % whole.size());
   for (size_t length : lengths) {
@@ -128,8 +121,7 @@ TEST(Loader, RefusesEveryFlippedBit) {
   std::mt19937 random = freshRandom();
   for (int i = 0; i < 200; ++i) {
     // Half of them in the trailer and just before it.
-    size_t at =
-        i % 2 ? whole.size() - 1 - random() % 64 : random() % whole.size();
+    size_t at = i % 2 ? whole.size() - 1 - random() % 64 : random() % whole.size();
     std::string damaged = whole;
     damaged[at] = char(damaged[at] ^ (1 << random() % 8));
     file.write(damaged);
@@ -147,15 +139,14 @@ TEST(Loader, RefusesWhatIsNoFile) {
   unlink(pipe.path.c_str());
   ASSERT_EQ(mkfifo(pipe.path.c_str(), 0600), 0);
   expectFailure(tryLoad(pipe.path), SSMRT_IO_ERROR, {"not a regular file"});
-  EXPECT_EQ(ssmrt_module_load(nullptr, nullptr, nullptr),
-            SSMRT_INVALID_ARGUMENT);
+  EXPECT_EQ(ssmrt_module_load(nullptr, nullptr, nullptr), SSMRT_INVALID_ARGUMENT);
 }
 
 TEST(Loader, RefusesWhatCannotRunHere) {
-  expectFailure(tryLoad(testFile("TestModuleOtherVersion.so")),
-                SSMRT_UNSUPPORTED, {"ABI version 77", "compile"});
-  expectFailure(tryLoad(testFile("TestModuleOtherTarget.so")),
-                SSMRT_UNSUPPORTED, {"mips64-unknown-linux"});
+  expectFailure(tryLoad(testFile("TestModuleOtherVersion.so")), SSMRT_UNSUPPORTED,
+                {"ABI version 77", "compile"});
+  expectFailure(tryLoad(testFile("TestModuleOtherTarget.so")), SSMRT_UNSUPPORTED,
+                {"mips64-unknown-linux"});
 #if defined(__x86_64__)
   expectFailure(tryLoad(testFile("TestModuleOtherCpu.so")), SSMRT_UNSUPPORTED,
                 {"avx512madeup", "cannot check"});
@@ -169,8 +160,7 @@ TEST(Loader, TellsModulesApart) {
   Module again = loadModule();
   first.reset();
   for (int i = 0; i < 40; ++i)
-    expectFailure(tryLoad(testFile("TestModuleOtherVersion.so")),
-                  SSMRT_UNSUPPORTED, {"77"});
+    expectFailure(tryLoad(testFile("TestModuleOtherVersion.so")), SSMRT_UNSUPPORTED, {"77"});
   ssmrt_module_info info;
   ASSERT_EQ(ssmrt_module_get_info(again.get(), &info), SSMRT_OK);
   EXPECT_STREQ(info.producer, "by hand");
@@ -179,22 +169,21 @@ TEST(Loader, TellsModulesApart) {
 TEST(Loader, NeedsItsWeights) {
   LoadOptions options;
   options.weights("/no/such/weights");
-  expectFailure(tryLoad(testFile("TestModule.so"), options.options),
-                SSMRT_IO_ERROR, {"weights file", "/no/such/weights"});
+  expectFailure(tryLoad(testFile("TestModule.so"), options.options), SSMRT_IO_ERROR,
+                {"weights file", "/no/such/weights"});
 
   std::string weights = readAll(testFile("TestModule.weights.safetensors"));
   TemporaryFile file(weights.substr(0, weights.size() - 1));
   options.weights(file.path);
-  expectFailure(tryLoad(testFile("TestModule.so"), options.options),
-                SSMRT_BAD_FILE, {file.path.c_str(), "bytes", "expects"});
+  expectFailure(tryLoad(testFile("TestModule.so"), options.options), SSMRT_BAD_FILE,
+                {file.path.c_str(), "bytes", "expects"});
   file.write(weights + "x");
-  EXPECT_EQ(tryLoad(testFile("TestModule.so"), options.options),
-            SSMRT_BAD_FILE);
+  EXPECT_EQ(tryLoad(testFile("TestModule.so"), options.options), SSMRT_BAD_FILE);
   std::string damaged = weights;
   damaged[10] ^= 1;
   file.write(damaged);
-  expectFailure(tryLoad(testFile("TestModule.so"), options.options),
-                SSMRT_BAD_FILE, {"does not belong", "hash"});
+  expectFailure(tryLoad(testFile("TestModule.so"), options.options), SSMRT_BAD_FILE,
+                {"does not belong", "hash"});
   file.write(weights);
   EXPECT_EQ(tryLoad(testFile("TestModule.so"), options.options), SSMRT_OK);
 }
@@ -207,8 +196,7 @@ TEST(Loader, VerifiesAllBytesOfWeights) {
   LoadOptions options;
   options.weights(file.path);
   ssmrt_module *module = nullptr;
-  ASSERT_EQ(ssmrt_module_load(testFile("TestModule.so").c_str(),
-                              options.options, &module),
+  ASSERT_EQ(ssmrt_module_load(testFile("TestModule.so").c_str(), options.options, &module),
             SSMRT_OK);
   expectFailure(ssmrt_module_verify_weights(module), SSMRT_BAD_FILE,
                 {"'w'", file.path.c_str(), "damaged"});
@@ -220,22 +208,17 @@ TEST(Loader, TakesWeightsFromMemory) {
   alignas(64) static char memory[TEST_WEIGHTS_FILE_BYTES + 64];
   std::memcpy(memory, weights.data(), weights.size());
   LoadOptions options;
-  ssmrt_load_options_set_weights_memory(options.options, memory,
-                                        weights.size());
+  ssmrt_load_options_set_weights_memory(options.options, memory, weights.size());
   ssmrt_module *module = nullptr;
-  ASSERT_EQ(ssmrt_module_create(&linkedModule, options.options, &module),
-            SSMRT_OK)
+  ASSERT_EQ(ssmrt_module_create(&linkedModule, options.options, &module), SSMRT_OK)
       << ssmrt_last_message();
   EXPECT_EQ(ssmrt_module_verify_weights(module), SSMRT_OK);
   ssmrt_module_release(module);
 
-  ssmrt_load_options_set_weights_memory(options.options, memory,
-                                        weights.size() - 1);
-  EXPECT_EQ(ssmrt_module_create(&linkedModule, options.options, &module),
-            SSMRT_BAD_FILE);
+  ssmrt_load_options_set_weights_memory(options.options, memory, weights.size() - 1);
+  EXPECT_EQ(ssmrt_module_create(&linkedModule, options.options, &module), SSMRT_BAD_FILE);
   std::memcpy(memory + 4, weights.data(), weights.size());
-  ssmrt_load_options_set_weights_memory(options.options, memory + 4,
-                                        weights.size());
+  ssmrt_load_options_set_weights_memory(options.options, memory + 4, weights.size());
   expectFailure(ssmrt_module_create(&linkedModule, options.options, &module),
                 SSMRT_INVALID_ARGUMENT, {"aligned"});
 }
@@ -243,8 +226,7 @@ TEST(Loader, TakesWeightsFromMemory) {
 #ifndef TEST_SANITIZED
 TEST(Library, IsSmall) {
   TemporaryFile stripped;
-  std::string command =
-      std::string(TEST_STRIP " -o ") + stripped.path + " " + TEST_LIBRARY;
+  std::string command = std::string(TEST_STRIP " -o ") + stripped.path + " " + TEST_LIBRARY;
   ASSERT_EQ(std::system(command.c_str()), 0);
   struct stat facts;
   ASSERT_EQ(stat(stripped.path.c_str(), &facts), 0);

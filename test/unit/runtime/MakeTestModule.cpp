@@ -20,8 +20,7 @@
 #include <string>
 
 static int writeWeights(const char *path, const char *headerPath) {
-  std::string header =
-      R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})";
+  std::string header = R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})";
   header.resize((header.size() + 8 + 63) / 64 * 64 - 8, ' ');
   uint64_t length = header.size();
   std::string file(reinterpret_cast<char *>(&length), sizeof(length));
@@ -38,16 +37,14 @@ static int writeWeights(const char *path, const char *headerPath) {
                "#define TEST_WEIGHTS_BASE %zu\n"
                "#define TEST_WEIGHTS_HEADER_HASH 0x%016llxull\n"
                "#define TEST_WEIGHT_HASH 0x%016llxull\n",
-               file.size(), base,
-               (unsigned long long)XXH3_64bits(file.data(), base),
+               file.size(), base, (unsigned long long)XXH3_64bits(file.data(), base),
                (unsigned long long)XXH3_64bits(values, sizeof(values)));
   return std::fclose(out);
 }
 
 static int seal(const char *from, const char *to) {
   std::ifstream in(from, std::ios::binary);
-  std::string file((std::istreambuf_iterator<char>(in)),
-                   std::istreambuf_iterator<char>());
+  std::string file((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   XXH128_hash_t hash = XXH3_128bits(file.data(), file.size());
   ssm_trailer trailer;
   std::memcpy(trailer.magic, SSM_TRAILER_MAGIC, sizeof(trailer.magic));

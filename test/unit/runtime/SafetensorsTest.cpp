@@ -11,16 +11,14 @@ using Tensors = std::unique_ptr<ssmrt_tensors, void (*)(ssmrt_tensors *)>;
 
 static std::string fileOf(const std::string &header, size_t dataBytes) {
   uint64_t length = header.size();
-  return std::string(reinterpret_cast<char *>(&length), 8) + header +
-         std::string(dataBytes, '\1');
+  return std::string(reinterpret_cast<char *>(&length), 8) + header + std::string(dataBytes, '\1');
 }
 
 static ssmrt_status parse(const std::string &bytes, Tensors *result = nullptr) {
   // A copy of exact size, so that a sanitizer sees any read beyond it.
   std::vector<char> exact(bytes.begin(), bytes.end());
   ssmrt_tensors *tensors = nullptr;
-  ssmrt_status status =
-      ssmrt_tensors_parse(exact.data(), exact.size(), &tensors);
+  ssmrt_status status = ssmrt_tensors_parse(exact.data(), exact.size(), &tensors);
   EXPECT_EQ(status == SSMRT_OK, tensors != nullptr);
   Tensors owned(tensors, ssmrt_tensors_destroy);
   if (result)
@@ -42,11 +40,9 @@ TEST(Safetensors, RoundTrip) {
                               {"empty", &empty.view},
                               {"scalar", &scalar.view}};
   TemporaryFile file;
-  ASSERT_EQ(ssmrt_tensors_write(file.path.c_str(), list, 5), SSMRT_OK)
-      << ssmrt_last_message();
+  ASSERT_EQ(ssmrt_tensors_write(file.path.c_str(), list, 5), SSMRT_OK) << ssmrt_last_message();
   ssmrt_tensors *tensors;
-  ASSERT_EQ(ssmrt_tensors_open(file.path.c_str(), &tensors), SSMRT_OK)
-      << ssmrt_last_message();
+  ASSERT_EQ(ssmrt_tensors_open(file.path.c_str(), &tensors), SSMRT_OK) << ssmrt_last_message();
   ASSERT_EQ(ssmrt_tensors_count(tensors), 5);
   int seen = 0;
   for (int32_t i = 0; i < 5; ++i) {
@@ -75,8 +71,7 @@ TEST(Safetensors, RoundTrip) {
     }
   }
   EXPECT_EQ(seen, 5);
-  expectFailure(ssmrt_tensors_get(tensors, 5, nullptr, nullptr),
-                SSMRT_INVALID_ARGUMENT, {"5"});
+  expectFailure(ssmrt_tensors_get(tensors, 5, nullptr, nullptr), SSMRT_INVALID_ARGUMENT, {"5"});
   ssmrt_tensors_destroy(tensors);
 }
 
@@ -100,11 +95,8 @@ TEST(Safetensors, Accepts) {
 }
 
 TEST(Safetensors, RefusesBadHeaders) {
-  const std::string one =
-      R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
-  auto tensor = [](const std::string &body) {
-    return "{\"a\":{" + body + "}}";
-  };
+  const std::string one = R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
+  auto tensor = [](const std::string &body) { return "{\"a\":{" + body + "}}"; };
   const std::pair<std::string, size_t> bad[] = {
       {"", 0},
       {"{", 0},
@@ -132,8 +124,7 @@ TEST(Safetensors, RefusesBadHeaders) {
       {tensor(R"("dtype":"U8","shape":[1e0],"data_offsets":[0,1])"), 1},
       {tensor(R"("dtype":"U8","shape":[01],"data_offsets":[0,1])"), 1},
       {tensor(R"("dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1)"), 1},
-      {tensor(R"("dtype":"U8","shape":[1],"shape":[1],"data_offsets":[0,1])"),
-       1},
+      {tensor(R"("dtype":"U8","shape":[1],"shape":[1],"data_offsets":[0,1])"), 1},
       {tensor(R"("dtype":"U8","data_offsets":[0,1])"), 1},
       {tensor(R"("dtype":"F64","shape":[9223372036854775807,)"
               R"(9223372036854775807],"data_offsets":[0,8])"),
@@ -170,10 +161,9 @@ TEST(Safetensors, RefusesBadHeaders) {
 
 TEST(Safetensors, NeverCrashesOnMutations) {
   std::mt19937 random = freshRandom();
-  const std::string good =
-      fileOf(R"({"b":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
-             R"("\u00e9":{"dtype":"U8","shape":[1],"data_offsets":[8,9]}})",
-             9);
+  const std::string good = fileOf(R"({"b":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+                                  R"("\u00e9":{"dtype":"U8","shape":[1],"data_offsets":[8,9]}})",
+                                  9);
   for (int i = 0; i < 20000; ++i) {
     std::string bytes = good;
     for (unsigned flips = 1 + random() % 3; flips; --flips)
@@ -189,11 +179,10 @@ TEST(Safetensors, WritesAllOrNothing) {
   a.view.dtype.bits = 24;
   TemporaryFile file("before");
   const ssmrt_input list[] = {{"a", &a.view}};
-  expectFailure(ssmrt_tensors_write(file.path.c_str(), list, 1),
-                SSMRT_INVALID_ARGUMENT, {"'a'"});
+  expectFailure(ssmrt_tensors_write(file.path.c_str(), list, 1), SSMRT_INVALID_ARGUMENT, {"'a'"});
   EXPECT_EQ(readAll(file.path), "before");
   a.view.dtype.bits = 32;
-  expectFailure(ssmrt_tensors_write("/no/such/folder/file", list, 1),
-                SSMRT_IO_ERROR, {"/no/such/folder/file"});
+  expectFailure(ssmrt_tensors_write("/no/such/folder/file", list, 1), SSMRT_IO_ERROR,
+                {"/no/such/folder/file"});
   EXPECT_EQ(ssmrt_tensors_write("/dev/null", list, 1), SSMRT_OK);
 }

@@ -14,8 +14,7 @@ struct Reference {
   size_t batch;
   std::vector<float> h, past; // past: the sum of all x so far
 
-  explicit Reference(size_t batch)
-      : batch(batch), h(batch * 4, 0), past(batch * 4, 0) {}
+  explicit Reference(size_t batch) : batch(batch), h(batch * 4, 0), past(batch * 4, 0) {}
   std::vector<float> step(const std::vector<float> &x) {
     std::vector<float> y(x.size());
     for (size_t i = 0; i < x.size(); ++i) {
@@ -52,14 +51,12 @@ static std::string saved(const Session &session) {
   EXPECT_EQ(ssmrt_session_save_states(session.get(), nullptr, &bytes), SSMRT_OK)
       << ssmrt_last_message();
   std::string data(bytes, 0);
-  EXPECT_EQ(ssmrt_session_save_states(session.get(), &data[0], &bytes),
-            SSMRT_OK);
+  EXPECT_EQ(ssmrt_session_save_states(session.get(), &data[0], &bytes), SSMRT_OK);
   EXPECT_EQ(bytes, data.size());
   return data;
 }
 
-static void expectNear(const std::vector<float> &got,
-                       const std::vector<float> &expected) {
+static void expectNear(const std::vector<float> &got, const std::vector<float> &expected) {
   ASSERT_EQ(got.size(), expected.size());
   for (size_t i = 0; i < got.size(); ++i)
     EXPECT_NEAR(got[i], expected[i], 1e-4) << "at " << i;
@@ -72,8 +69,8 @@ TEST(States, AreCarried) {
     Session session = makeCarrying(module.get());
     Reference reference(batch);
     DLTensor none;
-    expectFailure(ssmrt_session_get_state(session.get(), "h", &none),
-                  SSMRT_NOT_FOUND, {"'h'", "no value yet"});
+    expectFailure(ssmrt_session_get_state(session.get(), "h", &none), SSMRT_NOT_FOUND,
+                  {"'h'", "no value yet"});
     for (int64_t i = 0; i < 20; ++i) {
       std::vector<float> x = randomFloats(random, batch * 4);
       Tensor<float> input({int64_t(batch), 4}, x);
@@ -91,27 +88,23 @@ TEST(States, AreOrdinaryInputsOtherwise) {
   Session session = makeSession(module.get(), "step");
   Tensor<float> x({1, 4}, {1, 2, 3, 4}), h({1, 4}, {10, 10, 10, 10});
   Tensor<float> kv({1, 2, 4}, {1, 1, 1, 1, 2, 2, 2, 2});
-  const ssmrt_input inputs[] = {
-      {"x", &x.view}, {"h", &h.view}, {"kv", &kv.view}};
+  const ssmrt_input inputs[] = {{"x", &x.view}, {"h", &h.view}, {"kv", &kv.view}};
   ASSERT_EQ(ssmrt_session_run(session.get(), inputs, 3, nullptr, 0), SSMRT_OK);
-  EXPECT_EQ(valuesOf<float>(outputOf(session, 0)),
-            (std::vector<float>{15, 17, 19, 21}));
+  EXPECT_EQ(valuesOf<float>(outputOf(session, 0)), (std::vector<float>{15, 17, 19, 21}));
   EXPECT_EQ(outputOf(session, 2).shape[1], 3);
-  expectFailure(step(session, x.view), SSMRT_INVALID_ARGUMENT,
-                {"'h'", "missing"});
-  expectFailure(ssmrt_session_roll_back(session.get()), SSMRT_INVALID_ARGUMENT,
-                {"no step"});
+  expectFailure(step(session, x.view), SSMRT_INVALID_ARGUMENT, {"'h'", "missing"});
+  expectFailure(ssmrt_session_roll_back(session.get()), SSMRT_INVALID_ARGUMENT, {"no step"});
   DLTensor view;
-  expectFailure(ssmrt_session_get_state(session.get(), "h", &view),
-                SSMRT_NOT_FOUND, {"carries none"});
+  expectFailure(ssmrt_session_get_state(session.get(), "h", &view), SSMRT_NOT_FOUND,
+                {"carries none"});
 
   Session carrying = makeCarrying(module.get());
-  expectFailure(ssmrt_session_run(carrying.get(), inputs, 3, nullptr, 0),
-                SSMRT_INVALID_ARGUMENT, {"'h'", "carries"});
+  expectFailure(ssmrt_session_run(carrying.get(), inputs, 3, nullptr, 0), SSMRT_INVALID_ARGUMENT,
+                {"'h'", "carries"});
   float memory[4];
   const ssmrt_buffer buffer = {"new_h", memory, sizeof(memory)};
-  expectFailure(ssmrt_session_run(carrying.get(), inputs, 1, &buffer, 1),
-                SSMRT_INVALID_ARGUMENT, {"'new_h'", "carries"});
+  expectFailure(ssmrt_session_run(carrying.get(), inputs, 1, &buffer, 1), SSMRT_INVALID_ARGUMENT,
+                {"'new_h'", "carries"});
 }
 
 TEST(States, StayWhenARunFails) {
@@ -120,8 +113,7 @@ TEST(States, StayWhenARunFails) {
   expectFailure(step(session, {2000, 0, 0, 0}), SSMRT_CHECK_FAILED,
                 {"Limit_1 (If)", "x[0] is 2000, expected less than 1000"});
   DLTensor view;
-  EXPECT_EQ(ssmrt_session_get_state(session.get(), "h", &view),
-            SSMRT_NOT_FOUND);
+  EXPECT_EQ(ssmrt_session_get_state(session.get(), "h", &view), SSMRT_NOT_FOUND);
   ASSERT_EQ(step(session, {1, 2, 3, 4}), SSMRT_OK);
   std::string before = saved(session);
   EXPECT_EQ(step(session, {5000, 0, 0, 0}), SSMRT_CHECK_FAILED);
@@ -131,20 +123,17 @@ TEST(States, StayWhenARunFails) {
                 {"'batch' is 2", "'x'", "'h'"});
   EXPECT_EQ(saved(session), before);
   ASSERT_EQ(step(session, {1, 1, 1, 1}), SSMRT_OK);
-  EXPECT_EQ(valuesOf<float>(stateOf(session, "h")),
-            (std::vector<float>{2, 3, 4, 5}));
+  EXPECT_EQ(valuesOf<float>(stateOf(session, "h")), (std::vector<float>{2, 3, 4, 5}));
 }
 
 TEST(States, RollBackOneStep) {
   Module module = loadModule();
   Session session = makeCarrying(module.get());
-  expectFailure(ssmrt_session_roll_back(session.get()), SSMRT_INVALID_ARGUMENT,
-                {"no step"});
+  expectFailure(ssmrt_session_roll_back(session.get()), SSMRT_INVALID_ARGUMENT, {"no step"});
   ASSERT_EQ(step(session, {1, 2, 3, 4}), SSMRT_OK);
   ASSERT_EQ(ssmrt_session_roll_back(session.get()), SSMRT_OK);
   DLTensor view;
-  EXPECT_EQ(ssmrt_session_get_state(session.get(), "kv", &view),
-            SSMRT_NOT_FOUND);
+  EXPECT_EQ(ssmrt_session_get_state(session.get(), "kv", &view), SSMRT_NOT_FOUND);
   // Another batch is fine again.
   ASSERT_EQ(step(session, {1, 2, 3, 4, 5, 6, 7, 8}), SSMRT_OK);
   std::string first = saved(session);
@@ -166,29 +155,25 @@ TEST(States, SetAndReset) {
   Tensor<float> h({1, 4}, {10, 20, 30, 40});
   ASSERT_EQ(ssmrt_session_set_state(session.get(), "h", &h.view), SSMRT_OK);
   ASSERT_EQ(step(session, {1, 1, 1, 1}), SSMRT_OK);
-  EXPECT_EQ(valuesOf<float>(stateOf(session, "h")),
-            (std::vector<float>{11, 21, 31, 41}));
+  EXPECT_EQ(valuesOf<float>(stateOf(session, "h")), (std::vector<float>{11, 21, 31, 41}));
   ASSERT_EQ(ssmrt_session_reset_states(session.get()), SSMRT_OK);
   ASSERT_EQ(step(session, {1, 1, 1, 1}), SSMRT_OK);
-  EXPECT_EQ(valuesOf<float>(stateOf(session, "h")),
-            (std::vector<float>{1, 1, 1, 1}));
+  EXPECT_EQ(valuesOf<float>(stateOf(session, "h")), (std::vector<float>{1, 1, 1, 1}));
   // Its own value may be set.
   DLTensor own = stateOf(session, "kv");
   EXPECT_EQ(ssmrt_session_set_state(session.get(), "kv", &own), SSMRT_OK);
   EXPECT_EQ(stateOf(session, "kv").shape[1], 1);
   Tensor<double> wrong({1, 4}, {1, 2, 3, 4});
-  expectFailure(ssmrt_session_set_state(session.get(), "h", &wrong.view),
-                SSMRT_INVALID_ARGUMENT, {"state 'h'", "float64", "float32"});
-  expectFailure(ssmrt_session_set_state(session.get(), "x", &h.view),
-                SSMRT_NOT_FOUND, {"'x'"});
+  expectFailure(ssmrt_session_set_state(session.get(), "h", &wrong.view), SSMRT_INVALID_ARGUMENT,
+                {"state 'h'", "float64", "float32"});
+  expectFailure(ssmrt_session_set_state(session.get(), "x", &h.view), SSMRT_NOT_FOUND, {"'x'"});
 }
 
 TEST(States, CopyForksASession) {
   Module module = loadModule();
   Session one = makeCarrying(module.get()), two = makeCarrying(module.get());
   ASSERT_EQ(step(one, {1, 2, 3, 4}), SSMRT_OK);
-  ASSERT_EQ(ssmrt_session_copy_states(two.get(), one.get()), SSMRT_OK)
-      << ssmrt_last_message();
+  ASSERT_EQ(ssmrt_session_copy_states(two.get(), one.get()), SSMRT_OK) << ssmrt_last_message();
   EXPECT_EQ(saved(one), saved(two));
   ASSERT_EQ(step(one, {5, 5, 5, 5}), SSMRT_OK);
   ASSERT_EQ(step(two, {6, 6, 6, 6}), SSMRT_OK);
@@ -199,8 +184,7 @@ TEST(States, CopyForksASession) {
   DLTensor view;
   EXPECT_EQ(ssmrt_session_get_state(one.get(), "h", &view), SSMRT_NOT_FOUND);
   Session without = makeSession(module.get(), "step");
-  EXPECT_EQ(ssmrt_session_copy_states(without.get(), two.get()),
-            SSMRT_INVALID_ARGUMENT);
+  EXPECT_EQ(ssmrt_session_copy_states(without.get(), two.get()), SSMRT_INVALID_ARGUMENT);
   EXPECT_EQ(ssmrt_session_copy_states(two.get(), two.get()), SSMRT_OK);
 }
 
@@ -208,37 +192,32 @@ TEST(States, SaveAndRestore) {
   Module module = loadModule();
   Session session = makeCarrying(module.get());
   size_t bytes = 0;
-  expectFailure(ssmrt_session_save_states(session.get(), nullptr, &bytes),
-                SSMRT_NOT_FOUND, {"'h'", "no value yet"});
+  expectFailure(ssmrt_session_save_states(session.get(), nullptr, &bytes), SSMRT_NOT_FOUND,
+                {"'h'", "no value yet"});
   for (int i = 0; i < 5; ++i)
     ASSERT_EQ(step(session, {1, 2, 3, 4}), SSMRT_OK);
   std::string data = saved(session);
   bytes = data.size() - 1;
   std::string small(bytes, 'x');
-  expectFailure(ssmrt_session_save_states(session.get(), &small[0], &bytes),
-                SSMRT_INVALID_ARGUMENT, {"room"});
+  expectFailure(ssmrt_session_save_states(session.get(), &small[0], &bytes), SSMRT_INVALID_ARGUMENT,
+                {"room"});
   EXPECT_EQ(small, std::string(bytes, 'x'));
 
   Session other = makeCarrying(module.get());
-  ASSERT_EQ(ssmrt_session_restore_states(other.get(), data.data(), data.size()),
-            SSMRT_OK)
+  ASSERT_EQ(ssmrt_session_restore_states(other.get(), data.data(), data.size()), SSMRT_OK)
       << ssmrt_last_message();
   EXPECT_EQ(saved(other), data);
   TemporaryFile file;
-  ASSERT_EQ(ssmrt_session_save_states_file(session.get(), file.path.c_str()),
-            SSMRT_OK);
+  ASSERT_EQ(ssmrt_session_save_states_file(session.get(), file.path.c_str()), SSMRT_OK);
   EXPECT_EQ(readAll(file.path), data);
   Session third = makeCarrying(module.get());
-  ASSERT_EQ(ssmrt_session_restore_states_file(third.get(), file.path.c_str()),
-            SSMRT_OK);
+  ASSERT_EQ(ssmrt_session_restore_states_file(third.get(), file.path.c_str()), SSMRT_OK);
   ASSERT_EQ(step(session, {1, 0, 0, 0}), SSMRT_OK);
   ASSERT_EQ(step(third, {1, 0, 0, 0}), SSMRT_OK);
   EXPECT_EQ(saved(third), saved(session));
   // Bytes that lie at an odd address.
   std::string shifted = "x" + data;
-  EXPECT_EQ(ssmrt_session_restore_states(third.get(), shifted.data() + 1,
-                                         data.size()),
-            SSMRT_OK);
+  EXPECT_EQ(ssmrt_session_restore_states(third.get(), shifted.data() + 1, data.size()), SSMRT_OK);
 }
 
 TEST(States, RefuseHostileFiles) {
@@ -248,8 +227,7 @@ TEST(States, RefuseHostileFiles) {
   std::string good = saved(session);
   auto restore = [&](const std::string &data) {
     std::vector<char> exact(data.begin(), data.end());
-    return ssmrt_session_restore_states(session.get(), exact.data(),
-                                        exact.size());
+    return ssmrt_session_restore_states(session.get(), exact.data(), exact.size());
   };
   auto replaced = [&](const std::string &from, const std::string &to) {
     std::string data = good;
@@ -258,13 +236,12 @@ TEST(States, RefuseHostileFiles) {
     return data.replace(at, from.size(), to);
   };
   expectFailure(restore(replaced("\"h\"", "\"q\"")), SSMRT_NOT_FOUND, {"'q'"});
-  expectFailure(
-      restore(replaced("\"h\":{\"dtype\":\"F32\"", "\"h\":{\"dtype\":\"I32\"")),
-      SSMRT_INVALID_ARGUMENT, {"'h'", "int32"});
+  expectFailure(restore(replaced("\"h\":{\"dtype\":\"F32\"", "\"h\":{\"dtype\":\"I32\"")),
+                SSMRT_INVALID_ARGUMENT, {"'h'", "int32"});
   expectFailure(restore(replaced("[1,4]", "[4,1]")), SSMRT_INVALID_ARGUMENT,
                 {"'h'", "dimension 1"});
-  expectFailure(restore(std::string("\2\0\0\0\0\0\0\0{}", 10)),
-                SSMRT_INVALID_ARGUMENT, {"lacks state 'h'"});
+  expectFailure(restore(std::string("\2\0\0\0\0\0\0\0{}", 10)), SSMRT_INVALID_ARGUMENT,
+                {"lacks state 'h'"});
   EXPECT_EQ(saved(session), good);
 
   std::mt19937 random = freshRandom();
@@ -286,7 +263,6 @@ TEST(States, ReserveKeepsThem) {
   ASSERT_EQ(step(session, {1, 2, 3, 4}), SSMRT_OK);
   std::string before = saved(session);
   const ssmrt_size sizes[] = {{"batch", 4}, {"past", 100}};
-  ASSERT_EQ(ssmrt_session_reserve(session.get(), sizes, 2), SSMRT_OK)
-      << ssmrt_last_message();
+  ASSERT_EQ(ssmrt_session_reserve(session.get(), sizes, 2), SSMRT_OK) << ssmrt_last_message();
   EXPECT_EQ(saved(session), before);
 }

@@ -54,8 +54,8 @@ template <typename T> std::vector<T> valuesOf(const DLTensor &tensor) {
   int64_t count = 1;
   for (int32_t i = 0; i < tensor.ndim; ++i)
     count *= tensor.shape[i];
-  auto *data = reinterpret_cast<const T *>(
-      static_cast<const char *>(tensor.data) + tensor.byte_offset);
+  auto *data =
+      reinterpret_cast<const T *>(static_cast<const char *>(tensor.data) + tensor.byte_offset);
   return std::vector<T>(data, data + count);
 }
 
@@ -78,9 +78,7 @@ inline std::mt19937 freshRandom() {
   return std::mt19937(seed);
 }
 
-inline std::string testFile(const char *name) {
-  return std::string(TEST_FILES "/") + name;
-}
+inline std::string testFile(const char *name) { return std::string(TEST_FILES "/") + name; }
 
 inline std::string readAll(const std::string &path) {
   std::ifstream in(path, std::ios::binary);
@@ -98,20 +96,16 @@ struct TemporaryFile {
     write(bytes);
   }
   ~TemporaryFile() { unlink(path.c_str()); }
-  void write(const std::string &bytes) const {
-    std::ofstream(path, std::ios::binary) << bytes;
-  }
+  void write(const std::string &bytes) const { std::ofstream(path, std::ios::binary) << bytes; }
 };
 
 using Module = std::unique_ptr<ssmrt_module, void (*)(ssmrt_module *)>;
 using Session = std::unique_ptr<ssmrt_session, void (*)(ssmrt_session *)>;
-using SessionOptions =
-    std::unique_ptr<ssmrt_session_options, void (*)(ssmrt_session_options *)>;
+using SessionOptions = std::unique_ptr<ssmrt_session_options, void (*)(ssmrt_session_options *)>;
 
 inline Module loadModule(const std::string &path = testFile("TestModule.so")) {
   ssmrt_module *module = nullptr;
-  EXPECT_EQ(ssmrt_module_load(path.c_str(), nullptr, &module), SSMRT_OK)
-      << ssmrt_last_message();
+  EXPECT_EQ(ssmrt_module_load(path.c_str(), nullptr, &module), SSMRT_OK) << ssmrt_last_message();
   return {module, ssmrt_module_release};
 }
 
@@ -151,8 +145,7 @@ inline void expectFailure(ssmrt_status status, ssmrt_status expected,
     return;
   std::string message = ssmrt_last_message();
   for (const char *part : parts)
-    EXPECT_NE(message.find(part), std::string::npos)
-        << "no \"" << part << "\" in: " << message;
+    EXPECT_NE(message.find(part), std::string::npos) << "no \"" << part << "\" in: " << message;
 }
 
 #endif // SSMRT_TEST_SUPPORT_H

@@ -27,9 +27,8 @@ static const ssm_value_info mainInputs[] = {{"x", SSM_TYPE_F32, 3, bs4},
 static const ssm_value_info mainOutputs[] = {{"z", SSM_TYPE_F32, 3, bs4}};
 static const ssm_kernel_info mainKernels[] = {{"add"}, {"scale"}};
 
-static int32_t mainPlan(const ssm_table *table, void *context,
-                        const ssm_arg *args, int64_t *arenaBytes,
-                        int64_t *outputDims) {
+static int32_t mainPlan(const ssm_table *table, void *context, const ssm_arg *args,
+                        int64_t *arenaBytes, int64_t *outputDims) {
   (void)table, (void)context;
   *arenaBytes = 4 * 4 * args[0].dims[0] * args[0].dims[1];
   for (int axis = 0; axis < 3; ++axis)
@@ -51,14 +50,13 @@ static int32_t mainPiece(void *closure, int64_t lo, int64_t hi) {
   return 0;
 }
 
-static int32_t mainRun(const ssm_table *table, void *context,
-                       const ssm_arg *args, void *arena, const void *weights) {
+static int32_t mainRun(const ssm_table *table, void *context, const ssm_arg *args, void *arena,
+                       const void *weights) {
   float *z = table->output(context, 0, args[0].dims);
   if (!z)
     return SSM_RUN_OUTPUT_REFUSED;
   struct MainLoop loop = {args[0].data, args[1].data, weights, arena, z};
-  return table->parallel_for(context, mainPiece, &loop,
-                             4 * args[0].dims[0] * args[0].dims[1], 8);
+  return table->parallel_for(context, mainPiece, &loop, 4 * args[0].dims[0] * args[0].dims[1], 8);
 }
 
 /*===--- step -------------------------------------------------------------===*/
@@ -66,20 +64,17 @@ static int32_t mainRun(const ssm_table *table, void *context,
 static const ssm_dim b4[] = {{-1, "batch"}, {4, NULL}};
 static const ssm_dim bp4[] = {{-1, "batch"}, {-1, "past"}, {4, NULL}};
 static const ssm_dim bt4[] = {{-1, "batch"}, {-1, "total"}, {4, NULL}};
-static const ssm_value_info stepInputs[] = {{"x", SSM_TYPE_F32, 2, b4},
-                                            {"h", SSM_TYPE_F32, 2, b4},
-                                            {"kv", SSM_TYPE_F32, 3, bp4}};
-static const ssm_value_info stepOutputs[] = {{"y", SSM_TYPE_F32, 2, b4},
-                                             {"new_h", SSM_TYPE_F32, 2, b4},
-                                             {"new_kv", SSM_TYPE_F32, 3, bt4}};
+static const ssm_value_info stepInputs[] = {
+    {"x", SSM_TYPE_F32, 2, b4}, {"h", SSM_TYPE_F32, 2, b4}, {"kv", SSM_TYPE_F32, 3, bp4}};
+static const ssm_value_info stepOutputs[] = {
+    {"y", SSM_TYPE_F32, 2, b4}, {"new_h", SSM_TYPE_F32, 2, b4}, {"new_kv", SSM_TYPE_F32, 3, bt4}};
 static const ssm_state_info stepStates[] = {{1, 1, SSM_STATE_FIXED, 0},
                                             {2, 2, SSM_STATE_APPEND, 1}};
 static const ssm_check_info stepChecks[] = {
     {"Limit_1 (If)", "x[0] is {0}, expected less than {1}"}};
 
-static int32_t stepPlan(const ssm_table *table, void *context,
-                        const ssm_arg *args, int64_t *arenaBytes,
-                        int64_t *outputDims) {
+static int32_t stepPlan(const ssm_table *table, void *context, const ssm_arg *args,
+                        int64_t *arenaBytes, int64_t *outputDims) {
   (void)table, (void)context;
   *arenaBytes = 0;
   outputDims[0] = outputDims[2] = outputDims[4] = args[0].dims[0];
@@ -88,8 +83,8 @@ static int32_t stepPlan(const ssm_table *table, void *context,
   return SSM_RUN_OK;
 }
 
-static int32_t stepRun(const ssm_table *table, void *context,
-                       const ssm_arg *args, void *arena, const void *weights) {
+static int32_t stepRun(const ssm_table *table, void *context, const ssm_arg *args, void *arena,
+                       const void *weights) {
   (void)arena, (void)weights;
   const float *x = args[0].data, *h = args[1].data, *kv = args[2].data;
   int64_t batch = args[0].dims[0], past = args[2].dims[1];
@@ -125,22 +120,20 @@ static const ssm_dim n1[] = {{-1, "n"}};
 static const ssm_dim open1[] = {{-1, NULL}};
 static const ssm_value_info pickInputs[] = {{"ids", SSM_TYPE_I64, 1, n1},
                                             {"flags", SSM_TYPE_BOOL, 1, n1}};
-static const ssm_value_info pickOutputs[] = {
-    {"values", SSM_TYPE_I64, 1, open1}};
+static const ssm_value_info pickOutputs[] = {{"values", SSM_TYPE_I64, 1, open1}};
 static const ssm_check_info pickChecks[] = {
     {"Gather_7 (Gather)", "index {0} at {1} is not in [0, {2})"}};
 
-static int32_t pickPlan(const ssm_table *table, void *context,
-                        const ssm_arg *args, int64_t *arenaBytes,
-                        int64_t *outputDims) {
+static int32_t pickPlan(const ssm_table *table, void *context, const ssm_arg *args,
+                        int64_t *arenaBytes, int64_t *outputDims) {
   (void)table, (void)context, (void)args;
   *arenaBytes = 0;
   outputDims[0] = -1;
   return SSM_RUN_OK;
 }
 
-static int32_t pickRun(const ssm_table *table, void *context,
-                       const ssm_arg *args, void *arena, const void *weights) {
+static int32_t pickRun(const ssm_table *table, void *context, const ssm_arg *args, void *arena,
+                       const void *weights) {
   (void)arena, (void)weights;
   const int64_t *ids = args[0].data;
   const uint8_t *flags = args[1].data;
@@ -170,13 +163,12 @@ static int32_t pickRun(const ssm_table *table, void *context,
 /*===--- faulty -----------------------------------------------------------===*/
 
 static const ssm_value_info faultyInputs[] = {{"fault", SSM_TYPE_I32, 0, NULL}};
-static const ssm_value_info faultyOutputs[] = {
-    {"out", SSM_TYPE_I32, 1, open1}, {"four", SSM_TYPE_I32, 1, bs4 + 2}};
+static const ssm_value_info faultyOutputs[] = {{"out", SSM_TYPE_I32, 1, open1},
+                                               {"four", SSM_TYPE_I32, 1, bs4 + 2}};
 static const ssm_check_info faultyChecks[] = {{"Node (Op)", "{0} {1} {x} {"}};
 
-static int32_t faultyPlan(const ssm_table *table, void *context,
-                          const ssm_arg *args, int64_t *arenaBytes,
-                          int64_t *outputDims) {
+static int32_t faultyPlan(const ssm_table *table, void *context, const ssm_arg *args,
+                          int64_t *arenaBytes, int64_t *outputDims) {
   (void)table, (void)context, (void)args;
   *arenaBytes = 0;
   outputDims[0] = -1;
@@ -189,8 +181,7 @@ static int32_t failingPiece(void *closure, int64_t lo, int64_t hi) {
   return lo <= *(int64_t *)closure ? 77 : 0;
 }
 
-static int32_t faultyRun(const ssm_table *table, void *context,
-                         const ssm_arg *args, void *arena,
+static int32_t faultyRun(const ssm_table *table, void *context, const ssm_arg *args, void *arena,
                          const void *weights) {
   (void)arena, (void)weights;
   int64_t one = 1, four = 4, minus = -1, values[] = {5, -6};
@@ -261,21 +252,18 @@ static int32_t faultyRun(const ssm_table *table, void *context,
 /*===--- The module -------------------------------------------------------===*/
 
 static const ssm_entry entries[] = {
-    {"main", COUNT(mainInputs), COUNT(mainOutputs), 0, 0, COUNT(mainKernels), 0,
-     mainInputs, mainOutputs, NULL, NULL, mainKernels, mainPlan, mainRun},
-    {"step", COUNT(stepInputs), COUNT(stepOutputs), COUNT(stepStates),
-     COUNT(stepChecks), 0, 0, stepInputs, stepOutputs, stepStates, stepChecks,
-     NULL, stepPlan, stepRun},
-    {"pick", COUNT(pickInputs), COUNT(pickOutputs), 0, COUNT(pickChecks), 0, 0,
-     pickInputs, pickOutputs, NULL, pickChecks, NULL, pickPlan, pickRun},
-    {"faulty", COUNT(faultyInputs), COUNT(faultyOutputs), 0,
-     COUNT(faultyChecks), 0, 0, faultyInputs, faultyOutputs, NULL, faultyChecks,
-     NULL, faultyPlan, faultyRun},
+    {"main", COUNT(mainInputs), COUNT(mainOutputs), 0, 0, COUNT(mainKernels), 0, mainInputs,
+     mainOutputs, NULL, NULL, mainKernels, mainPlan, mainRun},
+    {"step", COUNT(stepInputs), COUNT(stepOutputs), COUNT(stepStates), COUNT(stepChecks), 0, 0,
+     stepInputs, stepOutputs, stepStates, stepChecks, NULL, stepPlan, stepRun},
+    {"pick", COUNT(pickInputs), COUNT(pickOutputs), 0, COUNT(pickChecks), 0, 0, pickInputs,
+     pickOutputs, NULL, pickChecks, NULL, pickPlan, pickRun},
+    {"faulty", COUNT(faultyInputs), COUNT(faultyOutputs), 0, COUNT(faultyChecks), 0, 0,
+     faultyInputs, faultyOutputs, NULL, faultyChecks, NULL, faultyPlan, faultyRun},
 };
 
 static const int64_t four[] = {4};
-static const ssm_weight_info weights[] = {
-    {"w", SSM_TYPE_F32, 1, four, 0, 16, TEST_WEIGHT_HASH}};
+static const ssm_weight_info weights[] = {{"w", SSM_TYPE_F32, 1, four, 0, 16, TEST_WEIGHT_HASH}};
 
 #ifndef TEST_TARGET
 #define TEST_TARGET TEST_HOST "-unknown-linux-gnu"

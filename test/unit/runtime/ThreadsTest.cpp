@@ -64,11 +64,9 @@ TEST(Pool, PiecesHaveTheirGrain) {
 TEST(Pool, ReturnsAFailure) {
   ssmrt_pool pool(4);
   for (int i = 0; i < 100; ++i)
-    EXPECT_EQ(pool.parallelFor(
-                  [](void *, int64_t lo, int64_t hi) -> int32_t {
-                    return lo <= 500 && 500 < hi ? 13 : 0;
-                  },
-                  nullptr, 1000, 1),
+    EXPECT_EQ(pool.parallelFor([](void *, int64_t lo,
+                                  int64_t hi) -> int32_t { return lo <= 500 && 500 < hi ? 13 : 0; },
+                               nullptr, 1000, 1),
               13);
 }
 
@@ -143,8 +141,7 @@ TEST(Pool, CountsThreads) {
   expectFailure(ssmrt_pool_create(-2, &pool), SSMRT_INVALID_ARGUMENT, {"-2"});
 }
 
-static std::vector<float> runMain(const Session &session,
-                                  const Tensor<float> &x) {
+static std::vector<float> runMain(const Session &session, const Tensor<float> &x) {
   const ssmrt_input inputs[] = {{"x", &x.view}, {"y", &x.view}};
   EXPECT_EQ(ssmrt_session_run(session.get(), inputs, 2, nullptr, 0), SSMRT_OK)
       << ssmrt_last_message();
@@ -177,19 +174,16 @@ TEST(Sessions, RunInSeveralThreads) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i)
     threads.emplace_back([&, i] {
-      Session session =
-          makeSession(module.get(), "main", i % 2 ? shared.get() : nullptr);
-      Tensor<float> x({1, 50 + i, 4},
-                      std::vector<float>(size_t(50 + i) * 4, 1));
+      Session session = makeSession(module.get(), "main", i % 2 ? shared.get() : nullptr);
+      Tensor<float> x({1, 50 + i, 4}, std::vector<float>(size_t(50 + i) * 4, 1));
       for (int repeat = 0; repeat < 100; ++repeat)
         EXPECT_EQ(runMain(session, x)[0], 3.5f);
       // Each thread has its own message.
       std::string name = "entry" + std::to_string(i);
       ssmrt_session *none = nullptr;
       for (int repeat = 0; repeat < 100; ++repeat)
-        expectFailure(
-            ssmrt_session_create(module.get(), name.c_str(), nullptr, &none),
-            SSMRT_NOT_FOUND, {name.c_str()});
+        expectFailure(ssmrt_session_create(module.get(), name.c_str(), nullptr, &none),
+                      SSMRT_NOT_FOUND, {name.c_str()});
     });
   for (std::thread &thread : threads)
     thread.join();
@@ -202,8 +196,7 @@ TEST(Sessions, UseTheCallersPool) {
   SessionOptions options = makeOptions();
   ssmrt_session_options_set_parallel_for(
       options.get(),
-      [](void *user, ssmrt_range_fn fn, void *closure, int64_t n,
-         int64_t grain) -> int32_t {
+      [](void *user, ssmrt_range_fn fn, void *closure, int64_t n, int64_t grain) -> int32_t {
         EXPECT_EQ(user, &loops);
         ++loops;
         int32_t status[2] = {0, 0};

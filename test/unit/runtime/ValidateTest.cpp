@@ -136,8 +136,7 @@ TEST(Validate, RefusesEachSpoiledField) {
     test.spoil(copy);
     ssmrt_status status = validate(copy);
     ASSERT_NE(status, SSMRT_OK) << "case " << number;
-    EXPECT_NE(std::string(ssmrt_last_message()).find(test.part),
-              std::string::npos)
+    EXPECT_NE(std::string(ssmrt_last_message()).find(test.part), std::string::npos)
         << "case " << number << ": " << ssmrt_last_message();
     ++number;
   }
