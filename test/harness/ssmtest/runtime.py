@@ -206,15 +206,22 @@ class Session:
             library().ssmrt_session_destroy(self._handle)
             self._handle = None
 
-    def run(self, inputs):
-        """{name: array} -> {name: array} of all outputs."""
-        lib = library()
+    def bind(self, inputs):
+        """{name: array} -> a function that runs with them and copies nothing."""
         alive, given = [], (Input * max(len(inputs), 1))()
         for slot, (name, array) in zip(given, inputs.items()):
             tensor, keep = view_array(np.ascontiguousarray(array).reshape(np.shape(array)))
             alive.append((tensor, keep))
             slot.name, slot.tensor = name.encode(), ctypes.pointer(tensor)
-        check(lib.ssmrt_session_run(self._handle, given, len(inputs), None, 0))
+
+        def call(_alive=alive):
+            check(library().ssmrt_session_run(self._handle, given, len(inputs), None, 0))
+        return call
+
+    def run(self, inputs):
+        """{name: array} -> {name: array} of all outputs."""
+        lib = library()
+        self.bind(inputs)()
         result = {}
         for index, name in enumerate(self._outputs):
             tensor = DLTensor()

@@ -1,0 +1,72 @@
+/*===- limits.c - What this machine can do, measured ------------*- C -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===*/
+
+/* Built by run.py for the processor it runs on. One thread. */
+
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+typedef float vec __attribute__((vector_size(4 * LANES)));
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + 1e-9 * t.tv_nsec;
+}
+
+/* Multiply-adds a second, in units of 1e9 floating point operations. */
+double limit_fma_gflops(void) {
+  enum { CHAINS = 12, STEPS = 400000 };
+  vec acc[CHAINS], x, y;
+  memset(acc, 0, sizeof acc);
+  for (int i = 0; i < LANES; ++i) {
+    x[i] = 0.999f;
+    y[i] = 1e-3f;
+  }
+  __asm__ volatile("" : "+x"(x), "+x"(y));
+  double best = 1e30;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    double start = now();
+    for (int step = 0; step < STEPS; ++step) {
+#pragma clang loop unroll(full)
+      for (int c = 0; c < CHAINS; ++c)
+        acc[c] = acc[c] * x + y;
+      __asm__ volatile("" ::: "memory");
+    }
+    double seconds = now() - start;
+    best = seconds < best ? seconds : best;
+  }
+  __asm__ volatile("" ::"r"(acc) : "memory");
+  return 2.0 * LANES * CHAINS * STEPS / best * 1e-9;
+}
+
+/* Bytes read a second from `bytes` of memory, in GB. */
+double limit_read_gbs(const float *data, int64_t bytes) {
+  double best = 1e30;
+  int64_t count = bytes / (int64_t)sizeof(vec);
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    vec sum[8];
+    memset(sum, 0, sizeof sum);
+    const vec *v = (const vec *)data;
+    double start = now();
+    for (int64_t i = 0; i + 8 <= count; i += 8)
+      for (int c = 0; c < 8; ++c)
+        sum[c] += v[i + c];
+    double seconds = now() - start;
+    best = seconds < best ? seconds : best;
+    __asm__ volatile("" ::"r"(sum) : "memory");
+  }
+  return bytes / best * 1e-9;
+}
