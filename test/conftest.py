@@ -25,6 +25,10 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # Workers inherit it; so all of them make the same inputs.
     os.environ.setdefault("SSM_TEST_SEED", str(secrets.randbelow(2**32)))
+    if not hasattr(config, "workerinput") and not config.getoption("--reference-only"):
+        from ssmtest import compiler
+
+        compiler.forget_old_modules()
 
 
 def pytest_report_header():

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import onnx
@@ -21,6 +22,8 @@ import onnx
 from . import build
 
 CACHE = build.BUILD / "test" / "modules"
+# What other compilers made is thrown away once it was not used for this long.
+KEEP_S = 3600
 TIMEOUT_S = 300
 
 
@@ -68,13 +71,14 @@ def compile_model(model, options=()):
         data = path.read_bytes()
     options = [str(option) for option in options]
     key = hashlib.sha256()
-    for part in [compiler_identity().encode(), repr(options).encode(), data]:
+    for part in [repr(options).encode(), data]:
         key.update(len(part).to_bytes(8, "little") + part)
-    folder = CACHE / key.hexdigest()[:32]
+    cache = CACHE / compiler_identity()[:16]
+    folder = cache / key.hexdigest()[:32]
     if not folder.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
         # Made aside and moved in whole: other processes may want the same.
-        made = Path(tempfile.mkdtemp(prefix="making-", dir=CACHE))
+        made = Path(tempfile.mkdtemp(prefix="making-", dir=cache))
         try:
             if path is None:
                 path = made / "model.onnx"
@@ -95,9 +99,10 @@ def compile_model(model, options=()):
 
 
 def forget_old_modules():
-    """Empties the cache if another compiler filled it."""
-    mark = CACHE / "compiler"
-    if CACHE.is_dir() and not (mark.exists() and mark.read_text() == compiler_identity()):
-        shutil.rmtree(CACHE)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    mark.write_text(compiler_identity())
+    """Throws away what other compilers made, unless it is in use."""
+    if not CACHE.is_dir() or not (build.BUILD / "bin" / "ssm-compile").exists():
+        return
+    for folder in CACHE.iterdir():
+        if folder.name != compiler_identity()[:16] and \
+                time.time() - folder.stat().st_mtime > KEEP_S:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,63 @@
+# ===- test_scripts.py - Counting tests, and the text side of the demonstration ===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+import numpy as np
+import pytest
+import run_tests
+import typeseg
+
+JUNIT = """<testsuites><testsuite>
+<testcase name="a"/> <testcase name="b" status="run"/>
+<testcase name="c"><failure/></testcase> <testcase name="d"><error/></testcase>
+<testcase name="e"><skipped/></testcase> <testcase name="f" status="notrun"/>
+<testcase name="g" status="fail"/>
+</testsuite></testsuites>"""
+
+
+def counted(counts):
+    return counts.passed, counts.failed, counts.skipped
+
+
+def test_count(tmp_path):
+    (tmp_path / "a.xml").write_text(JUNIT)
+    assert counted(run_tests.count_junit(tmp_path / "a.xml")) == (2, 3, 2)
+    (tmp_path / "b.xml").write_text(JUNIT[:100])
+    assert run_tests.count_junit(tmp_path / "b.xml") is None
+    assert run_tests.count_junit(tmp_path / "none.xml") is None
+
+
+@pytest.mark.parametrize("counts,code,failed", [
+    (None, 1, 1),                          # died before it wrote a report
+    (None, 0, 1),                          # found nothing to run
+    (run_tests.Counts(5, 0, 0), 0, 0),
+    (run_tests.Counts(5, 0, 0), 139, 1),   # crashed after its last test
+    (run_tests.Counts(5, 2, 0), 1, 2),
+    (run_tests.Counts(0, 0, 3), 0, 0),
+])
+def test_a_suite_cannot_fail_unseen(counts, code, failed):
+    assert run_tests.settled(counts, code).failed == failed
+
+
+def test_summary_line():
+    assert str(run_tests.Counts(3, 1)) == "3 passed, 1 failed"
+    assert str(run_tests.Counts(3, 0, 2)) == "3 passed, 0 failed, 2 skipped"
+
+
+def test_encode():
+    ids = typeseg.encode("aZ ~\t\r\n\x01\x7fé")
+    assert ids.dtype == np.int64
+    assert ids.tolist() == [97, 90, 32, 126, 9, 13, 10, 128, 128, 128, 128]
+
+
+def test_runs_cover_the_text():
+    text = "aaaa bbbé\ncc"
+    classes = [0] * 5 + [1] * 6 + [2] * 2
+    logits = np.full((len(text.encode()), 3), -5.0, np.float32)
+    logits[np.arange(len(classes)), classes] = 5.0
+    found = typeseg.runs(text, logits)
+    assert "".join(part for part, _, _ in found) == text
+    # The two bytes of the last class are too few for a run of their own.
+    assert [label for _, label, _ in found] == [0, 1]
