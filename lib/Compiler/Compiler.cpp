@@ -153,6 +153,7 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module) {
   manager.enableVerifier(options.verifyEach);
   PipelineOptions pipeline;
   pipeline.optLevel = options.optLevel;
+  pipeline.vectorBits = target.vectorBits();
   buildStage(stage, manager, pipeline);
   if (failed(manager.run(module)) || failed(verify(module)))
     return fail("stage '" + stage + "' failed");

@@ -48,7 +48,7 @@ static Error prepare(llvm::Module &module, const CpuTarget &target) {
       function.addFnAttr("target-features", target.features);
     // LLVM prefers half vectors on most of these processors, for the sake of code
     // that uses them now and then; a module uses nothing else.
-    if (llvm::StringRef(target.features).contains("+avx512f"))
+    if (target.vectorBits() == 512)
       function.addFnAttr("prefer-vector-width", "512");
     function.addFnAttr(llvm::Attribute::NoUnwind);
   }

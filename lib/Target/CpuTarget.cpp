@@ -126,3 +126,9 @@ Expected<std::unique_ptr<TargetMachine>> CpuTarget::createMachine(CodeGenOptLeve
     return createStringError("LLVM cannot generate code for '%s'", triple.c_str());
   return machine;
 }
+
+int CpuTarget::vectorBits() const {
+  if (llvm::is_contained(requiredFeatures, "avx512f"))
+    return 512;
+  return llvm::is_contained(requiredFeatures, "avx") ? 256 : 128;
+}

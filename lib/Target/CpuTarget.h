@@ -36,6 +36,9 @@ struct CpuTarget {
   /// unknown name, with the known ones listed.
   static llvm::Expected<CpuTarget> resolve(llvm::StringRef name);
 
+  /// Width of the vectors that generated code should use, in bits.
+  int vectorBits() const;
+
   /// Position independent code at that level of LLVM's code generator.
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
   createMachine(llvm::CodeGenOptLevel level) const;

@@ -69,7 +69,7 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   cleanUp(pm);
 }
 
-static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
+static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addNestedPass<func::FuncOp>(createPlaceCarries());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
@@ -84,6 +84,12 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createEntryABI());
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
+  if (pipeline.optLevel > 0) {
+    TileContractionsOptions tiles;
+    tiles.vectorBits = pipeline.vectorBits;
+    pm.addNestedPass<func::FuncOp>(createTileContractions(tiles));
+    cleanUp(pm);
+  }
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
@@ -108,6 +114,7 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createConvertMathToLibm());
   pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(createLowerAffinePass());
+  pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createFinalizeMemRefToLLVMConversionPass());
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createArithToLLVMConversionPass());

@@ -21,6 +21,8 @@ namespace ssm {
 struct PipelineOptions {
   /// 0 skips raise, fuse, tile: each operation's decomposition, loops only.
   int optLevel = 3;
+  /// Width of the target's vectors.
+  int vectorBits = 256;
 };
 
 /// The stages that passes make up, in the order a model goes through them.
