@@ -80,7 +80,7 @@ build_all() {
   step "Building (first time: some minutes)"
   # The environment variable gives one line a step also where the output is
   # not a terminal.
-  NINJA_STATUS='[%f/%t %es] ' cmake --build build ${SSM_JOBS:+-j "$SSM_JOBS"}
+  NINJA_STATUS='[%f/%t %es] ' cmake --build build -j "${SSM_JOBS:-$(nproc)}"
   step "Built: $(cd build/bin && ls -d ssm-* | tr '\n' ' ')"
 }
 
