@@ -77,6 +77,60 @@ static llvm::SmallSetVector<Value, 4> possibleBuffers(Value value, Block *block)
   return arguments;
 }
 
+/// Whether the value may be in the carry's buffer by way of an inner loop or branch.
+/// One-shot analysis sees a conflict in writing it back there.
+static bool comesThroughRegion(Value value, BlockArgument carry) {
+  llvm::SmallSetVector<Operation *, 8> regions;
+  llvm::SmallSetVector<Value, 16> work;
+  work.insert(value);
+  for (size_t next = 0; next < work.size(); ++next) {
+    Operation *op = work[next].getDefiningOp();
+    if (!op || op->getBlock() != carry.getOwner())
+      continue;
+    if (isa<RegionBranchOpInterface>(op)) {
+      regions.insert(op);
+      continue;
+    }
+    if (auto structured = dyn_cast<DestinationStyleOpInterface>(op))
+      work.insert(structured.getDpsInits().begin(), structured.getDpsInits().end());
+    else
+      work.insert(op->operand_begin(), op->operand_end());
+  }
+  return llvm::any_of(regions, [&](Operation *op) {
+    return llvm::any_of(op->getResults(), [&](Value result) {
+      return isa<TensorType>(result.getType()) &&
+             possibleBuffers(result, carry.getOwner()).contains(carry);
+    });
+  });
+}
+
+/// Whether the value is what an inner loop leaves in the carry's buffer, which
+/// nothing else reads: it is in its place already.
+static bool isInPlace(MaterializeInDestinationOp op, BlockArgument carry) {
+  auto inner = throughCasts(op.getSource()).getDefiningOp<scf::ForOp>();
+  if (!inner)
+    return false;
+  auto result = cast<OpResult>(throughCasts(op.getSource()));
+  Value init = inner.getInitArgs()[result.getResultNumber()];
+  auto yield = cast<scf::YieldOp>(inner.getBody()->getTerminator());
+  auto kept = throughCasts(yield.getOperand(result.getResultNumber()))
+                  .getDefiningOp<MaterializeInDestinationOp>();
+  return init == carry && llvm::range_size(carry.getUses()) == 2 && op.getDest() == carry && kept &&
+         carryOf(kept) == inner.getRegionIterArg(result.getResultNumber());
+}
+
+/// Copies the source before it is written to its place.
+static void saveSource(MaterializeInDestinationOp op, OpBuilder &b) {
+  Value source = op.getSource();
+  auto type = cast<RankedTensorType>(source.getType());
+  Value place = tensor::EmptyOp::create(
+      b, op.getLoc(), tensor::getMixedSizes(b, op.getLoc(), source), type.getElementType());
+  if (place.getType() != type)
+    place = tensor::CastOp::create(b, op.getLoc(), type, place);
+  Value saved = linalg::CopyOp::create(b, op.getLoc(), source, place).getResult(0);
+  op.getSourceMutable().assign(saved);
+}
+
 static void placeCarries(Block *block, ArrayRef<MaterializeInDestinationOp> carries) {
   Operation *terminator = block->getTerminator();
   for (MaterializeInDestinationOp op : carries) {
@@ -96,16 +150,8 @@ static void placeCarries(Block *block, ArrayRef<MaterializeInDestinationOp> carr
     bool overwritten = llvm::any_of(carries, [&](MaterializeInDestinationOp other) {
       return other != op && buffers.contains(carryOf(other));
     });
-    if (!overwritten)
-      continue;
-    Value source = op.getSource();
-    auto type = cast<RankedTensorType>(source.getType());
-    Value place = tensor::EmptyOp::create(
-        b, op.getLoc(), tensor::getMixedSizes(b, op.getLoc(), source), type.getElementType());
-    if (place.getType() != type)
-      place = tensor::CastOp::create(b, op.getLoc(), type, place);
-    Value saved = linalg::CopyOp::create(b, op.getLoc(), source, place).getResult(0);
-    op.getSourceMutable().assign(saved);
+    if (overwritten || comesThroughRegion(op.getSource(), carryOf(op)))
+      saveSource(op, b);
   }
 }
 
@@ -113,11 +159,12 @@ namespace {
 struct PlaceCarries : ssm::impl::PlaceCarriesBase<PlaceCarries> {
   void runOnOperation() override {
     llvm::MapVector<Block *, SmallVector<MaterializeInDestinationOp>> carries;
-    SmallVector<MaterializeInDestinationOp> stray;
+    SmallVector<MaterializeInDestinationOp> stray; // out of place, or in it already
     getOperation().walk([&](MaterializeInDestinationOp op) {
       if (!isa<TensorType>(op.getDest().getType()))
         return;
-      if (carryOf(op))
+      BlockArgument carry = carryOf(op);
+      if (carry && !isInPlace(op, carry))
         carries[op->getBlock()].push_back(op);
       else
         stray.push_back(op);
