@@ -19,6 +19,13 @@ static bool isState(func::FuncOp function, unsigned input) {
          });
 }
 
+/// A name to suggest. Axis 1 of four is mostly heads or channels, not the length.
+static std::string nameOf(int64_t axis, int64_t rank) {
+  if (axis == 0)
+    return "batch";
+  return axis == 1 && rank <= 3 ? "length" : "size" + std::to_string(axis);
+}
+
 std::vector<std::string> ssm::describeBakedSizes(func::FuncOp function) {
   std::vector<std::string> lines;
   for (auto [i, argument] : llvm::enumerate(function.getArguments())) {
@@ -36,7 +43,7 @@ std::vector<std::string> ssm::describeBakedSizes(func::FuncOp function) {
         lines.push_back(llvm::formatv(
             "input '{0}' has the fixed size {1} along axis {2}; to leave it open, "
             "export with dynamic_shapes={{\"{0}\": {{{2}: \"{3}\"}}",
-            name.getValue(), type.getDimSize(axis), axis, axis == 0 ? "batch" : "length"));
+            name.getValue(), type.getDimSize(axis), axis, nameOf(axis, type.getRank())));
   }
   return lines;
 }

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <algorithm>
 #include <iostream>
 
 using namespace ssmrun;
@@ -147,15 +148,21 @@ static void printValues(const char *title, const Json &values) {
               << value["type"].get<std::string>() << " " << textOf(value["shape"]) << "\n";
 }
 
-/// Sizes of inputs that the model fixes, with a hint how not to. States are
-/// left out: theirs are mostly the model's own.
+/// Sizes of inputs that the export fixed, with a hint how not to. The last axis of
+/// floats and all but the batch of states are the model's own, as for ssm-compile.
 static void printFixed(const Json &entry) {
   std::string fixed;
   for (const Json &input : entry["inputs"]) {
     bool isState = false;
     for (const Json &state : entry["states"])
       isState |= state["input"] == input["name"];
-    for (size_t axis = 0; !isState && axis < input["shape"].size(); ++axis)
+    size_t end = input["shape"].size();
+    bool isFloat = input["type"].get<std::string>().find("float") != std::string::npos;
+    if (isState)
+      end = std::min<size_t>(end, 1);
+    else if (isFloat && end > 0)
+      --end;
+    for (size_t axis = 0; axis < end; ++axis)
       if (input["shape"][axis].is_number())
         fixed += (fixed.empty() ? "" : ", ") + input["name"].get<std::string>() + ":" +
                  std::to_string(axis) + "=" + input["shape"][axis].dump();

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include <iostream>
+#include <new>
 
 using namespace ssmrun;
 
@@ -76,6 +77,9 @@ int main(int argc, char **argv) {
     execute(options);
   } catch (const CLI::Success &success) {
     return app.exit(success);
+  } catch (const std::bad_alloc &) {
+    std::cerr << "ssm-run: not enough memory for the inputs and outputs of these sizes\n";
+    return 1;
   } catch (const std::exception &error) {
     std::cout.flush();
     std::cerr << "ssm-run: " << error.what() << "\n";

@@ -127,7 +127,7 @@ static LogicalResult inferConv(InferContext &ctx) {
       failed(ctx.requireRank(1, ctx.rank(0), ctx.rank(0))) || failed(checkForm(ctx)))
     return failure();
   ConvForm form = readForm(ctx);
-  const ShapeFacts &facts = ctx.facts;
+  ShapeFacts &facts = ctx.facts;
   Dims data(ctx.dims(0)), weight(ctx.dims(1));
   AffineExpr group = facts.constant(form.group);
   AffineExpr channels = facts.mul(weight[1], group);
@@ -168,6 +168,10 @@ static LogicalResult inferConv(InferContext &ctx) {
           ", expected at least the kernel's span");
     AffineExpr size =
         form.strides[axis] == 1 ? strided : facts.div(strided, facts.constant(form.strides[axis]));
+    // An input shorter than the kernel ends the run, with the node's name; until
+    // then, while the arena is planned, its output is empty.
+    if (size && !facts.isNonNegative(size))
+      size = facts.max(size, facts.constant(0));
     // Null where only the run can tell; setResult makes a symbol of it.
     result.push_back(size);
   }
@@ -189,8 +193,10 @@ static void bindOutputSize(LoweringContext &ctx, const ConvForm &form, int64_t a
                   " with its pads is smaller than the kernel's span",
               {ctx.size(size)});
   }
-  if (!ctx.isBound(result))
-    ctx.bind(result, ctx.b.createOrFold<arith::DivSIOp>(value, ctx.index(form.strides[axis])));
+  if (!ctx.isBound(result)) {
+    Value least = ctx.b.createOrFold<arith::MaxSIOp>(value, ctx.index(0));
+    ctx.bind(result, ctx.b.createOrFold<arith::DivSIOp>(least, ctx.index(form.strides[axis])));
+  }
 }
 
 namespace {

@@ -43,8 +43,8 @@ static Error checkOpsets(ArrayRef<OpsetImport> imports) {
 //===----------------------------------------------------------------------===//
 
 static Error checkText(StringRef name) {
-  if (name.contains('\0'))
-    return readerError("the name '" + name + "' has a NUL character");
+  if (llvm::any_of(name, isControl))
+    return readerError("the name '" + name + "' has a control character");
   auto *position = reinterpret_cast<const llvm::UTF8 *>(name.begin());
   if (!llvm::isLegalUTF8String(&position, reinterpret_cast<const llvm::UTF8 *>(name.end())))
     return readerError("the name '" + name + "' is not UTF-8");

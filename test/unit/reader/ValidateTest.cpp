@@ -179,7 +179,9 @@ TEST(Validate, AttributeReferences) {
 }
 
 TEST(Validate, HostileNames) {
-  EXPECT_ERROR(errorOf(simple({node("Relu", {"x"}, {std::string("y\0z", 3)})})), "NUL");
+  EXPECT_ERROR(errorOf(simple({node("Relu", {"x"}, {std::string("y\0z", 3)})})),
+               "'y\\x00z' has a control character");
+  EXPECT_ERROR(errorOf(simple({node("Relu", {"evil\nline"}, {"y"})})), "'evil\\x0aline'");
   EXPECT_ERROR(errorOf(simple({node("Relu", {"x"}, {"\xff\xfe"})})), "not UTF-8");
   EXPECT_ERROR(errorOf(simple({node("", {"x"}, {"y"})})), "no operator");
 }
