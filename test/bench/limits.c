@@ -43,12 +43,15 @@ double limit_fma_gflops(void) {
 #pragma clang loop unroll(full)
       for (int c = 0; c < CHAINS; ++c)
         acc[c] = acc[c] * x + y;
-      __asm__ volatile("" ::: "memory");
     }
     double seconds = now() - start;
     best = seconds < best ? seconds : best;
   }
-  __asm__ volatile("" ::"r"(acc) : "memory");
+  vec sum = acc[0];
+  for (int c = 1; c < CHAINS; ++c)
+    sum += acc[c];
+  volatile float sink = sum[0];
+  (void)sink;
   return 2.0 * LANES * CHAINS * STEPS / best * 1e-9;
 }
 
@@ -66,7 +69,10 @@ double limit_read_gbs(const float *data, int64_t bytes) {
         sum[c] += v[i + c];
     double seconds = now() - start;
     best = seconds < best ? seconds : best;
-    __asm__ volatile("" ::"r"(sum) : "memory");
+    for (int c = 1; c < 8; ++c)
+      sum[0] += sum[c];
+    volatile float sink = sum[0][0];
+    (void)sink;
   }
   return bytes / best * 1e-9;
 }

@@ -41,7 +41,7 @@ D, N, WIDTH, RANK = 1536, 16, 768, 48
 class Limits:
     def __init__(self):
         library = build.BUILD / "test" / "bench-limits.so"
-        subprocess.run(["clang-22", "-O2", "-march=native", "-mprefer-vector-width=512", "-shared", "-fPIC",
+        subprocess.run(["clang-22", "-O2", "-march=native", "-ffp-contract=fast", "-mprefer-vector-width=512", "-shared", "-fPIC",
                         str(Path(__file__).with_name("limits.c")), "-o", str(library)], check=True)
         lib = ctypes.CDLL(str(library))
         lib.limit_fma_gflops.restype = ctypes.c_double
