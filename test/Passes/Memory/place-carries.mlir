@@ -76,3 +76,56 @@ func.func @stray(%n: index, %a: tensor<8xf32> {bufferization.writable = false},
   // CHECK: return %[[B]]
   return %0, %1 : tensor<8xf32>, tensor<8xf32>
 }
+
+// What an inner loop leaves in the carry's own buffer is in its place: no copy, and
+// nothing is written back.
+// CHECK-LABEL: func.func @through_a_loop
+func.func @through_a_loop(%n: index, %a0: tensor<8xf32>) -> tensor<8xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  // CHECK: scf.for
+  // CHECK: %[[LEFT:.*]] = scf.for
+  // CHECK: bufferization.materialize_in_destination
+  // CHECK-NOT: linalg.copy
+  // CHECK-NOT: materialize_in_destination
+  // CHECK: scf.yield %[[LEFT]]
+  %0 = scf.for %i = %c0 to %n step %c1 iter_args(%a = %a0) -> (tensor<8xf32>) {
+    %left = scf.for %j = %c0 to %n step %c1 iter_args(%b = %a) -> (tensor<8xf32>) {
+      %e = tensor.empty() : tensor<8xf32>
+      %s = linalg.add ins(%b, %b : tensor<8xf32>, tensor<8xf32>) outs(%e : tensor<8xf32>)
+          -> tensor<8xf32>
+      %bn = bufferization.materialize_in_destination %s in %b
+          : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+      scf.yield %bn : tensor<8xf32>
+    }
+    %an = bufferization.materialize_in_destination %left in %a
+        : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+    scf.yield %an : tensor<8xf32>
+  }
+  return %0 : tensor<8xf32>
+}
+
+// A branch may leave it elsewhere: it is saved, then written to its place.
+// CHECK-LABEL: func.func @through_a_branch
+func.func @through_a_branch(%n: index, %p: i1, %a0: tensor<8xf32>) -> tensor<8xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  // CHECK: iter_args(%[[A:.*]] = %{{.*}})
+  // CHECK: %[[LEFT:.*]] = scf.if
+  // CHECK: %[[SAVED:.*]] = linalg.copy ins(%[[LEFT]]
+  // CHECK: bufferization.materialize_in_destination %[[SAVED]] in %[[A]]
+  %0 = scf.for %i = %c0 to %n step %c1 iter_args(%a = %a0) -> (tensor<8xf32>) {
+    %left = scf.if %p -> (tensor<8xf32>) {
+      %e = tensor.empty() : tensor<8xf32>
+      %s = linalg.add ins(%a, %a : tensor<8xf32>, tensor<8xf32>) outs(%e : tensor<8xf32>)
+          -> tensor<8xf32>
+      scf.yield %s : tensor<8xf32>
+    } else {
+      scf.yield %a : tensor<8xf32>
+    }
+    %an = bufferization.materialize_in_destination %left in %a
+        : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+    scf.yield %an : tensor<8xf32>
+  }
+  return %0 : tensor<8xf32>
+}
