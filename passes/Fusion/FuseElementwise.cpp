@@ -36,11 +36,17 @@ bool isCheap(linalg::GenericOp op) {
   return count <= kCheapOps;
 }
 
+/// A body of more operations is not made: its values no longer fit registers, and
+/// each fusion copies it.
+constexpr size_t kMaxBodyOps = 64;
+
 /// Whether fusing the operand's producer is a gain.
 bool isWorthFusing(OpOperand *operand) {
   auto producer = operand->get().getDefiningOp<linalg::GenericOp>();
   auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());
-  if (!producer || !consumer || !producer.isAllParallelLoops())
+  if (!producer || !consumer || !producer.isAllParallelLoops() ||
+      producer.getBody()->getOperations().size() + consumer.getBody()->getOperations().size() >
+          kMaxBodyOps)
     return false;
   bool visitsOnce = consumer.getMatchingIndexingMap(operand).isPermutation();
   if (producer->hasOneUse() && visitsOnce)
