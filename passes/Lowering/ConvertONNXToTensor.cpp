@@ -10,6 +10,7 @@
 #include "dialects/ONNX/ONNXOps.h"
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Import/FunctionLowering.h"
+#include "lib/Support/ElementTypeNumber.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -27,35 +28,6 @@ using namespace mlir;
 using namespace ssm;
 
 namespace {
-
-/// ONNX's number for an element type (TensorProto.DataType), or 0.
-int64_t onnxTypeNumber(Type type) {
-  if (type.isF32())
-    return 1;
-  if (type.isF16())
-    return 10;
-  if (type.isF64())
-    return 11;
-  if (type.isBF16())
-    return 16;
-  auto integer = dyn_cast<IntegerType>(type);
-  if (!integer)
-    return 0;
-  bool isUnsigned = integer.isUnsigned();
-  switch (integer.getWidth()) {
-  case 1:
-    return 9;
-  case 8:
-    return isUnsigned ? 2 : 3;
-  case 16:
-    return isUnsigned ? 4 : 5;
-  case 32:
-    return isUnsigned ? 12 : 6;
-  case 64:
-    return isUnsigned ? 13 : 7;
-  }
-  return 0;
-}
 
 struct ConvertONNXToTensor : ssm::impl::ConvertONNXToTensorBase<ConvertONNXToTensor> {
   void runOnOperation() override {

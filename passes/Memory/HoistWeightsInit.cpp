@@ -8,6 +8,7 @@
 #include "passes/Memory/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Support/ElementTypeNumber.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
@@ -23,28 +24,6 @@ using namespace mlir;
 using namespace ssm;
 
 namespace {
-
-/// ONNX's number for the element type of a stored tensor.
-int64_t storedTypeNumber(Type type) {
-  if (type.isF32())
-    return 1;
-  if (type.isF16())
-    return 10;
-  if (type.isF64())
-    return 11;
-  if (type.isBF16())
-    return 16;
-  switch (type.getIntOrFloatBitWidth()) {
-  case 8:
-    return 3;
-  case 16:
-    return 5;
-  case 32:
-    return 6;
-  default:
-    return 7;
-  }
-}
 
 int64_t bytesOf(RankedTensorType type) {
   return type.getNumElements() * llvm::divideCeil(type.getElementTypeBitWidth(), 8);
@@ -188,7 +167,7 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
       dims.push_back(b.getI64IntegerAttr(size));
     return b.getDictionaryAttr(
         {b.getNamedAttr("name", b.getStringAttr(name)),
-         b.getNamedAttr("type", b.getI64IntegerAttr(storedTypeNumber(type.getElementType()))),
+         b.getNamedAttr("type", b.getI64IntegerAttr(onnxTypeNumber(type.getElementType()))),
          b.getNamedAttr("dims", b.getArrayAttr(dims))});
   }
 

@@ -40,6 +40,10 @@ struct Temporary {
   /// Equal keys are equal sizes: constant bytes times the dynamic sizes.
   int64_t constantBytes;
   SmallVector<Value> dynamicSizes;
+
+  bool hasSize(const Temporary &other) const {
+    return constantBytes == other.constantBytes && dynamicSizes == other.dynamicSizes;
+  }
 };
 
 /// Space that temporaries share one after the other.
@@ -264,10 +268,8 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       for (Slot &slot : slots) {
         if (slot.last >= temporary.first)
           continue;
-        bool equal = llvm::any_of(slot.members, [&](unsigned member) {
-          return temporaries[member].constantBytes == temporary.constantBytes &&
-                 temporaries[member].dynamicSizes == temporary.dynamicSizes;
-        });
+        bool equal = llvm::any_of(
+            slot.members, [&](unsigned member) { return temporaries[member].hasSize(temporary); });
         if (!best || (equal && !bestIsEqual) || (equal == bestIsEqual && slot.last > best->last)) {
           best = &slot;
           bestIsEqual = equal;
@@ -291,14 +293,12 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
   static Value slotBytes(ImplicitLocOpBuilder &b, SliceCloner &cloner,
                          ArrayRef<Temporary> temporaries, const Slot &slot) {
     Value bytes;
-    llvm::DenseSet<std::pair<int64_t, llvm::hash_code>> seen;
+    SmallVector<const Temporary *> seen;
     for (unsigned member : slot.members) {
       const Temporary &temporary = temporaries[member];
-      auto key = std::make_pair(
-          temporary.constantBytes,
-          llvm::hash_combine_range(temporary.dynamicSizes.begin(), temporary.dynamicSizes.end()));
-      if (!seen.insert(key).second)
+      if (llvm::any_of(seen, [&](const Temporary *other) { return other->hasSize(temporary); }))
         continue;
+      seen.push_back(&temporary);
       Value own = arith::ConstantIndexOp::create(b, temporary.constantBytes);
       for (Value size : temporary.dynamicSizes)
         own = b.createOrFold<arith::MulIOp>(own, cloner.clone(size));
