@@ -23,6 +23,7 @@
 #include "passes/Graph/Passes.h"
 #include "passes/Lowering/Passes.h"
 #include "passes/Memory/Passes.h"
+#include "passes/Tiling/Passes.h"
 #include "passes/Vector/Passes.h"
 
 using namespace mlir;
@@ -173,6 +174,7 @@ void ssm::registerPassesAndStages() {
   registerSSMLoweringPasses();
   registerSSMMemoryPasses();
   registerSSMFusionPasses();
+  registerSSMTilingPasses();
   registerSSMVectorPasses();
   registerSSMCPUPasses();
   static SmallVector<std::string> names;

@@ -65,4 +65,20 @@ def TileContractions : Pass<"ssm-tile-contractions", "::mlir::func::FuncOp"> {
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
+def EmitKernels : Pass<"ssm-emit-kernels", "::mlir::func::FuncOp"> {
+  let summary = "kernels on buffers become loops and vectors, in the form their configuration says";
+  let description = [{
+    Runs on outlined kernels, so once for each distinct one. Kernels without a
+    configuration, of the form `loops`, or that their form cannot do are left to
+    ssm-lower-kernels.
+
+    On buffers rather than by tiling and vectorising on tensors: masked edges,
+    packed operands and blocks of time in one nest need no cooperation of other
+    passes, any size needs one piece of code, and it compiles in milliseconds.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
+}
+
 #endif // SSM_PASSES_VECTOR_PASSES

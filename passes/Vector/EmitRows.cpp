@@ -1,0 +1,14 @@
+//===- EmitRows.cpp - Rows ---------------------------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Vector/EmitKernels.h"
+#include "passes/Vector/PointEmitter.h"
+
+using namespace mlir;
+using namespace ssm;
+
+LogicalResult ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b) { return failure(); }
