@@ -9,6 +9,7 @@
 #define SSM_DIALECTS_SSM_OPS
 
 include "dialects/SSM/ModuleOps.td"
+include "dialects/SSM/ParallelOps.td"
 include "dialects/SSM/ScanOps.td"
 
 #endif // SSM_DIALECTS_SSM_OPS

@@ -67,8 +67,8 @@ def SSM_ScanOp : SSM_Op<"scan", [
 }
 
 def SSM_YieldOp : SSM_Op<"yield", [Pure, Terminator,
-                                   HasParent<"::ssm::ScanOp">]> {
-  let summary = "ends the step of a recurrence";
+                                   ParentOneOf<["::ssm::ScanOp", "::ssm::ParallelForOp"]>]> {
+  let summary = "ends the step of a recurrence, or the piece of a parallel loop";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ::mlir::ValueRange()); }]>];
