@@ -10,6 +10,7 @@
 
 include "dialects/SSM/KernelOps.td"
 include "dialects/SSM/ModuleOps.td"
+include "dialects/SSM/ParallelOps.td"
 include "dialects/SSM/ScanOps.td"
 
 #endif // SSM_DIALECTS_SSM_OPS

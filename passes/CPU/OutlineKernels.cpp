@@ -56,15 +56,18 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     }
   }
 
-  /// Loop nests that hold no operation which may end the run.
+  /// Loop nests that hold nothing of the module's borders: checks end the run, and
+  /// temporaries inside would hide from LLVM that they do not overlap.
   static void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
-      bool isNest = isa<linalg::LinalgOp>(op) || isa<scf::SCFDialect>(op.getDialect());
+      bool isNest = isa<linalg::LinalgOp, ParallelForOp>(op) ||
+                    isa<scf::SCFDialect>(op.getDialect());
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
       bool leaves = op.walk([](Operation *inner) {
-                        return isa<SSMDialect>(inner->getDialect()) ? WalkResult::interrupt()
-                                                                    : WalkResult::advance();
+                        bool isBorder = isa<SSMDialect>(inner->getDialect()) &&
+                                        !isa<ParallelForOp, ssm::YieldOp>(inner);
+                        return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
       if (!leaves && op.getNumResults() == 0) {
         nests.push_back(&op);
@@ -133,10 +136,12 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     auto pointer = LLVM::LLVMPointerType::get(context);
     Type index = builder.getIndexType();
 
-    // Parameters: a buffer is its pointer, then its dynamic sizes.
-    SmallVector<Type> types;
-    SmallVector<Attribute> noAlias;
-    SmallVector<Value> args;
+    // Parameters: the table and its context, through which loops run in parallel;
+    // then for each buffer its pointer and its dynamic sizes.
+    SmallVector<Type> types(2, pointer);
+    SmallVector<Attribute> noAlias(2, builder.getDictionaryAttr({}));
+    auto entry = nest->getParentOfType<func::FuncOp>();
+    SmallVector<Value> args = {entry.getArgument(0), entry.getArgument(1)};
     builder.setInsertionPoint(nest);
     NamedAttribute mark = builder.getNamedAttr("llvm.noalias", builder.getUnitAttr());
     for (Value param : captures.params) {
@@ -170,7 +175,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     builder.setInsertionPointToStart(block);
     IRMapping mapping;
     Value zero = arith::ConstantIndexOp::create(builder, kernel.getLoc(), 0);
-    unsigned next = 0;
+    unsigned next = 2;
     for (Value param : captures.params) {
       Value arg = block->getArgument(next++);
       auto type = dyn_cast<MemRefType>(param.getType());
@@ -228,7 +233,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       if (!llvm::is_contained(parts, name))
         parts.push_back(name);
     });
-    std::string name = isa<scf::SCFDialect>(nest->getDialect()) ? "loop" : isSum ? "sum" : "map";
+    std::string name = !isa<linalg::LinalgOp>(nest) ? "loop" : isSum ? "sum" : "map";
     if (parts.empty())
       return name + "_copy";
     for (StringRef part : ArrayRef<StringRef>(parts).take_front(4))

@@ -87,14 +87,60 @@ def OutlineKernels : Pass<"ssm-outline-kernels", "::mlir::ModuleOp"> {
     LLVM's passes take more than linear time in the size of a function, and a model
     repeats its layers: compile time and code size follow distinct kernels.
 
+    The runtime's table and the context come first in every kernel, so that loops in
+    it can run in parallel.
+
     ```mlir
     linalg.generic ins(%x : memref<?xf32>) outs(%y : memref<?xf32>) { math.exp }
     // becomes
-    call @kernel_exp(%xp, %n, %yp) : (!llvm.ptr, index, !llvm.ptr) -> ()
+    call @kernel_exp(%table, %context, %xp, %n, %yp)
+        : (!llvm.ptr, !llvm.ptr, !llvm.ptr, index, !llvm.ptr) -> ()
     ```
   }];
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
                            "::ssm::SSMDialect"];
+}
+
+def OutlineParallel : Pass<"ssm-outline-parallel", "::mlir::ModuleOp"> {
+  let summary = "ssm.parallel_for to a function of a range and a call of the table";
+  let description = [{
+    The body becomes a function of what it uses and of the two ends of a piece;
+    constants, sizes and views are made again in it. What the table calls unpacks a
+    closure and calls that function. So the pointers of a kernel stay parameters,
+    and keep `llvm.noalias`, which loads from a closure would lose. A loop that is
+    one piece calls the body at once. So does one in a function without a table,
+    that is, inside a piece of another.
+
+    ```mlir
+    func.func private @kernel(%table: !llvm.ptr, %context: !llvm.ptr,
+                              %x: !llvm.ptr {llvm.noalias}, %n: index)
+        attributes {ssm.kernel} {
+      ssm.parallel_for %n grain %c64 { ^bb0(%lo: index, %hi: index): ... uses %x }
+    }
+    // becomes
+    func.func private @kernel(...) attributes {ssm.kernel} {
+      %closure = llvm.alloca %one x !llvm.struct<(ptr)>
+      %large = arith.cmpi sgt, %n, %c64
+      scf.if %large {
+        llvm.store %x, %closure[0]
+        %parallel_for = llvm.load %table[8]
+        llvm.call %parallel_for(%context, @kernel.range, %closure, %n, %c64)
+      } else {
+        %some = arith.cmpi sgt, %n, %c0
+        scf.if %some { call @kernel.piece(%x, %c0, %n) }
+      }
+    }
+    func.func private @kernel.range(%closure: !llvm.ptr, %lo: i64, %hi: i64) -> i32 {
+      %x = llvm.load %closure[0]
+      call @kernel.piece(%x, %lo, %hi)
+      return 0
+    }
+    func.func private @kernel.piece(%x: !llvm.ptr {llvm.noalias}, %lo: index, %hi: index)
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect", "::ssm::SSMDialect"];
 }
 
 #endif // SSM_PASSES_CPU_PASSES

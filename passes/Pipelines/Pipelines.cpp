@@ -107,6 +107,7 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createLowerAffinePass());
   pm.addPass(createLoopInvariantCodeMotionPass());
   cleanUp(pm);
+  pm.addPass(createOutlineParallel());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createLowerModuleOps());
   arith::ArithExpandOpsPassOptions expand;
