@@ -60,15 +60,23 @@ Value PointEmitter::get(Value value) {
     }
     return known[value] = result;
   }
-  bool wide = isLaneDependent(value);
+  SmallVector<Value> operands = llvm::map_to_vector(op->getOperands(), [&](Value operand) {
+    return get(operand);
+  });
+  bool wide = llvm::any_of(operands, [](Value v) { return isa<VectorType>(v.getType()); });
   IRMapping mapping;
-  for (Value operand : op->getOperands()) {
-    Value given = get(operand);
+  for (auto [operand, given] : llvm::zip_equal(op->getOperands(), operands))
     mapping.map(operand, wide ? spread(given) : given);
-  }
   Operation *clone = b.clone(*op, mapping);
   if (wide)
     clone->getResult(0).setType(vectorOf(value.getType()));
+  if (isa<arith::AddFOp, arith::SubFOp, arith::MulFOp>(clone)) {
+    auto math = cast<arith::ArithFastMathInterface>(clone);
+    clone->setAttr(math.getFastMathAttrName(),
+                   arith::FastMathFlagsAttr::get(b.getContext(),
+                                                 math.getFastMathFlagsAttr().getValue() |
+                                                     arith::FastMathFlags::contract));
+  }
   return known[value] = clone->getResult(0);
 }
 
@@ -191,6 +199,8 @@ Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
 void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored) {
   Access where = access(buffer, map, mirrored);
   if (where.isUniform) {
+    if (isa<VectorType>(value.getType()))
+      value = vector::ExtractOp::create(b, value, 0);
     memref::StoreOp::create(b, value, buffer, where.indices);
     return;
   }

@@ -69,8 +69,14 @@ public:
   void provide(mlir::Value value, mlir::Value emitted) { known[value] = emitted; }
   bool isProvided(mlir::Value value) const { return known.contains(value); }
 
+  void forEachKnown(llvm::function_ref<void(mlir::Value, mlir::Value)> visit) const {
+    for (auto [value, emitted] : known)
+      visit(value, emitted);
+  }
+
   /// The value at this point: a vector if it depends on the lane loop, else a
-  /// scalar. Carries and reduces must have been provided.
+  /// scalar. Carries and reduces must have been provided. Products are contracted
+  /// into sums where the target can.
   mlir::Value get(mlir::Value value);
   /// The same, spread over the lanes if it is a scalar.
   mlir::Value getVector(mlir::Value value);
