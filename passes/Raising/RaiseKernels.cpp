@@ -8,6 +8,7 @@
 #include "passes/Raising/Passes.h"
 
 #include "dialects/SSM/KernelLoops.h"
+#include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -19,7 +20,6 @@
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "passes/Raising/Views.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_RAISEKERNELS

@@ -1,12 +1,12 @@
-//===- Views.h - Views of tensors as affine maps ----------------*- C++ -*-===//
+//===- KernelViews.h - Views of tensors as affine maps ----------*- C++ -*-===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef SSM_PASSES_RAISING_VIEWS_H
-#define SSM_PASSES_RAISING_VIEWS_H
+#ifndef SSM_DIALECTS_SSM_KERNELVIEWS_H
+#define SSM_DIALECTS_SSM_KERNELVIEWS_H
 
 #include "mlir/IR/AffineMap.h"
 #include "mlir/IR/Builders.h"
@@ -28,4 +28,4 @@ bool haveSizes(unsigned numLoops, llvm::ArrayRef<mlir::AffineMap> maps);
 
 } // namespace ssm
 
-#endif // SSM_PASSES_RAISING_VIEWS_H
+#endif // SSM_DIALECTS_SSM_KERNELVIEWS_H

@@ -1,11 +1,11 @@
-//===- Views.cpp - Views of tensors as affine maps ------------------------===//
+//===- KernelViews.cpp - Views of tensors as affine maps ------------------===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/Raising/Views.h"
+#include "dialects/SSM/KernelViews.h"
 
 #include "dialects/SSM/KernelLoops.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
