@@ -23,6 +23,7 @@
 #include "passes/Graph/Passes.h"
 #include "passes/Lowering/Passes.h"
 #include "passes/Memory/Passes.h"
+#include "passes/Raising/Passes.h"
 #include "passes/Tiling/Passes.h"
 #include "passes/Vector/Passes.h"
 
@@ -52,6 +53,13 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createHoistWeightsInit());
   cleanUp(pm);
   pm.addPass(createCheckTensorStage());
+}
+
+static void buildRaise(OpPassManager &pm, const PipelineOptions &options) {
+  if (options.optLevel == 0)
+    return;
+  pm.addNestedPass<func::FuncOp>(createRaiseKernels());
+  cleanUp(pm);
 }
 
 static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
@@ -142,7 +150,7 @@ static constexpr Stage stages[] = {
     {"import", buildImport, "types and sizes of the graph as read"},
     {"graph", buildGraph, "folding and simplification of the graph"},
     {"tensor", buildTensor, "linalg, tensor, arith, scf and ssm on tensors"},
-    {"raise", buildNothing, "recognition by arithmetic"},
+    {"raise", buildRaise, "recognition by arithmetic"},
     {"quantize", buildNothing, "quantisation on demand"},
     {"fuse", buildFuse, "kernels"},
     {"tile", buildNothing, "tiles"},
@@ -174,6 +182,7 @@ void ssm::registerPassesAndStages() {
   registerSSMGraphPasses();
   registerSSMLoweringPasses();
   registerSSMMemoryPasses();
+  registerSSMRaisingPasses();
   registerSSMFusionPasses();
   registerSSMTilingPasses();
   registerSSMVectorPasses();

@@ -1,0 +1,47 @@
+//===- Passes.td - Recognition by arithmetic -----------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_RAISING_PASSES
+#define SSM_PASSES_RAISING_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def RaiseKernels : Pass<"ssm-raise-kernels", "::mlir::func::FuncOp"> {
+  let summary = "linalg operations become ssm.kernel";
+  let description = [{
+    Elementwise operations, sums, and products of matrices on tensors, by whatever
+    name. A combiner becomes ssm.reduce over the loops that were reductions; the
+    value it starts from is left out if it changes nothing, and combined after the
+    reduction if not. Sums may be taken in any order from here on, and a product
+    that is summed may be contracted.
+
+    Views of inputs (transposes, broadcasts, reshapes that add or drop axes of size
+    1) go into the maps, and filled inputs become scalars. Other reshapes and slices
+    stay: they cost nothing on buffers.
+
+    What reads other tensors by index, has a combiner of several results, or could
+    trap for a lane outside of a vector's mask (integer division by an element) stays
+    linalg, with a remark. So do computations on weights alone, which are done once
+    elsewhere.
+
+    ```mlir
+    %z = linalg.fill ins(%c0) outs(%e)
+    %c = linalg.matmul ins(%a, %b) outs(%z)
+    // becomes
+    %c = ssm.kernel loops 3 ins(%a, %b) outs(%e) maps [(i, j, k) -> (i, k), (i, j, k) -> (k, j), (i, j, k) -> (i, j)] {
+      ^bb0(%x: f32, %y: f32):
+        %p = arith.mulf %x, %y fastmath<contract> : f32
+        %s = ssm.reduce addf %p over [2] : f32
+        ssm.yield %s : f32
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
+}
+
+#endif // SSM_PASSES_RAISING_PASSES
