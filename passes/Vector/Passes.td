@@ -23,7 +23,10 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     Upstream's approximations flush exp's denormal results to zero and reach the
     same accuracy with more operations for tanh and erf; its log1p divides twice.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let options = [Option<"avx512", "avx512", "bool", /*default=*/"false",
+                        "The target has AVX-512 F and DQ.">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::vector::VectorDialect"];
 }
 
 def RelaxSums : Pass<"ssm-relax-sums"> {
