@@ -62,7 +62,9 @@ static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0) {
-    pm.addPass(createExpandMath());
+    ExpandMathOptions math;
+    math.avx512 = options.avx512;
+    pm.addPass(createExpandMath(math));
     pm.addPass(createRelaxSums());
   }
   pm.addNestedPass<func::FuncOp>(createDecomposeScan());
