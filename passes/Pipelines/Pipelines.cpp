@@ -97,7 +97,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   cleanUp(pm);
 }
 
-static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
+static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
@@ -110,6 +110,9 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   cleanUp(pm);
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createLowerModuleOps());
+  ExpandHalfOptions half;
+  half.f16 = !options.f16c;
+  pm.addPass(createExpandHalf(half));
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
   pm.addPass(arith::createArithExpandOpsPass(expand));

@@ -32,10 +32,10 @@ ONE_PLUS_EXP = """%one = arith.constant C1 : T
     %s = arith.addf %e, %one : T
 """
 FUNCTIONS = {
-    "exp": ("%v = math.exp %x : T", np.exp, (1.5, 1.0, 1.0)),
-    "exp_afn": ("%v = math.exp %x fastmath<afn> : T", np.exp, (1.5, 1.0, 70)),
-    "log": ("%v = math.log %x : T", np.log, (1.5, 1.5, 1.5)),
-    "log1p": ("%v = math.log1p %x : T", np.log1p, (1.5, 1.5, 1.5)),
+    "exp": ("%v = math.exp %x : T", np.exp, (1.2, 0.9, 0.9)),
+    "exp_afn": ("%v = math.exp %x fastmath<afn> : T", np.exp, (1.2, 0.9, 70)),
+    "log": ("%v = math.log %x : T", np.log, (0.9, 0.9, 0.9)),
+    "log1p": ("%v = math.log1p %x : T", np.log1p, (1.5, 1.5, 1.0)),
     "softplus": (EXP_NEGATIVE_ABS + """%l = math.log1p %e : T
     %z = arith.constant C0 : T
     %m = arith.maximumf %x, %z : T
@@ -45,8 +45,8 @@ FUNCTIONS = {
     "silu": (ONE_PLUS_EXP + "%v = arith.divf %x, %s : T",
              lambda x: x / (1 + np.exp(-x)), (3.0, 3.0, 3.0)),
     "reciprocal": ("""%one = arith.constant C1 : T
-    %v = arith.divf %one, %x fastmath<arcp> : T""", lambda x: 1 / x, (0.5, 0.5, 1.0)),
-    "tanh": ("%v = math.tanh %x : T", np.tanh, (2.0, 2.0, 2.5)),
+    %v = arith.divf %one, %x fastmath<arcp> : T""", lambda x: 1 / x, (0.51, 0.51, 0.6)),
+    "tanh": ("%v = math.tanh %x : T", np.tanh, (2.0, 2.0, 2.0)),
     "erf": ("%v = math.erf %x : T", None, (2.5, 2.5, 2.5)),
 }
 # 1 / (1 + exp(-x)) is 0 where exp(-x) is infinite.
@@ -209,6 +209,9 @@ def measure(libraries, step):
         print(f"{name:10} {form:9} {error:6.2f} ulp at {where:.9g}, {decay:.2g} for x <= 0, "
               f"{wrong} wrong special values{' FAILED' if bad else ''}")
         failed |= bad
+    # What is stated of decays: exp of what is not positive.
+    failed |= any(decay > 1.8e-7 for (name, _), (_, _, decay, _) in results.items()
+                  if name == "exp_afn")
     return failed
 
 
