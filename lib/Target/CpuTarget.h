@@ -36,6 +36,9 @@ struct CpuTarget {
   /// unknown name, with the known ones listed.
   static llvm::Expected<CpuTarget> resolve(llvm::StringRef name);
 
+  /// Whether generated code may use that extension.
+  bool has(llvm::StringRef extension) const;
+
   /// Width of the vectors that generated code should use, in bits.
   int vectorBits() const;
 

@@ -34,6 +34,32 @@ def ConvertMathToLibm : Pass<"ssm-math-to-libm", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::arith::ArithDialect"];
 }
 
+def ExpandHalf : Pass<"ssm-expand-half"> {
+  let summary = "conversions of f16 and bf16 as arithmetic that vectorises";
+  let description = [{
+    f32 to bf16 always; f32 to f16 and back where the target has no instructions for
+    it. Rounds to nearest, ties to even; denormals are kept, NaN stays NaN. Scalars
+    and vectors alike.
+
+    LLVM would call a function for each f16 element. Upstream's expansion of f32 to
+    bf16 selects between bf16 values, which LLVM does element by element; selected
+    as integers they are:
+
+    ```mlir
+    %y = arith.truncf %x : vector<16xf32> to vector<16xbf16>
+    // becomes
+    %rounded = arith.addi ... : vector<16xi32>
+    %isNaN = arith.cmpf uno, %x, %x : vector<16xf32>
+    %bits = arith.select %isNaN, %quiet, %rounded : vector<16xi1>, vector<16xi32>
+    %high = arith.trunci ... : vector<16xi32> to vector<16xi16>
+    %y = arith.bitcast %high : vector<16xi16> to vector<16xbf16>
+    ```
+  }];
+  let options = [Option<"f16", "f16", "bool", /*default=*/"false",
+                        "Expand conversions of f16 too: the target has no F16C.">];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 def CopyToLinalg : Pass<"ssm-copy-to-linalg", "::mlir::func::FuncOp"> {
   let summary = "memref.copy to linalg.generic";
   let description = [{

@@ -71,7 +71,9 @@ static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0) {
-    pm.addPass(createExpandMath());
+    ExpandMathOptions math;
+    math.avx512 = options.avx512;
+    pm.addPass(createExpandMath(math));
     pm.addPass(createRelaxSums());
   }
   pm.addNestedPass<func::FuncOp>(createDecomposeScan());
@@ -104,7 +106,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   cleanUp(pm);
 }
 
-static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
+static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
@@ -118,6 +120,9 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createOutlineParallel());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createLowerModuleOps());
+  ExpandHalfOptions half;
+  half.f16 = !options.f16c;
+  pm.addPass(createExpandHalf(half));
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
   pm.addPass(arith::createArithExpandOpsPass(expand));
