@@ -107,8 +107,8 @@ struct OutlineParallel : ssm::impl::OutlineParallelBase<OutlineParallel> {
     SymbolTable table(getOperation());
     symbols = &table;
     SmallVector<func::FuncOp> worklist(getOperation().getOps<func::FuncOp>());
-    while (!worklist.empty()) {
-      func::FuncOp function = worklist.pop_back_val();
+    for (size_t next = 0; next < worklist.size(); ++next) {
+      func::FuncOp function = worklist[next];
       SmallVector<ParallelForOp> loops;
       function.walk<WalkOrder::PreOrder>([&](ParallelForOp loop) {
         loops.push_back(loop);
