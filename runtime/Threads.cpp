@@ -49,7 +49,7 @@ struct ssmrt_pool::Loop {
   int64_t n, piece;
   Loop *next = nullptr;
   std::atomic<int32_t> helpers{0}; // workers inside; written under the mutex
-  std::atomic<int64_t> taken{0}; // pieces
+  std::atomic<int64_t> taken{0};   // pieces
   std::atomic<int32_t> status{0};
 
   int64_t pieces() const { return n / piece + (n % piece != 0); }

@@ -8,10 +8,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/Pipelines/Pipelines.h"
-#include "ssmrt/ssmrt.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
+#include "passes/Pipelines/Pipelines.h"
+#include "ssmrt/ssmrt.h"
 #include "test/unit/package/PackageTesting.h"
 
 #include <atomic>
