@@ -11,6 +11,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 using namespace ssmrt;
@@ -47,8 +48,8 @@ struct ssmrt_pool::Loop {
   void *closure;
   int64_t n, piece;
   Loop *next = nullptr;
-  int32_t helpers = 0;           // workers inside; guarded by the pool's mutex
-  std::atomic<int64_t> taken{0}; // pieces
+  std::atomic<int32_t> helpers{0}; // workers inside; written under the mutex
+  std::atomic<int64_t> taken{0};   // pieces
   std::atomic<int32_t> status{0};
 
   int64_t pieces() const { return n / piece + (n % piece != 0); }
@@ -72,19 +73,70 @@ struct ssmrt_pool::Loop {
   }
 };
 
+static int64_t nanoseconds() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t(time.tv_sec) * 1000000000 + time.tv_nsec;
+}
+
+static void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Waking a sleeping thread costs its waker about 5 us, as much as a small loop
+/// takes. So while a run is in progress, a thread first waits this long awake, once.
+static constexpr int64_t kAwakeNanoseconds = 30000;
+
+/// True once the condition holds, false if there is no time left for that, or no
+/// run, or no processor of its own for each thread.
+template <typename Condition> bool ssmrt_pool::waitAwake(Condition reached) const {
+  if (threads > processors)
+    return false;
+  for (int64_t end = 0;;) {
+    for (int32_t i = 0; i < 16; ++i) {
+      if (reached())
+        return true;
+      relax();
+    }
+    if (!runs.load(std::memory_order_relaxed))
+      return false;
+    // Who waits must not keep from running what it waits for.
+    sched_yield();
+    int64_t now = nanoseconds();
+    end = end ? end : now + kAwakeNanoseconds;
+    if (now > end)
+      return false;
+  }
+}
+
 void *ssmrt_pool::enter(void *pool) {
   static_cast<ssmrt_pool *>(pool)->work();
   return nullptr;
 }
 
 void ssmrt_pool::work() {
+  bool worked = false;
   Lock lock(mutex);
   while (!stopping) {
     Loop *loop = loops;
     while (loop && !loop->hasWork())
       loop = loop->next;
-    if (!loop) {
+    if (!loop && !worked) {
       pthread_cond_wait(&wake, &mutex);
+      continue;
+    }
+    worked = loop;
+    if (!loop) {
+      int32_t seen = posted.load(std::memory_order_relaxed);
+      ++awake;
+      pthread_mutex_unlock(&mutex);
+      waitAwake([&] { return posted.load(std::memory_order_relaxed) != seen; });
+      pthread_mutex_lock(&mutex);
+      --awake;
       continue;
     }
     ++loop->helpers;
@@ -153,11 +205,14 @@ int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int
       start();
     loop.next = loops;
     loops = &loop;
-    // One worker to a piece, the calling thread's first piece left out.
-    if (loop.pieces() - 1 >= int64_t(workers.size()))
+    posted.fetch_add(1, std::memory_order_relaxed);
+    // One worker to a piece, the calling thread's first piece left out; those that
+    // are awake come by themselves.
+    int64_t wanted = loop.pieces() - 1 - awake;
+    if (wanted >= int64_t(workers.size()) - awake && wanted > 0)
       pthread_cond_broadcast(&wake);
     else
-      for (int64_t i = 1; i < loop.pieces(); ++i)
+      for (int64_t i = 0; i < wanted; ++i)
         pthread_cond_signal(&wake);
   }
   loop.run();
@@ -166,6 +221,11 @@ int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int
   while (*link != &loop)
     link = &(*link)->next;
   *link = loop.next;
+  if (loop.helpers) {
+    pthread_mutex_unlock(&mutex);
+    waitAwake([&] { return loop.helpers.load(std::memory_order_relaxed) == 0; });
+    pthread_mutex_lock(&mutex);
+  }
   while (loop.helpers)
     pthread_cond_wait(&done, &mutex);
   return loop.status.load(std::memory_order_relaxed);

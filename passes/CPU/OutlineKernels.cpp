@@ -60,8 +60,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   /// temporaries inside would hide from LLVM that they do not overlap.
   static void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
-      bool isNest = isa<linalg::LinalgOp, ParallelForOp>(op) ||
-                    isa<scf::SCFDialect>(op.getDialect());
+      bool isNest =
+          isa<linalg::LinalgOp, ParallelForOp>(op) || isa<scf::SCFDialect>(op.getDialect());
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
       bool leaves = op.walk([](Operation *inner) {

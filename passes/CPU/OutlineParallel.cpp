@@ -107,8 +107,8 @@ struct OutlineParallel : ssm::impl::OutlineParallelBase<OutlineParallel> {
     SymbolTable table(getOperation());
     symbols = &table;
     SmallVector<func::FuncOp> worklist(getOperation().getOps<func::FuncOp>());
-    while (!worklist.empty()) {
-      func::FuncOp function = worklist.pop_back_val();
+    for (size_t next = 0; next < worklist.size(); ++next) {
+      func::FuncOp function = worklist[next];
       SmallVector<ParallelForOp> loops;
       function.walk<WalkOrder::PreOrder>([&](ParallelForOp loop) {
         loops.push_back(loop);
@@ -229,8 +229,8 @@ struct OutlineParallel : ssm::impl::OutlineParallelBase<OutlineParallel> {
   // The call
   //===--------------------------------------------------------------------===//
 
-  void callBody(ImplicitLocOpBuilder &b, ParallelForOp loop, func::FuncOp parent,
-                func::FuncOp body, ArrayRef<Value> values, bool hasTable) {
+  void callBody(ImplicitLocOpBuilder &b, ParallelForOp loop, func::FuncOp parent, func::FuncOp body,
+                ArrayRef<Value> values, bool hasTable) {
     Value zero = arith::ConstantIndexOp::create(b, 0);
     auto callDirectly = [&] {
       Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, loop.getN(), zero);
@@ -316,12 +316,12 @@ struct OutlineParallel : ssm::impl::OutlineParallelBase<OutlineParallel> {
       LLVM::StoreOp::create(b, castTo(b, closure.getBody()[i], value),
                             fieldOf(b, closure, memory, i));
     Value table = parent.getArgument(0), context = parent.getArgument(1);
-    Value callee = LLVM::LoadOp::create(
-        b, pointer,
-        LLVM::GEPOp::create(b, pointer, b.getI8Type(), table,
-                            ArrayRef<LLVM::GEPArg>{kTableParallelFor}));
-    Value function = func::ConstantOp::create(b, range.getFunctionType(),
-                                              FlatSymbolRefAttr::get(range));
+    Value callee =
+        LLVM::LoadOp::create(b, pointer,
+                             LLVM::GEPOp::create(b, pointer, b.getI8Type(), table,
+                                                 ArrayRef<LLVM::GEPArg>{kTableParallelFor}));
+    Value function =
+        func::ConstantOp::create(b, range.getFunctionType(), FlatSymbolRefAttr::get(range));
     auto toI64 = [&](Value value) -> Value {
       return arith::IndexCastOp::create(b, b.getI64Type(), value);
     };

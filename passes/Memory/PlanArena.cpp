@@ -107,23 +107,31 @@ private:
 struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
   void runOnOperation() override {
     for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
-      if (function->hasAttr("ssm.entry"))
-        plan(function);
+      if (function->hasAttr("ssm.entry") && failed(plan(function)))
+        return signalPassFailure();
   }
 
-  void plan(func::FuncOp run) {
+  LogicalResult plan(func::FuncOp run) {
     plannable.clear();
     number(run);
     SmallVector<Temporary> temporaries;
     SmallVector<memref::AllocOp> segment;
     BufferViewFlowAnalysis aliases(run);
-    run.walk([&](memref::AllocOp alloc) {
+    WalkResult found = run.walk([&](memref::AllocOp alloc) {
+      if (alloc->getParentOfType<ParallelForOp>()) {
+        // One place for all pieces would be written by several at once.
+        alloc.emitError("a buffer inside a parallel loop must be on the stack");
+        return WalkResult::interrupt();
+      }
       Temporary temporary;
       if (isArenaTemporary(alloc, aliases, temporary))
         temporaries.push_back(temporary);
       else
         segment.push_back(alloc);
+      return WalkResult::advance();
     });
+    if (found.wasInterrupted())
+      return failure();
     llvm::stable_sort(temporaries,
                       [](const Temporary &a, const Temporary &b) { return a.first < b.first; });
     SmallVector<Slot> slots = assignSlots(temporaries);
@@ -158,6 +166,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     }
     for (Temporary &temporary : temporaries)
       temporary.alloc.erase();
+    return success();
   }
 
   //===--------------------------------------------------------------------===//

@@ -83,7 +83,6 @@ func.func @parallel(%n: index, %m: memref<?xf32>) {
   // CHECK: ssm.parallel_for %{{.*}} grain %{{.*}} {
   // CHECK-NEXT: ^bb0(%[[LO:.*]]: index, %[[HI:.*]]: index):
   // CHECK: scf.for %{{.*}} = %[[LO]] to %[[HI]]
-  // CHECK: ssm.yield
   ssm.parallel_for %n grain %c1 {
   ^bb0(%lo: index, %hi: index):
     scf.for %i = %lo to %hi step %c1 {

@@ -11,7 +11,7 @@
 // CHECK:   llvm.store %{{.*}}, %{{.*}}
 // CHECK:   %[[PLACE:.*]] = llvm.getelementptr %[[TABLE]][8]
 // CHECK:   %[[CALLEE:.*]] = llvm.load %[[PLACE]]
-// CHECK:   %[[RANGE:.*]] = constant @kernel.range
+// CHECK:   %[[RANGE:.*]] = func.constant @kernel.range
 // CHECK:   %[[FN:.*]] = builtin.unrealized_conversion_cast %[[RANGE]]
 // CHECK:   llvm.call %[[CALLEE]](%[[CONTEXT]], %[[FN]], %[[CLOSURE]], %{{.*}}, %{{.*}})
 // CHECK: else
@@ -90,6 +90,7 @@ func.func private @outer(%table: !llvm.ptr, %context: !llvm.ptr, %x: !llvm.ptr, 
 // CHECK-LABEL: func.func private @chosen(
 // CHECK: func.func private @chosen.piece(
 // CHECK-NOT: llvm.noalias
+// CHECK-SAME: passthrough
 // CHECK: memref.reinterpret_cast
 // CHECK: func.func private @stack.piece(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias},
 func.func private @chosen(%table: !llvm.ptr, %context: !llvm.ptr, %x: !llvm.ptr {llvm.noalias},
