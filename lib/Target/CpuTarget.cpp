@@ -136,3 +136,7 @@ int CpuTarget::vectorBits() const {
     return 512;
   return has("avx") ? 256 : 128;
 }
+
+int CpuTarget::vectorRegisters() const {
+  return vectorBits() == 512 || Triple(triple).isAArch64() ? 32 : 16;
+}

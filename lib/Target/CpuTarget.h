@@ -41,6 +41,8 @@ struct CpuTarget {
 
   /// Width of the vectors that generated code should use, in bits.
   int vectorBits() const;
+  /// How many of them there are.
+  int vectorRegisters() const;
 
   /// Position independent code at that level of LLVM's code generator.
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>>

@@ -50,8 +50,6 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
   // Sizes of results in terms of the arguments' sizes.
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
-  pm.addPass(createHoistWeightsInit());
-  cleanUp(pm);
   pm.addPass(createCheckTensorStage());
 }
 
@@ -65,22 +63,28 @@ static void buildRaise(OpPassManager &pm, const PipelineOptions &options) {
 static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel == 0)
     return;
-  pm.addPass(createFuseElementwise());
+  pm.addPass(createFuseKernels());
   cleanUp(pm);
 }
 
-static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
+static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0) {
-    ExpandMathOptions math;
-    math.avx512 = options.avx512;
-    pm.addPass(createExpandMath(math));
-    pm.addPass(createRelaxSums());
+    ConfigureKernelsOptions tiles;
+    tiles.vectorBits = options.vectorBits;
+    tiles.registers = options.vectorRegisters;
+    pm.addPass(createConfigureKernels(tiles));
+    pm.addPass(createLayoutOperands());
+    // What the layouts brought.
+    pm.addPass(createConfigureKernels(tiles));
+    cleanUp(pm);
   }
+  pm.addPass(createHoistWeightsInit());
+  cleanUp(pm);
+}
+
+static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
   pm.addNestedPass<func::FuncOp>(createDecomposeScan());
   cleanUp(pm);
-}
-
-static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addNestedPass<func::FuncOp>(createPlaceCarries());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
@@ -95,22 +99,30 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addPass(createEntryABI());
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
-  if (pipeline.optLevel > 0) {
-    TileContractionsOptions tiles;
-    tiles.vectorBits = pipeline.vectorBits;
-    pm.addNestedPass<func::FuncOp>(createTileContractions(tiles));
-    cleanUp(pm);
-  }
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
 }
 
-static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
+static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
   pm.addPass(createOutlineKernels());
+  if (options.optLevel == 0)
+    return;
+  pm.addNestedPass<func::FuncOp>(createEmitKernels());
+  pm.addNestedPass<func::FuncOp>(createLowerKernels());
+  cleanUp(pm);
+  pm.addPass(createLoopInvariantCodeMotionPass());
+  ExpandMathOptions math;
+  math.avx512 = options.avx512;
+  pm.addPass(createExpandMath(math));
+  pm.addPass(createRelaxSums());
+  cleanUp(pm);
+}
+
+static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createResolveExpandShape());
   pm.addPass(memref::createExpandStridedMetadataPass());
@@ -158,9 +170,9 @@ static constexpr Stage stages[] = {
     {"raise", buildRaise, "recognition by arithmetic"},
     {"quantize", buildNothing, "quantisation on demand"},
     {"fuse", buildFuse, "kernels"},
-    {"tile", buildNothing, "tiles"},
-    {"vector", buildVector, "vectors and loops"},
+    {"tile", buildTile, "form and tiles of every kernel, layouts, weights computed once"},
     {"buffer", buildBuffer, "buffers, arena, the module's borders"},
+    {"vector", buildVector, "kernels as functions of loops and vectors"},
     {"target", buildTarget, "the LLVM dialect"},
 };
 

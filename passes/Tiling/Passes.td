@@ -32,4 +32,25 @@ def ConfigureKernels : Pass<"ssm-configure-kernels"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
+def LayoutOperands : Pass<"ssm-layout-operands"> {
+  let summary = "operands of recurrences get their lanes as the last axis";
+  let description = [{
+    A recurrence loads and stores vectors across its lane loop at every step. An
+    operand that is not dense along it is transposed before the kernel, or after it
+    if it is a result. For weights that costs nothing at run time (see
+    ssm-hoist-weights-init); for carries it moves what is read and written once per
+    block of time out of the loop.
+
+    ```mlir
+    %h = ssm.kernel time 0 inits(%h0 : tensor<64x16xf32>) ... maps [.., (t, d, n) -> (d, n)]
+        config <recurrence, lane_loop = 1, ...>
+    // becomes
+    %h0t = ssm.kernel ins(%h0) outs(%e : tensor<16x64xf32>) { yield }
+    %ht = ssm.kernel time 0 inits(%h0t : tensor<16x64xf32>) ... maps [.., (t, d, n) -> (n, d)]
+    %h = ssm.kernel ins(%ht) outs(%f : tensor<64x16xf32>) { yield }
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
+}
+
 #endif // SSM_PASSES_TILING_PASSES

@@ -2,8 +2,8 @@
 // RUN: ssm-opt %s -ssm-stage-import | FileCheck %s --check-prefix=IMPORT
 // RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor | FileCheck %s --check-prefix=TENSOR
 // RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor -ssm-stage-raise -ssm-stage-quantize \
-// RUN:   -ssm-stage-fuse -ssm-stage-tile -ssm-stage-vector -ssm-stage-buffer | FileCheck %s --check-prefix=BUFFER
-// RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor -ssm-stage-vector -ssm-stage-buffer \
+// RUN:   -ssm-stage-fuse -ssm-stage-tile -ssm-stage-buffer | FileCheck %s --check-prefix=BUFFER
+// RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor -ssm-stage-buffer \
 // RUN:   -ssm-stage-target | FileCheck %s --check-prefix=TARGET
 
 // IMPORT: onnx.node "Scan"{{.*}}
