@@ -25,7 +25,7 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     |---|---|---|---|
     | exp | 1.2 | 0.9 | 0.9 |
     | exp fastmath<afn> | 1.2 | 0.9 | 70, but 1.8e-7 absolute for x <= 0 |
-    | log | 0.9 | 0.9 | 0.9 |
+    | log | 1 | 1 | 1 |
     | log1p | 1.5 | 1.5 | 1.0 |
     | tanh | 2 | 2 | 2 |
     | erf | 2.5 | 2.5 | 2.5 |
