@@ -19,6 +19,8 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
 
+#include <cmath>
+
 namespace ssm {
 #define GEN_PASS_DEF_PLANARENA
 #include "passes/Memory/Passes.h.inc"
@@ -33,24 +35,29 @@ constexpr int64_t kAlignment = 64;
 /// Sizes above this cannot be had and would overflow on the way.
 constexpr double kMaxBytes = 4611686018427387904.0; // 2^62
 
+/// What a dynamic size is taken for where only a run knows it.
+constexpr double kTypicalSize = 128;
+
 /// A temporary in the arena: its buffer, when it is live, how large it is.
 struct Temporary {
   memref::AllocOp alloc;
   int64_t first, last; // positions in the function, inclusive
-  /// Equal keys are equal sizes: constant bytes times the dynamic sizes.
+  /// The size is constant bytes times the dynamic sizes.
   int64_t constantBytes;
   SmallVector<Value> dynamicSizes;
 
-  bool hasSize(const Temporary &other) const {
-    return constantBytes == other.constantBytes && dynamicSizes == other.dynamicSizes;
+  /// Whether it is known to be at least as large.
+  bool holds(const Temporary &other) const {
+    return constantBytes >= other.constantBytes && dynamicSizes == other.dynamicSizes;
+  }
+  bool meets(const Temporary &other) const { return first <= other.last && other.first <= last; }
+  double typicalBytes() const {
+    return static_cast<double>(constantBytes) * std::pow(kTypicalSize, dynamicSizes.size());
   }
 };
 
-/// Space that temporaries share one after the other.
-struct Slot {
-  int64_t last;
-  SmallVector<unsigned> members;
-};
+/// Temporaries that share space one after the other.
+using Slot = SmallVector<unsigned>;
 
 /// Clones what a size is computed from to another place, or another function.
 class SliceCloner {
@@ -154,7 +161,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     Value offset = arith::ConstantIndexOp::create(b, 0);
     for (const Slot &slot : slots) {
       Value bytes;
-      for (unsigned member : slot.members) {
+      for (unsigned member : slot) {
         memref::AllocOp alloc = temporaries[member].alloc;
         OpBuilder at(alloc);
         auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(), entry.getArgument(3),
@@ -267,29 +274,26 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     return true;
   }
 
-  /// Linear scan: each temporary takes a free slot, one of its own size if there
-  /// is one, else the one freed last; a slot is as large as its largest member.
+  /// Temporaries take slots in the order of their sizes, the largest first: each the
+  /// smallest that is free while it lives, so that a slot is as large as its first
+  /// member. Dynamic sizes are taken as typical ones; at others a later member may be
+  /// the larger, and the slot is as large as that.
   static SmallVector<Slot> assignSlots(ArrayRef<Temporary> temporaries) {
+    SmallVector<unsigned> order = llvm::to_vector(llvm::seq<unsigned>(0, temporaries.size()));
+    llvm::stable_sort(order, [&](unsigned a, unsigned b) {
+      return temporaries[a].typicalBytes() > temporaries[b].typicalBytes();
+    });
     SmallVector<Slot> slots;
-    for (auto [i, temporary] : llvm::enumerate(temporaries)) {
-      Slot *best = nullptr;
-      bool bestIsEqual = false;
-      for (Slot &slot : slots) {
-        if (slot.last >= temporary.first)
-          continue;
-        bool equal = llvm::any_of(
-            slot.members, [&](unsigned member) { return temporaries[member].hasSize(temporary); });
-        if (!best || (equal && !bestIsEqual) || (equal == bestIsEqual && slot.last > best->last)) {
-          best = &slot;
-          bestIsEqual = equal;
-        }
-      }
-      if (!best) {
-        slots.push_back({temporary.last, {}});
-        best = &slots.back();
-      }
-      best->last = temporary.last;
-      best->members.push_back(i);
+    for (unsigned i : order) {
+      // Slots are made in the same order, so the last one that is free is the smallest.
+      auto free = llvm::find_if(llvm::reverse(slots), [&](const Slot &slot) {
+        return llvm::none_of(
+            slot, [&](unsigned member) { return temporaries[member].meets(temporaries[i]); });
+      });
+      if (free != slots.rend())
+        free->push_back(i);
+      else
+        slots.push_back({i});
     }
     return slots;
   }
@@ -303,9 +307,9 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
                          ArrayRef<Temporary> temporaries, const Slot &slot) {
     Value bytes;
     SmallVector<const Temporary *> seen;
-    for (unsigned member : slot.members) {
+    for (unsigned member : slot) {
       const Temporary &temporary = temporaries[member];
-      if (llvm::any_of(seen, [&](const Temporary *other) { return other->hasSize(temporary); }))
+      if (llvm::any_of(seen, [&](const Temporary *other) { return other->holds(temporary); }))
         continue;
       seen.push_back(&temporary);
       Value own = arith::ConstantIndexOp::create(b, temporary.constantBytes);
@@ -323,7 +327,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
                          ArrayRef<Temporary> temporaries, const Slot &slot) {
     Value bound;
     Type f64 = b.getF64Type();
-    for (unsigned member : slot.members) {
+    for (unsigned member : slot) {
       const Temporary &temporary = temporaries[member];
       Value own = arith::ConstantOp::create(
           b, b.getF64FloatAttr(static_cast<double>(temporary.constantBytes) + kAlignment));
