@@ -59,12 +59,14 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   /// Loop nests that hold no operation which may end the run.
   static void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
-      bool isNest = isa<linalg::LinalgOp>(op) || isa<scf::SCFDialect>(op.getDialect());
+      bool isNest = isa<linalg::LinalgOp, KernelOp>(op) || isa<scf::SCFDialect>(op.getDialect());
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
       bool leaves = op.walk([](Operation *inner) {
-                        return isa<SSMDialect>(inner->getDialect()) ? WalkResult::interrupt()
-                                                                    : WalkResult::advance();
+                        bool isKernel = isa<KernelOp, ReduceOp, IndexOp, YieldOp>(inner);
+                        return isa<SSMDialect>(inner->getDialect()) && !isKernel
+                                   ? WalkResult::interrupt()
+                                   : WalkResult::advance();
                       }).wasInterrupted();
       if (!leaves && op.getNumResults() == 0) {
         nests.push_back(&op);
@@ -219,6 +221,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     nest->walk([&](Operation *op) {
       if (auto generic = dyn_cast<linalg::GenericOp>(op))
         isSum |= !generic.isAllParallelLoops();
+      isSum |= isa<ReduceOp>(op);
       StringRef dialect = op->getName().getDialectNamespace();
       if (dialect != "arith" && dialect != "math")
         return;

@@ -108,6 +108,7 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
   pm.addPass(createOutlineKernels());
+  pm.addNestedPass<func::FuncOp>(createLowerKernels());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createResolveExpandShape());
   pm.addPass(memref::createExpandStridedMetadataPass());
