@@ -42,6 +42,18 @@ private:
   llvm::DenseMap<mlir::Value, LoopSet> sets;
 };
 
+/// Carries that are updated together, and the order of the loops for it, outermost
+/// first.
+struct CarryUpdate {
+  llvm::SmallVector<unsigned> carries;
+  llvm::SmallVector<unsigned> loops;
+};
+
+/// An order in which a step can write the next carries over the old ones, with each
+/// value computed in the outermost loops that give what it depends on. None if some
+/// element would be overwritten before it has been read for the last time.
+std::optional<llvm::SmallVector<CarryUpdate>> orderCarryUpdates(KernelOp kernel);
+
 } // namespace ssm
 
 #endif // SSM_DIALECTS_SSM_KERNELLOOPS_H

@@ -10,6 +10,7 @@
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelViews.h"
 #include "mlir/Dialect/Affine/Utils.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/SetVector.h"
@@ -47,6 +48,7 @@ public:
 private:
   StringRef checkOperands();
   StringRef findInstances();
+  StringRef seedSibling();
   StringRef findKept();
   StringRef findTime();
   StringRef findSlice(Instance &instance, ArrayRef<unsigned> results);
@@ -126,7 +128,7 @@ StringRef Merger::findInstances() {
     if (input.getDefiningOp() == producer)
       uses.push_back(i);
   if (uses.empty())
-    return "the consumer does not read the producer";
+    return seedSibling();
   auto outMapOf = [&](unsigned use) {
     return producer.getOutMap(cast<OpResult>(consumer.getInputs()[use]).getResultNumber());
   };
@@ -164,6 +166,41 @@ StringRef Merger::findInstances() {
       if (from)
         into = from;
   }
+  return "";
+}
+
+/// Kernels that do not read each other share the loops of results of equal sizes.
+StringRef Merger::seedSibling() {
+  if (producer.getTime() || consumer.getTime())
+    return "the consumer does not read the producer";
+  if (producer->getBlock() != consumer->getBlock() || !producer->isBeforeInBlock(consumer))
+    return "the kernels are not one after the other";
+  Instance made;
+  made.loops.resize(producer.getNumLoops());
+  for (unsigned i = 0; i < producer.getNumResults(); ++i)
+    for (unsigned j = 0; j < consumer.getNumResults(); ++j) {
+      auto p = producer.getOuts()[i].getDefiningOp<tensor::EmptyOp>();
+      auto c = consumer.getOuts()[j].getDefiningOp<tensor::EmptyOp>();
+      if (!p || !c || !isEqualConstantIntOrValueArray(p.getMixedSizes(), c.getMixedSizes()))
+        continue;
+      SmallVector<AffineExpr> loops(made.loops);
+      bool fits = true;
+      for (auto [from, to] : llvm::zip_equal(producer.getOutMap(i).getResults(),
+                                             consumer.getOutMap(j).getResults())) {
+        auto loop = dyn_cast<AffineDimExpr>(from);
+        if (!loop || !isa<AffineDimExpr>(to))
+          continue;
+        AffineExpr &entry = loops[loop.getPosition()];
+        fits &= !entry || entry == to;
+        entry = to;
+      }
+      for (auto [n, a] : llvm::enumerate(loops))
+        for (AffineExpr b : ArrayRef<AffineExpr>(loops).drop_front(n + 1))
+          fits &= !a || a != b;
+      if (fits)
+        made.loops = loops;
+    }
+  instances.push_back(made);
   return "";
 }
 

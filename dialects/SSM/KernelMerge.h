@@ -32,6 +32,9 @@ enum class KeepResults {
 /// A consumer with time takes producers without; inputs that it reads against time
 /// are then read so by the producer's part.
 ///
+/// Two kernels without time of one block, of which the second does not read the
+/// first, are joined as well, on common loops where results of both have equal sizes.
+///
 /// Results of the merged kernel: the producer's carries, the consumer's carries, the
 /// producer's results that stay, the consumer's results. On failure nothing has
 /// changed, and `why` tells the reason.

@@ -135,6 +135,11 @@ Value ssm::getFilledWith(OpBuilder &builder, Value tensor) {
       Value value = fill.getInputs()[0];
       return value.getType() == type.getElementType() ? value : Value();
     }
+    if (auto kernel = dyn_cast<KernelOp>(op)) {
+      Value value = kernel.getYield().getValues()[cast<OpResult>(tensor).getResultNumber()];
+      bool isCaptured = value.getParentRegion() != &kernel.getBody();
+      return isCaptured && !kernel.getTime() ? value : Value();
+    }
     SplatElementsAttr splat;
     if (!matchPattern(tensor, m_Constant(&splat)))
       return {};

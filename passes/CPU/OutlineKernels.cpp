@@ -60,13 +60,14 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   /// temporaries inside would hide from LLVM that they do not overlap.
   static void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
-      bool isNest =
-          isa<linalg::LinalgOp, ParallelForOp>(op) || isa<scf::SCFDialect>(op.getDialect());
+      bool isNest = isa<linalg::LinalgOp, KernelOp, ParallelForOp>(op) ||
+                    isa<scf::SCFDialect>(op.getDialect());
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
       bool leaves = op.walk([](Operation *inner) {
-                        bool isBorder = isa<SSMDialect>(inner->getDialect()) &&
-                                        !isa<ParallelForOp, ssm::YieldOp>(inner);
+                        bool isBorder =
+                            isa<SSMDialect>(inner->getDialect()) &&
+                            !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, ssm::YieldOp>(inner);
                         return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
       if (!leaves && op.getNumResults() == 0) {
@@ -224,6 +225,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     nest->walk([&](Operation *op) {
       if (auto generic = dyn_cast<linalg::GenericOp>(op))
         isSum |= !generic.isAllParallelLoops();
+      isSum |= isa<ReduceOp>(op);
       StringRef dialect = op->getName().getDialectNamespace();
       if (dialect != "arith" && dialect != "math")
         return;

@@ -44,4 +44,37 @@ def RaiseKernels : Pass<"ssm-raise-kernels", "::mlir::func::FuncOp"> {
                            "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
 }
 
+def RaiseScans : Pass<"ssm-raise-scans", "::mlir::func::FuncOp"> {
+  let summary = "ssm.scan becomes a kernel with time";
+  let description = [{
+    Where a step consists of kernels, they are joined into one, the carries become
+    those of the kernel, and slices along time become maps. Reversed inputs and
+    outputs are mirrored. The transition is found by algebra on the region: what
+    matters is how the next state depends on the last, not how that was written.
+
+    A step that holds another operation, or that reads a carry at other elements
+    than it writes (other than through a sum that can be done in front of the
+    writing), stays ssm.scan, with a remark that says why.
+
+    ```mlir
+    %h, %y = ssm.scan length(%n) carries(%h0) ins(%x, %a) outs(%e) ... {
+      ^bb0(%s: tensor<8xf32>, %xt: tensor<8xf32>, %at: tensor<8xf32>):
+        %p = ssm.kernel ins(%s, %at) { arith.mulf }
+        %q = ssm.kernel ins(%p, %xt) { arith.addf }
+        ssm.yield %q, %q
+    }
+    // becomes
+    %h, %y = ssm.kernel loops 2 time 0 ins(%x, %a) inits(%h0) outs(%eh, %e) maps [...]
+        transition <diagonal> {
+      ^bb0(%v: f32, %w: f32, %c: f32):
+        %p = arith.mulf %c, %w
+        %q = arith.addf %p, %v
+        ssm.yield %q, %q
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
+}
+
 #endif // SSM_PASSES_RAISING_PASSES

@@ -235,7 +235,8 @@ void Raiser::raise() {
   for (bool fold : {true, false}) {
     inputs.clear(), inputMaps.clear(), replacements.clear();
     for (auto [i, input] : llvm::enumerate(op.getDpsInputs())) {
-      if (Value scalar = fold ? getFilledWith(rewriter, input) : Value()) {
+      Value scalar = isScalar(input) ? input : fold ? getFilledWith(rewriter, input) : Value();
+      if (scalar) {
         replacements.push_back({-1, scalar});
         continue;
       }
