@@ -172,6 +172,8 @@ def error_of(name, x, y, reference):
     ratio = difference / ulp
     if name in FLOORS:
         ratio[difference <= FLOORS[name]] = 0
+    if not ratio.size:
+        return -1.0, 0.0, 0.0, wrong
     worst = int(np.argmax(ratio))
     decay = difference[x[usual] <= 0]
     return ratio[worst], x[usual][worst], decay.max() if decay.size else 0.0, wrong
