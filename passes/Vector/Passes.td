@@ -17,14 +17,15 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     would keep the loop around it scalar. All handle NaN, infinities, zeros and
     denormals as libm does. With `avx512`, vectors of 16 lanes or a multiple use the
     instructions that split, scale and mend numbers (getexp, scalef, range, fixupimm)
-    and take reciprocals. Largest error measured over all finite inputs, in units in
-    the last place of the result (test/Passes/Vector/expand-math-errors.test),
-    without FMA, with FMA, and in the form for AVX-512:
+    and take reciprocals. Bounds of the error in units in the last place of the
+    result, tested on a fresh sample of all of f32
+    (test/Passes/Vector/expand-math-errors.test), without FMA, with FMA, and in the
+    form for AVX-512:
 
     | | no FMA | FMA | AVX-512 |
     |---|---|---|---|
-    | exp | 1.2 | 0.9 | 0.9 |
-    | exp fastmath<afn> | 1.2 | 0.9 | 70, but 1.8e-7 absolute for x <= 0 |
+    | exp | 1.3 | 1 | 1 |
+    | exp fastmath<afn> | 1.3 | 1 | 70, but 1.8e-7 absolute for x <= 0 |
     | log | 1 | 1 | 1 |
     | log1p | 1.5 | 1.5 | 1.0 |
     | tanh | 2 | 2 | 2 |
@@ -34,7 +35,8 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     large, which decays of scans do not feel.
 
     Three chains are taken as a whole:
-    - log1p(exp(-|x|)), in softplus: a polynomial on [0, 1]. softplus is exact to 2.5 ulp.
+    - log1p(exp(-|x|)), in softplus: a polynomial on [0, 1]. softplus is exact to 2.5 ulp
+      (3 without FMA).
     - x / (1 + exp(y)), in sigmoid and SiLU: with AVX-512 by a reciprocal, exact to 3 ulp
       like the division; the results below 2^-128 of sigmoid become 0.
     - x / y fastmath<arcp>: the same, the reciprocal exact to 0.6 ulp. Elsewhere the
