@@ -21,8 +21,10 @@ using namespace ssm;
 namespace {
 
 /// Tiles of rows that take turns with one strip of the right side: it comes from the
-/// outer caches once for all of them, while their rows stay in the second level.
-constexpr int64_t kBlockTiles = 8;
+/// outer caches once for all of them, while their rows, these bytes at most, stay in
+/// the second level beside it.
+constexpr int64_t kBlockBytes = 768 << 10;
+constexpr int64_t kBlockTiles = 16;
 /// What a piece of a parallel loop should at least have: this many products, or as
 /// many elements of the right side as take that time to come from the outer caches.
 constexpr int64_t kPieceProducts = 4'000'000;
@@ -47,14 +49,21 @@ public:
     Value some = b.createOrFold<arith::MaxUIOp>(tiles, e.index(1));
     base = b.createOrFold<arith::DivUIOp>(height, some);
     larger = b.createOrFold<arith::RemUIOp>(height, some);
-    Value groups = e.ceilDiv(tiles, kBlockTiles), strips = e.ceilDiv(width, vectors * lanes);
+    depth = e.index(1);
+    for (unsigned loop : what.k)
+      depth = e.mul(depth, e.size(loop));
+    Value tileBytes = e.mul(depth, e.index(rows * vector.getElementTypeBitWidth() / 8));
+    Value blockTiles = b.createOrFold<arith::DivUIOp>(e.index(kBlockBytes), e.add(tileBytes, 1));
+    blockTiles = b.createOrFold<arith::MaxUIOp>(e.min(blockTiles, e.index(kBlockTiles)), e.index(2));
+    Value groups = b.createOrFold<arith::CeilDivUIOp>(tiles, blockTiles);
+    Value strips = e.ceilDiv(width, vectors * lanes);
     Value items = e.mul(groups, strips);
     SmallVector<Value> outer;
     for (unsigned loop : what.outer) {
       outer.push_back(e.size(loop));
       items = e.mul(items, outer.back());
     }
-    Value pieceSize = grain();
+    Value pieceSize = grain(e.mul(blockTiles, e.index(rows)));
     auto parallel = ParallelForOp::create(b, items, pieceSize);
     OpBuilder::InsertionGuard guard(b);
     Block *body = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
@@ -71,10 +80,14 @@ public:
         e.at[what.outer[i]] = b.createOrFold<arith::RemUIOp>(rest, outer[i]);
         rest = b.createOrFold<arith::DivUIOp>(rest, outer[i]);
       }
-      Value first = e.mul(group, e.index(kBlockTiles));
-      Value last = e.min(e.add(first, kBlockTiles), tiles);
+      Value first = b.createOrFold<arith::DivUIOp>(e.mul(group, tiles), groups);
+      Value last = b.createOrFold<arith::DivUIOp>(e.mul(e.add(group, 1), tiles), groups);
       Value n0 = e.mul(strip, e.index(vectors * lanes));
-      e.loop(first, last, 1, [&](Value tile) { emitTile(tile, n0); });
+      aheadStep = b.createOrFold<arith::CeilDivUIOp>(e.index(vectors * lanes), e.sub(last, first));
+      e.loop(first, last, 1, [&](Value tile) {
+        ahead = e.mul(e.mul(e.sub(tile, first), aheadStep), depth);
+        emitTile(tile, n0);
+      });
     });
     YieldOp::create(b, ValueRange());
   }
@@ -90,18 +103,20 @@ private:
       hasWhole = fixedWidth >= vectors * lanes;
     }
     maskRight = false;
-    for (unsigned input : inputsOf(kernel, what.right))
-      maskRight |= kernel.getInputMap(input).isFunctionOfDim(what.n) &&
-                   !isPackedAlong(kernel, input, what.n, lanes);
+    for (unsigned input : inputsOf(kernel, what.right)) {
+      if (!kernel.getInputMap(input).isFunctionOfDim(what.n))
+        continue;
+      if (isPackedAlong(kernel, input, what.n, lanes))
+        packed.push_back(input);
+      else
+        maskRight = true;
+    }
   }
 
   /// Items of a piece.
-  Value grain() {
-    Value depth = e.index(vectors * lanes);
-    for (unsigned loop : what.k)
-      depth = e.mul(depth, e.size(loop));
-    Value products = e.mul(depth, e.add(e.min(height, e.index(kBlockTiles * rows)),
-                                        kProductsPerElement));
+  Value grain(Value blockRows) {
+    Value products = e.mul(e.mul(depth, e.index(vectors * lanes)),
+                           e.add(e.min(height, blockRows), kProductsPerElement));
     Value count = b.createOrFold<arith::DivUIOp>(e.index(kPieceProducts), e.add(products, 1));
     return e.add(count, 1);
   }
@@ -176,6 +191,7 @@ private:
     SmallVector<Value> acc(rows * vectors, zero);
     acc = overDepth(what.k, acc, [&](ValueRange acc) {
       SmallVector<Value> right, next;
+      fetchAhead(n0);
       for (int64_t v = 0; v < vectors; ++v) {
         PointEmitter::Scope scope(e);
         e.at[what.n] = e.add(n0, v * lanes);
@@ -196,6 +212,17 @@ private:
       for (int64_t v = 0; v < vectors; ++v)
         vector::StoreOp::create(b, acc[row * vectors + v], sums,
                                 ValueRange{e.index(row), e.index(v * lanes)});
+  }
+
+  /// While the tiles of a block take turns with a strip, each has a part of the next
+  /// strip brought to the second level.
+  void fetchAhead(Value n0) {
+    PointEmitter::Scope scope(e);
+    Value k = e.at[what.k.back()];
+    e.at[what.n] = e.add(n0, vectors * lanes);
+    e.at[what.k.back()] = e.index(0);
+    for (unsigned input : packed)
+      e.prefetch(input, e.add(ahead, e.mul(k, aheadStep)));
   }
 
   SmallVector<Value> overDepth(ArrayRef<unsigned> loops, ValueRange acc,
@@ -258,6 +285,9 @@ private:
   bool hasTail = true, hasWhole = true;
   /// Whether the right side ends where the loop ends.
   bool maskRight = false;
+  /// Inputs of the right side that are in strips.
+  SmallVector<unsigned> packed;
+  Value depth, ahead, aheadStep;
   Value sums;
 };
 

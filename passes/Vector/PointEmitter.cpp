@@ -214,6 +214,15 @@ void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored
                               mask ? mask : fullMask(), value);
 }
 
+void PointEmitter::prefetch(unsigned input, Value ahead) {
+  SmallVector<Value> indices;
+  for (AffineExpr expr : kernel.getInputMap(input).getResults())
+    indices.push_back(evaluate(expr, kernel.isInputMirrored(input)));
+  indices.back() = add(indices.back(), ahead);
+  memref::PrefetchOp::create(b, kernel.getInputs()[input], indices, /*isWrite=*/false,
+                             /*localityHint=*/2, /*isDataCache=*/true);
+}
+
 //===----------------------------------------------------------------------===//
 // Loops and indices
 //===----------------------------------------------------------------------===//

@@ -91,6 +91,9 @@ public:
 
   mlir::Value load(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   void store(mlir::Value value, mlir::Value buffer, mlir::AffineMap map, bool mirrored);
+  /// Has the memory `ahead` elements behind the input's element at this point brought
+  /// to the second-level cache. It may lie outside of the buffer.
+  void prefetch(unsigned input, mlir::Value ahead);
   void storeOut(unsigned out, mlir::Value value) {
     store(value, kernel.getOuts()[out], kernel.getOutMap(out), kernel.isOutMirrored(out));
   }
