@@ -9,6 +9,7 @@
 
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Analysis/KernelShape.h"
+#include "lib/Analysis/MatmulShape.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_CONFIGUREKERNELS
@@ -40,6 +41,9 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     std::optional<unsigned> lane = isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
+    if (std::optional<Matmul> matmul = matchMatmul(kernel))
+      return ConfigAttr::get(&getContext(), Form::Matmul, matmul->n, lanes,
+                             {registers >= 32 ? 12 : 6, 2});
     if (kernel.getTime())
       return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes, {kTimeBlock});
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});

@@ -14,6 +14,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Remarks.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_EMITKERNELS
@@ -33,8 +34,14 @@ struct EmitKernels : ssm::impl::EmitKernelsBase<EmitKernels> {
     });
     for (KernelOp kernel : kernels) {
       ImplicitLocOpBuilder b(kernel.getLoc(), kernel);
-      if (succeeded(emit(kernel, b)))
+      if (succeeded(emit(kernel, b))) {
         kernel.erase();
+        continue;
+      }
+      if (kernel.getConfig()->getForm() != Form::Loops)
+        remark::missed(kernel.getLoc(), remark::RemarkOpts::name("Loops").category("vector"))
+            << "the form of the kernel cannot do it: plain loops";
+      kernel.setConfigAttr(ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {}));
     }
   }
 
