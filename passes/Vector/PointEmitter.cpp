@@ -64,6 +64,13 @@ Value PointEmitter::get(Value value) {
     return get(operand);
   });
   bool wide = llvm::any_of(operands, [](Value v) { return isa<VectorType>(v.getType()); });
+  // Lanes that do not exist hold 0, and a division by it would trap.
+  if (wide && mask &&
+      isa<arith::DivSIOp, arith::DivUIOp, arith::RemSIOp, arith::RemUIOp, arith::FloorDivSIOp,
+          arith::CeilDivSIOp, arith::CeilDivUIOp>(op)) {
+    Value one = arith::ConstantOp::create(b, b.getIntegerAttr(value.getType(), 1));
+    operands[1] = arith::SelectOp::create(b, mask, spread(operands[1]), spread(one));
+  }
   IRMapping mapping;
   for (auto [operand, given] : llvm::zip_equal(op->getOperands(), operands))
     mapping.map(operand, wide ? spread(given) : given);
@@ -166,6 +173,8 @@ PointEmitter::Access PointEmitter::access(Value buffer, AffineMap map, bool mirr
   }
   if (!result.stride && fixed == 1)
     result.isDense = true;
+  else if (!result.stride && fixed == 0)
+    result.isUniform = true;
   else
     result.stride = result.stride ? add(result.stride, fixed) : index(fixed);
   return result;
