@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -145,6 +146,28 @@ Value ssm::getFilledWith(OpBuilder &builder, Value tensor) {
       return {};
     return arith::ConstantOp::create(builder, tensor.getLoc(), splat.getSplatValue<TypedAttr>());
   }
+  return {};
+}
+
+OpFoldResult ssm::getKnownSize(Value tensor, int64_t axis) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (!type.isDynamicDim(axis))
+    return IntegerAttr::get(IndexType::get(tensor.getContext()), type.getDimSize(axis));
+  while (auto result = dyn_cast<OpResult>(tensor)) {
+    if (auto dps = dyn_cast<DestinationStyleOpInterface>(result.getOwner())) {
+      tensor = dps.getTiedOpOperand(result)->get();
+    } else if (auto scan = dyn_cast<ScanOp>(result.getOwner())) {
+      unsigned i = result.getResultNumber(), numCarries = scan.getCarries().size();
+      tensor = i < numCarries ? scan.getCarries()[i] : scan.getOuts()[i - numCarries];
+    } else {
+      break;
+    }
+  }
+  if (auto empty = tensor.getDefiningOp<tensor::EmptyOp>())
+    return empty.getMixedSizes()[axis];
+  if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>())
+    if (slice.getDroppedDims().none())
+      return slice.getMixedSizes()[axis];
   return {};
 }
 

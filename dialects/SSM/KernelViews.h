@@ -22,6 +22,9 @@ bool foldView(mlir::Value &tensor, mlir::AffineMap &map);
 /// Null if they may differ.
 mlir::Value getFilledWith(mlir::OpBuilder &builder, mlir::Value tensor);
 
+/// The size of an axis, from what made the tensor. Null if that does not tell.
+mlir::OpFoldResult getKnownSize(mlir::Value tensor, int64_t axis);
+
 /// Whether each loop is an index by itself of an operand that is a tensor: then its
 /// size is known.
 bool haveSizes(unsigned numLoops, llvm::ArrayRef<mlir::AffineMap> maps);

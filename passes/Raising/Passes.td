@@ -44,6 +44,28 @@ def RaiseKernels : Pass<"ssm-raise-kernels", "::mlir::func::FuncOp"> {
                            "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
 }
 
+def FoldFlips : Pass<"ssm-fold-flips", "::mlir::func::FuncOp"> {
+  let summary = "reversed inputs and outputs of recurrences are read and written so";
+  let description = [{
+    Exporters write the backward half of a bidirectional model as a forward scan of
+    reversed sequences (Slice with step -1). The reversal moves down, through kernels
+    whose inputs are all reversed along a loop and through slices of other axes, to
+    the scan, which reads from the end; one that undoes another goes with it.
+
+    ```mlir
+    %r = linalg.generic { %i = linalg.index 0, tensor.extract %x[%last - %i] }
+    %k = ssm.kernel ins(%r) { math.exp }
+    %h, %y = ssm.scan ins(%k) ... input_reversed [false] output_reversed [false]
+    // becomes
+    %k = ssm.kernel ins(%x) { math.exp }
+    %h, %z = ssm.scan ins(%k) ... input_reversed [true] output_reversed [true]
+    %y = linalg.generic { %i = linalg.index 0, tensor.extract %z[%last - %i] }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def RaiseScans : Pass<"ssm-raise-scans", "::mlir::func::FuncOp"> {
   let summary = "ssm.scan becomes a kernel with time";
   let description = [{

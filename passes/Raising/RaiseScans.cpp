@@ -25,25 +25,6 @@ namespace ssm {
 using namespace mlir;
 using namespace ssm;
 
-/// The size of an axis, from what made the tensor.
-static OpFoldResult sizeOf(Value tensor, int64_t axis) {
-  auto type = cast<RankedTensorType>(tensor.getType());
-  if (!type.isDynamicDim(axis))
-    return IntegerAttr::get(IndexType::get(tensor.getContext()), type.getDimSize(axis));
-  while (auto result = dyn_cast<OpResult>(tensor)) {
-    auto dps = dyn_cast<DestinationStyleOpInterface>(result.getOwner());
-    if (!dps)
-      break;
-    tensor = dps.getTiedOpOperand(result)->get();
-  }
-  if (auto empty = tensor.getDefiningOp<tensor::EmptyOp>())
-    return empty.getMixedSizes()[axis];
-  if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>())
-    if (slice.getDroppedDims().none())
-      return slice.getMixedSizes()[axis];
-  return {};
-}
-
 namespace {
 
 /// One recurrence on its way to a kernel. Works on a copy, so that nothing has
@@ -74,7 +55,7 @@ private:
 /// Whether some operand shows that the length is its size along time.
 bool ScanRaiser::isKnownLength() {
   auto fits = [&](Value operand, int64_t axis) {
-    OpFoldResult size = sizeOf(operand, axis);
+    OpFoldResult size = getKnownSize(operand, axis);
     if (size && isEqualConstantIntOrValue(size, scan.getLength()))
       return true;
     auto dim = scan.getLength().getDefiningOp<tensor::DimOp>();
