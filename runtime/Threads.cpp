@@ -46,29 +46,31 @@ static int32_t runPiece(ssmrt_range_fn fn, void *closure, int64_t lo, int64_t hi
 struct ssmrt_pool::Loop {
   ssmrt_range_fn fn;
   void *closure;
-  int64_t n, piece;
+  int64_t n, pieces;
   Loop *next = nullptr;
   std::atomic<int32_t> helpers{0}; // workers inside; written under the mutex
   std::atomic<int64_t> taken{0};   // pieces
   std::atomic<int32_t> status{0};
 
-  int64_t pieces() const { return n / piece + (n % piece != 0); }
+  /// The longer pieces come first, so that the threads end together.
+  int64_t begin(int64_t index) const {
+    int64_t longer = n % pieces;
+    return index * (n / pieces) + (index < longer ? index : longer);
+  }
 
   void run() {
     for (;;) {
       int64_t index = taken.fetch_add(1, std::memory_order_relaxed);
-      if (index >= pieces() || status.load(std::memory_order_relaxed))
+      if (index >= pieces || status.load(std::memory_order_relaxed))
         return;
-      int64_t lo = index * piece;
-      int64_t hi = n - lo < piece ? n : lo + piece;
-      if (int32_t failed = runPiece(fn, closure, lo, hi)) {
+      if (int32_t failed = runPiece(fn, closure, begin(index), begin(index + 1))) {
         int32_t none = 0;
         status.compare_exchange_strong(none, failed, std::memory_order_relaxed);
       }
     }
   }
   bool hasWork() const {
-    return taken.load(std::memory_order_relaxed) < pieces() &&
+    return taken.load(std::memory_order_relaxed) < pieces &&
            !status.load(std::memory_order_relaxed);
   }
 };
@@ -182,11 +184,13 @@ ssmrt_pool::~ssmrt_pool() {
 }
 
 /// The pieces of a loop depend on its size and the number of threads only: same
-/// inputs and threads, same pieces. Four to a thread even out their lengths.
-static int64_t pieceOf(int64_t n, int64_t grain, int32_t threads) {
+/// inputs and threads, same pieces. Four to a thread even out the time they take.
+/// n / grain is rounded, so that a piece has about three quarters of the grain at
+/// least.
+static int64_t piecesOf(int64_t n, int64_t grain, int32_t threads) {
+  int64_t most = n / grain + (n % grain >= grain - grain / 2);
   int64_t pieces = int64_t(threads) * 4;
-  int64_t piece = n / pieces + (n % pieces != 0);
-  return piece > grain ? piece : grain;
+  return pieces < most ? pieces : most;
 }
 
 int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int64_t grain) {
@@ -194,11 +198,11 @@ int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int
     return 0;
   if (grain < 1)
     grain = 1;
-  int64_t piece = pieceOf(n, grain, threads);
-  if (threads <= 1 || insidePiece || piece >= n)
+  int64_t pieces = piecesOf(n, grain, threads);
+  if (threads <= 1 || insidePiece || pieces <= 1)
     return runPiece(fn, closure, 0, n);
 
-  Loop loop{fn, closure, n, piece};
+  Loop loop{fn, closure, n, pieces};
   {
     Lock lock(mutex);
     if (!started)
@@ -208,7 +212,7 @@ int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int
     posted.fetch_add(1, std::memory_order_relaxed);
     // One worker to a piece, the calling thread's first piece left out; those that
     // are awake come by themselves.
-    int64_t wanted = loop.pieces() - 1 - awake;
+    int64_t wanted = pieces - 1 - awake;
     if (wanted >= int64_t(workers.size()) - awake && wanted > 0)
       pthread_cond_broadcast(&wake);
     else

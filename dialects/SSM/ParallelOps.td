@@ -17,9 +17,9 @@ def SSM_ParallelForOp : SSM_Op<"parallel_for", [
   let summary = "runs its body on pieces of a range, maybe at the same time";
   let description = [{
     The body runs on pieces [lo, hi), none of them empty, that together cover
-    [0, n), each index once: in any order, maybe at the same time. A piece has at
-    least `grain` indices, except that what is left over may be shorter. An empty
-    range runs nothing. What one piece writes, no other may read or write. The
+    [0, n), each index once: in any order, maybe at the same time. A piece has
+    `grain` indices or more, where `n` allows it: what `grain` does not divide may
+    make pieces shorter. An empty range runs nothing. What one piece writes, no other may read or write. The
     body holds no operation that may end the run; what it allocates on the stack is
     the piece's own.
 

@@ -42,23 +42,36 @@ TEST(Pool, RunsEveryIndexOnce) {
       }
 }
 
-TEST(Pool, PiecesHaveTheirGrain) {
-  ssmrt_pool pool(4);
-  struct Sizes {
+/// The lengths of the pieces of a loop, the longest first.
+static std::vector<int64_t> lengths(int32_t threads, int64_t n, int64_t grain) {
+  ssmrt_pool pool(threads);
+  struct Lengths {
     std::mutex mutex;
-    std::vector<int64_t> sizes;
-  } sizes;
+    std::vector<int64_t> values;
+  } lengths;
   pool.parallelFor(
       [](void *closure, int64_t lo, int64_t hi) -> int32_t {
-        auto *sizes = static_cast<Sizes *>(closure);
-        std::lock_guard<std::mutex> lock(sizes->mutex);
-        sizes->sizes.push_back(hi - lo);
+        auto *lengths = static_cast<Lengths *>(closure);
+        std::lock_guard<std::mutex> lock(lengths->mutex);
+        lengths->values.push_back(hi - lo);
         return 0;
       },
-      &sizes, 1000, 100);
-  std::sort(sizes.sizes.begin(), sizes.sizes.end());
-  ASSERT_EQ(sizes.sizes.size(), 10u);
-  EXPECT_EQ(sizes.sizes[0], 100);
+      &lengths, n, grain);
+  std::sort(lengths.values.rbegin(), lengths.values.rend());
+  return lengths.values;
+}
+
+TEST(Pool, PiecesHaveTheirGrain) {
+  using Lengths = std::vector<int64_t>;
+  EXPECT_EQ(lengths(4, 1000, 100), Lengths(10, 100));
+  // Two threads can share 10 and 14 evenly.
+  EXPECT_EQ(lengths(2, 10, 1), (Lengths{2, 2, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(lengths(2, 14, 1), (Lengths{2, 2, 2, 2, 2, 2, 1, 1}));
+  // About the grain, and never much less.
+  EXPECT_EQ(lengths(2, 3, 2), (Lengths{2, 1}));
+  EXPECT_EQ(lengths(2, 5, 3), (Lengths{3, 2}));
+  EXPECT_EQ(lengths(2, 4, 3), (Lengths{4}));
+  EXPECT_EQ(lengths(2, INT64_MAX, INT64_MAX - 1), (Lengths{INT64_MAX}));
 }
 
 TEST(Pool, ReturnsAFailure) {
