@@ -31,7 +31,8 @@ def ConvertMathToLibm : Pass<"ssm-math-to-libm", "::mlir::ModuleOp"> {
     conversion to LLVM turns log1p(x) into log(1+x), which loses all digits of
     small x.
   }];
-  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::ub::UBDialect", "::mlir::vector::VectorDialect"];
 }
 
 def ExpandHalf : Pass<"ssm-expand-half"> {
