@@ -78,6 +78,7 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     tiles.registers = options.vectorRegisters;
     pm.addPass(createConfigureKernels(tiles));
     pm.addPass(createLayoutOperands());
+    pm.addPass(createPackOperands());
     // What the layouts brought.
     pm.addPass(createConfigureKernels(tiles));
     cleanUp(pm);

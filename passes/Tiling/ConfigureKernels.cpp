@@ -10,6 +10,7 @@
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/MatmulShape.h"
+#include "lib/Analysis/WeightValues.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_CONFIGUREKERNELS
@@ -26,6 +27,10 @@ namespace {
 /// few rows of memory are open at a time.
 constexpr int64_t kTimeBlock = 8;
 
+/// Rows from which on the right side of a product is worth bringing into another
+/// order at run time.
+constexpr int64_t kManyRows = 16;
+
 struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
   using ConfigureKernelsBase::ConfigureKernelsBase;
 
@@ -38,15 +43,45 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
 
   ConfigAttr choose(KernelOp kernel) {
     int64_t lanes = lanesOf(kernel);
+    if (ConfigAttr matmul = chooseMatmul(kernel, lanes))
+      return matmul;
     std::optional<unsigned> lane = isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
-    if (std::optional<Matmul> matmul = matchMatmul(kernel))
-      return ConfigAttr::get(&getContext(), Form::Matmul, matmul->n, lanes,
-                             {registers >= 32 ? 12 : 6, 2});
     if (kernel.getTime())
       return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes, {kTimeBlock});
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
+  }
+
+  /// Null if the kernel is no product of matrices, or better done row by row.
+  ConfigAttr chooseMatmul(KernelOp kernel, int64_t lanes) {
+    std::optional<Matmul> what = matchMatmul(kernel);
+    if (!what || !canBeLaneLoop(kernel, what->n, lanes))
+      return {};
+    auto isDenseOrWeight = [&](unsigned input) {
+      AffineMap map = kernel.getInputMap(input);
+      return !map.isFunctionOfDim(what->n) || isDenseAlong(map, what->n) ||
+             isPackedAlong(kernel, input, what->n, lanes) ||
+             isFromWeights(kernel.getInputs()[input]);
+    };
+    int64_t height = what->m ? fixedSize(kernel, *what->m) : 1;
+    if (!ShapedType::isDynamic(height) && height < kManyRows &&
+        !llvm::all_of(inputsOf(kernel, what->right), isDenseOrWeight))
+      return {};
+    int64_t width = fixedSize(kernel, what->n);
+    bool isNarrow = !ShapedType::isDynamic(width) && width <= lanes;
+    if (isNarrow && width < lanes / 2)
+      return {};
+    // Sums, a row of the right side, and an element of the left one fill the registers;
+    // one more where products are not fused into sums.
+    int64_t rows = registers >= 32 ? 12 : vectorBits >= 256 ? 6 : 4;
+    return ConfigAttr::get(&getContext(), Form::Matmul, what->n, lanes,
+                           {rows, isNarrow ? 1 : 2});
+  }
+
+  static int64_t fixedSize(KernelOp kernel, unsigned loop) {
+    auto [operand, axis] = kernel.getSizeSource(loop);
+    return cast<ShapedType>(operand.getType()).getDimSize(axis);
   }
 
   /// As many as the widest numbers of the region allow, 16 to a vector of 512 bits

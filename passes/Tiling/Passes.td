@@ -53,4 +53,33 @@ def LayoutOperands : Pass<"ssm-layout-operands"> {
   let dependentDialects = ["::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
 }
 
+def PackOperands : Pass<"ssm-pack-operands"> {
+  let summary = "operands of matrix products get the order in which they are read";
+  let description = [{
+    For kernels of the form matmul, whose inner loop reads a row of the right side as
+    wide as a tile of registers, again and again for all tiles of rows.
+
+    - A right side that comes from weights alone is cut into strips of that width, one
+      after the other in memory and padded with zeros. That is done at compile time
+      (see ssm-hoist-weights-init), in the type that the weight has.
+    - Another right side that is not dense along the lanes is turned.
+    - A left side that has to be computed (converted to f32, for instance) is computed
+      once, not once for each strip.
+
+    ```mlir
+    %w = ssm.load_weight @w : tensor<64x40xf32>
+    %y = ssm.kernel loops 3 ins(%x, %w) ... maps [.., (m, n, k) -> (k, n), ..]
+        config <matmul, lane_loop = 1, lanes = 16, tiles = [12, 2]>
+    // becomes
+    %zeros = linalg.fill ins(%zero) outs(%e : tensor<64x64xf32>)
+    %padded = tensor.insert_slice %w into %zeros
+    %p = ssm.kernel loops 3 ins(%padded) outs(%f : tensor<2x64x32xf32>)
+        maps [(s, k, l) -> (k, s * 32 + l), (s, k, l) -> (s, k, l)] { yield }
+    %y = ssm.kernel loops 3 ins(%x, %p) ... maps [.., (m, n, k) -> (n floordiv 32, k, n mod 32), ..]
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
+}
+
 #endif // SSM_PASSES_TILING_PASSES

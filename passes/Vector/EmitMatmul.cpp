@@ -23,8 +23,10 @@ namespace {
 /// Tiles of rows that take turns with one strip of the right side: it comes from the
 /// outer caches once for all of them, while their rows, these bytes at most, stay in
 /// the second level beside it.
-constexpr int64_t kBlockBytes = 768 << 10;
+constexpr int64_t kBlockBytes = 1200 << 10;
 constexpr int64_t kBlockTiles = 16;
+/// A strip that is deeper is used piece by piece by all tiles of a block.
+constexpr int64_t kChunk = 2048;
 /// What a piece of a parallel loop should at least have: this many products, or as
 /// many elements of the right side as take that time to come from the outer caches.
 constexpr int64_t kPieceProducts = 4'000'000;
@@ -69,7 +71,8 @@ public:
     Block *body = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
                                 {b.getLoc(), b.getLoc()});
     sums = memref::AllocaOp::create(
-        b, MemRefType::get({rows, vectors * lanes}, what.sum.getType()));
+        b, MemRefType::get({(isChunked() ? kBlockTiles : 1) * rows, vectors * lanes},
+                           what.sum.getType()));
     e.loop(body->getArgument(0), body->getArgument(1), 1, [&](Value item) {
       PointEmitter::Scope scope(e);
       Value strip = b.createOrFold<arith::RemUIOp>(item, strips);
@@ -83,10 +86,15 @@ public:
       Value first = b.createOrFold<arith::DivUIOp>(e.mul(group, tiles), groups);
       Value last = b.createOrFold<arith::DivUIOp>(e.mul(e.add(group, 1), tiles), groups);
       Value n0 = e.mul(strip, e.index(vectors * lanes));
-      aheadStep = b.createOrFold<arith::CeilDivUIOp>(e.index(vectors * lanes), e.sub(last, first));
-      e.loop(first, last, 1, [&](Value tile) {
-        ahead = e.mul(e.mul(e.sub(tile, first), aheadStep), depth);
-        emitTile(tile, n0);
+      Value some = b.createOrFold<arith::MaxUIOp>(e.sub(last, first), e.index(1));
+      aheadStep = b.createOrFold<arith::CeilDivUIOp>(e.index(vectors * lanes), some);
+      overChunks([&] {
+        e.loop(first, last, 1, [&](Value tile) {
+          Value turn = e.sub(tile, first);
+          ahead = e.mul(turn, e.mul(aheadStep, e.sub(chunkEnd, chunkBegin)));
+          firstSum = isChunked() ? e.mul(turn, e.index(rows)) : e.index(0);
+          emitTile(tile, n0);
+        });
       });
     });
     YieldOp::create(b, ValueRange());
@@ -111,6 +119,30 @@ private:
       else
         maskRight = true;
     }
+  }
+
+  bool isChunked() {
+    if (what.k.size() != 1)
+      return false;
+    int64_t fixed = e.fixedSize(what.k.front());
+    return fixed < 0 || fixed > kChunk;
+  }
+
+  /// Runs the body with [chunkBegin, chunkEnd) of the innermost loop of the sum.
+  void overChunks(llvm::function_ref<void()> body) {
+    Value end = e.size(what.k.back());
+    if (!isChunked()) {
+      chunkBegin = e.index(0);
+      chunkEnd = end;
+      return body();
+    }
+    // Once for depth 0 too, for what the region makes of empty sums.
+    Value some = b.createOrFold<arith::MaxUIOp>(end, e.index(1));
+    e.loop(e.index(0), some, kChunk, [&](Value begin) {
+      chunkBegin = begin;
+      chunkEnd = e.min(e.add(begin, kChunk), end);
+      body();
+    });
   }
 
   /// Items of a piece.
@@ -153,8 +185,44 @@ private:
       overWidth(n0, [&] { sumUp(vectors, false); }, [&] { sumUp(tailVectors, maskRight); });
     else
       sumUp(vectors, false);
-    overWidth(n0, [&] { emitEpilogue(count, vectors, false, m0, n0); },
-              [&] { emitEpilogue(count, tailVectors, true, m0, n0); });
+    auto finish = [&] {
+      overWidth(n0, [&] { emitEpilogue(count, vectors, false, m0, n0); },
+                [&] { emitEpilogue(count, tailVectors, true, m0, n0); });
+    };
+    if (!isChunked())
+      return finish();
+    Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkEnd,
+                                         e.size(what.k.back()));
+    auto last = scf::IfOp::create(b, isLast);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(last.thenBlock());
+    finish();
+  }
+
+  /// What the sums of a tile are before a chunk.
+  SmallVector<Value> startSums(int64_t rows, int64_t vectors) {
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(vector));
+    SmallVector<Value> acc(rows * vectors, zero);
+    if (!isChunked())
+      return acc;
+    Value isFirst =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkBegin, e.index(0));
+    auto choice = scf::IfOp::create(b, SmallVector<Type>(acc.size(), vector), isFirst,
+                                    /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(choice.thenBlock());
+    scf::YieldOp::create(b, acc);
+    b.setInsertionPointToStart(choice.elseBlock());
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t v = 0; v < vectors; ++v)
+        acc[row * vectors + v] =
+            vector::LoadOp::create(b, vector, sums, sumAt(e.index(row), v));
+    scf::YieldOp::create(b, acc);
+    return llvm::to_vector_of<Value>(choice.getResults());
+  }
+
+  SmallVector<Value> sumAt(Value row, int64_t v) {
+    return {e.add(firstSum, row), e.index(v * lanes)};
   }
 
   /// Chooses the code for as many rows as the tile has.
@@ -181,14 +249,13 @@ private:
   }
 
   /// Sums of `rows` rows from m0 and `vectors` vectors from n0, in registers over the
-  /// whole depth, then to `sums`.
+  /// chunk, then to `sums`.
   void emitSums(int64_t rows, int64_t vectors, bool masked, Value m0, Value n0) {
     SmallVector<Value> masks(vectors);
     if (masked)
       for (int64_t v = 0; v < vectors; ++v)
         masks[v] = e.firstLanes(e.sub(width, e.add(n0, v * lanes)));
-    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(vector));
-    SmallVector<Value> acc(rows * vectors, zero);
+    SmallVector<Value> acc = startSums(rows, vectors);
     acc = overDepth(what.k, acc, [&](ValueRange acc) {
       SmallVector<Value> right, next;
       fetchAhead(n0);
@@ -210,26 +277,28 @@ private:
     });
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t v = 0; v < vectors; ++v)
-        vector::StoreOp::create(b, acc[row * vectors + v], sums,
-                                ValueRange{e.index(row), e.index(v * lanes)});
+        vector::StoreOp::create(b, acc[row * vectors + v], sums, sumAt(e.index(row), v));
   }
 
-  /// While the tiles of a block take turns with a strip, each has a part of the next
-  /// strip brought to the second level.
+  /// While the tiles of a block take turns with a strip, or a chunk of it, each has a
+  /// part of what comes next brought to the second level: what lies behind it.
   void fetchAhead(Value n0) {
     PointEmitter::Scope scope(e);
-    Value k = e.at[what.k.back()];
-    e.at[what.n] = e.add(n0, vectors * lanes);
-    e.at[what.k.back()] = e.index(0);
+    Value turn = e.sub(e.at[what.k.back()], chunkBegin);
+    e.at[what.n] = n0;
+    e.at[what.k.back()] = chunkEnd;
     for (unsigned input : packed)
-      e.prefetch(input, e.add(ahead, e.mul(k, aheadStep)));
+      e.prefetch(input, e.add(ahead, e.mul(turn, aheadStep)));
   }
 
   SmallVector<Value> overDepth(ArrayRef<unsigned> loops, ValueRange acc,
                                llvm::function_ref<SmallVector<Value>(ValueRange)> body) {
     if (loops.empty())
       return body(acc);
-    return e.loop(e.index(0), e.size(loops.front()), 1, acc, [&](Value k, ValueRange acc) {
+    bool isInnermost = loops.size() == 1;
+    Value begin = isInnermost ? chunkBegin : e.index(0);
+    Value end = isInnermost ? chunkEnd : e.size(loops.front());
+    return e.loop(begin, end, 1, acc, [&](Value k, ValueRange acc) {
       PointEmitter::Scope scope(e);
       e.at[loops.front()] = k;
       return overDepth(loops.drop_front(), acc, body);
@@ -258,8 +327,7 @@ private:
           e.at[*what.m] = e.add(m0, row);
         e.at[what.n] = e.add(n0, v * lanes);
         e.mask = masks[v];
-        e.provide(what.sum, vector::LoadOp::create(b, vector, sums,
-                                                   ValueRange{row, e.index(v * lanes)}));
+        e.provide(what.sum, vector::LoadOp::create(b, vector, sums, sumAt(row, v)));
         SmallVector<Value> yielded;
         for (Value value : kernel.getYield().getValues())
           yielded.push_back(e.getVector(value));
@@ -287,8 +355,13 @@ private:
   bool maskRight = false;
   /// Inputs of the right side that are in strips.
   SmallVector<unsigned> packed;
-  Value depth, ahead, aheadStep;
-  Value sums;
+  /// Product of the sizes of k; what part of it the code being emitted runs over.
+  Value depth, chunkBegin, chunkEnd;
+  /// Elements of the next chunk that other tiles fetch before this one does, and that
+  /// this one does in each step.
+  Value ahead, aheadStep;
+  /// The sums on their way from registers to the epilogue, and this tile's first row.
+  Value sums, firstSum;
 };
 
 } // namespace
