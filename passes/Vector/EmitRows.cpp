@@ -17,6 +17,10 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "passes/Vector/CollapseLoops.h"
 #include "passes/Vector/PointEmitter.h"
+#include "passes/Vector/RowDivision.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -53,6 +57,15 @@ int64_t costOf(Operation *op) {
     return 1;
   return 10;
 }
+
+/// A value that a reduction computes and the outs need again, kept in an out's buffer
+/// until the out itself is written there.
+struct Stash {
+  Value value;
+  unsigned out;
+  bool wasUsed = false;  // by the nest being emitted
+  bool isStored = false; // nests from now on find it there
+};
 
 class RowEmitter {
 public:
@@ -115,6 +128,8 @@ private:
   LogicalResult finish(Nest &nest, LoopSet around, const ReduceSet &given);
   LogicalResult check(const Nest &nest, ReduceSet given);
   SmallVector<SmallVector<ReduceOp>> groupsAt(const Nest &nest, LoopSet level);
+  void findStashes(const Nest &nest);
+  bool mayReadAfter(Value value, Value buffer);
 
   //===--------------------------------------------------------------------===//
   // Emission
@@ -136,6 +151,7 @@ private:
   SmallVector<Value> accumulate(const Nest &nest, Points &points, ValueRange carried);
   void hoist(PointEmitter &point, Value value, LoopSet open, DenseSet<Value> &seen);
   void hoist(const Nest &nest, LoopSet open, Points &points);
+  void takeFromStashes(PointEmitter &point, LoopSet open);
 
   KernelOp kernel;
   ImplicitLocOpBuilder &b;
@@ -143,6 +159,7 @@ private:
   unsigned lane;
   int64_t lanes;
   SmallVector<Nest> nests; // of the outs
+  SmallVector<Stash> stashes; // of the nest that is being emitted
 };
 
 //===----------------------------------------------------------------------===//
@@ -239,9 +256,72 @@ LogicalResult RowEmitter::plan() {
   return success();
 }
 
+/// Where `value` is known, whether the kernel reads an input that may lie in `buffer`
+/// to compute the outs and the reductions that do not come before it.
+bool RowEmitter::mayReadAfter(Value value, Value buffer) {
+  auto rootOf = [](Value v) {
+    while (auto view = v.getDefiningOp<ViewLikeOpInterface>())
+      v = view.getViewSource();
+    return v;
+  };
+  ReduceSet before;
+  place(value, ~LoopSet(0), {}, before);
+  bool reads = false;
+  DenseSet<Value> seen = {value};
+  auto visit = [&](Value part) {
+    auto arg = dyn_cast<BlockArgument>(part);
+    reads |= arg && rootOf(kernel.getInputs()[arg.getArgNumber()]) == rootOf(buffer);
+  };
+  for (Value result : kernel.getYield().getValues())
+    walkCone(result, seen, visit);
+  for (ReduceOp reduce : kernel.getStep().getOps<ReduceOp>())
+    if (!before.contains(reduce))
+      walkCone(reduce.getValue(), seen, visit);
+  return reads;
+}
+
+void RowEmitter::findStashes(const Nest &nest) {
+  stashes.clear();
+  DenseSet<Value> summed;
+  for (ReduceOp reduce : nest.placed)
+    if ((loops.of(reduce) | loopsOf(reduce.getLoops())) == nest.all())
+      walkCone(reduce.getValue(), summed, [](Value) {});
+  for (unsigned out : nest.outs) {
+    Value buffer = kernel.getOuts()[out], best;
+    if (loopsOf(kernel.getOutMap(out)) != nest.all())
+      continue;
+    int64_t bestCost = 8; // of a load, a store and some more
+    DenseSet<Value> seen;
+    walkCone(yielded(out), seen, [&](Value part) {
+      if (!summed.contains(part) || loops.of(part) != nest.all() || !part.getDefiningOp() ||
+          part.getType() != getElementTypeOrSelf(buffer.getType()))
+        return;
+      int64_t cost = 0;
+      DenseSet<Value> inner;
+      walkCone(part, inner, [&](Value v) {
+        if (Operation *op = v.getDefiningOp(); op && loops.of(v) == nest.all())
+          cost += ::costOf(op);
+      });
+      if (cost > bestCost && !mayReadAfter(part, buffer)) {
+        best = part;
+        bestCost = cost;
+      }
+    });
+    if (best && llvm::none_of(stashes, [&](const Stash &other) { return other.value == best; }))
+      stashes.push_back({best, out});
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Emission
 //===----------------------------------------------------------------------===//
+
+void RowEmitter::takeFromStashes(PointEmitter &point, LoopSet open) {
+  for (const Stash &stash : stashes)
+    if (stash.isStored && loops.of(stash.value) == open && !point.isProvided(stash.value))
+      point.provide(stash.value,
+                    point.load(kernel.getOuts()[stash.out], kernel.getOutMap(stash.out), false));
+}
 
 /// Loops by where they lie in memory: last axes innermost, the lane loop last.
 SmallVector<unsigned> RowEmitter::orderOf(LoopSet set) {
@@ -263,10 +343,9 @@ SmallVector<unsigned> RowEmitter::orderOf(LoopSet set) {
     }
     return int64_t(0);
   };
-  llvm::stable_sort(order, [&](unsigned x, unsigned y) {
-    if (x == lane || y == lane)
-      return y == lane && x != lane;
-    return depthOf(x) > depthOf(y);
+  llvm::sort(order, [&](unsigned x, unsigned y) {
+    auto keyOf = [&](unsigned loop) { return std::make_tuple(loop == lane, -depthOf(loop), loop); };
+    return keyOf(x) < keyOf(y);
   });
   return order;
 }
@@ -323,6 +402,7 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
   if (set != nest.all())
     hoist(nest, set, points);
   for (PointEmitter &point : points) {
+    takeFromStashes(point, set);
     // An out may be the buffer of an input: all is read before anything is written.
     SmallVector<std::pair<unsigned, Value>> values;
     for (unsigned out : nest.outs)
@@ -337,7 +417,12 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
   LoopSet next = nest.levels[number + 1];
   SmallVector<unsigned> toOpen = orderOf(next & ~set);
   auto body = [&](Points &inner, ValueRange args) {
-    return level(nest, number + 1, next, inner, args);
+    // Each copy of the body fills its own part of the stashes.
+    SmallVector<Stash> before(stashes);
+    SmallVector<Value> results = level(nest, number + 1, next, inner, args);
+    if (nest.reduces.empty())
+      stashes = std::move(before);
+    return results;
   };
   if (set != 0 || !nest.reduces.empty())
     return openLoops(nest, set, toOpen, points, carried, body);
@@ -471,6 +556,8 @@ void RowEmitter::reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points) 
       carried.push_back(point.neutral(reduce.getKind(), wide ? point.vectorOf(type) : type));
     }
   carried = level(nest, 0, open, points, carried);
+  for (Stash &stash : stashes)
+    stash.isStored |= stash.wasUsed;
   for (unsigned r = 0; r < group.size(); ++r) {
     ReduceOp reduce = group[r];
     if (!across) {
@@ -492,6 +579,8 @@ void RowEmitter::reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points) 
 SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, ValueRange carried) {
   SmallVector<Value> next(carried);
   unsigned count = nest.reduces.size();
+  for (PointEmitter &point : points)
+    takeFromStashes(point, nest.all());
   for (auto [p, point] : llvm::enumerate(points))
     for (unsigned r = 0; r < count; ++r) {
       ReduceOp reduce = nest.reduces[r];
@@ -504,11 +593,19 @@ SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, Valu
                                         point.neutral(reduce.getKind(), value.getType()));
       sum = point.combine(reduce.getKind(), sum, value);
     }
+  for (Stash &stash : stashes)
+    if (!stash.isStored)
+      for (PointEmitter &point : points)
+        if (point.isProvided(stash.value)) {
+          point.storeOut(stash.out, point.get(stash.value));
+          stash.wasUsed = true;
+        }
   return next;
 }
 
 void RowEmitter::emit() {
   for (const Nest &nest : nests) {
+    findStashes(nest);
     Points points;
     points.emplace_back(kernel, b, lane, lanes);
     (void)level(nest, 0, 0, points, {});
@@ -520,6 +617,7 @@ void RowEmitter::emit() {
 LogicalResult ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b) {
   if (failed(RowEmitter(kernel, b).plan()))
     return failure();
+  invertRowDivisors(kernel);
   collapseLoops(kernel, b);
   RowEmitter emitter(kernel, b);
   if (failed(emitter.plan()))
