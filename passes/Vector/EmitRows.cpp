@@ -39,6 +39,10 @@ struct Nest {
   SmallVector<unsigned> outs;    // or these
   SmallVector<LoopSet> levels;   // each has those before; the first may be open already
   ReduceSet placed;              // reductions whose results live on a level
+  /// A loop that inputs are dense along while the outs are along the lane loop: both
+  /// open in square blocks, which turns those inputs in registers.
+  std::optional<unsigned> turned;
+  SmallVector<unsigned> turnedInputs;
 
   LoopSet all() const { return levels.back(); }
 };
@@ -129,6 +133,7 @@ private:
   LogicalResult check(const Nest &nest, ReduceSet given);
   SmallVector<SmallVector<ReduceOp>> groupsAt(const Nest &nest, LoopSet level);
   void findStashes(const Nest &nest);
+  void findTurned(Nest &nest);
   bool mayReadAfter(Value value, Value buffer);
 
   //===--------------------------------------------------------------------===//
@@ -147,6 +152,7 @@ private:
                                ValueRange carried, Body body);
   void openParallel(const Nest &nest, LoopSet open, ArrayRef<unsigned> toOpen, Points &points,
                     Body body);
+  void openBlocks(const Nest &nest, PointEmitter &point, Body body);
   void reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points);
   SmallVector<Value> accumulate(const Nest &nest, Points &points, ValueRange carried);
   void hoist(PointEmitter &point, Value value, LoopSet open, DenseSet<Value> &seen);
@@ -158,7 +164,7 @@ private:
   KernelLoops loops;
   unsigned lane;
   int64_t lanes;
-  SmallVector<Nest> nests; // of the outs
+  std::vector<Nest> nests; // of the outs
   SmallVector<Stash> stashes; // of the nest that is being emitted
 };
 
@@ -250,6 +256,7 @@ LogicalResult RowEmitter::plan() {
     }
     if (nest.outs.empty())
       return failure();
+    findTurned(nest);
     nests.push_back(std::move(nest));
     left = std::move(next);
   }
@@ -312,6 +319,44 @@ void RowEmitter::findStashes(const Nest &nest) {
   }
 }
 
+void RowEmitter::findTurned(Nest &nest) {
+  LoopSet last = nest.all();
+  if (nest.levels.size() > 1)
+    last &= ~nest.levels[nest.levels.size() - 2];
+  if (!contains(last, lane) || llvm::any_of(nest.placed, [&](ReduceOp reduce) {
+        return loops.of(reduce) == nest.all();
+      }))
+    return;
+  auto isLoop = [](AffineExpr expr, unsigned loop) {
+    auto dim = dyn_cast<AffineDimExpr>(expr);
+    return dim && dim.getPosition() == loop;
+  };
+  for (unsigned out : nest.outs)
+    if (AffineMap map = kernel.getOutMap(out);
+        map.getNumResults() == 0 || !isLoop(map.getResults().back(), lane))
+      return;
+  for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
+    AffineMap map = kernel.getInputMap(i);
+    auto type = dyn_cast<MemRefType>(kernel.getInputs()[i].getType());
+    if (!type || map.getNumResults() < 2 || !type.isLastDimUnitStride())
+      continue;
+    auto dense = dyn_cast<AffineDimExpr>(map.getResults().back());
+    if (!dense || dense.getPosition() == lane || !contains(last, dense.getPosition()) ||
+        (nest.turned && *nest.turned != dense.getPosition()))
+      continue;
+    unsigned lanesSeen = 0, others = 0;
+    for (AffineExpr expr : map.getResults().drop_back()) {
+      lanesSeen += isLoop(expr, lane);
+      others += expr.isFunctionOfDim(dense.getPosition()) ||
+                (expr.isFunctionOfDim(lane) && !isLoop(expr, lane));
+    }
+    if (lanesSeen != 1 || others != 0)
+      continue;
+    nest.turned = dense.getPosition();
+    nest.turnedInputs.push_back(i);
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Emission
 //===----------------------------------------------------------------------===//
@@ -354,13 +399,19 @@ SmallVector<unsigned> RowEmitter::orderOf(LoopSet set) {
 /// additions; columns are read by whole cache lines; an expensive body has enough to
 /// do with one.
 int64_t RowEmitter::unrollOf(const Nest &nest) {
+  if (nest.turned)
+    return 1;
   int64_t cost = costOf(nest);
   bool hasSums = !nest.reduces.empty();
   for (LoopSet set : nest.levels) // more loops inside, or sums for each lane
     hasSums |= contains(set, lane) && set != nest.all();
+  int64_t columns = 0;
   for (ReduceOp reduce : nest.placed)
-    hasSums |= contains(loops.of(reduce), lane);
-  int64_t unroll = hasSums ? (cost <= 16 ? 4 : cost <= 40 ? 2 : 1) : cost <= 6 ? 2 : 1;
+    columns += contains(loops.of(reduce), lane);
+  hasSums |= columns > 0;
+  // Sums of columns alone: the more of a row is read at once, the better.
+  bool plain = columns == 1 && nest.placed.size() == 1 && cost == 0;
+  int64_t unroll = plain ? 8 : hasSums ? (cost <= 16 ? 4 : cost <= 40 ? 2 : 1) : cost <= 6 ? 2 : 1;
   int64_t size = PointEmitter(kernel, b, lane, lanes).fixedSize(lane);
   while (unroll > 1 && size >= 0 && size < unroll * lanes)
     unroll /= 2;
@@ -416,7 +467,17 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
 
   LoopSet next = nest.levels[number + 1];
   SmallVector<unsigned> toOpen = orderOf(next & ~set);
+  if (nest.turned && next == nest.all())
+    llvm::erase(toOpen, *nest.turned);
   auto body = [&](Points &inner, ValueRange args) {
+    if (nest.turned && next == nest.all() && nest.reduces.empty() && inner.size() == 1 &&
+        !inner[0].at[*nest.turned]) {
+      hoist(nest, next & ~loopBit(*nest.turned), inner);
+      openBlocks(nest, inner[0], [&](Points &block, ValueRange) {
+        return level(nest, number + 1, next, block, {});
+      });
+      return SmallVector<Value>();
+    }
     // Each copy of the body fills its own part of the stashes.
     SmallVector<Stash> before(stashes);
     SmallVector<Value> results = level(nest, number + 1, next, inner, args);
@@ -534,6 +595,78 @@ void RowEmitter::openParallel(const Nest &nest, LoopSet open, ArrayRef<unsigned>
   }
   b.setInsertionPointToEnd(block);
   ssm::YieldOp::create(b, ValueRange());
+}
+
+/// The transpose of a square of vectors: in each step every second row is woven into
+/// one of the first half.
+static SmallVector<Value> transpose(ImplicitLocOpBuilder &b, SmallVector<Value> rows) {
+  int64_t count = rows.size();
+  SmallVector<int64_t> low, high;
+  for (int64_t i = 0; i < count / 2; ++i) {
+    low.append({i, count + i});
+    high.append({count / 2 + i, count + count / 2 + i});
+  }
+  for (int64_t step = 1; step < count; step *= 2) {
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < count / 2; ++i)
+      for (ArrayRef<int64_t> half : {ArrayRef(low), ArrayRef(high)})
+        next.push_back(vector::ShuffleOp::create(b, rows[i], rows[i + count / 2], half));
+    rows = std::move(next);
+  }
+  return rows;
+}
+
+/// Runs over the turned loop by `lanes` indices: the body gets a point for each.
+void RowEmitter::openBlocks(const Nest &nest, PointEmitter &point, Body body) {
+  unsigned turned = *nest.turned;
+  Value size = point.size(turned), width = point.index(lanes), zero = point.index(0);
+  auto block = [&](Value start, bool ragged) {
+    PointEmitter across(kernel, b, turned, lanes);
+    across.at = point.at;
+    across.at[turned] = start;
+    Value rest = width;
+    if (ragged) {
+      rest = point.min(point.sub(size, start), width);
+      across.mask = across.firstLanes(rest);
+    }
+    Value existing = width;
+    if (point.mask)
+      existing = point.min(point.sub(point.size(lane), point.at[lane]), width);
+    Points inner(lanes, point);
+    for (int64_t i = 0; i < lanes; ++i) {
+      inner[i].at[turned] = point.add(start, i);
+      if (!ragged)
+        continue;
+      // What does not exist reads the last that does, and is not written.
+      Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, point.index(i), rest);
+      inner[i].at[turned] = point.min(inner[i].at[turned], point.sub(size, point.index(1)));
+      inner[i].mask =
+          inner[i].firstLanes(arith::SelectOp::create(b, exists, existing, zero));
+    }
+    for (unsigned input : nest.turnedInputs) {
+      SmallVector<Value> rows;
+      for (int64_t i = 0; i < lanes; ++i) {
+        across.at[lane] = point.add(point.at[lane], i);
+        if (point.mask)
+          across.at[lane] =
+              point.min(across.at[lane], point.sub(point.size(lane), point.index(1)));
+        rows.push_back(across.load(kernel.getInputs()[input], kernel.getInputMap(input), false));
+      }
+      rows = transpose(b, std::move(rows));
+      for (int64_t i = 0; i < lanes; ++i)
+        inner[i].provide(kernel.getInputArg(input), rows[i]);
+    }
+    (void)body(inner, {});
+  };
+  int64_t fixed = point.fixedSize(turned);
+  Value whole = zero;
+  if (!point.mask) {
+    whole = point.sub(size, b.createOrFold<arith::RemUIOp>(size, width));
+    point.loop(zero, whole, lanes, [&](Value start) { block(start, false); });
+    if (fixed >= 0 && fixed % lanes == 0)
+      return;
+  }
+  point.loop(whole, size, lanes, [&](Value start) { block(start, true); });
 }
 
 /// Computes reductions of the same loops in a nest inside, for each point.
