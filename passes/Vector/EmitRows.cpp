@@ -15,12 +15,12 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "passes/Vector/CollapseLoops.h"
-#include "passes/Vector/PointEmitter.h"
-#include "passes/Vector/RowDivision.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include "passes/Vector/CollapseLoops.h"
+#include "passes/Vector/PointEmitter.h"
+#include "passes/Vector/RowDivision.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -132,6 +132,14 @@ private:
   LogicalResult finish(Nest &nest, LoopSet around, const ReduceSet &given);
   LogicalResult check(const Nest &nest, ReduceSet given);
   SmallVector<SmallVector<ReduceOp>> groupsAt(const Nest &nest, LoopSet level);
+  /// Whether there are sums, or more loops, inside the lane loop.
+  bool hasColumns(const Nest &nest) {
+    return llvm::any_of(nest.levels, [&](LoopSet set) {
+             return contains(set, lane) && set != nest.all();
+           }) ||
+           llvm::any_of(nest.placed,
+                        [&](ReduceOp reduce) { return contains(loops.of(reduce), lane); });
+  }
   void findStashes(const Nest &nest);
   void findTurned(Nest &nest);
   bool mayReadAfter(Value value, Value buffer);
@@ -146,12 +154,11 @@ private:
   int64_t unrollOf(const Nest &nest);
   SmallVector<Value> level(const Nest &nest, unsigned number, LoopSet open, Points &points,
                            ValueRange carried);
-  SmallVector<Value> openLoops(const Nest &nest, LoopSet open, ArrayRef<unsigned> toOpen,
-                               Points &points, ValueRange carried, Body body);
+  SmallVector<Value> openLoops(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points,
+                               ValueRange carried, Body body);
   SmallVector<Value> openLanes(PointEmitter &point, Value low, Value high, int64_t unroll,
                                ValueRange carried, Body body);
-  void openParallel(const Nest &nest, LoopSet open, ArrayRef<unsigned> toOpen, Points &points,
-                    Body body);
+  void openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points, Body body);
   void openBlocks(const Nest &nest, PointEmitter &point, Body body);
   void reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points);
   SmallVector<Value> accumulate(const Nest &nest, Points &points, ValueRange carried);
@@ -402,15 +409,9 @@ int64_t RowEmitter::unrollOf(const Nest &nest) {
   if (nest.turned)
     return 1;
   int64_t cost = costOf(nest);
-  bool hasSums = !nest.reduces.empty();
-  for (LoopSet set : nest.levels) // more loops inside, or sums for each lane
-    hasSums |= contains(set, lane) && set != nest.all();
-  int64_t columns = 0;
-  for (ReduceOp reduce : nest.placed)
-    columns += contains(loops.of(reduce), lane);
-  hasSums |= columns > 0;
+  bool hasSums = !nest.reduces.empty() || hasColumns(nest);
   // Sums of columns alone: the more of a row is read at once, the better.
-  bool plain = columns == 1 && nest.placed.size() == 1 && cost == 0;
+  bool plain = nest.placed.size() == 1 && hasColumns(nest) && cost == 0;
   int64_t unroll = plain ? 8 : hasSums ? (cost <= 16 ? 4 : cost <= 40 ? 2 : 1) : cost <= 6 ? 2 : 1;
   int64_t size = PointEmitter(kernel, b, lane, lanes).fixedSize(lane);
   while (unroll > 1 && size >= 0 && size < unroll * lanes)
@@ -486,20 +487,19 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
     return results;
   };
   if (set != 0 || !nest.reduces.empty())
-    return openLoops(nest, set, toOpen, points, carried, body);
-  openParallel(nest, set, toOpen, points, body);
+    return openLoops(nest, toOpen, points, carried, body);
+  openParallel(nest, toOpen, points, body);
   return {};
 }
 
-SmallVector<Value> RowEmitter::openLoops(const Nest &nest, LoopSet open,
-                                         ArrayRef<unsigned> toOpen, Points &points,
-                                         ValueRange carried, Body body) {
+SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> toOpen,
+                                         Points &points, ValueRange carried, Body body) {
   if (toOpen.empty())
     return body(points, carried);
   unsigned loop = toOpen.front();
   PointEmitter &first = points.front();
   auto inside = [&](Points &inner, ValueRange args) {
-    return openLoops(nest, open | loopBit(loop), toOpen.drop_front(), inner, args, body);
+    return openLoops(nest, toOpen.drop_front(), inner, args, body);
   };
   if (loop == lane)
     return openLanes(first, first.index(0), first.size(lane), unrollOf(nest), carried,
@@ -540,27 +540,32 @@ SmallVector<Value> RowEmitter::openLanes(PointEmitter &point, Value low, Value h
 }
 
 /// The outermost loops of outs: pieces of them may run at the same time.
-void RowEmitter::openParallel(const Nest &nest, LoopSet open, ArrayRef<unsigned> toOpen,
-                              Points &points, Body body) {
+void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points,
+                              Body body) {
   PointEmitter &first = points.front();
-  // All but the lane loop together, or the lane loop by whole steps.
-  SmallVector<unsigned> spread, inner;
+  // All loops but that of the lanes are one. The lane loop, by whole steps, belongs to
+  // it where there is no other, or where a step has loops inside.
+  SmallVector<unsigned> spread;
   for (unsigned loop : toOpen)
-    (loop == lane ? inner : spread).push_back(loop);
-  bool byLanes = spread.empty();
-  int64_t unroll = byLanes ? unrollOf(nest) : 1;
-  Value count = first.index(1);
+    if (loop != lane)
+      spread.push_back(loop);
+  bool hasLanes = spread.size() < toOpen.size();
+  bool splitsLanes = hasLanes && (spread.empty() || nest.turned || hasColumns(nest));
+  int64_t step = splitsLanes ? unrollOf(nest) * lanes : 1;
+  Value count = first.index(1), steps;
   for (unsigned loop : spread)
     count = first.mul(count, first.size(loop));
-  if (byLanes)
-    count = first.ceilDiv(first.size(lane), unroll * lanes);
+  if (splitsLanes) {
+    steps = first.ceilDiv(first.size(lane), step);
+    count = first.mul(count, steps);
+  }
 
   int64_t cost = kernel.getInputs().size() + 2 * kernel.getOuts().size();
   for (Operation &op : kernel.getStep().without_terminator())
     cost += ::costOf(&op);
-  Value work = first.index(byLanes ? cost * unroll : cost);
+  Value work = first.index(splitsLanes ? cost * step / lanes : cost);
   for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
-    if (!llvm::is_contained(spread, loop) && !(byLanes && loop == lane))
+    if (!llvm::is_contained(spread, loop) && !(splitsLanes && loop == lane))
       work = first.mul(work, loop == lane ? first.ceilDiv(first.size(loop), lanes)
                                           : first.size(loop));
   work = first.add(work, 1);
@@ -571,26 +576,30 @@ void RowEmitter::openParallel(const Nest &nest, LoopSet open, ArrayRef<unsigned>
   Block *block = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
                                {b.getLoc(), b.getLoc()});
   Value low = block->getArgument(0), high = block->getArgument(1);
-  if (byLanes) {
-    Value step = first.index(unroll * lanes);
-    Value size = first.size(lane);
-    (void)openLanes(first, first.mul(low, step), first.min(first.mul(high, step), size), unroll,
-                    {}, body);
+  auto runSteps = [&](Points &made, Value from, Value to) {
+    Value width = first.index(step);
+    (void)openLanes(made.front(), first.mul(from, width),
+                    first.min(first.mul(to, width), first.size(lane)), step / lanes, {}, body);
+  };
+  if (spread.empty()) {
+    runSteps(points, low, high);
   } else {
     first.loop(low, high, 1, [&](Value i) {
       Points made(points);
-      Value left = i;
-      for (unsigned loop : llvm::reverse(spread)) {
-        bool last = loop == spread.front();
-        Value size = first.size(loop);
-        Value at = last ? left : b.createOrFold<arith::RemUIOp>(left, size);
-        if (!last)
-          left = b.createOrFold<arith::DivUIOp>(left, size);
-        for (PointEmitter &point : made)
-          point.at[loop] = at;
-      }
-      (void)openLoops(nest, open | loopsOf(llvm::to_vector_of<int64_t>(spread)), inner, made, {},
-                      body);
+      Value left = i, at;
+      auto takeOff = [&](Value size) {
+        Value rest = b.createOrFold<arith::RemUIOp>(left, size);
+        left = b.createOrFold<arith::DivUIOp>(left, size);
+        return rest;
+      };
+      if (splitsLanes)
+        at = takeOff(steps);
+      for (unsigned loop : llvm::reverse(spread))
+        made.front().at[loop] = loop == spread.front() ? left : takeOff(first.size(loop));
+      if (splitsLanes)
+        runSteps(made, at, first.add(at, 1));
+      else
+        (void)openLoops(nest, hasLanes ? ArrayRef(lane) : ArrayRef<unsigned>(), made, {}, body);
     });
   }
   b.setInsertionPointToEnd(block);
