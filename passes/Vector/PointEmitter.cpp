@@ -310,6 +310,11 @@ Value PointEmitter::combine(arith::AtomicRMWKind kind, Value x, Value y) {
   // Sums may be taken in any order, and products go into them.
   if (auto sum = result.getDefiningOp<arith::AddFOp>())
     sum.setFastmath(arith::FastMathFlags::reassoc | arith::FastMathFlags::contract);
+  // Which zero is the largest of -0 and 0 does not matter, and takes long to tell.
+  if (auto max = result.getDefiningOp<arith::MaximumFOp>())
+    max.setFastmath(arith::FastMathFlags::nsz);
+  if (auto min = result.getDefiningOp<arith::MinimumFOp>())
+    min.setFastmath(arith::FastMathFlags::nsz);
   return result;
 }
 
@@ -324,8 +329,11 @@ Value PointEmitter::neutral(arith::AtomicRMWKind kind, Type type) {
 
 Value PointEmitter::reduceLanes(arith::AtomicRMWKind kind, Value wide) {
   Value result = vector::getVectorReductionOp(kind, b, b.getLoc(), wide);
-  if (auto sum = result.getDefiningOp<vector::ReductionOp>();
-      sum && kind == arith::AtomicRMWKind::addf)
-    sum.setFastmath(arith::FastMathFlags::reassoc);
+  if (auto all = result.getDefiningOp<vector::ReductionOp>()) {
+    if (kind == arith::AtomicRMWKind::addf)
+      all.setFastmath(arith::FastMathFlags::reassoc);
+    if (kind == arith::AtomicRMWKind::maximumf || kind == arith::AtomicRMWKind::minimumf)
+      all.setFastmath(arith::FastMathFlags::nsz);
+  }
   return result;
 }
