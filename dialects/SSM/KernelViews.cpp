@@ -69,6 +69,13 @@ static bool isMove(linalg::GenericOp op) {
          yield.getOperand(0) == op.getRegionInputArgs()[0];
 }
 
+static bool isMove(KernelOp kernel) {
+  return !kernel.getTime() && !kernel.hasBuffers() && kernel.getNumResults() == 1 &&
+         kernel.getInputs().size() == 1 &&
+         isa<RankedTensorType>(kernel.getInputs()[0].getType()) &&
+         kernel.getYield().getValues()[0] == kernel.getInputArg(0);
+}
+
 bool ssm::foldView(Value &tensor, AffineMap &map) {
   Operation *op = tensor.getDefiningOp();
   if (!op)
@@ -94,6 +101,13 @@ bool ssm::foldView(Value &tensor, AffineMap &map) {
     from = generic.getDpsInputs()[0];
     map = in.compose(inversePermutation(out)).compose(map);
     tensor = from;
+    return true;
+  } else if (auto kernel = dyn_cast<KernelOp>(op); kernel && isMove(kernel)) {
+    AffineMap in = kernel.getInputMap(0), out = kernel.getOutMap(0);
+    if (!out.isPermutation())
+      return false;
+    tensor = kernel.getInputs()[0];
+    map = in.compose(inversePermutation(out)).compose(map);
     return true;
   } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
     from = expand.getSrc();

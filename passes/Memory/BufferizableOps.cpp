@@ -10,6 +10,7 @@
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
+#include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
 using namespace mlir::bufferization;
@@ -39,6 +40,27 @@ struct LoadWeightInterface
 struct KernelInterface : DstBufferizableOpInterfaceExternalModel<KernelInterface, KernelOp> {
   bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
     return !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand);
+  }
+  /// Outs that nobody reads may be one empty tensor for the analysis, which does not
+  /// know that steps read their carries again.
+  LogicalResult resolveConflicts(Operation *op, RewriterBase &rewriter, const AnalysisState &state,
+                                 const BufferizationState &bufferizationState) const {
+    auto bufferizable = cast<BufferizableOpInterface>(op);
+    if (failed(bufferizable.resolveTensorOpOperandConflicts(rewriter, state, bufferizationState)))
+      return failure();
+    llvm::SmallPtrSet<Value, 4> seen;
+    rewriter.setInsertionPoint(op);
+    for (OpOperand &out : cast<KernelOp>(op).getOutsMutable()) {
+      if (seen.insert(out.get()).second)
+        continue;
+      FailureOr<Value> own =
+          allocateTensorForShapedValue(rewriter, op->getLoc(), out.get(), state.getOptions(),
+                                       bufferizationState, /*copy=*/false);
+      if (failed(own))
+        return failure();
+      rewriter.modifyOpInPlace(op, [&] { out.set(*own); });
+    }
+    return success();
   }
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
                           const BufferizationOptions &options, BufferizationState &state) const {

@@ -58,6 +58,7 @@ static void buildRaise(OpPassManager &pm, const PipelineOptions &options) {
     return;
   pm.addNestedPass<func::FuncOp>(createRaiseKernels());
   cleanUp(pm);
+  pm.addNestedPass<func::FuncOp>(createRaiseConvs());
   pm.addNestedPass<func::FuncOp>(createFoldFlips());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createRaiseScans());

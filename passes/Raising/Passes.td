@@ -44,6 +44,40 @@ def RaiseKernels : Pass<"ssm-raise-kernels", "::mlir::func::FuncOp"> {
                            "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
 }
 
+def RaiseConvs : Pass<"ssm-raise-convs", "::mlir::func::FuncOp"> {
+  let summary = "causal depthwise convolutions become kernels with time";
+  let description = [{
+    A sum over a window of at most 8 taps, of a sequence that follows zeros or a
+    past of one element less than the window, becomes a recurrence whose carries are
+    the elements of the window before the present one. The sequence put together goes
+    away, and a slice of its last elements (the next past) is made of the last
+    carries. If the sum was taken over a sequence padded at both ends and cut to the
+    sequence's length, it is not computed behind the cut.
+
+    ```mlir
+    %p = tensor.insert_slice %past into %e[0, 0] [8, 1] [1, 1]
+    %s = tensor.insert_slice %x into %p[0, 1] [8, %n] [1, 1]
+    %y = ssm.kernel loops 3 ins(%s, %w) maps [(d, t, k) -> (d, t + k), (d, t, k) -> (d, k), (d, t, k) -> (d, t)] {
+      ^bb0(%v: f32, %u: f32):
+        %q = arith.mulf %v, %u
+        %r = ssm.reduce addf %q over [2]
+        ssm.yield %r
+    }
+    // becomes
+    %last, %y = ssm.kernel loops 2 time 1 ins(%x, %w, %w) inits(%past0)
+        maps [(d, t) -> (d, t), (d, t) -> (d, 0), (d, t) -> (d, 1), ...] {
+      ^bb0(%v: f32, %u0: f32, %u1: f32, %before: f32):
+        %q0 = arith.mulf %before, %u0
+        %q1 = arith.mulf %v, %u1
+        %r = arith.addf %q0, %q1
+        ssm.yield %v, %r
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
+}
+
 def FoldFlips : Pass<"ssm-fold-flips", "::mlir::func::FuncOp"> {
   let summary = "reversed inputs and outputs of recurrences are read and written so";
   let description = [{

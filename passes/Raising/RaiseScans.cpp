@@ -236,9 +236,13 @@ StringRef ScanRaiser::convert(KernelOp kernel, KernelOp &made) {
 
   if (!llvm::is_contained(mirrored, true))
     mirrored.clear();
+  // Steps that hand nothing on may be done in any order.
+  IntegerAttr time;
+  if (numCarries > 0 || !mirrored.empty())
+    time = rewriter.getI64IntegerAttr(0);
   made = KernelOp::create(rewriter, scan.getLoc(), scan.getResultTypes(),
-                          rewriter.getI64IntegerAttr(numLoops), rewriter.getI64IntegerAttr(0),
-                          inputs, inits, outs, rewriter.getAffineMapArrayAttr(all),
+                          rewriter.getI64IntegerAttr(numLoops), time, inputs, inits, outs,
+                          rewriter.getAffineMapArrayAttr(all),
                           rewriter.getDenseBoolArrayAttr(mirrored), TransitionAttr(), ConfigAttr());
   Block *body = rewriter.createBlock(&made.getBody());
   for (Value operand : inputs)
