@@ -189,8 +189,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
           return "the result is broadcast: elements would be computed several times";
         if (from == Kind::Rows && !isRowAligned(producer, consumer, map))
           return "rows and loops of the consumer cross";
-        if ((from == Kind::Contraction || from == Kind::Recurrence) &&
-            !keepsOrder(producer, consumer, i))
+        if (from == Kind::Contraction && !keepsOrder(consumer, i))
           return "the consumer turns axes";
         break;
       case Kind::Rows:
@@ -262,7 +261,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
 
   /// Whether the last axis of what is read is the last axis of every out: vectors
   /// of the producer are stored as they are.
-  static bool keepsOrder(KernelOp producer, KernelOp consumer, unsigned input) {
+  static bool keepsOrder(KernelOp consumer, unsigned input) {
     AffineMap map = consumer.getInputMap(input);
     if (map.getNumResults() == 0)
       return true;

@@ -26,6 +26,9 @@ namespace {
 /// comes before and after the recurrence runs in loops of its own over them, and
 /// few rows of memory are open at a time.
 constexpr int64_t kTimeBlock = 8;
+/// Steps where nothing is summed: they are so short that the carries' way to memory
+/// and back counts.
+constexpr int64_t kShortStepBlock = 32;
 
 /// Rows from which on the right side of a product is worth bringing into another
 /// order at run time.
@@ -48,8 +51,10 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     std::optional<unsigned> lane = isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
+    bool hasReductions = !kernel.getStep().getOps<ReduceOp>().empty();
     if (kernel.getTime())
-      return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes, {kTimeBlock});
+      return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes,
+                             {hasReductions ? kTimeBlock : kShortStepBlock});
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
   }
 

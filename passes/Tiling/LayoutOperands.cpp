@@ -23,12 +23,15 @@ namespace {
 
 /// The axis that the lane loop indexes alone, if it is not the last one that is
 /// longer than 1.
-std::optional<unsigned> misplacedAxis(AffineMap map, unsigned lane) {
+std::optional<unsigned> misplacedAxis(Type operand, AffineMap map, unsigned lane) {
+  auto type = dyn_cast<RankedTensorType>(operand);
+  if (!type)
+    return std::nullopt;
   std::optional<unsigned> found;
   bool isLast = true;
   for (int axis = map.getNumResults() - 1; axis >= 0; --axis) {
     AffineExpr expr = map.getResult(axis);
-    if (isa<AffineConstantExpr>(expr))
+    if (type.getDimSize(axis) == 1)
       continue;
     auto dim = dyn_cast<AffineDimExpr>(expr);
     if (dim && dim.getPosition() == lane) {
@@ -111,8 +114,8 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     };
     // Inputs and inits.
     for (unsigned i = 0; i < numInputs + numCarries; ++i) {
-      std::optional<unsigned> axis = misplacedAxis(maps[i], lane);
-      if (!axis || !isa<RankedTensorType>(operands[i].getType()))
+      std::optional<unsigned> axis = misplacedAxis(operands[i].getType(), maps[i], lane);
+      if (!axis)
         continue;
       SmallVector<int64_t> order = orderOf(maps[i].getNumResults(), *axis);
       operands[i] = transpose(b, loc, operands[i], order,
@@ -123,7 +126,7 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     SmallVector<std::optional<unsigned>> turned;
     for (unsigned i = 0; i < kernel.getNumResults(); ++i) {
       unsigned at = numInputs + numCarries + i;
-      std::optional<unsigned> axis = misplacedAxis(maps[at], lane);
+      std::optional<unsigned> axis = misplacedAxis(operands[at].getType(), maps[at], lane);
       turned.push_back(axis);
       if (!axis)
         continue;
