@@ -13,6 +13,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "passes/Vector/CollapseLoops.h"
 #include "passes/Vector/PointEmitter.h"
 
 using namespace mlir;
@@ -88,12 +89,17 @@ public:
       Value n0 = e.mul(strip, e.index(vectors * lanes));
       Value some = b.createOrFold<arith::MaxUIOp>(e.sub(last, first), e.index(1));
       aheadStep = b.createOrFold<arith::CeilDivUIOp>(e.index(vectors * lanes), some);
+      Value firstRow = e.add(e.mul(first, base), e.min(first, larger));
       overChunks([&] {
-        e.loop(first, last, 1, [&](Value tile) {
-          Value turn = e.sub(tile, first);
-          ahead = e.mul(turn, e.mul(aheadStep, e.sub(chunkEnd, chunkBegin)));
-          firstSum = isChunked() ? e.mul(turn, e.index(rows)) : e.index(0);
-          emitTile(tile, n0);
+        // Handed from tile to tile rather than computed from its number: LLVM would
+        // compute it again in the innermost loop, and spill the sums for that.
+        SmallVector<Value> start = {firstRow, e.index(0), e.index(0)};
+        (void)e.loop(first, last, 1, start, [&](Value tile, ValueRange carried) {
+          ahead = carried[1];
+          firstSum = isChunked() ? carried[2] : e.index(0);
+          Value next = emitTile(tile, carried[0], n0);
+          Value fetched = e.mul(aheadStep, e.sub(chunkEnd, chunkBegin));
+          return SmallVector<Value>{next, e.add(ahead, fetched), e.add(carried[2], rows)};
         });
       });
     });
@@ -173,11 +179,11 @@ private:
            whole, ragged);
   }
 
-  void emitTile(Value tile, Value n0) {
+  /// The tile of rows from m0, in the strip from n0. Returns the first row of the next.
+  Value emitTile(Value tile, Value m0, Value n0) {
     PointEmitter::Scope scope(e);
     Value isLarger = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, tile, larger);
     Value count = e.add(base, arith::SelectOp::create(b, isLarger, e.index(1), e.index(0)));
-    Value m0 = e.add(e.mul(tile, base), e.min(tile, larger));
     auto sumUp = [&](int64_t vectors, bool masked) {
       overRows(count, [&](int64_t rows) { emitSums(rows, vectors, masked, m0, n0); });
     };
@@ -189,14 +195,18 @@ private:
       overWidth(n0, [&] { emitEpilogue(count, vectors, false, m0, n0); },
                 [&] { emitEpilogue(count, tailVectors, true, m0, n0); });
     };
-    if (!isChunked())
-      return finish();
+    Value next = e.add(m0, count);
+    if (!isChunked()) {
+      finish();
+      return next;
+    }
     Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkEnd,
                                          e.size(what.k.back()));
     auto last = scf::IfOp::create(b, isLast);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(last.thenBlock());
     finish();
+    return next;
   }
 
   /// What the sums of a tile are before a chunk.
@@ -366,12 +376,24 @@ private:
 
 } // namespace
 
-LogicalResult ssm::emitMatmul(KernelOp kernel, ImplicitLocOpBuilder &b) {
+/// The product, if the kernel's configuration is one that the emitter can follow.
+static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   std::optional<Matmul> what = matchMatmul(kernel);
   ConfigAttr config = kernel.getConfigAttr();
   if (!what || config.getLaneLoop() != what->n || config.getTiles().size() != 2 ||
       llvm::any_of(config.getTiles(), [](int64_t size) { return size <= 0; }) ||
       config.getLanes() <= 0 || !canBeLaneLoop(kernel, what->n, config.getLanes()))
+    return std::nullopt;
+  return what;
+}
+
+LogicalResult ssm::emitMatmul(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  if (!matchConfigured(kernel))
+    return failure();
+  // Batches of rows with one right side are rows.
+  collapseLoops(kernel, b);
+  std::optional<Matmul> what = matchConfigured(kernel);
+  if (!what)
     return failure();
   MatmulEmitter(kernel, *what, b).emit();
   return success();
