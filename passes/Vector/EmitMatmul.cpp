@@ -74,25 +74,19 @@ public:
     sums = memref::AllocaOp::create(
         b, MemRefType::get({(isChunked() ? kBlockTiles : 1) * rows, vectors * lanes},
                            what.sum.getType()));
-    e.loop(body->getArgument(0), body->getArgument(1), 1, [&](Value item) {
+    SmallVector<Value> sizes = {strips, groups};
+    llvm::append_range(sizes, llvm::reverse(outer));
+    overItems(body->getArgument(0), body->getArgument(1), sizes, [&](ValueRange item) {
       PointEmitter::Scope scope(e);
-      Value strip = b.createOrFold<arith::RemUIOp>(item, strips);
-      Value rest = b.createOrFold<arith::DivUIOp>(item, strips);
-      Value group = b.createOrFold<arith::RemUIOp>(rest, groups);
-      rest = b.createOrFold<arith::DivUIOp>(rest, groups);
-      for (size_t i = what.outer.size(); i-- > 0;) {
-        e.at[what.outer[i]] = b.createOrFold<arith::RemUIOp>(rest, outer[i]);
-        rest = b.createOrFold<arith::DivUIOp>(rest, outer[i]);
-      }
+      Value strip = item[0], group = item[1];
+      for (auto [loop, index] : llvm::zip_equal(llvm::reverse(what.outer), item.drop_front(2)))
+        e.at[loop] = index;
       Value first = b.createOrFold<arith::DivUIOp>(e.mul(group, tiles), groups);
       Value last = b.createOrFold<arith::DivUIOp>(e.mul(e.add(group, 1), tiles), groups);
       Value n0 = e.mul(strip, e.index(vectors * lanes));
-      Value some = b.createOrFold<arith::MaxUIOp>(e.sub(last, first), e.index(1));
-      aheadStep = b.createOrFold<arith::CeilDivUIOp>(e.index(vectors * lanes), some);
+      aheadStep = shareOfRow(e.sub(last, first));
       Value firstRow = e.add(e.mul(first, base), e.min(first, larger));
       overChunks([&] {
-        // Handed from tile to tile rather than computed from its number: LLVM would
-        // compute it again in the innermost loop, and spill the sums for that.
         SmallVector<Value> start = {firstRow, e.index(0), e.index(0)};
         (void)e.loop(first, last, 1, start, [&](Value tile, ValueRange carried) {
           ahead = carried[1];
@@ -107,6 +101,43 @@ public:
   }
 
 private:
+  /// Runs the body for the items [low, high), each as its digits, the first counting
+  /// fastest. What is used in the innermost loops is handed from item to item, and from
+  /// tile to tile, rather than computed from a number: LLVM would compute it again in
+  /// the innermost loop, divisions and all, and spill the sums for that.
+  void overItems(Value low, Value high, ArrayRef<Value> sizes,
+                 llvm::function_ref<void(ValueRange)> body) {
+    SmallVector<Value> start;
+    Value rest = low;
+    for (Value size : sizes) {
+      start.push_back(b.createOrFold<arith::RemUIOp>(rest, size));
+      rest = b.createOrFold<arith::DivUIOp>(rest, size);
+    }
+    (void)e.loop(low, high, 1, start, [&](Value, ValueRange item) {
+      body(item);
+      SmallVector<Value> next;
+      Value carry = e.index(1), zero = e.index(0);
+      for (auto [digit, size] : llvm::zip_equal(item, sizes)) {
+        Value more = e.add(digit, carry);
+        Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, more, size);
+        next.push_back(arith::SelectOp::create(b, wraps, zero, more));
+        carry = arith::SelectOp::create(b, wraps, e.index(1), zero);
+      }
+      return next;
+    });
+  }
+
+  /// Elements of a row of a strip for each of the tiles, rounded up to a power of two.
+  Value shareOfRow(Value tiles) {
+    Value share = e.index(vectors * lanes);
+    for (int64_t count = 2; count <= kBlockTiles; count *= 2) {
+      Value many = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles, e.index(count));
+      share = arith::SelectOp::create(
+          b, many, e.index(llvm::divideCeil(vectors * lanes, count)), share);
+    }
+    return share;
+  }
+
   /// What the last strip is like.
   void chooseTail() {
     tailVectors = vectors;
