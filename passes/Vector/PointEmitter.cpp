@@ -88,16 +88,22 @@ Value PointEmitter::get(Value value) {
 }
 
 bool PointEmitter::canEmit(Value value, LoopSet available) {
-  if (known.contains(value) || value.getParentBlock() != &kernel.getStep())
-    return true;
-  if (!isSubset(loops.of(value), available))
-    return false;
-  if (auto arg = dyn_cast<BlockArgument>(value))
-    return arg.getArgNumber() < kernel.getInputs().size();
-  Operation *op = value.getDefiningOp();
-  return !isa<ReduceOp>(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
-           return canEmit(operand, available);
-         });
+  // Each part once: a value that is used twice, again and again, has many paths.
+  SmallVector<Value> left = {value};
+  DenseSet<Value> seen;
+  while (!left.empty()) {
+    Value part = left.pop_back_val();
+    if (known.contains(part) || part.getParentBlock() != &kernel.getStep() ||
+        !seen.insert(part).second)
+      continue;
+    auto arg = dyn_cast<BlockArgument>(part);
+    bool isCarry = arg && arg.getArgNumber() >= kernel.getInputs().size();
+    if (!isSubset(loops.of(part), available) || isCarry || part.getDefiningOp<ReduceOp>())
+      return false;
+    if (Operation *op = part.getDefiningOp())
+      llvm::append_range(left, op->getOperands());
+  }
+  return true;
 }
 
 void PointEmitter::hoist(LoopSet available) {
