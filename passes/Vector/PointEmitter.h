@@ -142,6 +142,7 @@ private:
     mlir::Value stride;
   };
   Access access(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
+  mlir::Value flatten(mlir::Value buffer, Access &where);
   mlir::Value laneOffsets(mlir::Value stride);
   std::pair<mlir::Value, mlir::Value> flatten(mlir::Value buffer, const Access &where);
   mlir::Value fullMask();
