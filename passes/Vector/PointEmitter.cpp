@@ -210,22 +210,6 @@ Value PointEmitter::laneOffsets(Value stride) {
   return arith::IndexCastOp::create(b, vectorOf(b.getI64Type()), offsets);
 }
 
-/// The elements from one on, one after the other in memory: gathers and scatters
-/// count from there, and lower only on buffers that are dense along the last axis.
-std::pair<Value, Value> PointEmitter::flatten(Value buffer, const Access &where) {
-  auto metadata = memref::ExtractStridedMetadataOp::create(b, buffer);
-  Value offset = metadata.getOffset();
-  for (auto [index, stride] : llvm::zip_equal(where.indices, metadata.getStrides()))
-    offset = add(offset, mul(index, stride));
-  Type element = getElementTypeOrSelf(buffer.getType());
-  auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
-  auto type = MemRefType::get({1}, element, layout);
-  Value flat = memref::ReinterpretCastOp::create(
-      b, type, metadata.getBaseBuffer(), OpFoldResult(b.getIndexAttr(0)),
-      ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
-  return {flat, offset};
-}
-
 Value PointEmitter::fullMask() {
   return arith::ConstantOp::create(
       b, DenseElementsAttr::get(vectorOf(b.getI1Type()), b.getBoolAttr(true)));
@@ -242,8 +226,7 @@ Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
   if (where.isDense)
     return vector::MaskedLoadOp::create(b, type, buffer, where.indices, mask, zero);
-  auto [flat, first] = flatten(buffer, where);
-  return vector::GatherOp::create(b, type, flat, first, laneOffsets(where.stride),
+  return vector::GatherOp::create(b, type, buffer, where.indices, laneOffsets(where.stride),
                                   mask ? mask : fullMask(), zero);
 }
 
@@ -261,11 +244,9 @@ void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored
     vector::StoreOp::create(b, value, buffer, where.indices);
   else if (where.isDense)
     vector::MaskedStoreOp::create(b, buffer, where.indices, mask, value);
-  else {
-    auto [flat, first] = flatten(buffer, where);
-    vector::ScatterOp::create(b, Type(), flat, first, laneOffsets(where.stride),
+  else
+    vector::ScatterOp::create(b, Type(), buffer, where.indices, laneOffsets(where.stride),
                               mask ? mask : fullMask(), value);
-  }
 }
 
 void PointEmitter::prefetch(unsigned input, Value ahead) {

@@ -144,7 +144,6 @@ private:
   Access access(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   mlir::Value flatten(mlir::Value buffer, Access &where);
   mlir::Value laneOffsets(mlir::Value stride);
-  std::pair<mlir::Value, mlir::Value> flatten(mlir::Value buffer, const Access &where);
   mlir::Value fullMask();
 
   llvm::DenseMap<mlir::Value, mlir::Value> known;
