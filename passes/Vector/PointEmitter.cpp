@@ -230,6 +230,13 @@ Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
                                   mask ? mask : fullMask(), zero);
 }
 
+void PointEmitter::prefetch(Value buffer, AffineMap map, bool mirrored) {
+  Access where = access(buffer, map, mirrored);
+  if (where.isDense)
+    memref::PrefetchOp::create(b, buffer, where.indices, /*isWrite=*/false, /*localityHint=*/2,
+                               /*isDataCache=*/true);
+}
+
 void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored) {
   Access where = access(buffer, map, mirrored);
   if (where.isUniform) {

@@ -90,6 +90,8 @@ public:
   void hoist(LoopSet available);
 
   mlir::Value load(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
+  /// Asks for the cache line of an element that is read later, if lanes lie dense.
+  void prefetch(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   void store(mlir::Value value, mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   /// Has the memory `ahead` elements behind the input's element at this point brought
   /// to the second-level cache. It may lie outside of the buffer.
