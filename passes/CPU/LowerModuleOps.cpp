@@ -49,7 +49,7 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
         continue;
       SmallVector<Operation *> ops;
       function.walk([&](Operation *op) {
-        if (isa<SSMDialect>(op->getDialect()))
+        if (isa<SSMDialect>(op->getDialect()) || isRepeatedCall(op))
           ops.push_back(op);
       });
       sites.clear();
@@ -61,6 +61,12 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
         module->setAttr(("ssm.checks." + entry.getValue()).str(),
                         ArrayAttr::get(&getContext(), sites));
     }
+  }
+
+  /// A call whose status matters: of what may end the run.
+  static bool isRepeatedCall(Operation *op) {
+    auto call = dyn_cast<func::CallOp>(op);
+    return call && call.getNumResults() == 1 && call.getResult(0).use_empty();
   }
 
   LogicalResult lower(Operation *op) {
@@ -86,6 +92,8 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       lowerRelease(b, release);
     else if (auto check = dyn_cast<CheckOp>(op))
       lowerCheck(b, check);
+    else if (auto call = dyn_cast<func::CallOp>(op))
+      lowerRepeatedCall(b, call);
     else
       return op->emitError("is left at the end of the buffer stage");
     return success();
@@ -250,6 +258,15 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
                       {op.getContext(), bytes});
     returnIfNull(b, op, data, kStatusOutOfMemory);
     replaceByBuffer(b, op, data, op.getSizes());
+  }
+
+  /// The run goes on if the call gives no status.
+  void lowerRepeatedCall(ImplicitLocOpBuilder &b, func::CallOp call) {
+    b.setInsertionPointAfter(call);
+    Value status = call.getResult(0);
+    Value ok = arith::ConstantIntOp::create(b, status.getType(), 0);
+    Value isOk = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, status, ok);
+    returnUnless(b, isOk.getDefiningOp()->getNextNode(), isOk, [&] { return status; });
   }
 
   void lowerPointer(ImplicitLocOpBuilder &b, PointerOp op) {

@@ -18,6 +18,7 @@
 #include "mlir/Interfaces/LoopLikeInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
+#include <map>
 
 namespace ssm {
 #define GEN_PASS_DEF_PLANARENA
@@ -52,10 +53,21 @@ struct Slot {
   SmallVector<unsigned> members;
 };
 
+/// A size that a repeated function gets, or a size of a buffer that it gets.
+bool isParameter(Value value) {
+  auto arg = dyn_cast<BlockArgument>(value);
+  return arg && isa<func::FuncOp>(arg.getOwner()->getParentOp());
+}
+
 /// Clones what a size is computed from to another place, or another function.
 class SliceCloner {
 public:
+  /// To an entry or its plan.
   SliceCloner(OpBuilder &builder, Value args) : builder(builder), args(args) {}
+  /// To a repeated function, or to a call of it.
+  SliceCloner(OpBuilder &builder, ValueRange parameters, ValueRange operands) : builder(builder) {
+    mapping.map(parameters, operands);
+  }
 
   /// Whether the value follows from the sizes of the arguments alone.
   static bool isPlannable(Value value, llvm::DenseMap<Value, bool> &known) {
@@ -65,13 +77,14 @@ public:
     Operation *op = value.getDefiningOp();
     bool ok = false;
     if (!op) {
-      ok = false;
+      ok = isParameter(value) && value.getType().isIndex();
     } else if (op->hasTrait<OpTrait::ConstantLike>()) {
       ok = true;
     } else if (auto dim = dyn_cast<memref::DimOp>(op)) {
-      ok = dim.getSource().getDefiningOp<ArgOp>() && dim.getConstantIndex().has_value();
+      ok = (dim.getSource().getDefiningOp<ArgOp>() || isParameter(dim.getSource())) &&
+           dim.getConstantIndex().has_value();
     } else if (isa<arith::ArithDialect>(op->getDialect()) && isPure(op) &&
-               value.getType().isIntOrIndex()) {
+               value.getType().isIntOrIndexOrFloat()) {
       ok = llvm::all_of(op->getOperands(),
                         [&](Value operand) { return isPlannable(operand, known); });
     }
@@ -83,6 +96,12 @@ public:
       return done;
     Operation *op = value.getDefiningOp();
     if (auto dim = dyn_cast<memref::DimOp>(op)) {
+      if (Value source = mapping.lookupOrNull(dim.getSource())) {
+        Value size = builder.createOrFold<memref::DimOp>(dim.getLoc(), source,
+                                                         *dim.getConstantIndex());
+        mapping.map(value, size);
+        return size;
+      }
       auto arg = dim.getSource().getDefiningOp<ArgOp>();
       Value &source = argViews[arg.getIndex()];
       if (!source)
@@ -106,12 +125,77 @@ private:
 
 struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
   void runOnOperation() override {
-    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+    // Callees first: a call takes its arena from the caller's.
+    auto functions = getOperation().getOps<func::FuncOp>();
+    for (func::FuncOp function : llvm::make_early_inc_range(functions))
+      if (function.isPrivate() && !function.isDeclaration())
+        planRepeated(function);
+    for (func::FuncOp function : llvm::make_early_inc_range(functions))
       if (function->hasAttr("ssm.entry"))
-        plan(function);
+        planEntry(function);
   }
 
-  void plan(func::FuncOp run) {
+  void planEntry(func::FuncOp run) {
+    SmallVector<Temporary> temporaries = findTemporaries(run);
+    SmallVector<Slot> slots = assignSlots(temporaries);
+    makePlan(run, temporaries, slots);
+    Block &entry = run.getBody().front();
+    OpBuilder builder = OpBuilder::atBlockBegin(&entry);
+    SliceCloner cloner(builder, entry.getArgument(2));
+    placeInArena(ImplicitLocOpBuilder(run.getLoc(), builder), cloner, temporaries, slots,
+                 entry.getArgument(3));
+  }
+
+  /// The temporaries of a repeated function lie in a buffer of bytes that the caller
+  /// gives: to the caller it is a temporary like others, live during the call.
+  void planRepeated(func::FuncOp function) {
+    SmallVector<Temporary> temporaries = findTemporaries(function);
+    if (temporaries.empty())
+      return;
+    SmallVector<Slot> slots = assignSlots(temporaries);
+    Block &entry = function.getBody().front();
+    SmallVector<Value> parameters(entry.getArguments());
+    Location loc = function.getLoc();
+
+    std::optional<SymbolTable::UseRange> uses =
+        SymbolTable::getSymbolUses(function, getOperation());
+    std::map<std::vector<void *>, Value> known;
+    auto bytesType = MemRefType::get(ShapedType::kDynamic, IntegerType::get(&getContext(), 8));
+    for (SymbolTable::SymbolUse use : *uses) {
+      auto call = cast<func::CallOp>(use.getUser());
+      OpBuilder builder(call);
+      // Calls with equal sizes share the computation, and so the space.
+      std::vector<void *> key = {call->getBlock()};
+      for (auto [parameter, operand] : llvm::zip_equal(parameters, call.getOperands())) {
+        if (operand.getType().isIndex())
+          key.push_back(operand.getAsOpaquePointer());
+        for (Operation *user : parameter.getUsers())
+          if (auto dim = dyn_cast<memref::DimOp>(user); dim && dim.getConstantIndex())
+            key.push_back(builder
+                              .createOrFold<memref::DimOp>(dim.getLoc(), operand,
+                                                           *dim.getConstantIndex())
+                              .getAsOpaquePointer());
+      }
+      Value &bytes = known[key];
+      if (!bytes) {
+        SliceCloner cloner(builder, parameters, call.getOperands());
+        bytes = frameBytes(ImplicitLocOpBuilder(loc, builder), cloner, temporaries, slots);
+      }
+      Value frame = memref::AllocOp::create(builder, call.getLoc(), bytesType, bytes);
+      call->insertOperands(call->getNumOperands(), frame);
+    }
+
+    Value frame = entry.addArgument(bytesType, loc);
+    OpBuilder builder = OpBuilder::atBlockBegin(&entry);
+    SliceCloner cloner(builder, parameters, parameters);
+    Value arena = PointerOp::create(builder, loc, LLVM::LLVMPointerType::get(&getContext()), frame);
+    placeInArena(ImplicitLocOpBuilder(loc, builder), cloner, temporaries, slots, arena);
+    function.setType(
+        builder.getFunctionType(entry.getArgumentTypes(), function.getResultTypes()));
+  }
+
+  /// Buffers that go to the arena; the others are made segment memory.
+  SmallVector<Temporary> findTemporaries(func::FuncOp run) {
     plannable.clear();
     number(run);
     SmallVector<Temporary> temporaries;
@@ -126,8 +210,6 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     });
     llvm::stable_sort(temporaries,
                       [](const Temporary &a, const Temporary &b) { return a.first < b.first; });
-    SmallVector<Slot> slots = assignSlots(temporaries);
-
     Block &entry = run.getBody().front();
     OpBuilder builder(run);
     Value table = entry.getArgument(0), context = entry.getArgument(1);
@@ -139,21 +221,21 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       alloc.replaceAllUsesWith(memory.getResult());
       alloc.erase();
     }
-    makePlan(run, temporaries, slots);
-    builder.setInsertionPointToStart(&entry);
-    SliceCloner cloner(builder, entry.getArgument(2));
-    ImplicitLocOpBuilder b(run.getLoc(), builder);
+    return temporaries;
+  }
+
+  void placeInArena(ImplicitLocOpBuilder b, SliceCloner &cloner,
+                    MutableArrayRef<Temporary> temporaries, ArrayRef<Slot> slots, Value arena) {
     Value offset = arith::ConstantIndexOp::create(b, 0);
     for (const Slot &slot : slots) {
-      Value bytes;
       for (unsigned member : slot.members) {
         memref::AllocOp alloc = temporaries[member].alloc;
         OpBuilder at(alloc);
-        auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(), entry.getArgument(3),
-                                        offset, alloc.getDynamicSizes());
+        auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(), arena, offset,
+                                        alloc.getDynamicSizes());
         alloc.replaceAllUsesWith(view.getResult());
       }
-      bytes = slotBytes(b, cloner, temporaries, slot);
+      Value bytes = slotBytes(b, cloner, temporaries, slot);
       offset = b.createOrFold<arith::AddIOp>(offset, bytes);
     }
     for (Temporary &temporary : temporaries)
@@ -227,6 +309,13 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     }
   }
 
+  /// Arguments first, then what operations give.
+  int64_t place(Value value) {
+    if (auto arg = dyn_cast<BlockArgument>(value))
+      return int64_t(arg.getArgNumber()) - arg.getOwner()->getNumArguments();
+    return begin[value.getDefiningOp()];
+  }
+
   bool isArenaTemporary(memref::AllocOp alloc, BufferViewFlowAnalysis &aliases,
                         Temporary &temporary) {
     if (!alloc.getSymbolOperands().empty() || !alloc.getType().getLayout().isIdentity())
@@ -252,9 +341,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     temporary.dynamicSizes.assign(alloc.getDynamicSizes().begin(), alloc.getDynamicSizes().end());
     // In a fixed order, so that equal sizes compare equal and every build of a
     // module gives the same code.
-    llvm::sort(temporary.dynamicSizes, [&](Value a, Value b) {
-      return begin[a.getDefiningOp()] < begin[b.getDefiningOp()];
-    });
+    llvm::sort(temporary.dynamicSizes, [&](Value a, Value b) { return place(a) < place(b); });
     return true;
   }
 
@@ -325,6 +412,22 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       bound = bound ? Value(arith::AddFOp::create(b, bound, own)) : own;
     }
     return bound;
+  }
+
+  /// Bytes of all slots; far too many where that overflows, which the caller's plan
+  /// then reports.
+  static Value frameBytes(ImplicitLocOpBuilder b, SliceCloner &cloner,
+                          ArrayRef<Temporary> temporaries, ArrayRef<Slot> slots) {
+    Value total = arith::ConstantIndexOp::create(b, 0);
+    Value bound = arith::ConstantOp::create(b, b.getF64FloatAttr(0));
+    for (const Slot &slot : slots) {
+      total = b.createOrFold<arith::AddIOp>(total, slotBytes(b, cloner, temporaries, slot));
+      bound = b.createOrFold<arith::AddFOp>(bound, slotBound(b, cloner, temporaries, slot));
+    }
+    Value limit = arith::ConstantOp::create(b, b.getF64FloatAttr(kMaxBytes));
+    Value fits = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, bound, limit);
+    Value tooMany = arith::ConstantIndexOp::create(b, static_cast<int64_t>(kMaxBytes));
+    return arith::SelectOp::create(b, fits, total, tooMany);
   }
 
   /// plan(table, context, args, arena_bytes, output_dims) -> status

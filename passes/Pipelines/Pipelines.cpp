@@ -42,7 +42,7 @@ static void buildGraph(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createCSEPass());
 }
 
-static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
+static void buildTensor(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToTensor());
   cleanUp(pm);
   // Sizes of results in terms of the arguments' sizes.
@@ -50,6 +50,10 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
   cleanUp(pm);
   pm.addPass(createHoistWeightsInit());
   cleanUp(pm);
+  if (options.optLevel > 0) {
+    pm.addPass(createOutlineRepeats());
+    cleanUp(pm);
+  }
   pm.addPass(createCheckTensorStage());
 }
 
