@@ -66,7 +66,10 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
   /// A call whose status matters: of what may end the run.
   static bool isRepeatedCall(Operation *op) {
     auto call = dyn_cast<func::CallOp>(op);
-    return call && call.getNumResults() == 1 && call.getResult(0).use_empty();
+    if (!call || call.getNumResults() == 0)
+      return false;
+    Operation *callee = SymbolTable::lookupNearestSymbolFrom(call, call.getCalleeAttr());
+    return callee && callee->hasAttr("ssm.repeated");
   }
 
   LogicalResult lower(Operation *op) {
