@@ -204,10 +204,13 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
   void lowerArg(ImplicitLocOpBuilder &b, ArgOp op) {
     auto type = cast<MemRefType>(op.getType());
     int64_t place = op.getIndex() * kArgBytes;
-    Value data = loadPointer(b, op.getArgs(), place);
+    Value args = op.getArgs();
+    if (Value number = op.getNumber())
+      args = offsetPointer(b, args, LLVM::MulOp::create(b, number, constant(b, kArgBytes)));
+    Value data = loadPointer(b, args, place);
     SmallVector<Value> sizes;
     if (type.getNumDynamicDims() > 0) {
-      Value dims = loadPointer(b, op.getArgs(), place + kArgDims);
+      Value dims = loadPointer(b, args, place + kArgDims);
       for (int64_t axis = 0; axis < type.getRank(); ++axis)
         if (type.isDynamicDim(axis))
           sizes.push_back(LLVM::LoadOp::create(b, b.getI64Type(),
@@ -232,9 +235,11 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     auto next = op.getSizes().begin();
     for (int64_t size : type.getShape())
       dims.push_back(ShapedType::isDynamic(size) ? toI64(b, *next++) : constant(b, size));
-    Value index = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(op.getIndex()));
+    Value index = op.getNumber();
+    if (!index)
+      index = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(op.getIndex()));
     Value data = call(b, pointer, loadPointer(b, op.getTable(), kTableOutput),
-                      {op.getContext(), index, onStack(b, dims)});
+                      {op.getCtx(), index, onStack(b, dims)});
     returnIfNull(b, op, data, kStatusOutputRefused);
     replaceByBuffer(b, op, data, op.getSizes());
   }

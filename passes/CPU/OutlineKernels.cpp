@@ -85,8 +85,9 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
       bool leaves = op.walk([](Operation *inner) {
-                        return isa<SSMDialect>(inner->getDialect()) ? WalkResult::interrupt()
-                                                                    : WalkResult::advance();
+                        return isa<SSMDialect>(inner->getDialect()) || isa<func::CallOp>(inner)
+                                   ? WalkResult::interrupt()
+                                   : WalkResult::advance();
                       }).wasInterrupted();
       if (!leaves && op.getNumResults() == 0) {
         nests.push_back(&op);

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/LoopLikeInterface.h"
@@ -430,6 +431,49 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     return arith::SelectOp::create(b, fits, total, tooMany);
   }
 
+  /// Stores the values one after the other. What repeats at least `kMinRepeats` times,
+  /// the states of equal layers say, is a loop.
+  static void storeAll(ImplicitLocOpBuilder &b, ArrayRef<Value> values, Value place) {
+    constexpr size_t kMinRepeats = 4, kMaxPeriod = 32;
+    auto isEqual = [](Value a, Value b) {
+      Operation *x = a.getDefiningOp(), *y = b.getDefiningOp();
+      return a == b || OperationEquivalence::isEquivalentTo(x, y, OperationEquivalence::exactValueMatch,
+                                                            nullptr, OperationEquivalence::IgnoreLocations);
+    };
+    auto storeAt = [&](OpBuilder &at, Value position, Value value) {
+      Value number = at.createOrFold<arith::IndexCastOp>(b.getLoc(), b.getI64Type(), position);
+      Value address = LLVM::GEPOp::create(at, b.getLoc(), place.getType(), b.getI64Type(), place,
+                                          ValueRange{number});
+      LLVM::StoreOp::create(at, b.getLoc(), value, address);
+    };
+    for (size_t i = 0; i < values.size();) {
+      size_t period = 1, repeats = 1;
+      for (size_t p = 1; p <= kMaxPeriod; ++p) {
+        size_t equal = 0;
+        while (i + equal + p < values.size() && isEqual(values[i + equal], values[i + equal + p]))
+          ++equal;
+        size_t found = equal / p + 1;
+        if (found >= kMinRepeats && found * p > repeats * period)
+          std::tie(period, repeats) = std::make_pair(p, found);
+      }
+      Value start = arith::ConstantIndexOp::create(b, i);
+      if (repeats == 1) {
+        storeAt(b, start, values[i++]);
+        continue;
+      }
+      Value end = arith::ConstantIndexOp::create(b, i + repeats * period);
+      Value step = arith::ConstantIndexOp::create(b, period);
+      auto loop = scf::ForOp::create(b, start, end, step);
+      OpBuilder body = OpBuilder::atBlockBegin(loop.getBody());
+      for (size_t q = 0; q < period; ++q) {
+        Value offset = arith::ConstantIndexOp::create(body, b.getLoc(), q);
+        storeAt(body, arith::AddIOp::create(body, b.getLoc(), loop.getInductionVar(), offset),
+                values[i + q]);
+      }
+      i += repeats * period;
+    }
+  }
+
   /// plan(table, context, args, arena_bytes, output_dims) -> status
   void makePlan(func::FuncOp run, ArrayRef<Temporary> temporaries, ArrayRef<Slot> slots) {
     OpBuilder builder(run);
@@ -446,32 +490,24 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       bound = arith::AddFOp::create(b, bound, slotBound(b, cloner, temporaries, slot));
     }
     Type i64 = b.getI64Type();
-    auto storeAt = [&](Value pointer, int64_t position, Value value) {
-      Value address = LLVM::GEPOp::create(b, pointer.getType(), i64, pointer,
-                                          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(position)});
-      LLVM::StoreOp::create(b, value, address);
-    };
-    storeAt(block->getArgument(3), 0, arith::IndexCastOp::create(b, i64, total));
+    LLVM::StoreOp::create(b, arith::IndexCastOp::create(b, i64, total), block->getArgument(3));
 
     SmallVector<OutputOp> outputs;
     run.walk([&](OutputOp output) { outputs.push_back(output); });
     llvm::sort(outputs, [](OutputOp a, OutputOp b) { return a.getIndex() < b.getIndex(); });
-    int64_t position = 0;
+    SmallVector<Value> dims;
     for (OutputOp output : outputs) {
       auto sizes = output.getSizes().begin();
       for (int64_t size : cast<MemRefType>(output.getType()).getShape()) {
-        Value value;
-        if (!ShapedType::isDynamic(size)) {
-          value = arith::ConstantOp::create(b, b.getI64IntegerAttr(size));
-        } else {
-          Value dynamic = *sizes++;
-          value = SliceCloner::isPlannable(dynamic, plannable)
-                      ? Value(arith::IndexCastOp::create(b, i64, cloner.clone(dynamic)))
-                      : Value(arith::ConstantOp::create(b, b.getI64IntegerAttr(-1)));
-        }
-        storeAt(block->getArgument(4), position++, value);
+        int64_t known = ShapedType::isDynamic(size) ? -1 : size;
+        Value dynamic = ShapedType::isDynamic(size) ? *sizes++ : Value();
+        if (dynamic && SliceCloner::isPlannable(dynamic, plannable))
+          dims.push_back(arith::IndexCastOp::create(b, i64, cloner.clone(dynamic)));
+        else
+          dims.push_back(arith::ConstantOp::create(b, b.getI64IntegerAttr(known)));
       }
     }
+    storeAll(b, dims, block->getArgument(4));
     // SSM_RUN_OUT_OF_MEMORY is 2.
     Value limit = arith::ConstantOp::create(b, b.getF64FloatAttr(kMaxBytes));
     Value fits = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, bound, limit);

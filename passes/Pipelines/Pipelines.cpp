@@ -48,12 +48,12 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &options) {
   // Sizes of results in terms of the arguments' sizes.
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
-  pm.addPass(createHoistWeightsInit());
-  cleanUp(pm);
   if (options.optLevel > 0) {
     pm.addPass(createOutlineRepeats());
     cleanUp(pm);
   }
+  pm.addPass(createHoistWeightsInit());
+  cleanUp(pm);
   pm.addPass(createCheckTensorStage());
 }
 
@@ -97,6 +97,10 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
+  if (pipeline.optLevel > 0) {
+    pm.addPass(createRollCalls());
+    cleanUp(pm);
+  }
 }
 
 static void buildTarget(OpPassManager &pm, const PipelineOptions &) {

@@ -49,6 +49,7 @@ class Layer:
         self.dt_proj = g.weight(random(rank, inner), "dt_proj")
         self.dt_bias = g.weight(rng.uniform(-4, -1, inner).astype(np.float32), "dt_bias")
         a_log = np.log(np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1)))
+        a_log += rng.uniform(-0.1, 0.1, a_log.shape).astype(np.float32)
         self.a = g.add("Neg", g.add("Exp", g.weight(a_log, "a_log")))
         self.skip = g.weight(random(inner), "skip")
         self.out_proj = g.weight(random(inner, width), "out_proj")
@@ -110,10 +111,11 @@ def block(width=32, inner=64, state=8, rank=4, kernel=4, seed=7):
 
 
 def stack(layers=4, states=True, width=32, inner=48, state=8, rank=4, kernel=4, seed=9,
-          layer_type=lambda index: Layer):
+          shared=False, odd=None):
     """hidden [batch, length, width] -> output, through `layers` equal layers, each
     after an RMSNorm and beside a residual. With `states`, layer i takes and gives
-    conv_state_i and ssm_state_i; else they begin with zeros."""
+    conv_state_i and ssm_state_i; else they begin with zeros. With `shared` all have
+    the same weights. Layer `odd` differs from the others in one operator."""
     g = Builder()
     hidden = g.input("hidden", ["batch", "length", width])
     sizes = {"conv": [inner, kernel - 1], "ssm": [inner, state]}
@@ -126,10 +128,13 @@ def stack(layers=4, states=True, width=32, inner=48, state=8, rank=4, kernel=4, 
                      g.add("Concat", batch, g.ints(*sizes[kind]), axis=0))
     news, rng = {}, np.random.default_rng(seed)
     for index in range(layers):
-        layer = layer_type(index)(g, rng, width, inner, state, rank, kernel)
+        if index == 0 or not shared:
+            layer = Layer(g, rng, width, inner, state, rank, kernel)
         x, gate = layer.project_in(layer.norm(hidden))
         x, news["conv", index] = layer.convolve(x, begin("conv", index))
         news["ssm", index], y = layer.scan(x, begin("ssm", index))
+        if index == odd:
+            y = g.add("Tanh", y)
         hidden = g.add("Add", hidden, layer.project_out(y, gate))
     g.output(hidden, ["batch", "length", width], name="output")
     for (kind, index), value in news.items() if states else ():
