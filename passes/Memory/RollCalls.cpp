@@ -96,7 +96,7 @@ struct RollCalls : ssm::impl::RollCallsBase<RollCalls> {
   /// Whether the next call fits the columns of those before; refines them.
   static bool extend(func::CallOp first, func::CallOp last, func::CallOp next,
                      SmallVectorImpl<Column> &columns) {
-    SmallVector<Column> refined(columns);
+    SmallVector<Column> refined(columns.begin(), columns.end());
     for (unsigned i = 0; i < columns.size(); ++i) {
       Value operand = next.getOperand(i);
       std::optional<Column> column = columnOf(last.getOperand(i), operand);
@@ -110,7 +110,7 @@ struct RollCalls : ssm::impl::RollCallsBase<RollCalls> {
         return false;
       refined[i] = *column;
     }
-    columns = refined;
+    columns.assign(refined.begin(), refined.end());
     return true;
   }
 
