@@ -188,6 +188,10 @@ Value findSize(OpBuilder &b, Value value, int64_t axis, const Tokens &tokens,
       value = number < carries ? scan.getCarries()[number] : scan.getOuts()[number - carries];
       continue;
     }
+    if (op->hasTrait<OpTrait::SameOperandsAndResultType>()) {
+      value = op->getOperand(0);
+      continue;
+    }
     if (auto insert = dyn_cast<tensor::InsertSliceOp>(op)) {
       value = insert.getDest();
       continue;

@@ -7,9 +7,9 @@
 // CHECK-LABEL: func.func @main(
 // CHECK-DAG: %[[W0:.*]] = ssm.load_weight @w0
 // CHECK-DAG: %[[W1:.*]] = ssm.load_weight @w1
-// CHECK-DAG: %[[D0:.*]] = ssm.load_weight @derived :
-// CHECK-DAG: %[[D1:.*]] = ssm.load_weight @derived_0 :
+// CHECK: %[[D0:.*]] = ssm.load_weight @derived :
 // CHECK: call @repeated(%{{.*}}, %[[W0]], %[[D0]])
+// CHECK: %[[D1:.*]] = ssm.load_weight @derived_0 :
 // CHECK: call @repeated(%{{.*}}, %[[W1]], %[[D1]])
 // CHECK: call @repeated(%{{.*}}, %[[W0]], %[[D0]])
 ssm.weight @w0 : tensor<4x8xf32> length 128 file "m" at 0
