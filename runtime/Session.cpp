@@ -225,3 +225,43 @@ ssmrt_status ssmrt_module_plan(const ssmrt_module *module, int32_t entry, const 
     std::memcpy(outputDims, planned.data(), layout.outputDims() * sizeof(int64_t));
   return SSMRT_OK;
 }
+
+ssmrt_status ssmrt_module_plan_memory(const ssmrt_module *module, int32_t entry,
+                                      const ssmrt_size *sizes, int32_t numSizes,
+                                      ssmrt_memory *memory) {
+  ssmrt_module_info info;
+  SSMRT_TRY(ssmrt_module_get_info(module, &info));
+  if (!memory)
+    return fail(SSMRT_INVALID_ARGUMENT, "memory is NULL");
+  ssmrt_entry_info entryInfo;
+  SSMRT_TRY(ssmrt_module_get_entry(module, entry, &entryInfo));
+  const ssm_entry &e = module->entry(entry);
+  const EntryLayout &layout = module->layouts[entry];
+  Array<int64_t> dims;
+  if (!dims.resize(layout.outputDims() + 1))
+    return outOfMemory("shapes", (long long)layout.outputDims());
+  ssmrt_memory planned = {};
+  planned.weight_bytes = info.weight_bytes;
+  SSMRT_TRY(ssmrt_module_plan(module, entry, sizes, numSizes, &planned.arena_bytes, dims.data()));
+  planned.total_bytes = planned.arena_bytes;
+  for (int32_t i = 0; i < e.num_outputs; ++i) {
+    const ssm_value_info &output = e.outputs[i];
+    const int64_t *shape = dims.data() + layout.outputOffset[size_t(i)];
+    bool isKnown = true, isState = false;
+    for (int32_t axis = 0; axis < output.rank; ++axis)
+      isKnown &= shape[axis] >= 0;
+    for (int32_t state = 0; state < e.num_states; ++state)
+      isState |= e.states[state].output == i;
+    int64_t bytes = 0;
+    if (isKnown && !byteSize(shape, output.rank, findType(output.type)->bytes, &bytes))
+      return fail(SSMRT_OUT_OF_MEMORY, "output '%s': shape %s is too large", output.name,
+                  textOf(shape, output.rank).text);
+    int64_t &sum = isState ? planned.state_bytes : planned.output_bytes;
+    for (int32_t value = 0; value < (isState ? 2 : 1); ++value)
+      if (__builtin_add_overflow(planned.total_bytes, bytes, &planned.total_bytes) ||
+          __builtin_add_overflow(sum, bytes, &sum))
+        return outOfMemory("a session", INT64_MAX);
+  }
+  *memory = planned;
+  return SSMRT_OK;
+}

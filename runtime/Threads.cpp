@@ -11,6 +11,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 using namespace ssmrt;
@@ -45,32 +46,74 @@ static int32_t runPiece(ssmrt_range_fn fn, void *closure, int64_t lo, int64_t hi
 struct ssmrt_pool::Loop {
   ssmrt_range_fn fn;
   void *closure;
-  int64_t n, piece;
+  int64_t n, pieces;
   Loop *next = nullptr;
-  int32_t helpers = 0;           // workers inside; guarded by the pool's mutex
-  std::atomic<int64_t> taken{0}; // pieces
+  std::atomic<int32_t> helpers{0}; // workers inside; written under the mutex
+  std::atomic<int64_t> taken{0};   // pieces
   std::atomic<int32_t> status{0};
 
-  int64_t pieces() const { return n / piece + (n % piece != 0); }
+  /// The longer pieces come first, so that the threads end together.
+  int64_t begin(int64_t index) const {
+    int64_t longer = n % pieces;
+    return index * (n / pieces) + (index < longer ? index : longer);
+  }
 
   void run() {
     for (;;) {
       int64_t index = taken.fetch_add(1, std::memory_order_relaxed);
-      if (index >= pieces() || status.load(std::memory_order_relaxed))
+      if (index >= pieces || status.load(std::memory_order_relaxed))
         return;
-      int64_t lo = index * piece;
-      int64_t hi = n - lo < piece ? n : lo + piece;
-      if (int32_t failed = runPiece(fn, closure, lo, hi)) {
+      if (int32_t failed = runPiece(fn, closure, begin(index), begin(index + 1))) {
         int32_t none = 0;
         status.compare_exchange_strong(none, failed, std::memory_order_relaxed);
       }
     }
   }
   bool hasWork() const {
-    return taken.load(std::memory_order_relaxed) < pieces() &&
+    return taken.load(std::memory_order_relaxed) < pieces &&
            !status.load(std::memory_order_relaxed);
   }
 };
+
+static int64_t nanoseconds() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t(time.tv_sec) * 1000000000 + time.tv_nsec;
+}
+
+static void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Waking a sleeping thread costs its waker about 5 us, as much as a small loop
+/// takes. So while a run is in progress, a thread first waits this long awake, once.
+static constexpr int64_t kAwakeNanoseconds = 30000;
+
+/// True once the condition holds, false if there is no time left for that, or no
+/// run, or no processor of its own for each thread.
+template <typename Condition> bool ssmrt_pool::waitAwake(Condition reached) const {
+  if (threads > processors)
+    return false;
+  for (int64_t end = 0;;) {
+    for (int32_t i = 0; i < 16; ++i) {
+      if (reached())
+        return true;
+      relax();
+    }
+    if (!runs.load(std::memory_order_relaxed))
+      return false;
+    // Who waits must not keep from running what it waits for.
+    sched_yield();
+    int64_t now = nanoseconds();
+    end = end ? end : now + kAwakeNanoseconds;
+    if (now > end)
+      return false;
+  }
+}
 
 void *ssmrt_pool::enter(void *pool) {
   static_cast<ssmrt_pool *>(pool)->work();
@@ -78,13 +121,24 @@ void *ssmrt_pool::enter(void *pool) {
 }
 
 void ssmrt_pool::work() {
+  bool worked = false;
   Lock lock(mutex);
   while (!stopping) {
     Loop *loop = loops;
     while (loop && !loop->hasWork())
       loop = loop->next;
-    if (!loop) {
+    if (!loop && !worked) {
       pthread_cond_wait(&wake, &mutex);
+      continue;
+    }
+    worked = loop;
+    if (!loop) {
+      int32_t seen = posted.load(std::memory_order_relaxed);
+      ++awake;
+      pthread_mutex_unlock(&mutex);
+      waitAwake([&] { return posted.load(std::memory_order_relaxed) != seen; });
+      pthread_mutex_lock(&mutex);
+      --awake;
       continue;
     }
     ++loop->helpers;
@@ -130,11 +184,13 @@ ssmrt_pool::~ssmrt_pool() {
 }
 
 /// The pieces of a loop depend on its size and the number of threads only: same
-/// inputs and threads, same pieces. Four to a thread even out their lengths.
-static int64_t pieceOf(int64_t n, int64_t grain, int32_t threads) {
+/// inputs and threads, same pieces. Four to a thread even out the time they take.
+/// n / grain is rounded, so that a piece has about three quarters of the grain at
+/// least.
+static int64_t piecesOf(int64_t n, int64_t grain, int32_t threads) {
+  int64_t most = n / grain + (n % grain >= grain - grain / 2);
   int64_t pieces = int64_t(threads) * 4;
-  int64_t piece = n / pieces + (n % pieces != 0);
-  return piece > grain ? piece : grain;
+  return pieces < most ? pieces : most;
 }
 
 int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int64_t grain) {
@@ -142,22 +198,25 @@ int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int
     return 0;
   if (grain < 1)
     grain = 1;
-  int64_t piece = pieceOf(n, grain, threads);
-  if (threads <= 1 || insidePiece || piece >= n)
+  int64_t pieces = piecesOf(n, grain, threads);
+  if (threads <= 1 || insidePiece || pieces <= 1)
     return runPiece(fn, closure, 0, n);
 
-  Loop loop{fn, closure, n, piece};
+  Loop loop{fn, closure, n, pieces};
   {
     Lock lock(mutex);
     if (!started)
       start();
     loop.next = loops;
     loops = &loop;
-    // One worker to a piece, the calling thread's first piece left out.
-    if (loop.pieces() - 1 >= int64_t(workers.size()))
+    posted.fetch_add(1, std::memory_order_relaxed);
+    // One worker to a piece, the calling thread's first piece left out; those that
+    // are awake come by themselves.
+    int64_t wanted = pieces - 1 - awake;
+    if (wanted >= int64_t(workers.size()) - awake && wanted > 0)
       pthread_cond_broadcast(&wake);
     else
-      for (int64_t i = 1; i < loop.pieces(); ++i)
+      for (int64_t i = 0; i < wanted; ++i)
         pthread_cond_signal(&wake);
   }
   loop.run();
@@ -166,6 +225,11 @@ int32_t ssmrt_pool::parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int
   while (*link != &loop)
     link = &(*link)->next;
   *link = loop.next;
+  if (loop.helpers) {
+    pthread_mutex_unlock(&mutex);
+    waitAwake([&] { return loop.helpers.load(std::memory_order_relaxed) == 0; });
+    pthread_mutex_lock(&mutex);
+  }
   while (loop.helpers)
     pthread_cond_wait(&done, &mutex);
   return loop.status.load(std::memory_order_relaxed);

@@ -19,6 +19,7 @@ def SSM_Dialect : Dialect {
     files, run-time checks that become statuses, and the operations through which
     a module meets its runtime.
   }];
+  let useDefaultAttributePrinterParser = 1;
 }
 
 class SSM_Op<string mnemonic, list<Trait> traits = []>

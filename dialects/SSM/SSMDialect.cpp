@@ -8,16 +8,26 @@
 #include "dialects/SSM/SSMOps.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace ssm;
 
 #include "dialects/SSM/SSMDialect.cpp.inc"
+#include "dialects/SSM/SSMEnums.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/SSM/SSMAttributes.cpp.inc"
 
 #define GET_OP_CLASSES
 #include "dialects/SSM/SSMOps.cpp.inc"
 
 void SSMDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/SSM/SSMAttributes.cpp.inc"
+      >();
   addOperations<
 #define GET_OP_LIST
 #include "dialects/SSM/SSMOps.cpp.inc"

@@ -9,6 +9,7 @@
 #define SSM_DIALECTS_SSM_SSMOPS_H
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMTypes.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -22,6 +23,14 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "dialects/SSM/SSMDialect.h.inc"
+#include "dialects/SSM/SSMEnums.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/SSM/SSMAttributes.h.inc"
+
+namespace ssm {
+class YieldOp;
+}
 
 #define GET_OP_CLASSES
 #include "dialects/SSM/SSMOps.h.inc"

@@ -8,7 +8,9 @@
 #ifndef SSM_DIALECTS_SSM_OPS
 #define SSM_DIALECTS_SSM_OPS
 
+include "dialects/SSM/KernelOps.td"
 include "dialects/SSM/ModuleOps.td"
+include "dialects/SSM/ParallelOps.td"
 include "dialects/SSM/ScanOps.td"
 
 #endif // SSM_DIALECTS_SSM_OPS

@@ -67,8 +67,9 @@ def SSM_ScanOp : SSM_Op<"scan", [
 }
 
 def SSM_YieldOp : SSM_Op<"yield", [Pure, Terminator,
-                                   HasParent<"::ssm::ScanOp">]> {
-  let summary = "ends the step of a recurrence";
+                                   ParentOneOf<["::ssm::KernelOp", "::ssm::ParallelForOp",
+                                                "::ssm::ScanOp"]>]> {
+  let summary = "ends a step of a recurrence, a kernel's region or a piece of a parallel loop";
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ::mlir::ValueRange()); }]>];

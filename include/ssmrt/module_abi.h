@@ -72,8 +72,8 @@ typedef struct ssm_table {
   uint32_t abi_version;
   uint32_t struct_bytes;
 
-  /* Runs fn over [0, n) in pieces of at least `grain`, returns when all are
-   * done: 0, or the non-zero value of one piece. */
+  /* Runs fn over [0, n) in pieces of `grain` or more, where n allows it, returns
+   * when all are done: 0, or the non-zero value of one piece. */
   int32_t (*parallel_for)(void *context, ssm_range_fn fn, void *closure, int64_t n, int64_t grain);
 
   /* Memory whose size is known only inside a run, 64-byte aligned, valid until

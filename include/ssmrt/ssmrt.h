@@ -209,6 +209,20 @@ SSMRT_API ssmrt_status ssmrt_module_plan(const ssmrt_module *module, int32_t ent
                                          const ssmrt_size *sizes, int32_t num_sizes,
                                          int64_t *arena_bytes, int64_t *output_dims);
 
+/* The memory of a session that runs at some sizes. What only a run can size is
+ * not in it. */
+typedef struct ssmrt_memory {
+  int64_t arena_bytes;  /* temporaries */
+  int64_t state_bytes;  /* two values of each state, if the session carries them */
+  int64_t output_bytes; /* outputs that are no states, if the caller has no buffers */
+  int64_t total_bytes;  /* the three together */
+  int64_t weight_bytes; /* mapped once for all sessions of the module */
+} ssmrt_memory;
+
+SSMRT_API ssmrt_status ssmrt_module_plan_memory(const ssmrt_module *module, int32_t entry,
+                                                const ssmrt_size *sizes, int32_t num_sizes,
+                                                ssmrt_memory *memory);
+
 /*===--- Threads ----------------------------------------------------------===*/
 
 typedef struct ssmrt_pool ssmrt_pool;

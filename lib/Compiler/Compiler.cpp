@@ -154,6 +154,9 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module) {
   PipelineOptions pipeline;
   pipeline.optLevel = options.optLevel;
   pipeline.vectorBits = target.vectorBits();
+  pipeline.vectorRegisters = target.vectorRegisters();
+  pipeline.avx512 = target.has("avx512f") && target.has("avx512dq");
+  pipeline.f16c = target.has("f16c");
   buildStage(stage, manager, pipeline);
   if (failed(manager.run(module)) || failed(verify(module)))
     return fail("stage '" + stage + "' failed");

@@ -127,8 +127,16 @@ Expected<std::unique_ptr<TargetMachine>> CpuTarget::createMachine(CodeGenOptLeve
   return machine;
 }
 
+bool CpuTarget::has(StringRef extension) const {
+  return llvm::is_contained(requiredFeatures, extension);
+}
+
 int CpuTarget::vectorBits() const {
-  if (llvm::is_contained(requiredFeatures, "avx512f"))
+  if (has("avx512f"))
     return 512;
-  return llvm::is_contained(requiredFeatures, "avx") ? 256 : 128;
+  return has("avx") ? 256 : 128;
+}
+
+int CpuTarget::vectorRegisters() const {
+  return vectorBits() == 512 || Triple(triple).isAArch64() ? 32 : 16;
 }

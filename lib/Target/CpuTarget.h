@@ -36,8 +36,13 @@ struct CpuTarget {
   /// unknown name, with the known ones listed.
   static llvm::Expected<CpuTarget> resolve(llvm::StringRef name);
 
+  /// Whether generated code may use that extension.
+  bool has(llvm::StringRef extension) const;
+
   /// Width of the vectors that generated code should use, in bits.
   int vectorBits() const;
+  /// How many of them there are.
+  int vectorRegisters() const;
 
   /// Position independent code at that level of LLVM's code generator.
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>>

@@ -12,6 +12,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 
 namespace ssm {
@@ -27,7 +29,9 @@ struct ConvertMathToLibm : ssm::impl::ConvertMathToLibmBase<ConvertMathToLibm> {
     RewritePatternSet patterns(&getContext());
     populateMathToLibmConversionPatterns(patterns);
     ConversionTarget target(getContext());
-    target.addLegalDialect<arith::ArithDialect, func::FuncDialect, math::MathDialect>();
+    // On vectors: one call for each lane.
+    target.addLegalDialect<arith::ArithDialect, func::FuncDialect, math::MathDialect,
+                           ub::UBDialect, vector::VectorDialect>();
     target.addIllegalOp<math::AcosOp, math::AcoshOp, math::AsinOp, math::AsinhOp, math::AtanOp,
                         math::Atan2Op, math::AtanhOp, math::CbrtOp, math::CoshOp, math::ErfOp,
                         math::ErfcOp, math::ExpM1Op, math::Log1pOp, math::SinhOp, math::TanOp,

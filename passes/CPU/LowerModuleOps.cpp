@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "passes/CPU/ModuleABI.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_LOWERMODULEOPS
@@ -25,18 +26,6 @@ using namespace mlir;
 using namespace ssm;
 
 namespace {
-
-// Places in the structs of include/ssmrt/module_abi.h, version 1.
-enum : int32_t {
-  kArgBytes = 16,
-  kArgDims = 8,
-  kTableSegmentAlloc = 16,
-  kTableSegmentMark = 24,
-  kTableSegmentRelease = 32,
-  kTableOutput = 40,
-  kTableReport = 48,
-};
-enum : int32_t { kStatusOutOfMemory = 2, kStatusOutputRefused = 3 };
 
 struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
   void runOnOperation() override {

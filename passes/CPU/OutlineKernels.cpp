@@ -78,16 +78,20 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     });
   }
 
-  /// Loop nests that hold no operation which may end the run.
+  /// Loop nests that hold nothing of the module's borders: checks end the run, and
+  /// temporaries inside would hide from LLVM that they do not overlap.
   static void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
-      bool isNest = isa<linalg::LinalgOp>(op) || isa<scf::SCFDialect>(op.getDialect());
+      bool isNest = isa<linalg::LinalgOp, KernelOp, ParallelForOp>(op) ||
+                    isa<scf::SCFDialect>(op.getDialect());
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
       bool leaves = op.walk([](Operation *inner) {
-                        return isa<SSMDialect>(inner->getDialect()) || isa<func::CallOp>(inner)
-                                   ? WalkResult::interrupt()
-                                   : WalkResult::advance();
+                        bool isBorder =
+                            isa<func::CallOp>(inner) ||
+                            (isa<SSMDialect>(inner->getDialect()) &&
+                             !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, ssm::YieldOp>(inner));
+                        return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
       if (!leaves && op.getNumResults() == 0) {
         nests.push_back(&op);
@@ -159,10 +163,12 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     auto pointer = LLVM::LLVMPointerType::get(context);
     Type index = builder.getIndexType();
 
-    // Parameters: a buffer is its pointer, then its dynamic sizes.
-    SmallVector<Type> types;
-    SmallVector<Attribute> noAlias;
-    SmallVector<Value> args;
+    // Parameters: the table and its context, through which loops run in parallel;
+    // then for each buffer its pointer and its dynamic sizes.
+    SmallVector<Type> types(2, pointer);
+    SmallVector<Attribute> noAlias(2, builder.getDictionaryAttr({}));
+    auto entry = nest->getParentOfType<func::FuncOp>();
+    SmallVector<Value> args = {entry.getArgument(0), entry.getArgument(1)};
     builder.setInsertionPoint(nest);
     NamedAttribute mark = builder.getNamedAttr("llvm.noalias", builder.getUnitAttr());
     for (Value param : captures.params) {
@@ -196,7 +202,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     builder.setInsertionPointToStart(block);
     IRMapping mapping;
     Value zero = arith::ConstantIndexOp::create(builder, kernel.getLoc(), 0);
-    unsigned next = 0;
+    unsigned next = 2;
     for (Value param : captures.params) {
       Value arg = block->getArgument(next++);
       auto type = dyn_cast<MemRefType>(param.getType());
@@ -244,6 +250,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     nest->walk([&](Operation *op) {
       if (auto generic = dyn_cast<linalg::GenericOp>(op))
         isSum |= !generic.isAllParallelLoops();
+      isSum |= isa<ReduceOp>(op);
       StringRef dialect = op->getName().getDialectNamespace();
       if (dialect != "arith" && dialect != "math")
         return;
@@ -253,7 +260,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       if (!llvm::is_contained(parts, name))
         parts.push_back(name);
     });
-    std::string name = isa<scf::SCFDialect>(nest->getDialect()) ? "loop" : isSum ? "sum" : "map";
+    std::string name = !isa<linalg::LinalgOp>(nest) ? "loop" : isSum ? "sum" : "map";
     if (parts.empty())
       return name + "_copy";
     for (StringRef part : ArrayRef<StringRef>(parts).take_front(4))

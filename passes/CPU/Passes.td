@@ -31,7 +31,34 @@ def ConvertMathToLibm : Pass<"ssm-math-to-libm", "::mlir::ModuleOp"> {
     conversion to LLVM turns log1p(x) into log(1+x), which loses all digits of
     small x.
   }];
-  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::ub::UBDialect", "::mlir::vector::VectorDialect"];
+}
+
+def ExpandHalf : Pass<"ssm-expand-half"> {
+  let summary = "conversions of f16 and bf16 as arithmetic that vectorises";
+  let description = [{
+    f32 to bf16 always; f32 to f16 and back where the target has no instructions for
+    it. Rounds to nearest, ties to even; denormals are kept, NaN stays NaN. Scalars
+    and vectors alike.
+
+    LLVM would call a function for each f16 element. Upstream's expansion of f32 to
+    bf16 selects between bf16 values, which LLVM does element by element; selected
+    as integers they are:
+
+    ```mlir
+    %y = arith.truncf %x : vector<16xf32> to vector<16xbf16>
+    // becomes
+    %rounded = arith.addi ... : vector<16xi32>
+    %isNaN = arith.cmpf uno, %x, %x : vector<16xf32>
+    %bits = arith.select %isNaN, %quiet, %rounded : vector<16xi1>, vector<16xi32>
+    %high = arith.trunci ... : vector<16xi32> to vector<16xi16>
+    %y = arith.bitcast %high : vector<16xi16> to vector<16xbf16>
+    ```
+  }];
+  let options = [Option<"f16", "f16", "bool", /*default=*/"false",
+                        "Expand conversions of f16 too: the target has no F16C.">];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
 def CopyToLinalg : Pass<"ssm-copy-to-linalg", "::mlir::func::FuncOp"> {
@@ -87,14 +114,60 @@ def OutlineKernels : Pass<"ssm-outline-kernels", "::mlir::ModuleOp"> {
     LLVM's passes take more than linear time in the size of a function, and a model
     repeats its layers: compile time and code size follow distinct kernels.
 
+    The runtime's table and the context come first in every kernel, so that loops in
+    it can run in parallel.
+
     ```mlir
     linalg.generic ins(%x : memref<?xf32>) outs(%y : memref<?xf32>) { math.exp }
     // becomes
-    call @kernel_exp(%xp, %n, %yp) : (!llvm.ptr, index, !llvm.ptr) -> ()
+    call @kernel_exp(%table, %context, %xp, %n, %yp)
+        : (!llvm.ptr, !llvm.ptr, !llvm.ptr, index, !llvm.ptr) -> ()
     ```
   }];
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
                            "::ssm::SSMDialect"];
+}
+
+def OutlineParallel : Pass<"ssm-outline-parallel", "::mlir::ModuleOp"> {
+  let summary = "ssm.parallel_for to a function of a range and a call of the table";
+  let description = [{
+    The body becomes a function of what it uses and of the two ends of a piece;
+    constants, sizes and views are made again in it. What the table calls unpacks a
+    closure and calls that function. So the pointers of a kernel stay parameters,
+    and keep `llvm.noalias`, which loads from a closure would lose. A loop that is
+    one piece calls the body at once. So does one in a function without a table,
+    that is, inside a piece of another.
+
+    ```mlir
+    func.func private @kernel(%table: !llvm.ptr, %context: !llvm.ptr,
+                              %x: !llvm.ptr {llvm.noalias}, %n: index)
+        attributes {ssm.kernel} {
+      ssm.parallel_for %n grain %c64 { ^bb0(%lo: index, %hi: index): ... uses %x }
+    }
+    // becomes
+    func.func private @kernel(...) attributes {ssm.kernel} {
+      %closure = llvm.alloca %one x !llvm.struct<(ptr)>
+      %large = arith.cmpi sgt, %n, %c64
+      scf.if %large {
+        llvm.store %x, %closure[0]
+        %parallel_for = llvm.load %table[8]
+        llvm.call %parallel_for(%context, @kernel.range, %closure, %n, %c64)
+      } else {
+        %some = arith.cmpi sgt, %n, %c0
+        scf.if %some { call @kernel.piece(%x, %c0, %n) }
+      }
+    }
+    func.func private @kernel.range(%closure: !llvm.ptr, %lo: i64, %hi: i64) -> i32 {
+      %x = llvm.load %closure[0]
+      call @kernel.piece(%x, %lo, %hi)
+      return 0
+    }
+    func.func private @kernel.piece(%x: !llvm.ptr {llvm.noalias}, %lo: index, %hi: index)
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect", "::ssm::SSMDialect"];
 }
 
 #endif // SSM_PASSES_CPU_PASSES

@@ -103,6 +103,36 @@ def DecomposeScan : Pass<"ssm-decompose-scan", "::mlir::func::FuncOp"> {
                            "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def LowerKernels : Pass<"ssm-lower-kernels", "::mlir::func::FuncOp"> {
+  let summary = "ssm.kernel on buffers to loops over elements";
+  let description = [{
+    The plain meaning of ssm.kernel, for kernels of the form `loops` or without a
+    configuration. Each out has loops over its elements; reductions are loops inside
+    of them, with the result in a scalar, so nothing needs a temporary. What depends
+    on few loops is computed outside of the others. In a step of time, outs are
+    computed first, then the next carries over the old ones.
+
+    ```mlir
+    ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?xf32>) maps [...] {
+      ^bb0(%v: f32):
+        %s = ssm.reduce addf %v over [1] : f32
+        ssm.yield %s : f32
+    }
+    // becomes
+    scf.for %i = %c0 to %m step %c1 {
+      %s = scf.for %j = %c0 to %n step %c1 iter_args(%acc = %zero) -> (f32) {
+        %v = memref.load %x[%i, %j]
+        %t = arith.addf %acc, %v
+        scf.yield %t
+      }
+      memref.store %s, %y[%i]
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
 def CheckTensorStage : Pass<"ssm-check-tensor", "::mlir::ModuleOp"> {
   let summary = "errors unless only the tensor stage's vocabulary is left";
 }

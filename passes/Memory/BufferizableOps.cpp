@@ -9,6 +9,8 @@
 
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
+#include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
+#include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
 using namespace mlir::bufferization;
@@ -33,10 +35,69 @@ struct LoadWeightInterface
     return success();
   }
 };
+
+/// A kernel writes into its outs, which it does not read.
+struct KernelInterface : DstBufferizableOpInterfaceExternalModel<KernelInterface, KernelOp> {
+  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
+    return !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand);
+  }
+  /// Outs that nobody reads may be one empty tensor for the analysis, which does not
+  /// know that steps read their carries again.
+  LogicalResult resolveConflicts(Operation *op, RewriterBase &rewriter, const AnalysisState &state,
+                                 const BufferizationState &bufferizationState) const {
+    auto bufferizable = cast<BufferizableOpInterface>(op);
+    if (failed(bufferizable.resolveTensorOpOperandConflicts(rewriter, state, bufferizationState)))
+      return failure();
+    llvm::SmallPtrSet<Value, 4> seen;
+    rewriter.setInsertionPoint(op);
+    for (OpOperand &out : cast<KernelOp>(op).getOutsMutable()) {
+      if (seen.insert(out.get()).second)
+        continue;
+      FailureOr<Value> own =
+          allocateTensorForShapedValue(rewriter, op->getLoc(), out.get(), state.getOptions(),
+                                       bufferizationState, /*copy=*/false);
+      if (failed(own))
+        return failure();
+      rewriter.modifyOpInPlace(op, [&] { out.set(*own); });
+    }
+    return success();
+  }
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const BufferizationOptions &options, BufferizationState &state) const {
+    auto kernel = cast<KernelOp>(op);
+    auto toBuffers = [&](ValueRange values, SmallVectorImpl<Value> &buffers) -> LogicalResult {
+      for (Value value : values) {
+        if (!isa<TensorType>(value.getType())) {
+          buffers.push_back(value);
+          continue;
+        }
+        FailureOr<Value> buffer = getBuffer(rewriter, value, options, state);
+        if (failed(buffer))
+          return failure();
+        buffers.push_back(*buffer);
+      }
+      return success();
+    };
+    SmallVector<Value> inputs, inits, outs;
+    rewriter.setInsertionPoint(op);
+    if (failed(toBuffers(kernel.getInputs(), inputs)) ||
+        failed(toBuffers(kernel.getInits(), inits)) || failed(toBuffers(kernel.getOuts(), outs)))
+      return failure();
+    auto made = KernelOp::create(rewriter, op->getLoc(), TypeRange(), kernel.getLoopsAttr(),
+                                 kernel.getTimeAttr(), inputs, inits, outs, kernel.getMapsAttr(),
+                                 kernel.getMirroredAttr(), kernel.getTransitionAttr(),
+                                 kernel.getConfigAttr());
+    made->setDiscardableAttrs(llvm::to_vector(op->getDiscardableAttrs()));
+    made.getBody().takeBody(kernel.getBody());
+    replaceOpWithBufferizedValues(rewriter, op, outs);
+    return success();
+  }
+};
 } // namespace
 
 void ssm::registerBufferizableOps(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, SSMDialect *) {
     LoadWeightOp::attachInterface<LoadWeightInterface>(*context);
+    KernelOp::attachInterface<KernelInterface>(*context);
   });
 }

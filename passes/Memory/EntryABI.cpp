@@ -9,10 +9,12 @@
 
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_ENTRYABI
@@ -75,6 +77,7 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     Value ok = arith::ConstantIntOp::create(builder, loc, 0, 32);
     func::ReturnOp::create(builder, loc, ok);
     ret.erase();
+    advanceCopies(run);
     run.walk([&](func::CallOp call) { call->insertOperands(0, {table, context}); });
     run.walk([&](LoadWeightOp load) {
       OpBuilder at(load);
@@ -85,6 +88,52 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     });
     function.erase();
     return success();
+  }
+
+  /// Whether the operation, which uses the buffer, may write to it.
+  static bool mayWrite(Operation *op, Value buffer) {
+    auto effects = dyn_cast<MemoryEffectOpInterface>(op);
+    // What operations inside do is asked of them.
+    if (!effects)
+      return !op->hasTrait<OpTrait::HasRecursiveMemoryEffects>() &&
+             !op->hasTrait<OpTrait::IsTerminator>();
+    SmallVector<MemoryEffects::EffectInstance> instances;
+    effects.getEffects(instances);
+    return llvm::any_of(instances, [&](const MemoryEffects::EffectInstance &instance) {
+      return isa<MemoryEffects::Write>(instance.getEffect()) &&
+             (!instance.getValue() || instance.getValue() == buffer);
+    });
+  }
+
+  /// Copies into outputs stand before the return; each goes up to the last write of
+  /// what it copies, so that a temporary that is copied does not live to the end.
+  static void advanceCopies(func::FuncOp run) {
+    Block &entry = run.getBody().front();
+    BufferViewFlowAnalysis aliases(run);
+    SmallVector<memref::CopyOp> copies(entry.getOps<memref::CopyOp>());
+    for (memref::CopyOp copy : copies) {
+      auto output = copy.getTarget().getDefiningOp<OutputOp>();
+      if (!output || !output->hasOneUse())
+        continue;
+      Operation *last = &entry.front();
+      auto waitFor = [&](Operation *op) {
+        op = entry.findAncestorOpInBlock(*op);
+        if (last->isBeforeInBlock(op) && op->isBeforeInBlock(copy))
+          last = op;
+      };
+      SmallVector<Value> needed(output.getSizes());
+      needed.push_back(copy.getSource());
+      for (Value value : needed)
+        if (Operation *op = value.getDefiningOp())
+          waitFor(op);
+      for (Value origin : aliases.resolveReverse(copy.getSource()))
+        for (Value alias : aliases.resolve(origin))
+          for (Operation *user : alias.getUsers())
+            if (mayWrite(user, alias))
+              waitFor(user);
+      copy->moveAfter(last);
+      output->moveBefore(copy);
+    }
   }
 
   /// Makes the buffer of result i the output's, or copies into the output.

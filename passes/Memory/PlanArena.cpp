@@ -19,6 +19,7 @@
 #include "mlir/Interfaces/LoopLikeInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
+#include <cmath>
 #include <map>
 
 namespace ssm {
@@ -35,24 +36,28 @@ constexpr int64_t kAlignment = 64;
 /// Sizes above this cannot be had and would overflow on the way.
 constexpr double kMaxBytes = 4611686018427387904.0; // 2^62
 
+/// What a dynamic size is taken for where only a run knows it.
+constexpr double kTypicalSize = 128;
+
 /// A temporary in the arena: its buffer, when it is live, how large it is.
 struct Temporary {
   memref::AllocOp alloc;
   int64_t first, last; // positions in the function, inclusive
-  /// Equal keys are equal sizes: constant bytes times the dynamic sizes.
+  /// The size is constant bytes times the dynamic sizes.
   int64_t constantBytes;
   SmallVector<Value> dynamicSizes;
+  /// At sizes that a run often has.
+  double typicalBytes;
 
-  bool hasSize(const Temporary &other) const {
-    return constantBytes == other.constantBytes && dynamicSizes == other.dynamicSizes;
+  /// Whether it is known to be at least as large.
+  bool holds(const Temporary &other) const {
+    return constantBytes >= other.constantBytes && dynamicSizes == other.dynamicSizes;
   }
+  bool meets(const Temporary &other) const { return first <= other.last && other.first <= last; }
 };
 
-/// Space that temporaries share one after the other.
-struct Slot {
-  int64_t last;
-  SmallVector<unsigned> members;
-};
+/// Temporaries that share space one after the other.
+using Slot = SmallVector<unsigned>;
 
 /// A size that a repeated function gets, or a size of a buffer that it gets.
 bool isParameter(Value value) {
@@ -129,15 +134,17 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     // Callees first: a call takes its arena from the caller's.
     auto functions = getOperation().getOps<func::FuncOp>();
     for (func::FuncOp function : llvm::make_early_inc_range(functions))
-      if (function.isPrivate() && !function.isDeclaration())
-        planRepeated(function);
+      if (function.isPrivate() && !function.isDeclaration() && failed(planRepeated(function)))
+        return signalPassFailure();
     for (func::FuncOp function : llvm::make_early_inc_range(functions))
-      if (function->hasAttr("ssm.entry"))
-        planEntry(function);
+      if (function->hasAttr("ssm.entry") && failed(planEntry(function)))
+        return signalPassFailure();
   }
 
-  void planEntry(func::FuncOp run) {
-    SmallVector<Temporary> temporaries = findTemporaries(run);
+  LogicalResult planEntry(func::FuncOp run) {
+    SmallVector<Temporary> temporaries;
+    if (failed(findTemporaries(run, temporaries)))
+      return failure();
     SmallVector<Slot> slots = assignSlots(temporaries);
     makePlan(run, temporaries, slots);
     Block &entry = run.getBody().front();
@@ -145,15 +152,21 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     SliceCloner cloner(builder, entry.getArgument(2));
     placeInArena(ImplicitLocOpBuilder(run.getLoc(), builder), cloner, temporaries, slots,
                  entry.getArgument(3));
+    return success();
   }
 
   /// The temporaries of a repeated function lie in a buffer of bytes that the caller
   /// gives: to the caller it is a temporary like others, live during the call.
-  void planRepeated(func::FuncOp function) {
-    SmallVector<Temporary> temporaries = findTemporaries(function);
+  LogicalResult planRepeated(func::FuncOp function) {
+    SmallVector<Temporary> temporaries;
+    if (failed(findTemporaries(function, temporaries)))
+      return failure();
     if (temporaries.empty())
-      return;
+      return success();
     SmallVector<Slot> slots = assignSlots(temporaries);
+    double typicalBytes = 0;
+    for (const Slot &slot : slots)
+      typicalBytes += temporaries[slot.front()].typicalBytes;
     Block &entry = function.getBody().front();
     SmallVector<Value> parameters(entry.getArguments());
     Location loc = function.getLoc();
@@ -183,6 +196,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
         bytes = frameBytes(ImplicitLocOpBuilder(loc, builder), cloner, temporaries, slots);
       }
       Value frame = memref::AllocOp::create(builder, call.getLoc(), bytesType, bytes);
+      typicalFrames[frame] = typicalBytes;
       call->insertOperands(call->getNumOperands(), frame);
     }
 
@@ -193,22 +207,30 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     placeInArena(ImplicitLocOpBuilder(loc, builder), cloner, temporaries, slots, arena);
     function.setType(
         builder.getFunctionType(entry.getArgumentTypes(), function.getResultTypes()));
+    return success();
   }
 
   /// Buffers that go to the arena; the others are made segment memory.
-  SmallVector<Temporary> findTemporaries(func::FuncOp run) {
+  LogicalResult findTemporaries(func::FuncOp run, SmallVectorImpl<Temporary> &temporaries) {
     plannable.clear();
     number(run);
-    SmallVector<Temporary> temporaries;
     SmallVector<memref::AllocOp> segment;
     BufferViewFlowAnalysis aliases(run);
-    run.walk([&](memref::AllocOp alloc) {
+    WalkResult found = run.walk([&](memref::AllocOp alloc) {
+      if (alloc->getParentOfType<ParallelForOp>()) {
+        // One place for all pieces would be written by several at once.
+        alloc.emitError("a buffer inside a parallel loop must be on the stack");
+        return WalkResult::interrupt();
+      }
       Temporary temporary;
       if (isArenaTemporary(alloc, aliases, temporary))
         temporaries.push_back(temporary);
       else
         segment.push_back(alloc);
+      return WalkResult::advance();
     });
+    if (found.wasInterrupted())
+      return failure();
     llvm::stable_sort(temporaries,
                       [](const Temporary &a, const Temporary &b) { return a.first < b.first; });
     Block &entry = run.getBody().front();
@@ -222,14 +244,14 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       alloc.replaceAllUsesWith(memory.getResult());
       alloc.erase();
     }
-    return temporaries;
+    return success();
   }
 
   void placeInArena(ImplicitLocOpBuilder b, SliceCloner &cloner,
                     MutableArrayRef<Temporary> temporaries, ArrayRef<Slot> slots, Value arena) {
     Value offset = arith::ConstantIndexOp::create(b, 0);
     for (const Slot &slot : slots) {
-      for (unsigned member : slot.members) {
+      for (unsigned member : slot) {
         memref::AllocOp alloc = temporaries[member].alloc;
         OpBuilder at(alloc);
         auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(), arena, offset,
@@ -343,32 +365,34 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     // In a fixed order, so that equal sizes compare equal and every build of a
     // module gives the same code.
     llvm::sort(temporary.dynamicSizes, [&](Value a, Value b) { return place(a) < place(b); });
+    auto frame = typicalFrames.find(alloc);
+    temporary.typicalBytes = frame != typicalFrames.end()
+                                 ? frame->second
+                                 : static_cast<double>(temporary.constantBytes) *
+                                       std::pow(kTypicalSize, temporary.dynamicSizes.size());
     return true;
   }
 
-  /// Linear scan: each temporary takes a free slot, one of its own size if there
-  /// is one, else the one freed last; a slot is as large as its largest member.
+  /// Temporaries take slots in the order of their sizes, the largest first: each the
+  /// smallest that is free while it lives, so that a slot is as large as its first
+  /// member. Dynamic sizes are taken as typical ones; at others a later member may be
+  /// the larger, and the slot is as large as that.
   static SmallVector<Slot> assignSlots(ArrayRef<Temporary> temporaries) {
+    SmallVector<unsigned> order = llvm::to_vector(llvm::seq<unsigned>(0, temporaries.size()));
+    llvm::stable_sort(order, [&](unsigned a, unsigned b) {
+      return temporaries[a].typicalBytes > temporaries[b].typicalBytes;
+    });
     SmallVector<Slot> slots;
-    for (auto [i, temporary] : llvm::enumerate(temporaries)) {
-      Slot *best = nullptr;
-      bool bestIsEqual = false;
-      for (Slot &slot : slots) {
-        if (slot.last >= temporary.first)
-          continue;
-        bool equal = llvm::any_of(
-            slot.members, [&](unsigned member) { return temporaries[member].hasSize(temporary); });
-        if (!best || (equal && !bestIsEqual) || (equal == bestIsEqual && slot.last > best->last)) {
-          best = &slot;
-          bestIsEqual = equal;
-        }
-      }
-      if (!best) {
-        slots.push_back({temporary.last, {}});
-        best = &slots.back();
-      }
-      best->last = temporary.last;
-      best->members.push_back(i);
+    for (unsigned i : order) {
+      // Slots are made in the same order, so the last one that is free is the smallest.
+      auto free = llvm::find_if(llvm::reverse(slots), [&](const Slot &slot) {
+        return llvm::none_of(
+            slot, [&](unsigned member) { return temporaries[member].meets(temporaries[i]); });
+      });
+      if (free != slots.rend())
+        free->push_back(i);
+      else
+        slots.push_back({i});
     }
     return slots;
   }
@@ -382,9 +406,9 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
                          ArrayRef<Temporary> temporaries, const Slot &slot) {
     Value bytes;
     SmallVector<const Temporary *> seen;
-    for (unsigned member : slot.members) {
+    for (unsigned member : slot) {
       const Temporary &temporary = temporaries[member];
-      if (llvm::any_of(seen, [&](const Temporary *other) { return other->hasSize(temporary); }))
+      if (llvm::any_of(seen, [&](const Temporary *other) { return other->holds(temporary); }))
         continue;
       seen.push_back(&temporary);
       Value own = arith::ConstantIndexOp::create(b, temporary.constantBytes);
@@ -402,7 +426,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
                          ArrayRef<Temporary> temporaries, const Slot &slot) {
     Value bound;
     Type f64 = b.getF64Type();
-    for (unsigned member : slot.members) {
+    for (unsigned member : slot) {
       const Temporary &temporary = temporaries[member];
       Value own = arith::ConstantOp::create(
           b, b.getF64FloatAttr(static_cast<double>(temporary.constantBytes) + kAlignment));
@@ -518,5 +542,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
 
   llvm::DenseMap<Operation *, int64_t> begin, end;
   llvm::DenseMap<Value, bool> plannable;
+  /// Of the buffers of bytes that calls get.
+  llvm::DenseMap<Value, double> typicalFrames;
 };
 } // namespace

@@ -23,6 +23,8 @@
 #include "passes/Graph/Passes.h"
 #include "passes/Lowering/Passes.h"
 #include "passes/Memory/Passes.h"
+#include "passes/Raising/Passes.h"
+#include "passes/Tiling/Passes.h"
 #include "passes/Vector/Passes.h"
 
 using namespace mlir;
@@ -52,28 +54,47 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &options) {
     pm.addPass(createOutlineRepeats());
     cleanUp(pm);
   }
-  pm.addPass(createHoistWeightsInit());
-  cleanUp(pm);
   pm.addPass(createCheckTensorStage());
+}
+
+static void buildRaise(OpPassManager &pm, const PipelineOptions &options) {
+  if (options.optLevel == 0)
+    return;
+  pm.addNestedPass<func::FuncOp>(createRaiseKernels());
+  cleanUp(pm);
+  pm.addNestedPass<func::FuncOp>(createRaiseConvs());
+  pm.addNestedPass<func::FuncOp>(createFoldFlips());
+  cleanUp(pm);
+  pm.addNestedPass<func::FuncOp>(createRaiseScans());
+  cleanUp(pm);
 }
 
 static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel == 0)
     return;
-  pm.addPass(createFuseElementwise());
+  pm.addPass(createFuseKernels());
   cleanUp(pm);
 }
 
-static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
+static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0) {
-    pm.addPass(createExpandMath());
-    pm.addPass(createRelaxSums());
+    ConfigureKernelsOptions tiles;
+    tiles.vectorBits = options.vectorBits;
+    tiles.registers = options.vectorRegisters;
+    pm.addPass(createConfigureKernels(tiles));
+    pm.addPass(createLayoutOperands());
+    pm.addPass(createPackOperands());
+    // What the layouts brought.
+    pm.addPass(createConfigureKernels(tiles));
+    cleanUp(pm);
   }
-  pm.addNestedPass<func::FuncOp>(createDecomposeScan());
+  pm.addPass(createHoistWeightsInit());
   cleanUp(pm);
 }
 
 static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
+  pm.addNestedPass<func::FuncOp>(createDecomposeScan());
+  cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createPlaceCarries());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
@@ -88,12 +109,6 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addPass(createEntryABI());
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
-  if (pipeline.optLevel > 0) {
-    TileContractionsOptions tiles;
-    tiles.vectorBits = pipeline.vectorBits;
-    pm.addNestedPass<func::FuncOp>(createTileContractions(tiles));
-    cleanUp(pm);
-  }
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
@@ -103,19 +118,37 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   }
 }
 
-static void buildTarget(OpPassManager &pm, const PipelineOptions &) {
+static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
   pm.addPass(createOutlineKernels());
+  if (options.optLevel == 0)
+    return;
+  pm.addNestedPass<func::FuncOp>(createEmitKernels());
+  pm.addNestedPass<func::FuncOp>(createLowerKernels());
+  cleanUp(pm);
+  pm.addPass(createLoopInvariantCodeMotionPass());
+  ExpandMathOptions math;
+  math.avx512 = options.avx512;
+  pm.addPass(createExpandMath(math));
+  pm.addPass(createRelaxSums());
+  cleanUp(pm);
+}
+
+static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createResolveExpandShape());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   pm.addPass(createLoopInvariantCodeMotionPass());
   cleanUp(pm);
+  pm.addPass(createOutlineParallel());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createLowerModuleOps());
+  ExpandHalfOptions half;
+  half.f16 = !options.f16c;
+  pm.addPass(createExpandHalf(half));
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
   pm.addPass(arith::createArithExpandOpsPass(expand));
@@ -148,12 +181,12 @@ static constexpr Stage stages[] = {
     {"import", buildImport, "types and sizes of the graph as read"},
     {"graph", buildGraph, "folding and simplification of the graph"},
     {"tensor", buildTensor, "linalg, tensor, arith, scf and ssm on tensors"},
-    {"raise", buildNothing, "recognition by arithmetic"},
+    {"raise", buildRaise, "recognition by arithmetic"},
     {"quantize", buildNothing, "quantisation on demand"},
     {"fuse", buildFuse, "kernels"},
-    {"tile", buildNothing, "tiles"},
-    {"vector", buildVector, "vectors and loops"},
+    {"tile", buildTile, "form and tiles of every kernel, layouts, weights computed once"},
     {"buffer", buildBuffer, "buffers, arena, the module's borders"},
+    {"vector", buildVector, "kernels as functions of loops and vectors"},
     {"target", buildTarget, "the LLVM dialect"},
 };
 
@@ -180,7 +213,9 @@ void ssm::registerPassesAndStages() {
   registerSSMGraphPasses();
   registerSSMLoweringPasses();
   registerSSMMemoryPasses();
+  registerSSMRaisingPasses();
   registerSSMFusionPasses();
+  registerSSMTilingPasses();
   registerSSMVectorPasses();
   registerSSMCPUPasses();
   static SmallVector<std::string> names;

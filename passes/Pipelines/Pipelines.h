@@ -23,6 +23,10 @@ struct PipelineOptions {
   int optLevel = 3;
   /// Width of the target's vectors.
   int vectorBits = 256;
+  /// Number of the target's vector registers.
+  int vectorRegisters = 16;
+  /// The target has AVX-512 F and DQ; conversions of f16.
+  bool avx512 = false, f16c = false;
 };
 
 /// The stages that passes make up, in the order a model goes through them.

@@ -15,15 +15,49 @@ def ExpandMath : Pass<"ssm-expand-math"> {
   let description = [{
     Polynomials without branches, for scalars and vectors alike: a call of libm
     would keep the loop around it scalar. All handle NaN, infinities, zeros and
-    denormals as libm does. Largest error measured over all finite inputs, in units
-    in the last place of the result (test/Passes/Vector/expand-math.test):
+    denormals as libm does. With `avx512`, vectors of 16 lanes or a multiple use the
+    instructions that split, scale and mend numbers (getexp, scalef, range, fixupimm)
+    and take reciprocals. Bounds of the error in units in the last place of the
+    result, tested on a fresh sample of all of f32
+    (test/Passes/Vector/expand-math-errors.test), without FMA, with FMA, and in the
+    form for AVX-512:
 
-    exp 1, log 1, log1p 1.5, tanh 1.5, erf 2.5.
+    | | no FMA | FMA | AVX-512 |
+    |---|---|---|---|
+    | exp | 1.3 | 1 | 1 |
+    | exp fastmath<afn> | 1.3 | 1 | 70, but 1.8e-7 absolute for x <= 0 |
+    | log | 1 | 1 | 1 |
+    | log1p | 1.5 | 1.5 | 1.0 |
+    | tanh | 2 | 2 | 2 |
+    | erf | 2.5 | 2.5 | 2.5 |
+
+    `fastmath<afn>` on an exp takes the short form. It errs where exp is small or
+    large, which decays of scans do not feel.
+
+    Three chains are taken as a whole:
+    - log1p(exp(-|x|)), in softplus: a polynomial on [0, 1]. softplus is exact to 2.5 ulp
+      (3 without FMA).
+    - x / (1 + exp(y)), in sigmoid and SiLU: with AVX-512 by a reciprocal, exact to 3 ulp
+      like the division; the results below 2^-128 of sigmoid become 0.
+    - x / y fastmath<arcp>: the same, the reciprocal exact to 0.6 ulp. Elsewhere the
+      flag is taken away: LLVM's reciprocal of infinity is NaN.
 
     Upstream's approximations flush exp's denormal results to zero and reach the
     same accuracy with more operations for tanh and erf; its log1p divides twice.
+
+    ```mlir
+    %y = math.exp %x fastmath<afn> : vector<16xf32>
+    // becomes
+    %t = arith.mulf %x, %log2e fastmath<contract> : vector<16xf32>
+    %f = llvm.call_intrinsic "llvm.x86.avx512.mask.reduce.ps.512"(%t, ...)
+    %p = ... // five multiply-adds
+    %y = llvm.call_intrinsic "llvm.x86.avx512.mask.scalef.ps.512"(%p, %t, ...)
+    ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let options = [Option<"avx512", "avx512", "bool", /*default=*/"false",
+                        "The target has AVX-512 F and DQ.">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::vector::VectorDialect"];
 }
 
 def RelaxSums : Pass<"ssm-relax-sums"> {
@@ -63,6 +97,22 @@ def TileContractions : Pass<"ssm-tile-contractions", "::mlir::func::FuncOp"> {
                         "Width of the target's vectors.">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def EmitKernels : Pass<"ssm-emit-kernels", "::mlir::func::FuncOp"> {
+  let summary = "kernels on buffers become loops and vectors, in the form their configuration says";
+  let description = [{
+    Runs on outlined kernels, so once for each distinct one. Kernels without a
+    configuration, of the form `loops`, or that their form cannot do are left to
+    ssm-lower-kernels.
+
+    On buffers rather than by tiling and vectorising on tensors: masked edges,
+    packed operands and blocks of time in one nest need no cooperation of other
+    passes, any size needs one piece of code, and it compiles in milliseconds.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
 }
 
 #endif // SSM_PASSES_VECTOR_PASSES

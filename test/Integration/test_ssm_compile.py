@@ -19,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 
 from ssmtest import build, case
 
-STAGES = ["import", "graph", "tensor", "raise", "quantize", "fuse", "tile", "vector",
-          "buffer", "target"]
+STAGES = ["import", "graph", "tensor", "raise", "quantize", "fuse", "tile", "buffer",
+          "vector", "target"]
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
 

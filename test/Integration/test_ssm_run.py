@@ -119,13 +119,18 @@ def test_states(tmp_path, rng):
 def test_describe():
     text = run("--describe", "--dim", "seq=100")
     for part in ("x: float32 [batch, seq, 4]", "h -> new_h, fixed", "kv -> new_kv, append along axis 1",
-                 "batch=16, seq=100: 25600 bytes", "producer: by hand", "w: float32 [4]"):
+                 "batch=16, seq=100: 51200 (arena 25600, states 0, outputs 25600)", "producer: by hand", "w: float32 [4]"):
         assert part in text
     module = json.loads(run("--describe", "--json", "--entry", "step"))
     assert [entry["name"] for entry in module["entries"]] == ["step"]
     assert module["entries"][0]["inputs"][2] == {"name": "kv", "type": "float32",
                                                  "shape": ["batch", "past", 4]}
     assert module["weights"][0]["bytes"] == 16
+    # States twice, kv after a step; y is the only other output.
+    assert module["entries"][0]["memory"][1] == {
+        "sizes": {"batch": 16, "past": 16}, "arena_bytes": 0,
+        "state_bytes": 2 * 16 * 4 * (1 + 17) * 4, "output_bytes": 16 * 4 * 4,
+        "total_bytes": 2 * 16 * 4 * (1 + 17) * 4 + 16 * 4 * 4}
 
 
 def test_verify(tmp_path):

@@ -2,8 +2,8 @@
 // RUN: ssm-opt %s -ssm-stage-import | FileCheck %s --check-prefix=IMPORT
 // RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor | FileCheck %s --check-prefix=TENSOR
 // RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor -ssm-stage-raise -ssm-stage-quantize \
-// RUN:   -ssm-stage-fuse -ssm-stage-tile -ssm-stage-vector -ssm-stage-buffer | FileCheck %s --check-prefix=BUFFER
-// RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor -ssm-stage-vector -ssm-stage-buffer \
+// RUN:   -ssm-stage-fuse -ssm-stage-tile -ssm-stage-buffer | FileCheck %s --check-prefix=BUFFER
+// RUN: ssm-opt %s -ssm-stage-import -ssm-stage-graph -ssm-stage-tensor -ssm-stage-buffer -ssm-stage-vector \
 // RUN:   -ssm-stage-target | FileCheck %s --check-prefix=TARGET
 
 // IMPORT: onnx.node "Scan"{{.*}}
@@ -12,7 +12,7 @@
 // BUFFER: func.func @main.plan
 // BUFFER: func.func @main.run
 // BUFFER-NOT: tensor<
-// BUFFER: scf.for
+// BUFFER: ssm.kernel loops 2 time 0
 // TARGET: llvm.func @main.plan
 // TARGET: llvm.func @main.run
 // TARGET-NOT: unrealized_conversion_cast

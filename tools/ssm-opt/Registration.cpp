@@ -18,6 +18,7 @@
 void ssm::registerForTools(mlir::DialectRegistry &registry) {
   registerPipelineDialects(registry);
   registerPassesAndStages();
+  registerTestPasses();
   mlir::registerTransformsPasses();
   mlir::registerConversionPasses();
   mlir::registerLinalgPasses();

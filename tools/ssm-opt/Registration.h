@@ -15,6 +15,8 @@ class DialectRegistry;
 namespace ssm {
 /// Our dialects, passes and stages, and the upstream passes of our pipelines.
 void registerForTools(mlir::DialectRegistry &registry);
+/// Passes that only tests run.
+void registerTestPasses();
 } // namespace ssm
 
 #endif // SSM_TOOLS_SSM_OPT_REGISTRATION_H

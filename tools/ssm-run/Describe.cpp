@@ -33,8 +33,8 @@ static Json describeValue(const ssmrt_value_info &info) {
   return {{"name", info.name}, {"type", typeName(info.type)}, {"shape", shape}};
 }
 
-/// Arena bytes at sizes given by --dim, the others at a few of their own.
-static Json describeArena(const Options &options, const ssmrt_module *module, int32_t entry,
+/// A session's memory at sizes given by --dim, the others at a few of their own.
+static Json describeMemory(const Options &options, const ssmrt_module *module, int32_t entry,
                           bool strict) {
   Json rows = Json::array();
   for (int64_t size : {1, 16, 128, 1024}) {
@@ -44,13 +44,17 @@ static Json describeArena(const Options &options, const ssmrt_module *module, in
     Json row = {{"sizes", Json::object()}};
     for (const auto &[name, value] : sizes.all())
       row["sizes"][name] = value;
-    int64_t bytes;
+    ssmrt_memory memory;
     ssmrt_status status =
-        ssmrt_module_plan(module, entry, list.data(), int32_t(list.size()), &bytes, nullptr);
-    if (status == SSMRT_OK)
-      row["bytes"] = bytes;
-    else
+        ssmrt_module_plan_memory(module, entry, list.data(), int32_t(list.size()), &memory);
+    if (status == SSMRT_OK) {
+      row["arena_bytes"] = memory.arena_bytes;
+      row["state_bytes"] = memory.state_bytes;
+      row["output_bytes"] = memory.output_bytes;
+      row["total_bytes"] = memory.total_bytes;
+    } else {
       row["error"] = ssmrt_last_message();
+    }
     rows.push_back(row);
     if (!varies)
       break;
@@ -89,7 +93,7 @@ static Json describeEntry(const Options &options, const ssmrt_module *module, in
     check(ssmrt_module_get_kernel(module, entry, i, &kernel));
     result["kernels"].push_back(kernel);
   }
-  result["arena"] = describeArena(options, module, entry, strict);
+  result["memory"] = describeMemory(options, module, entry, strict);
   return result;
 }
 
@@ -191,14 +195,15 @@ static void printEntry(const Json &entry) {
     std::cout << "  kernels:\n";
   for (const Json &kernel : entry["kernels"])
     std::cout << "    " << kernel.get<std::string>() << "\n";
-  std::cout << "  run-time checks: " << entry["checks"] << "\n  arena:\n";
-  for (const Json &row : entry["arena"]) {
+  std::cout << "  run-time checks: " << entry["checks"] << "\n  memory of a session, in bytes:\n";
+  for (const Json &row : entry["memory"]) {
     std::string sizes;
     for (const auto &[name, size] : row["sizes"].items())
       sizes += (sizes.empty() ? "" : ", ") + name + "=" + size.dump();
     std::cout << "    " << (sizes.empty() ? "always" : sizes) << ": ";
-    if (row.contains("bytes"))
-      std::cout << row["bytes"] << " bytes\n";
+    if (row.contains("total_bytes"))
+      std::cout << row["total_bytes"] << " (arena " << row["arena_bytes"] << ", states "
+                << row["state_bytes"] << ", outputs " << row["output_bytes"] << ")\n";
     else
       std::cout << "(" << row["error"].get<std::string>() << ")\n";
   }

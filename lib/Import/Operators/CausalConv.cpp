@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "lib/Import/OperatorTable.h"
+#include "lib/Import/Operators/Elementwise.h"
 #include "lib/Import/Operators/Reductions.h"
 #include "lib/Import/Operators/SequenceModels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -164,7 +165,7 @@ static LogicalResult lowerCausalConv(LoweringContext &ctx) {
         Value value = args[0];
         if (args.size() > 1)
           value = arith::AddFOp::create(b, value, args[1]);
-        return activates ? silu(b, value) : value;
+        return activates ? swish(b, value) : value;
       });
   ctx.set(0, ctx.reshape(output, ctx.resultDims(0)).value);
   if (ctx.hasOutput(1)) {

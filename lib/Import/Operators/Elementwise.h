@@ -38,6 +38,9 @@ mlir::Value intConstant(mlir::ImplicitLocOpBuilder &b, mlir::Type type, int64_t 
 /// 0 of a compute type, integer or real.
 mlir::Value zeroConstant(mlir::ImplicitLocOpBuilder &b, mlir::Type type);
 
+/// x * sigmoid(alpha * x).
+mlir::Value swish(mlir::ImplicitLocOpBuilder &b, mlir::Value x, double alpha = 1);
+
 /// Broadcasts the sizes of all inputs. Error if one is left out.
 mlir::FailureOr<Dims> broadcastInputs(InferContext &ctx);
 

@@ -3,8 +3,8 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The formulas are those that neither overflow nor cancel: exp is only taken of
-// values that are not positive, exp(x)-1 is expm1.
+// The formulas are those that do not cancel, and where exp overflows the result is
+// its limit; exp(x)-1 is expm1.
 //
 //===----------------------------------------------------------------------===//
 
@@ -44,16 +44,20 @@ static Value clamp(ImplicitLocOpBuilder &b, Value x, double low, double high) {
   return arith::MaximumFOp::create(b, bounded, realConstant(b, x.getType(), low));
 }
 
+/// 1 + exp(-x). Where it is infinite, 1 / (1 + exp(-x)) is below 2^-128.
+static Value onePlusExp(ImplicitLocOpBuilder &b, Value x) {
+  Value exp = math::ExpOp::create(b, arith::NegFOp::create(b, x));
+  return add(b, realConstant(b, x.getType(), 1), exp);
+}
+
 static Value sigmoid(ImplicitLocOpBuilder &b, Value x) {
-  Value one = realConstant(b, x.getType(), 1), zero = zeroConstant(b, x.getType());
-  Value decay = math::ExpOp::create(b, arith::NegFOp::create(b, math::AbsFOp::create(b, x)));
-  Value upper = div(b, one, add(b, one, decay));
-  return select(b, isLess(b, x, zero), mul(b, decay, upper), upper);
+  return div(b, realConstant(b, x.getType(), 1), onePlusExp(b, x));
 }
 
 static Value softplus(ImplicitLocOpBuilder &b, Value x) {
   Value decay = math::ExpOp::create(b, arith::NegFOp::create(b, math::AbsFOp::create(b, x)));
-  Value positive = arith::MaximumFOp::create(b, x, zeroConstant(b, x.getType()));
+  Value zero = zeroConstant(b, x.getType());
+  Value positive = select(b, isLess(b, x, zero), zero, x);
   return add(b, positive, math::Log1pOp::create(b, decay));
 }
 
@@ -70,8 +74,8 @@ static Value mish(ImplicitLocOpBuilder &b, Value x) {
   return mul(b, x, math::TanhOp::create(b, softplus(b, x)));
 }
 
-static Value swish(ImplicitLocOpBuilder &b, Value x, double alpha) {
-  return mul(b, x, sigmoid(b, scale(b, x, alpha)));
+Value ssm::onnx::swish(ImplicitLocOpBuilder &b, Value x, double alpha) {
+  return div(b, x, onePlusExp(b, scale(b, x, alpha)));
 }
 
 /// x * Phi(x).

@@ -10,7 +10,6 @@
 #include "lib/Import/Operators/Families.h"
 #include "lib/Import/Operators/Reductions.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -74,12 +73,6 @@ TensorValue ssm::onnx::withSizes(LoweringContext &ctx, unsigned i, ArrayRef<Affi
   for (auto [axis, have, want] : llvm::enumerate(input.dims, dims))
     ctx.checkEqual(have, want, "size of axis " + Twine(axis) + " of input " + Twine(i));
   return ctx.reshape(input, dims);
-}
-
-Value ssm::onnx::silu(ImplicitLocOpBuilder &b, Value x) {
-  Value one = floatConstant(b, x.getType(), 1.0);
-  Value exp = math::ExpOp::create(b, arith::NegFOp::create(b, x));
-  return arith::DivFOp::create(b, x, arith::AddFOp::create(b, one, exp));
 }
 
 void ssm::onnx::registerSequenceModelOperators(OperatorTable &table) {

@@ -38,9 +38,6 @@ mlir::FailureOr<mlir::AffineExpr> inferQuotient(InferContext &ctx, mlir::AffineE
 /// Input i with the sizes `dims`, that are checked to be its own.
 TensorValue withSizes(LoweringContext &ctx, unsigned i, llvm::ArrayRef<mlir::AffineExpr> dims);
 
-/// x * sigmoid(x).
-mlir::Value silu(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
-
 void registerLinearAttentionOperators(OperatorTable &table);
 void registerCausalConvOperators(OperatorTable &table);
 void registerAttentionOperators(OperatorTable &table);

@@ -136,3 +136,36 @@ func.func @result_types(%n: index, %h: tensor<8xf32>) -> tensor<?xf32> {
   } -> tensor<?xf32>
   return %0 : tensor<?xf32>
 }
+
+// -----
+
+func.func @piece(%n: index) {
+  // expected-error @+1 {{body arguments must be the two ends of a piece, of type index}}
+  ssm.parallel_for %n grain %n {
+  ^bb0(%lo: index):
+    ssm.yield
+  }
+  return
+}
+
+// -----
+
+func.func @piece_of_integers(%n: index) {
+  // expected-error @+1 {{body arguments must be the two ends of a piece, of type index}}
+  ssm.parallel_for %n grain %n {
+  ^bb0(%lo: i64, %hi: i64):
+    ssm.yield
+  }
+  return
+}
+
+// -----
+
+func.func @pieces_yield_nothing(%n: index) {
+  // expected-error @+1 {{body must yield nothing}}
+  ssm.parallel_for %n grain %n {
+  ^bb0(%lo: index, %hi: index):
+    ssm.yield %lo : index
+  }
+  return
+}

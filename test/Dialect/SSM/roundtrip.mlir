@@ -75,3 +75,20 @@ func.func @bare_scan(%n: index, %c: i1) {
   }
   return
 }
+
+// CHECK-LABEL: func.func @parallel
+func.func @parallel(%n: index, %m: memref<?xf32>) {
+  %c1 = arith.constant 1 : index
+  %zero = arith.constant 0.0 : f32
+  // CHECK: ssm.parallel_for %{{.*}} grain %{{.*}} {
+  // CHECK-NEXT: ^bb0(%[[LO:.*]]: index, %[[HI:.*]]: index):
+  // CHECK: scf.for %{{.*}} = %[[LO]] to %[[HI]]
+  ssm.parallel_for %n grain %c1 {
+  ^bb0(%lo: index, %hi: index):
+    scf.for %i = %lo to %hi step %c1 {
+      memref.store %zero, %m[%i] : memref<?xf32>
+    }
+    ssm.yield
+  }
+  return
+}

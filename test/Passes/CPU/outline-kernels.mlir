@@ -1,11 +1,13 @@
 // RUN: ssm-opt %s -ssm-outline-kernels | FileCheck %s
 
-// CHECK: module attributes {ssm.kernels.checked = ["kernel_map_addi"], ssm.kernels.main = ["kernel_map_exp", "kernel_map_negf"]}
+// CHECK: module attributes {ssm.kernels.checked = ["kernel_map_addi"], ssm.kernels.main = ["kernel_map_exp", "kernel_map_negf"], ssm.kernels.parallel = ["kernel_loop_copy"]}
 
-// Two equal nests call one kernel; each has its pointers and its dynamic sizes.
-// CHECK-LABEL: func.func @main.run
+// Two equal nests call one kernel; each has the table and the context, its pointers
+// and its dynamic sizes.
+// CHECK-LABEL: func.func @main.run(
+// CHECK-SAME: %[[T:[a-z0-9]*]]: !llvm.ptr, %[[C:[a-z0-9]*]]: !llvm.ptr,
 // CHECK: %[[N:.*]] = memref.dim
-// CHECK: call @kernel_map_exp(%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : (!llvm.ptr, index, !llvm.ptr, index) -> ()
+// CHECK: call @kernel_map_exp(%[[T]], %[[C]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) : (!llvm.ptr, !llvm.ptr, !llvm.ptr, index, !llvm.ptr, index) -> ()
 // CHECK: call @kernel_map_exp(
 // CHECK: call @kernel_map_negf(
 // CHECK-NOT: linalg.generic
@@ -70,8 +72,31 @@ func.func @checked.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !
   return %ok : i32
 }
 
-// CHECK: func.func private @kernel_map_exp(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index)
+// A parallel loop is a nest.
+// CHECK-LABEL: func.func @parallel.run
+// CHECK: call @kernel_loop_copy(
+// CHECK-NOT: ssm.parallel_for
+// CHECK: return
+func.func @parallel.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
+                        %weights: !llvm.ptr) -> i32 attributes {ssm.entry = "parallel"} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %zero = arith.constant 0.0 : f32
+  %ok = arith.constant 0 : i32
+  %x = ssm.arg %args[0] : !llvm.ptr -> memref<?xf32>
+  %n = memref.dim %x, %c0 : memref<?xf32>
+  %a = ssm.arena_view %arena[%c0] (%n) : !llvm.ptr -> memref<?xf32>
+  ssm.parallel_for %n grain %c1 {
+  ^bb0(%lo: index, %hi: index):
+    scf.for %i = %lo to %hi step %c1 {
+      memref.store %zero, %a[%i] : memref<?xf32>
+    }
+  }
+  return %ok : i32
+}
+
+// CHECK: func.func private @kernel_map_exp(%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index)
 // CHECK-SAME: passthrough = ["noinline"]
 // CHECK: ssm.arena_view
 // CHECK: linalg.generic
-// CHECK: func.func private @kernel_map_negf(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index)
+// CHECK: func.func private @kernel_map_negf(%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index)

@@ -27,14 +27,46 @@ func.func @direct(%x: memref<?xf32>) -> memref<?xf32> {
 // An argument, and a buffer that is returned twice, are copied.
 // CHECK-LABEL: func.func @copied.run(
 // CHECK: %[[X:.*]] = ssm.arg
-// CHECK: %[[Y:.*]] = ssm.output %{{.*}}[1]
 // CHECK: %[[X2:.*]] = ssm.output %{{.*}}[0]
 // CHECK: memref.copy %[[X]], %[[X2]]
+// CHECK: %[[Y:.*]] = ssm.output %{{.*}}[1]
 // CHECK: %[[Y2:.*]] = ssm.output %{{.*}}[2]
 // CHECK: memref.copy %[[Y]], %[[Y2]]
 func.func @copied(%x: memref<4xf32>) -> (memref<4xf32>, memref<4xf32>, memref<4xf32>) {
   %y = memref.alloc() : memref<4xf32>
   return %x, %y, %y : memref<4xf32>, memref<4xf32>, memref<4xf32>
+}
+
+// A copy comes after the last write of what it copies, in a loop or not, and before
+// reads that follow.
+// CHECK-LABEL: func.func @early.run(
+// CHECK: %[[A:.*]] = memref.alloc
+// CHECK: scf.for
+// CHECK: memref.store
+// CHECK: }
+// CHECK: %[[TAIL:.*]] = memref.subview %[[A]]
+// CHECK: %[[OUT:.*]] = ssm.output %{{.*}}[0]
+// CHECK: memref.copy %[[TAIL]], %[[OUT]]
+// CHECK: linalg.map ins(%[[A]]
+// CHECK: return
+func.func @early(%x: memref<8xf32>) -> (memref<3xf32>, memref<8xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c8 = arith.constant 8 : index
+  %a = memref.alloc() : memref<8xf32>
+  scf.for %i = %c0 to %c8 step %c1 {
+    %v = memref.load %x[%i] : memref<8xf32>
+    memref.store %v, %a[%i] : memref<8xf32>
+  }
+  %tail = memref.subview %a[5] [3] [1] : memref<8xf32> to memref<3xf32, strided<[1], offset: 5>>
+  %y = memref.alloc() : memref<8xf32>
+  linalg.map ins(%a : memref<8xf32>) outs(%y : memref<8xf32>) (%in: f32, %out: f32) {
+    %s = arith.addf %in, %in : f32
+    linalg.yield %s : f32
+  }
+  %t = memref.alloc() : memref<3xf32>
+  memref.copy %tail, %t : memref<3xf32, strided<[1], offset: 5>> to memref<3xf32>
+  return %t, %y : memref<3xf32>, memref<8xf32>
 }
 
 // A repeated function gets the table, the context and places for its results; the

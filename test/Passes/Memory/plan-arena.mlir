@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s -ssm-plan-arena -canonicalize -cse | FileCheck %s
+// RUN: ssm-opt %s -split-input-file -verify-diagnostics -ssm-plan-arena -canonicalize -cse | FileCheck %s
 
 // Two buffers that are not live together share a slot; one that is live with
 // both does not. The plan gives the sum, rounded up to 64, and the output sizes.
@@ -114,5 +114,22 @@ func.func private @repeated(%t: !llvm.ptr, %c: !llvm.ptr, %n: index, %y: memref<
   %a = memref.alloc(%n) : memref<?xf32>
   linalg.fill ins(%zero : f32) outs(%a : memref<?xf32>)
   linalg.copy ins(%a : memref<?xf32>) outs(%y : memref<?xf32>)
+  return %ok : i32
+}
+
+// -----
+
+func.func @parallel.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
+                        %weights: !llvm.ptr) -> i32 attributes {ssm.entry = "parallel"} {
+  %c9 = arith.constant 9 : index
+  %c1 = arith.constant 1 : index
+  %ok = arith.constant 0 : i32
+  %zero = arith.constant 0.0 : f32
+  ssm.parallel_for %c9 grain %c1 {
+  ^bb0(%lo: index, %hi: index):
+    // expected-error @+1 {{a buffer inside a parallel loop must be on the stack}}
+    %a = memref.alloc() : memref<4xf32>
+    linalg.fill ins(%zero : f32) outs(%a : memref<4xf32>)
+  }
   return %ok : i32
 }

@@ -1,8 +1,9 @@
-// RUN: ssm-opt %s -ssm-expand-math | FileCheck %s
+// RUN: ssm-opt %s -ssm-expand-math | FileCheck %s --check-prefixes=CHECK,GENERIC
+// RUN: ssm-opt %s -ssm-expand-math=avx512=true | FileCheck %s --check-prefixes=CHECK,AVX512
 
 // CHECK-LABEL: func.func @scalar
 // CHECK-NOT: math.exp
-// CHECK: math.roundeven %{{.*}} : f32
+// CHECK: arith.shli %{{.*}} : i32
 // CHECK-NOT: math.exp
 // CHECK: return
 func.func @scalar(%x: f32) -> f32 {
@@ -12,12 +13,71 @@ func.func @scalar(%x: f32) -> f32 {
 
 // CHECK-LABEL: func.func @vector
 // CHECK-NOT: math.tanh
-// CHECK: arith.divf %{{.*}} : vector<16xf32>
+// GENERIC: arith.divf %{{.*}} : vector<16xf32>
+// AVX512-NOT: arith.divf
+// AVX512: llvm.call_intrinsic "llvm.x86.avx512.rcp14.ps.512"
 // CHECK-NOT: math.tanh
 // CHECK: return
 func.func @vector(%x: vector<16xf32>) -> vector<16xf32> {
   %0 = math.tanh %x : vector<16xf32>
   return %0 : vector<16xf32>
+}
+
+// Two registers: each intrinsic twice.
+// CHECK-LABEL: func.func @wide
+// AVX512-COUNT-2: llvm.call_intrinsic "llvm.x86.avx512.mask.scalef.ps.512"
+// AVX512-NOT: scalef
+// CHECK: return
+func.func @wide(%x: vector<32xf32>) -> vector<32xf32> {
+  %0 = math.exp %x : vector<32xf32>
+  return %0 : vector<32xf32>
+}
+
+// A fraction and no rounding: the short form.
+// CHECK-LABEL: func.func @approximate
+// AVX512: llvm.call_intrinsic "llvm.x86.avx512.mask.reduce.ps.512"
+// CHECK: return
+func.func @approximate(%x: vector<16xf32>) -> vector<16xf32> {
+  %0 = math.exp %x fastmath<afn> : vector<16xf32>
+  return %0 : vector<16xf32>
+}
+
+// log1p of what lies in [0, 1] needs no exponent and no division.
+// CHECK-LABEL: func.func @softplus
+// CHECK-NOT: arith.divf
+// CHECK-NOT: getexp
+// CHECK: return
+func.func @softplus(%x: vector<16xf32>) -> vector<16xf32> {
+  %0 = math.absf %x : vector<16xf32>
+  %1 = arith.negf %0 : vector<16xf32>
+  %2 = math.exp %1 : vector<16xf32>
+  %3 = math.log1p %2 : vector<16xf32>
+  return %3 : vector<16xf32>
+}
+
+// CHECK-LABEL: func.func @silu
+// GENERIC: arith.divf %{{.*}} : vector<16xf32>
+// AVX512-NOT: arith.divf
+// AVX512: llvm.call_intrinsic "llvm.x86.avx512.rcp14.ps.512"
+// CHECK: return
+func.func @silu(%x: vector<16xf32>) -> vector<16xf32> {
+  %one = arith.constant dense<1.0> : vector<16xf32>
+  %0 = arith.negf %x : vector<16xf32>
+  %1 = math.exp %0 : vector<16xf32>
+  %2 = arith.addf %one, %1 : vector<16xf32>
+  %3 = arith.divf %x, %2 : vector<16xf32>
+  return %3 : vector<16xf32>
+}
+
+// CHECK-LABEL: func.func @division
+// CHECK-NOT: arcp
+// CHECK: arith.divf
+// AVX512-NOT: arith.divf
+// CHECK: return
+func.func @division(%x: vector<16xf32>, %y: f32) -> (vector<16xf32>, f32) {
+  %0 = arith.divf %y, %y fastmath<arcp> : f32
+  %1 = arith.divf %x, %x fastmath<arcp> : vector<16xf32>
+  return %1, %0 : vector<16xf32>, f32
 }
 
 // Other types and functions stay.

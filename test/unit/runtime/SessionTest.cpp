@@ -319,6 +319,38 @@ TEST(Session, SurvivesFaultyModules) {
     EXPECT_EQ(run(session, {{"fault", &segment.view}}), SSMRT_OK) << ssmrt_last_message();
 }
 
+TEST(Session, TellsItsMemory) {
+  Module module = loadModule();
+  const ssmrt_size sizes[] = {{"batch", 2}, {"seq", 5}};
+  ssmrt_memory memory;
+  ASSERT_EQ(ssmrt_module_plan_memory(module.get(), 0, sizes, 2, &memory), SSMRT_OK);
+  EXPECT_EQ(memory.arena_bytes, 160);
+  EXPECT_EQ(memory.state_bytes, 0);
+  EXPECT_EQ(memory.output_bytes, 160);
+  EXPECT_EQ(memory.total_bytes, 320);
+  EXPECT_EQ(memory.weight_bytes, 16);
+  // h and kv twice, kv after the step.
+  const ssmrt_size step[] = {{"batch", 2}, {"past", 3}};
+  ASSERT_EQ(ssmrt_module_plan_memory(module.get(), 1, step, 2, &memory), SSMRT_OK);
+  EXPECT_EQ(memory.arena_bytes, 0);
+  EXPECT_EQ(memory.state_bytes, 2 * (2 * 4 + 2 * 4 * 4) * 4);
+  EXPECT_EQ(memory.output_bytes, 2 * 4 * 4);
+  EXPECT_EQ(memory.total_bytes, memory.state_bytes + memory.output_bytes);
+  // Only a run knows the size of the output.
+  const ssmrt_size ids[] = {{"n", 3}};
+  ASSERT_EQ(ssmrt_module_plan_memory(module.get(), 2, ids, 1, &memory), SSMRT_OK);
+  EXPECT_EQ(memory.total_bytes, 0);
+
+  expectFailure(ssmrt_module_plan_memory(module.get(), 0, sizes, 1, &memory), SSMRT_NOT_FOUND,
+                {"'seq'"});
+  expectFailure(ssmrt_module_plan_memory(module.get(), 9, sizes, 2, &memory),
+                SSMRT_INVALID_ARGUMENT, {"entry 9"});
+  expectFailure(ssmrt_module_plan_memory(module.get(), 0, sizes, 2, nullptr),
+                SSMRT_INVALID_ARGUMENT, {"memory"});
+  expectFailure(ssmrt_module_plan_memory(nullptr, 0, sizes, 2, &memory), SSMRT_INVALID_ARGUMENT,
+                {"module"});
+}
+
 TEST(Session, PlansAndReserves) {
   Module module = loadModule();
   const ssmrt_size sizes[] = {{"batch", 2}, {"seq", 5}};

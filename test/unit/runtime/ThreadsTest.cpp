@@ -42,23 +42,36 @@ TEST(Pool, RunsEveryIndexOnce) {
       }
 }
 
-TEST(Pool, PiecesHaveTheirGrain) {
-  ssmrt_pool pool(4);
-  struct Sizes {
+/// The lengths of the pieces of a loop, the longest first.
+static std::vector<int64_t> lengths(int32_t threads, int64_t n, int64_t grain) {
+  ssmrt_pool pool(threads);
+  struct Lengths {
     std::mutex mutex;
-    std::vector<int64_t> sizes;
-  } sizes;
+    std::vector<int64_t> values;
+  } lengths;
   pool.parallelFor(
       [](void *closure, int64_t lo, int64_t hi) -> int32_t {
-        auto *sizes = static_cast<Sizes *>(closure);
-        std::lock_guard<std::mutex> lock(sizes->mutex);
-        sizes->sizes.push_back(hi - lo);
+        auto *lengths = static_cast<Lengths *>(closure);
+        std::lock_guard<std::mutex> lock(lengths->mutex);
+        lengths->values.push_back(hi - lo);
         return 0;
       },
-      &sizes, 1000, 100);
-  std::sort(sizes.sizes.begin(), sizes.sizes.end());
-  ASSERT_EQ(sizes.sizes.size(), 10u);
-  EXPECT_EQ(sizes.sizes[0], 100);
+      &lengths, n, grain);
+  std::sort(lengths.values.rbegin(), lengths.values.rend());
+  return lengths.values;
+}
+
+TEST(Pool, PiecesHaveTheirGrain) {
+  using Lengths = std::vector<int64_t>;
+  EXPECT_EQ(lengths(4, 1000, 100), Lengths(10, 100));
+  // Two threads can share 10 and 14 evenly.
+  EXPECT_EQ(lengths(2, 10, 1), (Lengths{2, 2, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(lengths(2, 14, 1), (Lengths{2, 2, 2, 2, 2, 2, 1, 1}));
+  // About the grain, and never much less.
+  EXPECT_EQ(lengths(2, 3, 2), (Lengths{2, 1}));
+  EXPECT_EQ(lengths(2, 5, 3), (Lengths{3, 2}));
+  EXPECT_EQ(lengths(2, 4, 3), (Lengths{4}));
+  EXPECT_EQ(lengths(2, INT64_MAX, INT64_MAX - 1), (Lengths{INT64_MAX}));
 }
 
 TEST(Pool, ReturnsAFailure) {
@@ -117,19 +130,41 @@ TEST(Pool, ServesSeveralCallers) {
   EXPECT_EQ(wrong, 0);
 }
 
+// Inside a run threads wait awake, but not for long.
 TEST(Pool, SleepsWhenIdle) {
-  ssmrt_pool pool(4);
-  Marks marks(1000);
-  pool.parallelFor(Marks::mark, &marks, 1000, 1);
-  auto cpu = [] {
-    timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-  };
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  double before = cpu();
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  EXPECT_LT(cpu() - before, 0.05);
+  for (bool inRun : {false, true}) {
+    ssmrt_pool pool(4);
+    if (inRun)
+      pool.enterRun();
+    Marks marks(1000);
+    pool.parallelFor(Marks::mark, &marks, 1000, 1);
+    auto cpu = [] {
+      timespec time;
+      clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+      return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
+    };
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    double before = cpu();
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_LT(cpu() - before, 0.05);
+    if (inRun)
+      pool.leaveRun();
+  }
+}
+
+TEST(Pool, RunsEveryLoopOfARun) {
+  for (int32_t threads : {2, 3}) {
+    ssmrt_pool pool(threads);
+    pool.enterRun();
+    for (int i = 0; i < 2000; ++i) {
+      Marks marks(17);
+      ASSERT_EQ(pool.parallelFor(Marks::mark, &marks, 17, 1), 0);
+      ASSERT_TRUE(marks.allOnce());
+      if (i % 500 == 0) // asleep again
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    pool.leaveRun();
+  }
 }
 
 TEST(Pool, CountsThreads) {

@@ -1,0 +1,26 @@
+//===- KernelTransition.h - How a recurrence acts on its state --*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_DIALECTS_SSM_KERNELTRANSITION_H
+#define SSM_DIALECTS_SSM_KERNELTRANSITION_H
+
+#include "dialects/SSM/SSMOps.h"
+
+namespace ssm {
+
+/// How a step acts on its carries, by algebra on the region. None if there are no
+/// carries, or the step is not linear in them, or carries feed each other.
+std::optional<Transition> findTransition(KernelOp kernel);
+
+/// Sets the kernel's transition, and lets exponentials that end as factors of a
+/// carry be approximate (fastmath<afn>): each step multiplies by them again, and
+/// they decay.
+void annotateTransition(KernelOp kernel);
+
+} // namespace ssm
+
+#endif // SSM_DIALECTS_SSM_KERNELTRANSITION_H

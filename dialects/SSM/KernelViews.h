@@ -1,0 +1,34 @@
+//===- KernelViews.h - Views of tensors as affine maps ----------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_DIALECTS_SSM_KERNELVIEWS_H
+#define SSM_DIALECTS_SSM_KERNELVIEWS_H
+
+#include "mlir/IR/AffineMap.h"
+#include "mlir/IR/Builders.h"
+
+namespace ssm {
+
+/// Looks through transposes, broadcasts, and axes of size 1 that are added or
+/// dropped: changes `tensor` to what it is a view of, and `map`, whose results are
+/// indices of the tensor, to go with it. False if the tensor is no such view.
+bool foldView(mlir::Value &tensor, mlir::AffineMap &map);
+
+/// The one value of all elements, made at the builder's place if it is a constant.
+/// Null if they may differ.
+mlir::Value getFilledWith(mlir::OpBuilder &builder, mlir::Value tensor);
+
+/// The size of an axis, from what made the tensor. Null if that does not tell.
+mlir::OpFoldResult getKnownSize(mlir::Value tensor, int64_t axis);
+
+/// Whether each loop is an index by itself of an operand that is a tensor: then its
+/// size is known.
+bool haveSizes(unsigned numLoops, llvm::ArrayRef<mlir::AffineMap> maps);
+
+} // namespace ssm
+
+#endif // SSM_DIALECTS_SSM_KERNELVIEWS_H

@@ -1,0 +1,79 @@
+//===- KernelShape.cpp - What a kernel's loops allow ----------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Analysis/KernelShape.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+using namespace mlir;
+using namespace ssm;
+
+bool ssm::isVectorizable(KernelOp kernel) {
+  for (Operation &op : kernel.getStep().without_terminator()) {
+    if (isa<ReduceOp, IndexOp, arith::ConstantOp>(op))
+      continue;
+    if (op.getNumRegions() != 0 || op.getNumResults() != 1 ||
+        !OpTrait::hasElementwiseMappableTraits(&op))
+      return false;
+    for (Type type : llvm::concat<Type>(SmallVector<Type>(op.getOperandTypes()),
+                                        SmallVector<Type>(op.getResultTypes())))
+      if (!type.isIntOrIndexOrFloat())
+        return false;
+  }
+  return true;
+}
+
+std::optional<int64_t> ssm::getLaneStep(AffineExpr expr, unsigned lane, int64_t lanes) {
+  if (!expr.isFunctionOfDim(lane))
+    return 0;
+  if (isa<AffineDimExpr>(expr))
+    return 1;
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  auto lhs = getLaneStep(binary.getLHS(), lane, lanes);
+  auto rhs = getLaneStep(binary.getRHS(), lane, lanes);
+  auto constant = dyn_cast<AffineConstantExpr>(binary.getRHS());
+  // A vector that starts at a multiple of the lanes stays within one quotient.
+  bool whole = isa<AffineDimExpr>(binary.getLHS()) && constant && constant.getValue() % lanes == 0;
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    return lhs && rhs ? std::optional(*lhs + *rhs) : std::nullopt;
+  case AffineExprKind::Mul:
+    return lhs && constant ? std::optional(*lhs * constant.getValue()) : std::nullopt;
+  case AffineExprKind::FloorDiv:
+    return whole ? std::optional<int64_t>(0) : std::nullopt;
+  case AffineExprKind::Mod:
+    return whole ? std::optional<int64_t>(1) : std::nullopt;
+  default:
+    return std::nullopt;
+  }
+}
+
+bool ssm::canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes) {
+  if (kernel.isTime(loop))
+    return false;
+  for (unsigned i = 0; i < kernel.getMaps().size(); ++i)
+    for (AffineExpr expr : kernel.getMap(i).getResults())
+      if (!getLaneStep(expr, loop, lanes))
+        return false;
+  return true;
+}
+
+int64_t ssm::scoreLaneLoop(KernelOp kernel, unsigned loop) {
+  int64_t score = 0;
+  for (unsigned i = 0; i < kernel.getMaps().size(); ++i) {
+    AffineMap map = kernel.getMap(i);
+    if (!map.isFunctionOfDim(loop))
+      continue;
+    bool dense = map.getResults().back().isFunctionOfDim(loop);
+    for (AffineExpr expr : map.getResults().drop_back())
+      dense &= !expr.isFunctionOfDim(loop) || isa<AffineBinaryOpExpr>(expr);
+    // Large operands, those of many loops, count more.
+    int64_t weight = 1 + map.getNumResults();
+    score += dense ? 2 * weight : -3 * weight;
+  }
+  return score;
+}

@@ -1,0 +1,33 @@
+//===- KernelShape.h - What a kernel's loops allow --------------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_LIB_ANALYSIS_KERNELSHAPE_H
+#define SSM_LIB_ANALYSIS_KERNELSHAPE_H
+
+#include "dialects/SSM/KernelLoops.h"
+#include <optional>
+
+namespace ssm {
+
+/// Whether every operation of the region has a form on vectors.
+bool isVectorizable(KernelOp kernel);
+
+/// What an index grows by from lane to lane where `lane` is the loop across the
+/// lanes and the first lane's index a multiple of `lanes`; nothing if it does not
+/// grow evenly.
+std::optional<int64_t> getLaneStep(mlir::AffineExpr expr, unsigned lane, int64_t lanes);
+
+/// Whether all operands are reached evenly with the loop across the lanes.
+bool canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes);
+
+/// How well a loop lies across lanes: operands dense along it count most, strided
+/// ones against it.
+int64_t scoreLaneLoop(KernelOp kernel, unsigned loop);
+
+} // namespace ssm
+
+#endif // SSM_LIB_ANALYSIS_KERNELSHAPE_H

@@ -1,0 +1,49 @@
+//===- MatmulShape.h - Products of matrices among kernels ------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_LIB_ANALYSIS_MATMULSHAPE_H
+#define SSM_LIB_ANALYSIS_MATMULSHAPE_H
+
+#include "dialects/SSM/KernelLoops.h"
+#include <optional>
+
+namespace ssm {
+
+/// outs[outer, m, n] = epilogue(sum over k of left[outer, m, k] * right[outer, k, n])
+struct Matmul {
+  ReduceOp sum;
+  /// The factors, values of the kernel's region.
+  mlir::Value left, right;
+  /// The innermost loop of the outs that only the left factor has; none for a
+  /// vector times a matrix.
+  std::optional<unsigned> m;
+  /// The innermost loop of the outs. The left factor does not have it.
+  unsigned n;
+  /// The loops of the sum, innermost last.
+  llvm::SmallVector<unsigned> k;
+  /// All other loops, in the order of the first out.
+  llvm::SmallVector<unsigned> outer;
+};
+
+/// Nothing if the kernel is no such product: another reduction in its region, an out
+/// that lacks a loop, no time.
+std::optional<Matmul> matchMatmul(KernelOp kernel);
+
+/// The inputs of the kernel that a value of its region is computed from.
+llvm::SmallVector<unsigned> inputsOf(KernelOp kernel, mlir::Value value);
+
+/// Whether lanes over `loop` read neighbours: the last index is the loop, no other
+/// has it.
+bool isDenseAlong(mlir::AffineMap map, unsigned loop);
+
+/// Whether the input is cut into strips of `loop` that one vector lies in, all of
+/// them complete: then lanes past the loop's end read padding.
+bool isPackedAlong(KernelOp kernel, unsigned input, unsigned loop, int64_t lanes);
+
+} // namespace ssm
+
+#endif // SSM_LIB_ANALYSIS_MATMULSHAPE_H

@@ -1,0 +1,275 @@
+//===- FuseKernels.cpp - Producers and consumers become one kernel --------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Fusion/Passes.h"
+
+#include "dialects/SSM/KernelLoops.h"
+#include "dialects/SSM/KernelMerge.h"
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/IR/Remarks.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_FUSEKERNELS
+#include "passes/Fusion/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// Operations of a region that cost about a cycle each.
+constexpr unsigned kCheapOps = 4;
+/// A region of more operations is not made: its values no longer fit registers.
+constexpr size_t kMaxOps = 96;
+
+/// What decides whether two kernels fit.
+enum class Kind { Map, Rows, Contraction, Recurrence };
+
+bool isSlow(Operation &op) {
+  return (isa<math::MathDialect>(op.getDialect()) && !isa<math::AbsFOp, math::FmaOp>(op)) ||
+         isa<arith::DivFOp>(op);
+}
+
+bool isCheap(KernelOp kernel) {
+  unsigned count = 0;
+  for (Operation &op : kernel.getStep().without_terminator()) {
+    if (isSlow(op) || isa<ReduceOp>(op))
+      return false;
+    ++count;
+  }
+  return count <= kCheapOps;
+}
+
+bool hasSlowOps(KernelOp kernel) {
+  return llvm::any_of(kernel.getStep().without_terminator(), isSlow);
+}
+
+/// A sum of products of which each factor has a loop that the other lacks.
+bool isContraction(KernelOp kernel) {
+  KernelLoops loops(kernel);
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
+    auto product = reduce.getValue().getDefiningOp<arith::MulFOp>();
+    if (!product)
+      continue;
+    LoopSet left = loops.of(product.getLhs()), right = loops.of(product.getRhs());
+    LoopSet summed = loopsOf(reduce.getLoops());
+    if ((left & ~right & ~summed) && (right & ~left & ~summed) && (left & right & summed))
+      return true;
+  }
+  return false;
+}
+
+Kind kindOf(KernelOp kernel) {
+  if (kernel.getTime())
+    return Kind::Recurrence;
+  if (kernel.getStep().getOps<ReduceOp>().empty())
+    return Kind::Map;
+  return isContraction(kernel) ? Kind::Contraction : Kind::Rows;
+}
+
+/// The loops that results of reductions live on.
+LoopSet outerLoops(KernelOp kernel) {
+  KernelLoops loops(kernel);
+  LoopSet outer = 0;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    outer |= loops.of(reduce);
+  return outer;
+}
+
+struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
+  void runOnOperation() override {
+    SmallVector<Block *> blocks;
+    getOperation()->walk([&](Block *block) {
+      if (!isa<KernelOp>(block->getParentOp()))
+        blocks.push_back(block);
+    });
+    for (Block *block : blocks)
+      fuse(*block);
+  }
+
+  void fuse(Block &block) {
+    IRRewriter rewriter(&getContext());
+    for (Operation *op = block.empty() ? nullptr : &block.front(); op;) {
+      auto consumer = dyn_cast<KernelOp>(op);
+      if (!consumer) {
+        op = op->getNextNode();
+        continue;
+      }
+      // The merged kernel stands where the consumer stood, and is tried again.
+      KernelOp merged = fuseOneProducer(rewriter, consumer);
+      op = merged ? merged.getOperation() : op->getNextNode();
+    }
+  }
+
+  KernelOp fuseOneProducer(IRRewriter &rewriter, KernelOp consumer) {
+    llvm::SmallSetVector<KernelOp, 4> producers;
+    for (Value operand : consumer->getOperands())
+      if (auto producer = operand.getDefiningOp<KernelOp>();
+          producer && producer->getBlock() == consumer->getBlock())
+        producers.insert(producer);
+    for (KernelOp producer : producers) {
+      KeepResults keep = KeepResults::InMerged;
+      StringRef why = refuse(producer, consumer, keep);
+      if (why.empty()) {
+        rewriter.setInsertionPoint(consumer);
+        FailureOr<KernelOp> merged = mergeKernels(rewriter, producer, consumer, keep, &why);
+        if (succeeded(merged)) {
+          remark::passed(merged->getLoc(), remark::RemarkOpts::name("Fused").category("fuse"))
+              << "a producer was fused";
+          return *merged;
+        }
+      }
+      remark::missed(consumer.getLoc(), remark::RemarkOpts::name("NotFused").category("fuse"))
+          << remark::reason(why.str().c_str());
+    }
+    return nullptr;
+  }
+
+  /// Why not, or "". Sets where results stay that others use.
+  StringRef refuse(KernelOp producer, KernelOp consumer, KeepResults &keep) {
+    if (producer.getStep().getOperations().size() + consumer.getStep().getOperations().size() >
+        kMaxOps)
+      return "the region would be too large";
+    Kind from = kindOf(producer), to = kindOf(consumer);
+    if (to == Kind::Contraction)
+      return "an operand of a product would be computed for each of its tiles";
+    if (from == Kind::Recurrence && to != Kind::Map)
+      return "the consumer of a recurrence is not elementwise";
+    if (from == Kind::Contraction && to != Kind::Map)
+      return "the consumer of a product is not elementwise";
+    if (from == Kind::Rows && to == Kind::Recurrence)
+      return "reductions do not run inside a recurrence";
+    if (StringRef why = refuseAccess(producer, consumer, from, to); !why.empty())
+      return why;
+
+    // Everyone else who uses results has to come after the consumer, or gets the
+    // producer's work once more.
+    bool others = false, before = false;
+    for (Operation *user : producer->getUsers()) {
+      if (user == consumer)
+        continue;
+      Operation *top = consumer->getBlock()->findAncestorOpInBlock(*user);
+      others = true;
+      before |= top->isBeforeInBlock(consumer);
+    }
+    keep = KeepResults::InMerged;
+    if (!others)
+      return "";
+    if (from == Kind::Map && isCheap(producer)) {
+      keep = KeepResults::InProducer;
+      return "";
+    }
+    return before ? "a result is used before the consumer" : "";
+  }
+
+  StringRef refuseAccess(KernelOp producer, KernelOp consumer, Kind from, Kind to) {
+    KernelLoops loops(consumer);
+    LoopSet parallel = 0; // the loops of what the consumer makes
+    for (unsigned i = 0; i < consumer.getOuts().size(); ++i)
+      parallel |= loopsOf(consumer.getOutMap(i));
+    for (unsigned i = 0; i < consumer.getInputs().size(); ++i) {
+      if (consumer.getInputs()[i].getDefiningOp() != producer)
+        continue;
+      AffineMap map = consumer.getInputMap(i);
+      LoopSet read = loopsOf(map);
+      bool inPlace = map.isProjectedPermutation(/*allowZeroInResults=*/true);
+      if (!inPlace && !isCheap(producer))
+        return "elements would be computed several times";
+      switch (to) {
+      case Kind::Map:
+        if (read != parallel && !isCheap(producer) && from != Kind::Rows)
+          return "the result is broadcast: elements would be computed several times";
+        if (from == Kind::Rows && !isRowAligned(producer, consumer, map))
+          return "rows and loops of the consumer cross";
+        if (from == Kind::Contraction && !keepsOrder(consumer, i))
+          return "the consumer turns axes";
+        break;
+      case Kind::Rows:
+        if (from == Kind::Rows && !isRowAligned(producer, consumer, map))
+          return "rows of the two differ";
+        if (from == Kind::Map && hasSlowOps(producer) && countPhases(consumer) > 1)
+          return "slow operations would be computed in every pass over a row";
+        if (from == Kind::Map && !isCheap(producer) && !isSubset(outerLoops(consumer), read))
+          return "elements would be computed for every row";
+        break;
+      case Kind::Recurrence: {
+        LoopSet summed = 0;
+        for (auto reduce : consumer.getStep().getOps<ReduceOp>())
+          summed |= loopsOf(reduce.getLoops());
+        if (!isSubset(parallel & ~summed, read) && !isCheap(producer))
+          return "elements would be computed for every channel";
+        break;
+      }
+      case Kind::Contraction:
+        break;
+      }
+    }
+    for (Value init : consumer.getInits())
+      if (init.getDefiningOp() == producer)
+        return "an initial carry is computed";
+    return "";
+  }
+
+  /// Passes over the elements of a row that read inputs.
+  static unsigned countPhases(KernelOp kernel) {
+    unsigned phases = 0;
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
+      (void)reduce;
+      ++phases;
+    }
+    LoopSet outer = outerLoops(kernel);
+    KernelLoops loops(kernel);
+    for (Value value : kernel.getYield().getValues())
+      if (!isSubset(loops.of(value), outer))
+        return phases + 1;
+    return phases;
+  }
+
+  /// Whether what the producer reduces to is, in the consumer's loops, what the
+  /// consumer's own reductions keep; or, without those, leading loops of its outs.
+  static bool isRowAligned(KernelOp producer, KernelOp consumer, AffineMap map) {
+    LoopSet rows = outerLoops(producer), mapped = 0;
+    for (unsigned i = 0; i < producer.getOuts().size(); ++i)
+      for (auto [axis, expr] : llvm::enumerate(producer.getOutMap(i).getResults()))
+        if (auto dim = dyn_cast<AffineDimExpr>(expr); dim && contains(rows, dim.getPosition()) &&
+                                                      axis < map.getNumResults())
+          if (auto to = dyn_cast<AffineDimExpr>(map.getResult(axis)))
+            mapped |= loopBit(to.getPosition());
+    if (!consumer.getStep().getOps<ReduceOp>().empty())
+      return outerLoops(consumer) == mapped;
+    for (unsigned i = 0; i < consumer.getOuts().size(); ++i) {
+      LoopSet left = mapped;
+      for (AffineExpr expr : consumer.getOutMap(i).getResults()) {
+        auto dim = dyn_cast<AffineDimExpr>(expr);
+        if (!dim || left == 0)
+          continue;
+        if (!contains(left, dim.getPosition()))
+          return false;
+        left &= ~loopBit(dim.getPosition());
+      }
+    }
+    return true;
+  }
+
+  /// Whether the last axis of what is read is the last axis of every out: vectors
+  /// of the producer are stored as they are.
+  static bool keepsOrder(KernelOp consumer, unsigned input) {
+    AffineMap map = consumer.getInputMap(input);
+    if (map.getNumResults() == 0)
+      return true;
+    AffineExpr last = map.getResults().back();
+    return llvm::all_of(llvm::seq<unsigned>(0, consumer.getOuts().size()), [&](unsigned i) {
+      AffineMap out = consumer.getOutMap(i);
+      return out.getNumResults() > 0 && out.getResults().back() == last;
+    });
+  }
+};
+} // namespace

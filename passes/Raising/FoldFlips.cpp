@@ -1,0 +1,226 @@
+//===- FoldFlips.cpp - Reversed sequences become reversed scans -----------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Raising/Passes.h"
+
+#include "dialects/SSM/KernelLoops.h"
+#include "dialects/SSM/KernelViews.h"
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/PatternMatch.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_FOLDFLIPS
+#include "passes/Raising/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+/// A tensor whose elements are those of another along one axis from the end.
+struct Flip {
+  Value source;
+  int64_t axis;
+};
+} // namespace
+
+/// Whether `last` is the size less one.
+static bool isLastOf(Value last, OpFoldResult size) {
+  APInt constant;
+  if (matchPattern(last, m_ConstantInt(&constant))) {
+    auto known = getConstantIntValue(size);
+    return known && constant.getSExtValue() == *known - 1;
+  }
+  auto value = dyn_cast<Value>(size);
+  if (!value)
+    return false;
+  if (auto add = last.getDefiningOp<arith::AddIOp>())
+    return add.getLhs() == value && matchPattern(add.getRhs(), m_ConstantInt(&constant)) &&
+           constant.isAllOnes();
+  if (auto sub = last.getDefiningOp<arith::SubIOp>())
+    return sub.getLhs() == value && matchPattern(sub.getRhs(), m_One());
+  return false;
+}
+
+static bool hasSize(Value tensor, int64_t axis, OpFoldResult size) {
+  OpFoldResult own = getKnownSize(tensor, axis);
+  if (own && isEqualConstantIntOrValue(own, size))
+    return true;
+  auto value = dyn_cast<Value>(size);
+  auto dim = value ? value.getDefiningOp<tensor::DimOp>() : tensor::DimOp();
+  return dim && dim.getSource() == tensor && dim.getConstantIndex() == axis;
+}
+
+static std::optional<Flip> matchFlip(Value value) {
+  auto op = value.getDefiningOp<linalg::GenericOp>();
+  if (!op || !op.hasPureTensorSemantics() || op.getNumDpsInputs() != 0 ||
+      op.getNumResults() != 1 || !op.isAllParallelLoops() ||
+      !op.getIndexingMapsArray()[0].isIdentity())
+    return std::nullopt;
+  auto extract = op.getBody()->getTerminator()->getOperand(0).getDefiningOp<tensor::ExtractOp>();
+  if (!extract || extract->getBlock() != op.getBody() ||
+      extract.getTensor().getParentRegion() == &op.getRegion() ||
+      extract.getTensor().getType() != value.getType())
+    return std::nullopt;
+  Flip flip = {extract.getTensor(), -1};
+  for (auto [axis, index] : llvm::enumerate(extract.getIndices())) {
+    if (auto plain = index.getDefiningOp<linalg::IndexOp>(); plain && plain.getDim() == axis)
+      continue;
+    auto sub = index.getDefiningOp<arith::SubIOp>();
+    auto own = sub ? sub.getRhs().getDefiningOp<linalg::IndexOp>() : linalg::IndexOp();
+    if (!own || own.getDim() != axis || flip.axis >= 0)
+      return std::nullopt;
+    OpFoldResult size = getKnownSize(value, axis);
+    if (!size || !isLastOf(sub.getLhs(), size) || !hasSize(flip.source, axis, size))
+      return std::nullopt;
+    flip.axis = axis;
+  }
+  return flip.axis < 0 ? std::nullopt : std::optional(flip);
+}
+
+/// Reverses a tensor along an axis, behind what made it; its users read that.
+static void flipForUsers(IRRewriter &rewriter, Value tensor, int64_t axis) {
+  rewriter.setInsertionPointAfterValue(tensor);
+  Location loc = tensor.getLoc();
+  auto type = cast<RankedTensorType>(tensor.getType());
+  SmallVector<OpFoldResult> sizes;
+  for (int64_t i = 0; i < type.getRank(); ++i) {
+    OpFoldResult known = getKnownSize(tensor, i);
+    sizes.push_back(known ? known : tensor::getMixedSize(rewriter, loc, tensor, i));
+  }
+  Value size = getValueOrCreateConstantIndexOp(rewriter, loc, sizes[axis]);
+  Value minusOne = arith::ConstantIndexOp::create(rewriter, loc, -1);
+  Value last = arith::AddIOp::create(rewriter, loc, size, minusOne);
+  Value empty = tensor::EmptyOp::create(rewriter, loc, sizes, type.getElementType());
+  SmallVector<utils::IteratorType> kinds(type.getRank(), utils::IteratorType::parallel);
+  auto flip = linalg::GenericOp::create(
+      rewriter, loc, type, ValueRange(), empty, rewriter.getMultiDimIdentityMap(type.getRank()),
+      kinds, [&](OpBuilder &b, Location loc, ValueRange) {
+        SmallVector<Value> indices;
+        for (int64_t i = 0; i < type.getRank(); ++i)
+          indices.push_back(linalg::IndexOp::create(b, loc, i));
+        indices[axis] = arith::SubIOp::create(b, loc, last, indices[axis]);
+        Value element = tensor::ExtractOp::create(b, loc, tensor, indices);
+        linalg::YieldOp::create(b, loc, element);
+      });
+  rewriter.replaceUsesWithIf(tensor, flip.getResult(0), [&](OpOperand &use) {
+    return !isa<tensor::DimOp>(use.getOwner()) && !flip->isAncestor(use.getOwner());
+  });
+}
+
+/// A loop along which a kernel reads only reversed inputs may run the other way: then
+/// its results are reversed.
+static void sinkThrough(IRRewriter &rewriter, KernelOp kernel) {
+  if (kernel.getTime() || kernel.hasBuffers())
+    return;
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
+    SmallVector<std::pair<unsigned, Value>> sources;
+    bool all = true;
+    for (unsigned i = 0; all && i < kernel.getInputs().size(); ++i) {
+      AffineMap map = kernel.getInputMap(i);
+      if (!map.isFunctionOfDim(loop))
+        continue;
+      auto flip = matchFlip(kernel.getInputs()[i]);
+      all = flip && map.getResult(flip->axis) == rewriter.getAffineDimExpr(loop) &&
+            llvm::count_if(map.getResults(),
+                           [&](AffineExpr expr) { return expr.isFunctionOfDim(loop); }) == 1;
+      if (all)
+        sources.push_back({i, flip->source});
+    }
+    for (auto index : kernel.getStep().getOps<IndexOp>())
+      all &= index.getLoop() != loop;
+    if (!all || sources.empty())
+      continue;
+    rewriter.modifyOpInPlace(kernel, [&] {
+      for (auto [i, source] : sources)
+        kernel.getInputsMutable()[i].set(source);
+    });
+    for (unsigned i = 0; i < kernel.getNumResults(); ++i)
+      for (auto [axis, expr] : llvm::enumerate(kernel.getOutMap(i).getResults()))
+        if (expr == rewriter.getAffineDimExpr(loop))
+          flipForUsers(rewriter, kernel.getResult(i), axis);
+  }
+}
+
+/// A slice that takes all of the reversed axis is one of what was reversed.
+static void sinkThrough(IRRewriter &rewriter, tensor::ExtractSliceOp slice) {
+  auto flip = matchFlip(slice.getSource());
+  if (!flip || slice.getDroppedDims().any() ||
+      getConstantIntValue(slice.getMixedOffsets()[flip->axis]) != 0 ||
+      getConstantIntValue(slice.getMixedStrides()[flip->axis]) != 1 ||
+      !hasSize(flip->source, flip->axis, slice.getMixedSizes()[flip->axis]))
+    return;
+  rewriter.modifyOpInPlace(slice, [&] { slice.getSourceMutable().set(flip->source); });
+  flipForUsers(rewriter, slice.getResult(), flip->axis);
+}
+
+/// Reversed inputs are read from the end. Where all are, the outputs are written so
+/// too and reversed for their users, who may undo it.
+static void absorb(IRRewriter &rewriter, ScanOp scan) {
+  SmallVector<bool> inputs(scan.getInputReversed()), outs(scan.getOutputReversed());
+  bool all = !inputs.empty();
+  for (auto [i, axis] : llvm::enumerate(scan.getInputAxes())) {
+    auto flip = matchFlip(scan.getInputs()[i]);
+    if (!flip || flip->axis != axis) {
+      all = false;
+      continue;
+    }
+    inputs[i] = !inputs[i];
+    OpOperand &operand = scan.getInputsMutable()[i];
+    rewriter.modifyOpInPlace(scan, [&] { operand.set(flip->source); });
+  }
+  unsigned numCarries = scan.getCarries().size();
+  for (auto [i, axis] : llvm::enumerate(scan.getOutputAxes())) {
+    Value result = scan.getResult(numCarries + i);
+    bool undone = !result.use_empty() && llvm::all_of(result.getUsers(), [&](Operation *user) {
+      auto generic = user->getParentOfType<linalg::GenericOp>();
+      auto flip = generic && generic->getNumResults() == 1 ? matchFlip(generic.getResult(0))
+                                                           : std::nullopt;
+      return isa<tensor::DimOp>(user) || (flip && flip->source == result && flip->axis == axis);
+    });
+    if (!all && !undone)
+      continue;
+    outs[i] = !outs[i];
+    flipForUsers(rewriter, result, axis);
+  }
+  rewriter.modifyOpInPlace(scan, [&] {
+    scan.setInputReversed(inputs);
+    scan.setOutputReversed(outs);
+  });
+}
+
+namespace {
+struct FoldFlips : ssm::impl::FoldFlipsBase<FoldFlips> {
+  void runOnOperation() override {
+    IRRewriter rewriter(&getContext());
+    // In order: what is reversed anew is met by the users behind.
+    SmallVector<Operation *> ops;
+    getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<KernelOp, tensor::ExtractSliceOp, ScanOp, linalg::GenericOp>(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops) {
+      if (auto kernel = dyn_cast<KernelOp>(op))
+        sinkThrough(rewriter, kernel);
+      else if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op))
+        sinkThrough(rewriter, slice);
+      else if (auto scan = dyn_cast<ScanOp>(op))
+        absorb(rewriter, scan);
+      else if (op->getNumResults() == 1)
+        if (auto flip = matchFlip(op->getResult(0)))
+          if (auto inner = matchFlip(flip->source); inner && inner->axis == flip->axis)
+            rewriter.replaceAllUsesWith(op->getResult(0), inner->source);
+    }
+  }
+};
+} // namespace

@@ -1,0 +1,134 @@
+//===- ConfigureKernels.cpp - Form, lanes and tiles of every kernel -------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Tiling/Passes.h"
+
+#include "dialects/SSM/SSMOps.h"
+#include "lib/Analysis/KernelShape.h"
+#include "lib/Analysis/MatmulShape.h"
+#include "lib/Analysis/WeightValues.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_CONFIGUREKERNELS
+#include "passes/Tiling/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// Steps of time that are taken for one tile of channels before the next: what
+/// comes before and after the recurrence runs in loops of its own over them, and
+/// few rows of memory are open at a time.
+constexpr int64_t kTimeBlock = 8;
+/// Steps where nothing is summed: they are so short that the carries' way to memory
+/// and back counts.
+constexpr int64_t kShortStepBlock = 32;
+
+/// Rows from which on the right side of a product is worth bringing into another
+/// order at run time.
+constexpr int64_t kManyRows = 16;
+
+struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
+  using ConfigureKernelsBase::ConfigureKernelsBase;
+
+  void runOnOperation() override {
+    getOperation()->walk([&](KernelOp kernel) {
+      if (!kernel.getConfig())
+        kernel.setConfigAttr(choose(kernel));
+    });
+  }
+
+  ConfigAttr choose(KernelOp kernel) {
+    int64_t lanes = lanesOf(kernel);
+    if (ConfigAttr matmul = chooseMatmul(kernel, lanes))
+      return matmul;
+    std::optional<unsigned> lane = isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
+    if (!lane)
+      return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
+    bool hasReductions = !kernel.getStep().getOps<ReduceOp>().empty();
+    if (kernel.getTime())
+      return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes,
+                             {hasReductions ? kTimeBlock : kShortStepBlock});
+    return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
+  }
+
+  /// Null if the kernel is no product of matrices, or better done row by row.
+  ConfigAttr chooseMatmul(KernelOp kernel, int64_t lanes) {
+    std::optional<Matmul> what = matchMatmul(kernel);
+    if (!what || !canBeLaneLoop(kernel, what->n, lanes))
+      return {};
+    auto isDenseOrWeight = [&](unsigned input) {
+      AffineMap map = kernel.getInputMap(input);
+      return !map.isFunctionOfDim(what->n) || isDenseAlong(map, what->n) ||
+             isPackedAlong(kernel, input, what->n, lanes) ||
+             isFromWeights(kernel.getInputs()[input]);
+    };
+    int64_t height = what->m ? fixedSize(kernel, *what->m) : 1;
+    if (!ShapedType::isDynamic(height) && height < kManyRows &&
+        !llvm::all_of(inputsOf(kernel, what->right), isDenseOrWeight))
+      return {};
+    int64_t width = fixedSize(kernel, what->n);
+    bool isNarrow = !ShapedType::isDynamic(width) && width <= lanes;
+    if (isNarrow && width < lanes / 2)
+      return {};
+    // Sums, a row of the right side, and an element of the left one fill the registers;
+    // one more where products are not fused into sums.
+    int64_t rows = registers >= 32 ? 12 : vectorBits >= 256 ? 6 : 4;
+    return ConfigAttr::get(&getContext(), Form::Matmul, what->n, lanes,
+                           {rows, isNarrow ? 1 : 2});
+  }
+
+  static int64_t fixedSize(KernelOp kernel, unsigned loop) {
+    auto [operand, axis] = kernel.getSizeSource(loop);
+    return cast<ShapedType>(operand.getType()).getDimSize(axis);
+  }
+
+  /// As many as the widest numbers of the region allow, 16 to a vector of 512 bits
+  /// at most: narrow types are computed with in 32 bits.
+  int64_t lanesOf(KernelOp kernel) {
+    unsigned width = 32;
+    auto look = [&](Type type) {
+      if (type.isIntOrFloat())
+        width = std::max(width, type.getIntOrFloatBitWidth());
+    };
+    for (Value arg : kernel.getStep().getArguments())
+      look(arg.getType());
+    for (Operation &op : kernel.getStep())
+      for (Value result : op.getResults())
+        look(result.getType());
+    return std::max<int64_t>(vectorBits / width, 2);
+  }
+
+  static std::optional<unsigned> laneLoopOf(KernelOp kernel, int64_t lanes) {
+    // A recurrence keeps its lanes apart: no sum over the lane loop, and every carry
+    // has it.
+    LoopSet excluded = 0;
+    LoopSet needed = ~LoopSet(0);
+    if (kernel.getTime()) {
+      for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+        excluded |= loopsOf(reduce.getLoops());
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        needed &= loopsOf(kernel.getOutMap(i));
+    }
+    std::optional<unsigned> best;
+    int64_t bestScore = 0;
+    for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
+      if (contains(excluded, loop) || !contains(needed, loop) ||
+          !canBeLaneLoop(kernel, loop, lanes))
+        continue;
+      int64_t score = scoreLaneLoop(kernel, loop);
+      if (!best || score >= bestScore) {
+        best = loop;
+        bestScore = score;
+      }
+    }
+    return best;
+  }
+};
+} // namespace

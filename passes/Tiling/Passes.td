@@ -1,0 +1,85 @@
+//===- Passes.td - Tiles -------------------------------------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_TILING_PASSES
+#define SSM_PASSES_TILING_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def ConfigureKernels : Pass<"ssm-configure-kernels"> {
+  let summary = "chooses form, lanes and tiles of every kernel";
+  let description = [{
+    The only place that decides how a kernel becomes loops. The choice is an
+    attribute, printed with the kernel; a kernel that has one keeps it.
+
+    ```mlir
+    ssm.kernel loops 2 ins(%x : tensor<?x?xf32>) ... { arith.negf }
+    // becomes
+    ssm.kernel loops 2 ins(%x : tensor<?x?xf32>) ...
+        config <rows, lane_loop = 1, lanes = 16> { arith.negf }
+    ```
+  }];
+  let options = [
+    Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
+           "Width of the target's vectors.">,
+    Option<"registers", "registers", "int64_t", /*default=*/"16",
+           "Number of the target's vector registers.">
+  ];
+  let dependentDialects = ["::ssm::SSMDialect"];
+}
+
+def LayoutOperands : Pass<"ssm-layout-operands"> {
+  let summary = "operands of recurrences get their lanes as the last axis";
+  let description = [{
+    A recurrence loads and stores vectors across its lane loop at every step. An
+    operand that is not dense along it is transposed before the kernel, or after it
+    if it is a result. For weights that costs nothing at run time (see
+    ssm-hoist-weights-init); for carries it moves what is read and written once per
+    block of time out of the loop.
+
+    ```mlir
+    %h = ssm.kernel time 0 inits(%h0 : tensor<64x16xf32>) ... maps [.., (t, d, n) -> (d, n)]
+        config <recurrence, lane_loop = 1, ...>
+    // becomes
+    %h0t = ssm.kernel ins(%h0) outs(%e : tensor<16x64xf32>) { yield }
+    %ht = ssm.kernel time 0 inits(%h0t : tensor<16x64xf32>) ... maps [.., (t, d, n) -> (n, d)]
+    %h = ssm.kernel ins(%ht) outs(%f : tensor<64x16xf32>) { yield }
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
+}
+
+def PackOperands : Pass<"ssm-pack-operands"> {
+  let summary = "operands of matrix products get the order in which they are read";
+  let description = [{
+    For kernels of the form matmul, whose inner loop reads a row of the right side as
+    wide as a tile of registers, again and again for all tiles of rows.
+
+    - A right side that comes from weights alone is cut into strips of that width, one
+      after the other in memory and padded with zeros. That is done at compile time
+      (see ssm-hoist-weights-init), in the type that the weight has.
+    - Another right side that is not dense along the lanes is turned.
+    - A left side that has to be computed (converted to f32, for instance) is computed
+      once, not once for each strip.
+
+    ```mlir
+    %w = ssm.load_weight @w : tensor<64x40xf32>
+    %y = ssm.kernel loops 3 ins(%x, %w) ... maps [.., (m, n, k) -> (k, n), ..]
+        config <matmul, lane_loop = 1, lanes = 16, tiles = [12, 2]>
+    // becomes
+    %zeros = linalg.fill ins(%zero) outs(%e : tensor<64x64xf32>)
+    %padded = tensor.insert_slice %w into %zeros
+    %p = ssm.kernel loops 3 ins(%padded) outs(%f : tensor<2x64x32xf32>)
+        maps [(s, k, l) -> (k, s * 32 + l), (s, k, l) -> (s, k, l)] { yield }
+    %y = ssm.kernel loops 3 ins(%x, %p) ... maps [.., (m, n, k) -> (n floordiv 32, k, n mod 32), ..]
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
+}
+
+#endif // SSM_PASSES_TILING_PASSES

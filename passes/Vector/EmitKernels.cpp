@@ -1,0 +1,62 @@
+//===- EmitKernels.cpp - Kernels become loops and vectors -----------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Vector/EmitKernels.h"
+#include "passes/Vector/Passes.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Remarks.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_EMITKERNELS
+#include "passes/Vector/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+struct EmitKernels : ssm::impl::EmitKernelsBase<EmitKernels> {
+  void runOnOperation() override {
+    SmallVector<KernelOp> kernels;
+    getOperation().walk([&](KernelOp kernel) {
+      if (kernel.hasBuffers() && kernel.getConfig())
+        kernels.push_back(kernel);
+    });
+    for (KernelOp kernel : kernels) {
+      ImplicitLocOpBuilder b(kernel.getLoc(), kernel);
+      if (succeeded(emit(kernel, b))) {
+        kernel.erase();
+        continue;
+      }
+      if (kernel.getConfig()->getForm() != Form::Loops)
+        remark::missed(kernel.getLoc(), remark::RemarkOpts::name("Loops").category("vector"))
+            << "the form of the kernel cannot do it: plain loops";
+      kernel.setConfigAttr(ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {}));
+    }
+  }
+
+  static LogicalResult emit(KernelOp kernel, ImplicitLocOpBuilder &b) {
+    switch (kernel.getConfig()->getForm()) {
+    case Form::Rows:
+      return emitRows(kernel, b);
+    case Form::Matmul:
+      return emitMatmul(kernel, b);
+    case Form::Recurrence:
+      return emitRecurrence(kernel, b);
+    case Form::Loops:
+      return failure(); // left to ssm-lower-kernels
+    }
+    llvm_unreachable("unknown form");
+  }
+};
+} // namespace

@@ -1,0 +1,31 @@
+//===- EmitKernels.h - Forms of kernels -------------------------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// One function for each form: puts loops and vector operations in the place of a
+// kernel on buffers, before it; the caller erases the kernel. Failure: the kernel is
+// not what the form can do, and nothing was emitted.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_VECTOR_EMITKERNELS_H
+#define SSM_PASSES_VECTOR_EMITKERNELS_H
+
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace ssm {
+
+/// Elementwise loops and reductions. tiles: none.
+mlir::LogicalResult emitRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+
+/// A sum of products with sums in registers. tiles: rows, vectors of a register tile.
+mlir::LogicalResult emitMatmul(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+
+/// A loop over time with carries in registers. tiles: steps of a block of time.
+mlir::LogicalResult emitRecurrence(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+
+} // namespace ssm
+
+#endif // SSM_PASSES_VECTOR_EMITKERNELS_H

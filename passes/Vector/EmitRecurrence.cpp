@@ -1,0 +1,603 @@
+//===- EmitRecurrence.cpp - Loops over time with carries in registers -----===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Vector/EmitKernels.h"
+#include "passes/Vector/PointEmitter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// Carries of at most that many vectors stay in registers over a block of time.
+constexpr int64_t kRegisterCarries = 24;
+/// Bytes of stack that carries of one tile may take otherwise.
+constexpr int64_t kMaxStack = 32 << 10;
+/// Points of the inner loop that are taken at once, each with sums of its own.
+constexpr int64_t kUnroll = 4;
+/// Nanoseconds that a piece of a parallel loop should be worth.
+constexpr int64_t kPieceNs = 30000;
+
+/// The region's operations by when they run. A value's level is `inner` if it
+/// depends on a loop that is summed over.
+struct Phases {
+  /// Before the recurrence, for a whole block of time; what the steps need of them.
+  llvm::SetVector<Value> before;
+  /// After it; what they need of the steps.
+  llvm::SetVector<Value> fromSteps;
+  /// Outs that are computed after the steps.
+  SmallVector<unsigned> late;
+};
+
+class Recurrence {
+public:
+  Recurrence(KernelOp kernel, ImplicitLocOpBuilder &b)
+      : kernel(kernel), b(b), time(*kernel.getTime()), lane(kernel.getConfig()->getLaneLoop()),
+        lanes(kernel.getConfig()->getLanes()), e(kernel, b, lane, lanes) {
+    ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
+    block = tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
+  }
+
+  LogicalResult run() {
+    if (failed(analyze()))
+      return failure();
+    emit();
+    return success();
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Analysis
+  //===--------------------------------------------------------------------===//
+
+  LogicalResult analyze() {
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
+      reduces.push_back(reduce);
+      innerSet |= loopsOf(reduce.getLoops());
+    }
+    if (contains(innerSet, lane) || contains(innerSet, time))
+      return failure();
+    SmallVector<unsigned> innerLoops = listLoops(innerSet);
+    if (innerLoops.size() > 1)
+      return failure();
+    for (auto reduce : reduces)
+      if (loopsOf(reduce.getLoops()) != innerSet)
+        return failure();
+    outerSet = 0;
+    for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
+      outerSet |= loopsOf(kernel.getOutMap(i));
+    outerSet &= ~(innerSet | loopBit(time));
+    LoopSet all = outerSet | innerSet | loopBit(time);
+    for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
+      if (!contains(all, loop))
+        return failure();
+    // A carry that lacks a loop would be advanced once for each of its indices.
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      if (!isSubset(outerSet, loopsOf(kernel.getOutMap(i))))
+        return failure();
+    if (!innerLoops.empty()) {
+      inner = innerLoops.front();
+      innerSize = e.fixedSize(*inner);
+      if (innerSize < 0)
+        return failure();
+    }
+    int64_t vectors = 0, bytes = 0;
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+      int64_t points = isInnerCarry(i) ? innerSize : 1;
+      vectors += points;
+      bytes += points * lanes * llvm::divideCeil(carryType(i).getIntOrFloatBitWidth(), 8);
+    }
+    inRegisters = vectors <= kRegisterCarries && innerSize <= kRegisterCarries;
+    if (!inRegisters && bytes > kMaxStack)
+      return failure();
+    findPhases();
+    return success();
+  }
+
+  Type carryType(unsigned i) { return kernel.getCarryArg(i).getType(); }
+  bool isInnerCarry(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
+  bool isInner(Value value) { return inner && contains(e.loops.of(value), *inner); }
+  bool isInside(Value value) { return value.getParentBlock() == &kernel.getStep(); }
+
+  void findPhases() {
+    // What carries and sums reach, and what carries are made of.
+    llvm::DenseSet<Value> varying;
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      varying.insert(kernel.getCarryArg(i));
+    for (Operation &op : kernel.getStep().without_terminator())
+      if (isa<ReduceOp>(op) || llvm::any_of(op.getOperands(), [&](Value operand) {
+            return varying.contains(operand);
+          }))
+        varying.insert(op.getResult(0));
+    llvm::DenseSet<Value> needed;
+    SmallVector<Value> work;
+    auto need = [&](Value value) {
+      if (isInside(value) && needed.insert(value).second)
+        work.push_back(value);
+    };
+    auto drain = [&] {
+      while (!work.empty())
+        if (Operation *op = work.pop_back_val().getDefiningOp())
+          llvm::for_each(op->getOperands(), need);
+    };
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      need(kernel.getYield().getValues()[i]);
+    for (ReduceOp reduce : reduces)
+      need(reduce.getValue());
+    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i)
+      if (isInner(kernel.getYield().getValues()[i]))
+        need(kernel.getYield().getValues()[i]);
+    drain();
+
+    // An out is late if something slow lies between the steps and it.
+    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i) {
+      Value value = kernel.getYield().getValues()[i];
+      if (isInside(value) && !needed.contains(value) && isSlow(value, needed))
+        phases.late.push_back(i);
+      else
+        need(value);
+    }
+    drain();
+    llvm::DenseSet<Value> seen;
+    for (unsigned i : phases.late)
+      collect(kernel.getYield().getValues()[i], needed, varying, seen);
+
+    // What steps use of values that do not depend on them and are slow to compute.
+    for (Operation &op : kernel.getStep().without_terminator()) {
+      Value value = op.getResult(0);
+      if (!needed.contains(value) || varying.contains(value) || isInner(value) ||
+          !e.isLaneDependent(value) || !isSlow(value, {}))
+        continue;
+      bool usedBySteps = llvm::any_of(value.getUsers(), [&](Operation *user) {
+        if (isa<ssm::YieldOp>(user))
+          return true;
+        Value result = user->getResult(0);
+        return needed.contains(result) && (varying.contains(result) || isInner(result));
+      });
+      if (usedBySteps)
+        phases.before.insert(value);
+    }
+  }
+
+  /// Whether computing the value anew, from what `stops` has, takes more than a
+  /// few additions and multiplications.
+  bool isSlow(Value value, const llvm::DenseSet<Value> &stops) {
+    Operation *op = value.getDefiningOp();
+    if (!op || !isInside(value) || stops.contains(value))
+      return false;
+    if (isa<math::MathDialect>(op->getDialect()) || isa<arith::DivFOp>(op))
+      return !isa<math::AbsFOp, math::FmaOp>(op);
+    return llvm::any_of(op->getOperands(), [&](Value operand) { return isSlow(operand, stops); });
+  }
+
+  /// What a late value takes from the steps: values that vary and are needed there.
+  void collect(Value value, const llvm::DenseSet<Value> &needed,
+               const llvm::DenseSet<Value> &varying, llvm::DenseSet<Value> &seen) {
+    if (!isInside(value) || !seen.insert(value).second)
+      return;
+    bool isCarry = isa<BlockArgument>(value) && varying.contains(value);
+    if (isCarry || (needed.contains(value) && varying.contains(value)) ||
+        value.getDefiningOp<ReduceOp>()) {
+      phases.fromSteps.insert(value);
+      return;
+    }
+    if (Operation *op = value.getDefiningOp())
+      for (Value operand : op->getOperands())
+        collect(operand, needed, varying, seen);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Loops
+  //===--------------------------------------------------------------------===//
+
+  void emit() {
+    SmallVector<unsigned> outer;
+    Value tiles = e.ceilDiv(e.size(lane), lanes);
+    Value total = tiles;
+    for (unsigned loop : listLoops(outerSet))
+      if (loop != lane) {
+        outer.push_back(loop);
+        total = e.mul(total, e.size(loop));
+      }
+    Value steps = e.size(time);
+    // A step takes about 3 ns for each inner point and 10 beside them.
+    Value cost = e.add(e.mul(steps, e.index(3 * std::max<int64_t>(innerSize, 1) + 10)), 1);
+    Value grain = e.add(b.createOrFold<arith::DivUIOp>(e.index(kPieceNs), cost), 1);
+    auto parallel = ParallelForOp::create(b, total, grain);
+    Block *body = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
+                                {b.getLoc(), b.getLoc()});
+    {
+      PointEmitter::Scope scope(e);
+      makeBuffers();
+      // Once even if there are no steps: the carries are written.
+      Value one = e.index(1);
+      Value blocks = b.createOrFold<arith::MaxUIOp>(e.ceilDiv(steps, block), one);
+      e.loop(e.index(0), blocks, 1, [&](Value blockIndex) {
+        Value first = e.mul(blockIndex, e.index(block));
+        Value count = e.min(e.sub(steps, first), e.index(block));
+        e.loop(body->getArgument(0), body->getArgument(1), 1, [&](Value item) {
+          PointEmitter::Scope scope(e);
+          place(item, outer, tiles);
+          runTile(first, count, steps);
+        });
+      });
+      ssm::YieldOp::create(b);
+    }
+    b.setInsertionPointAfter(parallel);
+  }
+
+  /// Space for what passes between phases of a block, and for large carries.
+  void makeBuffers() {
+    auto make = [&](int64_t rows, Type element) -> Value {
+      auto type = MemRefType::get({rows, lanes}, element);
+      return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+    };
+    for (Value value : phases.before)
+      buffers[value] = make(block, value.getType());
+    for (Value value : phases.fromSteps)
+      buffers[value] = make(block, value.getType());
+    if (!inRegisters)
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        carryBuffers.push_back(make(isInnerCarry(i) ? innerSize : 1, carryType(i)));
+  }
+
+  /// The indices of the outer loops and the lanes of one tile.
+  void place(Value item, ArrayRef<unsigned> outer, Value tiles) {
+    Value rest = item;
+    Value tile = b.createOrFold<arith::RemUIOp>(rest, tiles);
+    rest = b.createOrFold<arith::DivUIOp>(rest, tiles);
+    for (unsigned loop : llvm::reverse(outer)) {
+      if (loop == outer.front()) {
+        e.at[loop] = rest;
+        break;
+      }
+      Value size = e.size(loop);
+      e.at[loop] = b.createOrFold<arith::RemUIOp>(rest, size);
+      rest = b.createOrFold<arith::DivUIOp>(rest, size);
+    }
+    e.at[lane] = e.mul(tile, e.index(lanes));
+    int64_t width = e.fixedSize(lane);
+    if (width < 0 || width % lanes != 0)
+      e.mask = e.firstLanes(e.sub(e.size(lane), e.at[lane]));
+  }
+
+  void at(Value first, Value step, Value steps) {
+    e.at[time] = e.add(first, step);
+    e.mirroredTime = e.sub(e.sub(steps, e.index(1)), e.at[time]);
+  }
+
+  void runTile(Value first, Value count, Value steps) {
+    e.hoist(outerSet);
+    if (!phases.before.empty())
+      e.loop(e.index(0), count, 1, [&](Value step) {
+        PointEmitter::Scope scope(e);
+        at(first, step, steps);
+        for (Value value : phases.before)
+          saveRow(value, step);
+      });
+    if (inRegisters)
+      runInRegisters(first, count, steps);
+    else
+      runOnStack(first, count, steps);
+    if (!phases.late.empty())
+      e.loop(e.index(0), count, 1, [&](Value step) {
+        PointEmitter::Scope scope(e);
+        at(first, step, steps);
+        restoreRows(phases.fromSteps, step);
+        restoreRows(phases.before, step);
+        for (unsigned out : phases.late)
+          e.storeOut(out, e.get(kernel.getYield().getValues()[out]));
+      });
+  }
+
+  void saveRow(Value value, Value step) {
+    vector::StoreOp::create(b, e.getVector(value), buffers[value], ValueRange{step, e.index(0)});
+  }
+  void restoreRows(const llvm::SetVector<Value> &values, Value step) {
+    for (Value value : values)
+      e.provide(value, vector::LoadOp::create(b, e.vectorOf(value.getType()), buffers[value],
+                                              ValueRange{step, e.index(0)}));
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Carries
+  //===--------------------------------------------------------------------===//
+
+  /// Carry i at the current inner point, as it is before the block: at the very
+  /// first from its init, else where the last block left it.
+  Value loadCarry(unsigned i, Value isFirst) {
+    auto branch = scf::IfOp::create(b, TypeRange(e.vectorOf(carryType(i))), isFirst, true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    Value init = kernel.getInits()[i];
+    if (isa<MemRefType>(init.getType()))
+      init = e.load(init, kernel.getInitMap(i), false);
+    scf::YieldOp::create(b, e.spread(init));
+    b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(b, e.load(kernel.getOuts()[i], kernel.getOutMap(i), false));
+    return branch.getResult(0);
+  }
+
+  /// Runs `body` with each inner point of carry i set.
+  void overPoints(unsigned i, llvm::function_ref<void(int64_t)> body) {
+    for (int64_t point = 0; point < (isInnerCarry(i) ? innerSize : 1); ++point) {
+      PointEmitter::Scope scope(e);
+      if (isInnerCarry(i))
+        e.at[*inner] = e.index(point);
+      body(point);
+    }
+  }
+
+  void runInRegisters(Value first, Value count, Value steps) {
+    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, first, e.index(0));
+    SmallVector<Value> carried;
+    SmallVector<unsigned> begin;
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+      begin.push_back(carried.size());
+      overPoints(i, [&](int64_t) { carried.push_back(loadCarry(i, isFirst)); });
+    }
+    SmallVector<Value> last =
+        e.loop(e.index(0), count, 1, carried, [&](Value step, ValueRange now) {
+          PointEmitter::Scope scope(e);
+          at(first, step, steps);
+          restoreRows(phases.before, step);
+          for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+            if (!isInnerCarry(i))
+              e.provide(kernel.getCarryArg(i), now[begin[i]]);
+          SmallVector<Value> next;
+          stepInRegisters(now, begin, next);
+          finishStep(step);
+          return next;
+        });
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      overPoints(i, [&](int64_t point) { e.storeOut(i, last[begin[i] + point]); });
+  }
+
+  /// One step with all inner points unrolled. Each point has what is known of it in
+  /// `points`.
+  void stepInRegisters(ValueRange now, ArrayRef<unsigned> begin, SmallVectorImpl<Value> &next) {
+    points.assign(std::max<int64_t>(innerSize, 0), llvm::DenseMap<Value, Value>());
+    auto atPoint = [&](int64_t point, Value value) {
+      PointEmitter::Scope scope(e);
+      e.at[*inner] = e.index(point);
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        if (isInnerCarry(i))
+          e.provide(kernel.getCarryArg(i), now[begin[i] + point]);
+      for (auto [known, emitted] : points[point])
+        e.provide(known, emitted);
+      Value result = e.getVector(value);
+      // Kept for the reductions and carries to come.
+      e.forEachKnown([&](Value known, Value emitted) {
+        if (isInner(known))
+          points[point][known] = emitted;
+      });
+      return result;
+    };
+    for (ReduceOp reduce : reduces) {
+      emitReady();
+      SmallVector<Value> sums(std::min<int64_t>(2, innerSize));
+      for (int64_t point = 0; point < innerSize; ++point) {
+        Value term = atPoint(point, reduce.getValue());
+        Value &sum = sums[point % 2];
+        sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
+      }
+      e.provide(reduce, combineAll(reduce, sums));
+    }
+    emitReady();
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+      Value value = kernel.getYield().getValues()[i];
+      for (int64_t point = 0; point < (isInnerCarry(i) ? innerSize : 1); ++point)
+        next.push_back(isInnerCarry(i) ? atPoint(point, value) : e.getVector(value));
+    }
+    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i) {
+      Value value = kernel.getYield().getValues()[i];
+      if (!inner || !kernel.getOutMap(i).isFunctionOfDim(*inner))
+        continue;
+      for (int64_t point = 0; point < innerSize; ++point) {
+        Value emitted = atPoint(point, value);
+        PointEmitter::Scope scope(e);
+        e.at[*inner] = e.index(point);
+        e.storeOut(i, emitted);
+      }
+    }
+  }
+
+  Value combineAll(ReduceOp reduce, ArrayRef<Value> sums) {
+    if (sums.empty())
+      return e.neutral(reduce.getKind(), e.vectorOf(reduce.getType()));
+    Value sum = sums.front();
+    for (Value other : sums.drop_front())
+      sum = e.combine(reduce.getKind(), sum, other);
+    return sum;
+  }
+
+  /// Values of the step outside of the inner loop that can be computed by now, so
+  /// that inner points share them.
+  void emitReady() {
+    LoopSet available = outerSet | loopBit(time);
+    for (Operation &op : kernel.getStep().without_terminator()) {
+      Value value = op.getResult(0);
+      bool isShared = llvm::any_of(value.getUsers(), [&](Operation *user) {
+        return !isa<ssm::YieldOp>(user) && (isa<ReduceOp>(user) || isInner(user->getResult(0)));
+      });
+      if (isShared && !isInner(value) && e.canEmit(value, available))
+        (void)e.get(value);
+    }
+  }
+
+  /// Outs of one step, and what the late ones need.
+  void finishStep(Value step) {
+    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i)
+      if (!llvm::is_contained(phases.late, i) &&
+          !(inner && kernel.getOutMap(i).isFunctionOfDim(*inner)))
+        e.storeOut(i, e.get(kernel.getYield().getValues()[i]));
+    for (Value value : phases.fromSteps)
+      saveRow(value, step);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Carries on the stack, the inner loop a loop
+  //===--------------------------------------------------------------------===//
+
+  void runOnStack(Value first, Value count, Value steps) {
+    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, first, e.index(0));
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      overRows(i, [&](Value row) {
+        vector::StoreOp::create(b, loadCarry(i, isFirst), carryBuffers[i],
+                                ValueRange{row, e.index(0)});
+      });
+    e.loop(e.index(0), count, 1, [&](Value step) {
+      PointEmitter::Scope scope(e);
+      at(first, step, steps);
+      restoreRows(phases.before, step);
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        if (!isInnerCarry(i))
+          e.provide(kernel.getCarryArg(i), carryAt(i, e.index(0)));
+      stepOnStack();
+      finishStep(step);
+    });
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      overRows(i, [&](Value row) { e.storeOut(i, carryAt(i, row)); });
+  }
+
+  void overRows(unsigned i, llvm::function_ref<void(Value)> body) {
+    if (!isInnerCarry(i)) {
+      body(e.index(0));
+      return;
+    }
+    e.loop(e.index(0), e.index(innerSize), 1, [&](Value row) {
+      PointEmitter::Scope scope(e);
+      e.at[*inner] = row;
+      body(row);
+    });
+  }
+  Value carryAt(unsigned i, Value row) {
+    return vector::LoadOp::create(b, e.vectorOf(carryType(i)), carryBuffers[i],
+                                  ValueRange{row, e.index(0)});
+  }
+
+  /// Whether a value can be computed at inner points with the reductions so far.
+  bool isReady(Value value, const llvm::DenseSet<Value> &done) {
+    if (!isInside(value) || isa<BlockArgument>(value) || done.contains(value))
+      return true;
+    Operation *op = value.getDefiningOp();
+    return !isa<ReduceOp>(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
+             return isReady(operand, done);
+           });
+  }
+
+  /// Rounds of loops over the inner points: reductions that are ready share one.
+  /// The last round also makes the next carries: nothing reads the old ones after it.
+  void stepOnStack() {
+    SmallVector<ReduceOp> left(reduces);
+    llvm::DenseSet<Value> done;
+    SmallVector<Value> nextOuter(kernel.getNumCarries());
+    bool isLast = false;
+    while (!isLast) {
+      SmallVector<ReduceOp> round;
+      for (ReduceOp reduce : left)
+        if (isReady(reduce.getValue(), done))
+          round.push_back(reduce);
+      llvm::erase_if(left, [&](ReduceOp reduce) { return llvm::is_contained(round, reduce); });
+      // Carries that need no further reduction are made along with the last ones.
+      isLast = left.empty();
+      for (unsigned i = 0; i < kernel.getOuts().size() && isLast; ++i)
+        if (isInner(kernel.getYield().getValues()[i]) || (i < kernel.getNumCarries() && isInnerCarry(i)))
+          isLast = isReady(kernel.getYield().getValues()[i], done);
+      emitReady();
+      innerRound(round, isLast);
+      for (ReduceOp reduce : round)
+        done.insert(reduce);
+    }
+    emitReady();
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      if (!isInnerCarry(i))
+        nextOuter[i] = e.getVector(kernel.getYield().getValues()[i]);
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      if (nextOuter[i])
+        vector::StoreOp::create(b, nextOuter[i], carryBuffers[i],
+                                ValueRange{e.index(0), e.index(0)});
+  }
+
+  void innerRound(MutableArrayRef<ReduceOp> round, bool isLast) {
+    if (!inner || innerSize == 0) {
+      for (ReduceOp reduce : round)
+        e.provide(reduce, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
+      return;
+    }
+    int64_t unroll = kUnroll;
+    while (innerSize % unroll != 0)
+      unroll /= 2;
+    SmallVector<Value> sums;
+    for (ReduceOp reduce : round)
+      sums.append(unroll, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
+    SmallVector<Value> totals =
+        e.loop(e.index(0), e.index(innerSize), unroll, sums, [&](Value row, ValueRange now) {
+          SmallVector<Value> next(now);
+          for (int64_t u = 0; u < unroll; ++u) {
+            PointEmitter::Scope scope(e);
+            e.at[*inner] = e.add(row, u);
+            for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+              if (isInnerCarry(i))
+                e.provide(kernel.getCarryArg(i), carryAt(i, e.at[*inner]));
+            for (auto [k, reduce] : llvm::enumerate(round)) {
+              Value &sum = next[k * unroll + u];
+              sum = e.combine(reduce.getKind(), sum, e.getVector(reduce.getValue()));
+            }
+            if (isLast)
+              finishPoint();
+          }
+          return next;
+        });
+    for (auto [k, reduce] : llvm::enumerate(round))
+      e.provide(reduce, combineAll(reduce, ArrayRef(totals).slice(k * unroll, unroll)));
+  }
+
+  /// The next carries and the outs of one inner point.
+  void finishPoint() {
+    SmallVector<std::pair<unsigned, Value>> next;
+    for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
+      if (kernel.getOutMap(i).isFunctionOfDim(*inner))
+        next.push_back({i, e.getVector(kernel.getYield().getValues()[i])});
+    for (auto [i, value] : next) {
+      if (i < kernel.getNumCarries())
+        vector::StoreOp::create(b, value, carryBuffers[i],
+                                ValueRange{e.at[*inner], e.index(0)});
+      else
+        e.storeOut(i, value);
+    }
+  }
+
+  KernelOp kernel;
+  ImplicitLocOpBuilder &b;
+  unsigned time, lane;
+  int64_t lanes, block;
+  PointEmitter e;
+  SmallVector<ReduceOp> reduces;
+  LoopSet innerSet = 0, outerSet = 0;
+  std::optional<unsigned> inner;
+  int64_t innerSize = 0;
+  bool inRegisters = false;
+  Phases phases;
+  llvm::DenseMap<Value, Value> buffers;
+  SmallVector<Value> carryBuffers;
+  SmallVector<llvm::DenseMap<Value, Value>> points;
+};
+} // namespace
+
+LogicalResult ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  if (!kernel.getTime())
+    return failure();
+  return Recurrence(kernel, b).run();
+}

@@ -1,0 +1,358 @@
+//===- PointEmitter.cpp - A kernel's region at a point of its loops -------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/Vector/PointEmitter.h"
+
+#include "lib/Analysis/KernelShape.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Dialect/Vector/Utils/VectorUtils.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace ssm;
+
+PointEmitter::PointEmitter(KernelOp kernel, ImplicitLocOpBuilder &b,
+                           std::optional<unsigned> laneLoop, int64_t lanes)
+    : kernel(kernel), b(b), loops(kernel), laneLoop(laneLoop), lanes(lanes),
+      at(kernel.getNumLoops()) {}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+Value PointEmitter::spread(Value scalar) {
+  if (isa<VectorType>(scalar.getType()))
+    return scalar;
+  return vector::BroadcastOp::create(b, vectorOf(scalar.getType()), scalar);
+}
+
+Value PointEmitter::getVector(Value value) { return spread(get(value)); }
+
+Value PointEmitter::get(Value value) {
+  if (auto it = known.find(value); it != known.end())
+    return it->second;
+  if (value.getParentBlock() != &kernel.getStep())
+    return value; // from outside
+  Value result;
+  if (auto arg = dyn_cast<BlockArgument>(value)) {
+    unsigned i = arg.getArgNumber();
+    Value buffer = kernel.getInputs()[i];
+    result = isa<MemRefType>(buffer.getType())
+                 ? load(buffer, kernel.getInputMap(i), kernel.isInputMirrored(i))
+                 : buffer;
+    return known[value] = result;
+  }
+  Operation *op = value.getDefiningOp();
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    return known[value] = b.clone(*constant)->getResult(0);
+  if (auto index = dyn_cast<ssm::IndexOp>(op)) {
+    result = at[index.getLoop()];
+    if (isLaneDependent(value)) {
+      Value step = vector::StepOp::create(b, vectorOf(b.getIndexType()));
+      result = arith::AddIOp::create(b, spread(result), step);
+    }
+    return known[value] = result;
+  }
+  SmallVector<Value> operands = llvm::map_to_vector(op->getOperands(), [&](Value operand) {
+    return get(operand);
+  });
+  bool wide = llvm::any_of(operands, [](Value v) { return isa<VectorType>(v.getType()); });
+  // Lanes that do not exist hold 0, and a division by it would trap.
+  if (wide && mask &&
+      isa<arith::DivSIOp, arith::DivUIOp, arith::RemSIOp, arith::RemUIOp, arith::FloorDivSIOp,
+          arith::CeilDivSIOp, arith::CeilDivUIOp>(op)) {
+    Value one = arith::ConstantOp::create(b, b.getIntegerAttr(value.getType(), 1));
+    operands[1] = arith::SelectOp::create(b, mask, spread(operands[1]), spread(one));
+  }
+  IRMapping mapping;
+  for (auto [operand, given] : llvm::zip_equal(op->getOperands(), operands))
+    mapping.map(operand, wide ? spread(given) : given);
+  Operation *clone = b.clone(*op, mapping);
+  if (wide)
+    clone->getResult(0).setType(vectorOf(value.getType()));
+  if (isa<arith::AddFOp, arith::SubFOp, arith::MulFOp>(clone)) {
+    auto math = cast<arith::ArithFastMathInterface>(clone);
+    clone->setAttr(math.getFastMathAttrName(),
+                   arith::FastMathFlagsAttr::get(b.getContext(),
+                                                 math.getFastMathFlagsAttr().getValue() |
+                                                     arith::FastMathFlags::contract));
+  }
+  return known[value] = clone->getResult(0);
+}
+
+bool PointEmitter::canEmit(Value value, LoopSet available) {
+  if (known.contains(value) || value.getParentBlock() != &kernel.getStep())
+    return true;
+  if (!isSubset(loops.of(value), available))
+    return false;
+  if (auto arg = dyn_cast<BlockArgument>(value))
+    return arg.getArgNumber() < kernel.getInputs().size();
+  Operation *op = value.getDefiningOp();
+  return !isa<ReduceOp>(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
+           return canEmit(operand, available);
+         });
+}
+
+void PointEmitter::hoist(LoopSet available) {
+  for (Value arg : kernel.getStep().getArguments())
+    if (!arg.use_empty() && canEmit(arg, available))
+      get(arg);
+  for (Operation &op : kernel.getStep().without_terminator())
+    for (Value result : op.getResults())
+      if (canEmit(result, available))
+        get(result);
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+Value PointEmitter::evaluate(AffineExpr expr, bool mirrored) {
+  switch (expr.getKind()) {
+  case AffineExprKind::Constant:
+    return index(cast<AffineConstantExpr>(expr).getValue());
+  case AffineExprKind::DimId: {
+    unsigned loop = cast<AffineDimExpr>(expr).getPosition();
+    return mirrored && kernel.isTime(loop) ? mirroredTime : at[loop];
+  }
+  case AffineExprKind::SymbolId:
+    llvm_unreachable("maps of kernels have no symbols");
+  default:
+    break;
+  }
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  Value lhs = evaluate(binary.getLHS(), mirrored), rhs = evaluate(binary.getRHS(), mirrored);
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    return b.createOrFold<arith::AddIOp>(lhs, rhs);
+  case AffineExprKind::Mul:
+    return b.createOrFold<arith::MulIOp>(lhs, rhs);
+  case AffineExprKind::FloorDiv: // indices are never negative
+    return b.createOrFold<arith::DivUIOp>(lhs, rhs);
+  case AffineExprKind::CeilDiv:
+    return b.createOrFold<arith::CeilDivUIOp>(lhs, rhs);
+  default:
+    return b.createOrFold<arith::RemUIOp>(lhs, rhs);
+  }
+}
+
+PointEmitter::Access PointEmitter::access(Value buffer, AffineMap map, bool mirrored) {
+  Access result;
+  for (AffineExpr expr : map.getResults())
+    result.indices.push_back(evaluate(expr, mirrored));
+  if (!laneLoop || !map.isFunctionOfDim(*laneLoop))
+    return result;
+  result.isUniform = false;
+  auto type = cast<MemRefType>(buffer.getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  (void)type.getStridesAndOffset(strides, offset);
+  Operation *metadata = nullptr;
+  int64_t fixed = 0;
+  for (auto [axis, expr] : llvm::enumerate(map.getResults())) {
+    // Always constant: chosen so by `canBeLaneLoop`.
+    int64_t step = getLaneStep(expr, *laneLoop, lanes).value_or(0);
+    if (step == 0)
+      continue;
+    if (!ShapedType::isDynamic(strides[axis])) {
+      fixed += step * strides[axis];
+      continue;
+    }
+    if (!metadata)
+      metadata = memref::ExtractStridedMetadataOp::create(b, buffer);
+    Value stride = cast<memref::ExtractStridedMetadataOp>(metadata).getStrides()[axis];
+    Value part = mul(stride, index(step));
+    result.stride = result.stride ? add(result.stride, part) : part;
+  }
+  if (!result.stride && fixed == 1)
+    result.isDense = true;
+  else if (!result.stride && fixed == 0)
+    result.isUniform = true;
+  else
+    result.stride = result.stride ? add(result.stride, fixed) : index(fixed);
+  return result;
+}
+
+Value PointEmitter::laneOffsets(Value stride) {
+  Value step = vector::StepOp::create(b, vectorOf(b.getIndexType()));
+  Value offsets = arith::MulIOp::create(b, step, spread(stride));
+  return arith::IndexCastOp::create(b, vectorOf(b.getI64Type()), offsets);
+}
+
+/// The elements from one on, one after the other in memory: gathers and scatters
+/// count from there, and lower only on buffers that are dense along the last axis.
+std::pair<Value, Value> PointEmitter::flatten(Value buffer, const Access &where) {
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, buffer);
+  Value offset = metadata.getOffset();
+  for (auto [index, stride] : llvm::zip_equal(where.indices, metadata.getStrides()))
+    offset = add(offset, mul(index, stride));
+  Type element = getElementTypeOrSelf(buffer.getType());
+  auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
+  auto type = MemRefType::get({1}, element, layout);
+  Value flat = memref::ReinterpretCastOp::create(
+      b, type, metadata.getBaseBuffer(), OpFoldResult(b.getIndexAttr(0)),
+      ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
+  return {flat, offset};
+}
+
+Value PointEmitter::fullMask() {
+  return arith::ConstantOp::create(
+      b, DenseElementsAttr::get(vectorOf(b.getI1Type()), b.getBoolAttr(true)));
+}
+
+Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
+  Access where = access(buffer, map, mirrored);
+  if (where.isUniform)
+    return memref::LoadOp::create(b, buffer, where.indices);
+  VectorType type = vectorOf(getElementTypeOrSelf(buffer.getType()));
+  if (where.isDense && !mask)
+    return vector::LoadOp::create(b, type, buffer, where.indices);
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  if (where.isDense)
+    return vector::MaskedLoadOp::create(b, type, buffer, where.indices, mask, zero);
+  auto [flat, first] = flatten(buffer, where);
+  return vector::GatherOp::create(b, type, flat, first, laneOffsets(where.stride),
+                                  mask ? mask : fullMask(), zero);
+}
+
+void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored) {
+  Access where = access(buffer, map, mirrored);
+  if (where.isUniform) {
+    if (isa<VectorType>(value.getType()))
+      value = vector::ExtractOp::create(b, value, 0);
+    memref::StoreOp::create(b, value, buffer, where.indices);
+    return;
+  }
+  value = spread(value);
+  if (where.isDense && !mask)
+    vector::StoreOp::create(b, value, buffer, where.indices);
+  else if (where.isDense)
+    vector::MaskedStoreOp::create(b, buffer, where.indices, mask, value);
+  else {
+    auto [flat, first] = flatten(buffer, where);
+    vector::ScatterOp::create(b, Type(), flat, first, laneOffsets(where.stride),
+                              mask ? mask : fullMask(), value);
+  }
+}
+
+void PointEmitter::prefetch(unsigned input, Value ahead) {
+  SmallVector<Value> indices;
+  for (AffineExpr expr : kernel.getInputMap(input).getResults())
+    indices.push_back(evaluate(expr, kernel.isInputMirrored(input)));
+  indices.back() = add(indices.back(), ahead);
+  memref::PrefetchOp::create(b, kernel.getInputs()[input], indices, /*isWrite=*/false,
+                             /*localityHint=*/2, /*isDataCache=*/true);
+}
+
+//===----------------------------------------------------------------------===//
+// Loops and indices
+//===----------------------------------------------------------------------===//
+
+Value PointEmitter::index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+Value PointEmitter::add(Value x, Value y) { return b.createOrFold<arith::AddIOp>(x, y); }
+Value PointEmitter::sub(Value x, Value y) { return b.createOrFold<arith::SubIOp>(x, y); }
+Value PointEmitter::mul(Value x, Value y) { return b.createOrFold<arith::MulIOp>(x, y); }
+Value PointEmitter::min(Value x, Value y) { return b.createOrFold<arith::MinUIOp>(x, y); }
+
+Value PointEmitter::ceilDiv(Value a, int64_t divisor) {
+  if (divisor == 1)
+    return a;
+  return b.createOrFold<arith::DivUIOp>(add(a, divisor - 1), index(divisor));
+}
+
+int64_t PointEmitter::fixedSize(unsigned loop) {
+  auto [operand, axis] = kernel.getSizeSource(loop);
+  int64_t size = cast<ShapedType>(operand.getType()).getDimSize(axis);
+  return ShapedType::isDynamic(size) ? -1 : size;
+}
+
+Value PointEmitter::size(unsigned loop) {
+  auto [operand, axis] = kernel.getSizeSource(loop);
+  return b.createOrFold<memref::DimOp>(operand, static_cast<int64_t>(axis));
+}
+
+SmallVector<Value> PointEmitter::loop(
+    Value low, Value high, int64_t step, ValueRange carried,
+    llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto made = scf::ForOp::create(b, low, high, index(step), carried);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(made.getBody());
+  SmallVector<Value> next = body(made.getInductionVar(), made.getRegionIterArgs());
+  if (!carried.empty()) {
+    b.setInsertionPointToEnd(made.getBody());
+    scf::YieldOp::create(b, next);
+  }
+  return llvm::to_vector_of<Value>(made.getResults());
+}
+
+void PointEmitter::loop(Value low, Value high, int64_t step,
+                        llvm::function_ref<void(Value)> body) {
+  (void)loop(low, high, step, ValueRange(), [&](Value i, ValueRange) {
+    body(i);
+    return SmallVector<Value>();
+  });
+}
+
+Value PointEmitter::firstLanes(Value count) {
+  return vector::CreateMaskOp::create(b, vectorOf(b.getI1Type()), count);
+}
+
+void PointEmitter::overLanes(Value low, Value high, llvm::function_ref<void()> body) {
+  Value rest = b.createOrFold<arith::RemUIOp>(sub(high, low), index(lanes));
+  Value whole = sub(high, rest);
+  loop(low, whole, lanes, [&](Value i) {
+    Scope scope(*this);
+    at[*laneLoop] = i;
+    body();
+  });
+  if (std::optional<int64_t> fixed = getConstantIntValue(rest); fixed && *fixed == 0)
+    return;
+  Value ragged = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, rest, index(0));
+  auto branch = scf::IfOp::create(b, ragged);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  Scope scope(*this);
+  at[*laneLoop] = whole;
+  mask = firstLanes(rest);
+  body();
+}
+
+Value PointEmitter::combine(arith::AtomicRMWKind kind, Value x, Value y) {
+  Value result = arith::getReductionOp(kind, b, b.getLoc(), x, y);
+  // Sums may be taken in any order, and products go into them.
+  if (auto sum = result.getDefiningOp<arith::AddFOp>())
+    sum.setFastmath(arith::FastMathFlags::reassoc | arith::FastMathFlags::contract);
+  // Which zero is the largest of -0 and 0 does not matter, and takes long to tell.
+  if (auto max = result.getDefiningOp<arith::MaximumFOp>())
+    max.setFastmath(arith::FastMathFlags::nsz);
+  if (auto min = result.getDefiningOp<arith::MinimumFOp>())
+    min.setFastmath(arith::FastMathFlags::nsz);
+  return result;
+}
+
+Value PointEmitter::neutral(arith::AtomicRMWKind kind, Type type) {
+  // Not the finite extremes: a maximum of nothing but -inf is -inf.
+  auto scalar =
+      arith::getIdentityValueAttr(kind, getElementTypeOrSelf(type), b, b.getLoc(), false);
+  if (auto wide = dyn_cast<VectorType>(type))
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(wide, scalar));
+  return arith::ConstantOp::create(b, scalar);
+}
+
+Value PointEmitter::reduceLanes(arith::AtomicRMWKind kind, Value wide) {
+  Value result = vector::getVectorReductionOp(kind, b, b.getLoc(), wide);
+  if (auto all = result.getDefiningOp<vector::ReductionOp>()) {
+    if (kind == arith::AtomicRMWKind::addf)
+      all.setFastmath(arith::FastMathFlags::reassoc);
+    if (kind == arith::AtomicRMWKind::maximumf || kind == arith::AtomicRMWKind::minimumf)
+      all.setFastmath(arith::FastMathFlags::nsz);
+  }
+  return result;
+}

@@ -1,0 +1,74 @@
+// RUN: ssm-opt %s -ssm-fold-flips -canonicalize | FileCheck %s
+
+#id = affine_map<(t, d) -> (t, d)>
+
+// CHECK-LABEL: func.func @flipped_scan
+// CHECK-SAME: %[[X:.*]]: tensor<?x4xf32>
+// CHECK-NOT: linalg.generic
+// CHECK: %[[K:.*]] = ssm.kernel loops 2 ins(%[[X]] :
+// CHECK: %[[R:.*]]:2 = ssm.scan
+// CHECK-SAME: ins(%[[K]] :
+// CHECK-SAME: input_reversed [true] output_reversed [true]
+// CHECK-NOT: linalg.generic
+// CHECK: return %[[R]]#1
+func.func @flipped_scan(%x: tensor<?x4xf32>, %h0: tensor<4xf32>) -> tensor<?x4xf32> {
+  %c0 = arith.constant 0 : index
+  %c-1 = arith.constant -1 : index
+  %n = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %last = arith.addi %n, %c-1 : index
+  %e = tensor.empty(%n) : tensor<?x4xf32>
+  %r = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%e : tensor<?x4xf32>) {
+    ^bb0(%o: f32):
+      %i = linalg.index 0 : index
+      %j = linalg.index 1 : index
+      %p = arith.subi %last, %i : index
+      %v = tensor.extract %x[%p, %j] : tensor<?x4xf32>
+      linalg.yield %v : f32
+  } -> tensor<?x4xf32>
+  %k = ssm.kernel loops 2 ins(%r : tensor<?x4xf32>) outs(%e : tensor<?x4xf32>) maps [#id, #id] {
+    ^bb0(%v: f32):
+      %0 = math.exp %v : f32
+      ssm.yield %0 : f32
+  } -> tensor<?x4xf32>
+  %h, %y = ssm.scan length(%n) carries(%h0 : tensor<4xf32>) ins(%k : tensor<?x4xf32>)
+      outs(%e : tensor<?x4xf32>) input_axes [0] output_axes [0] input_reversed [false] output_reversed [false] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %1 = linalg.add ins(%s, %xt : tensor<4xf32>, tensor<4xf32>) outs(%s : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %1, %1 : tensor<4xf32>, tensor<4xf32>
+  } -> tensor<4xf32>, tensor<?x4xf32>
+  %z = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%e : tensor<?x4xf32>) {
+    ^bb0(%o: f32):
+      %i = linalg.index 0 : index
+      %j = linalg.index 1 : index
+      %p = arith.subi %last, %i : index
+      %v = tensor.extract %y[%p, %j] : tensor<?x4xf32>
+      linalg.yield %v : f32
+  } -> tensor<?x4xf32>
+  return %z : tensor<?x4xf32>
+}
+
+// What is read both ways stays.
+// CHECK-LABEL: func.func @both_ways
+// CHECK: linalg.generic
+// CHECK: ssm.kernel
+func.func @both_ways(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %c0 = arith.constant 0 : index
+  %c-1 = arith.constant -1 : index
+  %n = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %last = arith.addi %n, %c-1 : index
+  %e = tensor.empty(%n) : tensor<?x4xf32>
+  %r = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%e : tensor<?x4xf32>) {
+    ^bb0(%o: f32):
+      %i = linalg.index 0 : index
+      %j = linalg.index 1 : index
+      %p = arith.subi %last, %i : index
+      %v = tensor.extract %x[%p, %j] : tensor<?x4xf32>
+      linalg.yield %v : f32
+  } -> tensor<?x4xf32>
+  %k = ssm.kernel loops 2 ins(%r, %x : tensor<?x4xf32>, tensor<?x4xf32>) outs(%e : tensor<?x4xf32>) maps [#id, #id, #id] {
+    ^bb0(%v: f32, %w: f32):
+      %0 = arith.addf %v, %w : f32
+      ssm.yield %0 : f32
+  } -> tensor<?x4xf32>
+  return %k : tensor<?x4xf32>
+}

@@ -1,0 +1,106 @@
+// RUN: ssm-opt %s -split-input-file -ssm-raise-convs -canonicalize --remark-format=emitRemark --remarks-filter=raise 2> %t | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK < %t
+
+#x = affine_map<(d, t, k) -> (d, t + k)>
+#w = affine_map<(d, t, k) -> (d, k)>
+#y = affine_map<(d, t, k) -> (d, t)>
+
+// A past before the sequence; the last carries are the next past.
+// CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1) -> (d0, d1)>
+// CHECK-DAG: #[[W0:.*]] = affine_map<(d0, d1) -> (d0, 0)>
+// CHECK-DAG: #[[W2:.*]] = affine_map<(d0, d1) -> (d0, 2)>
+// CHECK-LABEL: func.func @state
+// CHECK-SAME: %[[PAST:.*]]: tensor<8x2xf32>, %[[SEQ:.*]]: tensor<8x?xf32>, %[[W:.*]]: tensor<8x3xf32>
+// CHECK-DAG: %[[P0:.*]] = tensor.extract_slice %[[PAST]][0, 0] [8, 1] [1, 1]
+// CHECK-DAG: %[[P1:.*]] = tensor.extract_slice %[[PAST]][0, 1] [8, 1] [1, 1]
+// CHECK: %[[K:.*]]:3 = ssm.kernel loops 2 time 1 ins(%[[SEQ]], %[[W]], %[[W]], %[[W]] :
+// CHECK-SAME: inits(%[[P0]], %[[P1]] :
+// CHECK-SAME: maps [#[[X]], #[[W0]],
+// CHECK: ^bb0(%[[V:.*]]: f32, %{{.*}}: f32, %{{.*}}: f32, %{{.*}}: f32, %{{.*}}: f32, %[[C1:.*]]: f32):
+// CHECK: ssm.yield %[[C1]], %[[V]], %{{.*}} : f32, f32, f32
+// CHECK: tensor.insert_slice %[[K]]#0 into
+// CHECK: tensor.insert_slice %[[K]]#1 into
+func.func @state(%past: tensor<8x2xf32>, %seq: tensor<8x?xf32>, %w: tensor<8x3xf32>) -> (tensor<8x?xf32>, tensor<8x2xf32>) {
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  %n = tensor.dim %seq, %c1 : tensor<8x?xf32>
+  %s = tensor.empty(%n) : tensor<8x?xf32>
+  %x = ssm.kernel loops 2 ins(%seq : tensor<8x?xf32>) outs(%s : tensor<8x?xf32>)
+      maps [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i, j)>] {
+    ^bb0(%v: f32):
+      ssm.yield %v : f32
+  } -> tensor<8x?xf32>
+  %m = arith.addi %n, %c2 : index
+  %e = tensor.empty(%m) : tensor<8x?xf32>
+  %p = tensor.insert_slice %past into %e[0, 0] [8, 2] [1, 1] : tensor<8x2xf32> into tensor<8x?xf32>
+  %q = tensor.insert_slice %x into %p[0, 2] [8, %n] [1, 1] : tensor<8x?xf32> into tensor<8x?xf32>
+  %y = ssm.kernel loops 3 ins(%q, %w : tensor<8x?xf32>, tensor<8x3xf32>) outs(%s : tensor<8x?xf32>) maps [#x, #w, #y] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [2] : f32
+      ssm.yield %1 : f32
+  } -> tensor<8x?xf32>
+  %next = tensor.extract_slice %q[0, %n] [8, 2] [1, 1] : tensor<8x?xf32> to tensor<8x2xf32>
+  return %y, %next : tensor<8x?xf32>, tensor<8x2xf32>
+}
+
+// -----
+
+#x = affine_map<(d, t, k) -> (d, t + k)>
+#w = affine_map<(d, t, k) -> (d, k)>
+#y = affine_map<(d, t, k) -> (d, t)>
+#i = affine_map<(d, t) -> (d, t)>
+
+// Padded at both ends and cut: nothing is computed behind the cut.
+// CHECK-LABEL: func.func @cut
+// CHECK-SAME: %[[SEQ:.*]]: tensor<8x5xf32>
+// CHECK: ssm.kernel loops 2 time 1 ins(%[[SEQ]],
+// CHECK-SAME: inits(%cst : f32) outs({{.*}} : tensor<8xf32>, tensor<8x5xf32>)
+// CHECK: %[[N:.*]] = ssm.kernel loops 2 ins({{.*}} : tensor<8x5xf32>) outs({{.*}} : tensor<8x5xf32>)
+// CHECK-NOT: tensor.extract_slice
+// CHECK: return %[[N]]
+func.func @cut(%seq: tensor<8x5xf32>, %w: tensor<8x2xf32>) -> tensor<8x5xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<8x7xf32>
+  %z = linalg.fill ins(%zero : f32) outs(%e : tensor<8x7xf32>) -> tensor<8x7xf32>
+  %q = tensor.insert_slice %seq into %z[0, 1] [8, 5] [1, 1] : tensor<8x5xf32> into tensor<8x7xf32>
+  %s = tensor.empty() : tensor<8x6xf32>
+  %y = ssm.kernel loops 3 ins(%q, %w : tensor<8x7xf32>, tensor<8x2xf32>) outs(%s : tensor<8x6xf32>) maps [#x, #w, #y] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [2] : f32
+      ssm.yield %1 : f32
+  } -> tensor<8x6xf32>
+  %n = ssm.kernel loops 2 ins(%y : tensor<8x6xf32>) outs(%s : tensor<8x6xf32>) maps [#i, #i] {
+    ^bb0(%v: f32):
+      %0 = arith.negf %v : f32
+      ssm.yield %0 : f32
+  } -> tensor<8x6xf32>
+  %c = tensor.extract_slice %n[0, 0] [8, 5] [1, 1] : tensor<8x6xf32> to tensor<8x5xf32>
+  return %c : tensor<8x5xf32>
+}
+
+// -----
+
+#x = affine_map<(d, t, k) -> (d, t + k)>
+#w = affine_map<(d, t, k) -> (d, k)>
+#y = affine_map<(d, t, k) -> (d, t)>
+
+// Looks ahead: no recurrence.
+// REMARK: convolution not raised: its input is not a past and a sequence
+// CHECK-LABEL: func.func @ahead
+// CHECK: ssm.kernel loops 3 ins
+func.func @ahead(%seq: tensor<8x5xf32>, %w: tensor<8x3xf32>) -> tensor<8x5xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<8x7xf32>
+  %z = linalg.fill ins(%zero : f32) outs(%e : tensor<8x7xf32>) -> tensor<8x7xf32>
+  %q = tensor.insert_slice %seq into %z[0, 1] [8, 5] [1, 1] : tensor<8x5xf32> into tensor<8x7xf32>
+  %s = tensor.empty() : tensor<8x5xf32>
+  %y = ssm.kernel loops 3 ins(%q, %w : tensor<8x7xf32>, tensor<8x3xf32>) outs(%s : tensor<8x5xf32>) maps [#x, #w, #y] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [2] : f32
+      ssm.yield %1 : f32
+  } -> tensor<8x5xf32>
+  return %y : tensor<8x5xf32>
+}

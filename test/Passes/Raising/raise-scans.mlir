@@ -1,0 +1,129 @@
+// RUN: ssm-opt %s -split-input-file -ssm-raise-kernels -ssm-raise-scans -canonicalize --remark-format=emitRemark --remarks-filter=raise 2> %t | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK < %t
+
+#v = affine_map<(b, d, n) -> (b, d, n)>
+#d = affine_map<(b, d, n) -> (b, d)>
+#n = affine_map<(b, d, n) -> (b, 0, n)>
+
+// Backwards, with time on axis 1, one factor for each element.
+// CHECK-DAG: #[[BD:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d0, d2)>
+// CHECK-DAG: #[[BN:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d0, d3)>
+// CHECK-DAG: #[[NONE:.*]] = affine_map<(d0, d1, d2, d3) -> ()>
+// CHECK-DAG: #[[STATE:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d2, d3)>
+// REMARK: recurrence raised, transition: diagonal
+// CHECK-LABEL: func.func @selective
+// CHECK: ssm.kernel loops 4 time 0 ins(
+// CHECK-SAME: inits(%cst : f32)
+// CHECK-SAME: #[[NONE]], #[[STATE]], #[[BD]]] mirrored [true, true, true] transition <diagonal>
+// CHECK: math.exp %{{.*}} fastmath<afn>
+// CHECK: ssm.reduce addf %{{.*}} over [3]
+// CHECK-NOT: ssm.scan
+func.func @selective(%x: tensor<?x?x8xf32>, %w: tensor<?x?x4xf32>, %eh: tensor<?x8x4xf32>, %b: index, %t: index) -> (tensor<?x8x4xf32>, tensor<?x?x8xf32>) {
+  %c0 = arith.constant 0.0 : f32
+  %h0 = linalg.fill ins(%c0 : f32) outs(%eh : tensor<?x8x4xf32>) -> tensor<?x8x4xf32>
+  %ey = tensor.empty(%b, %t) : tensor<?x?x8xf32>
+  %h, %y = ssm.scan length(%t) carries(%h0 : tensor<?x8x4xf32>) ins(%x, %w : tensor<?x?x8xf32>, tensor<?x?x4xf32>)
+      outs(%ey : tensor<?x?x8xf32>) input_axes [1, 1] output_axes [1] input_reversed [true, true] output_reversed [true] {
+    ^bb0(%s: tensor<?x8x4xf32>, %xt: tensor<?x8xf32>, %wt: tensor<?x4xf32>):
+      %e = tensor.empty(%b) : tensor<?x8x4xf32>
+      %u = tensor.expand_shape %wt [[0], [1, 2]] output_shape [%b, 1, 4] : tensor<?x4xf32> into tensor<?x1x4xf32>
+      %1 = linalg.generic {indexing_maps = [#d, #n, #v], iterator_types = ["parallel", "parallel", "parallel"]}
+          ins(%xt, %u : tensor<?x8xf32>, tensor<?x1x4xf32>) outs(%e : tensor<?x8x4xf32>) {
+        ^bb0(%p: f32, %q: f32, %o: f32):
+          %m = arith.mulf %p, %q : f32
+          %g = math.exp %m : f32
+          linalg.yield %g : f32
+      } -> tensor<?x8x4xf32>
+      %2 = linalg.generic {indexing_maps = [#v, #v, #d, #v], iterator_types = ["parallel", "parallel", "parallel"]}
+          ins(%1, %s, %xt : tensor<?x8x4xf32>, tensor<?x8x4xf32>, tensor<?x8xf32>) outs(%e : tensor<?x8x4xf32>) {
+        ^bb0(%p: f32, %q: f32, %r: f32, %o: f32):
+          %m = arith.mulf %p, %q : f32
+          %g = arith.addf %m, %r : f32
+          linalg.yield %g : f32
+      } -> tensor<?x8x4xf32>
+      %f = tensor.empty(%b) : tensor<?x8xf32>
+      %z = linalg.fill ins(%c0 : f32) outs(%f : tensor<?x8xf32>) -> tensor<?x8xf32>
+      %3 = linalg.generic {indexing_maps = [#v, #d], iterator_types = ["parallel", "parallel", "reduction"]}
+          ins(%2 : tensor<?x8x4xf32>) outs(%z : tensor<?x8xf32>) {
+        ^bb0(%p: f32, %o: f32):
+          %g = arith.addf %o, %p : f32
+          linalg.yield %g : f32
+      } -> tensor<?x8xf32>
+      ssm.yield %2, %3 : tensor<?x8x4xf32>, tensor<?x8xf32>
+  } -> tensor<?x8x4xf32>, tensor<?x?x8xf32>
+  return %h, %y : tensor<?x8x4xf32>, tensor<?x?x8xf32>
+}
+
+// -----
+
+#v = affine_map<(d, e) -> (d, e)>
+#k = affine_map<(d, e) -> (d)>
+#e = affine_map<(d, e) -> (e)>
+
+// S' = S - k (k^T S): the delta rule.
+// REMARK: recurrence raised, transition: low_rank
+// CHECK-LABEL: func.func @delta
+// CHECK: ssm.kernel loops 3 time 0
+// CHECK-SAME: transition <low_rank>
+func.func @delta(%k: tensor<?x8xf32>, %s0: tensor<8x4xf32>, %t: index) -> tensor<8x4xf32> {
+  %c0 = arith.constant 0 : index
+  %len = tensor.dim %k, %c0 : tensor<?x8xf32>
+  %s = ssm.scan length(%len) carries(%s0 : tensor<8x4xf32>) ins(%k : tensor<?x8xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<8x4xf32>, %kt: tensor<8xf32>):
+      %zero = arith.constant 0.0 : f32
+      %e = tensor.empty() : tensor<4xf32>
+      %z = linalg.fill ins(%zero : f32) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      %1 = linalg.generic {indexing_maps = [#v, #k, #e], iterator_types = ["reduction", "parallel"]}
+          ins(%s, %kt : tensor<8x4xf32>, tensor<8xf32>) outs(%z : tensor<4xf32>) {
+        ^bb0(%p: f32, %q: f32, %o: f32):
+          %m = arith.mulf %p, %q : f32
+          %g = arith.addf %o, %m : f32
+          linalg.yield %g : f32
+      } -> tensor<4xf32>
+      %f = tensor.empty() : tensor<8x4xf32>
+      %2 = linalg.generic {indexing_maps = [#v, #k, #e, #v], iterator_types = ["parallel", "parallel"]}
+          ins(%s, %kt, %1 : tensor<8x4xf32>, tensor<8xf32>, tensor<4xf32>) outs(%f : tensor<8x4xf32>) {
+        ^bb0(%p: f32, %q: f32, %r: f32, %o: f32):
+          %m = arith.mulf %q, %r : f32
+          %g = arith.subf %p, %m : f32
+          linalg.yield %g : f32
+      } -> tensor<8x4xf32>
+      ssm.yield %2 : tensor<8x4xf32>
+  } -> tensor<8x4xf32>
+  return %s : tensor<8x4xf32>
+}
+
+// -----
+
+// A carry that is kept and a delayed input.
+// REMARK: recurrence raised
+// CHECK-LABEL: func.func @delay
+// CHECK: ssm.kernel loops 2 time 0 ins(%{{.*}}) inits(
+// CHECK: ^bb0(%[[X:.*]]: f32, %[[C:.*]]: f32):
+// CHECK: ssm.yield %[[X]], %[[C]]
+func.func @delay(%x: tensor<?x4xf32>, %h0: tensor<4xf32>, %t: index) -> (tensor<4xf32>, tensor<?x4xf32>) {
+  %ey = tensor.empty(%t) : tensor<?x4xf32>
+  %h, %y = ssm.scan length(%t) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      outs(%ey : tensor<?x4xf32>) input_axes [0] output_axes [0] input_reversed [false] output_reversed [false] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      ssm.yield %xt, %s : tensor<4xf32>, tensor<4xf32>
+  } -> tensor<4xf32>, tensor<?x4xf32>
+  return %h, %y : tensor<4xf32>, tensor<?x4xf32>
+}
+
+// -----
+
+// REMARK: recurrence not raised: its step mixes the elements of a carry
+// CHECK-LABEL: func.func @mixes
+// CHECK: ssm.scan
+func.func @mixes(%x: tensor<?x4xf32>, %w: tensor<4x4xf32>, %h0: tensor<4xf32>, %t: index) -> (tensor<4xf32>, tensor<?x4xf32>) {
+  %ey = tensor.empty(%t) : tensor<?x4xf32>
+  %h, %y = ssm.scan length(%t) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      outs(%ey : tensor<?x4xf32>) input_axes [0] output_axes [0] input_reversed [false] output_reversed [false] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %1 = linalg.matvec ins(%w, %s : tensor<4x4xf32>, tensor<4xf32>) outs(%xt : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %1, %1 : tensor<4xf32>, tensor<4xf32>
+  } -> tensor<4xf32>, tensor<?x4xf32>
+  return %h, %y : tensor<4xf32>, tensor<?x4xf32>
+}

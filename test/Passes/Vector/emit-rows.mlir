@@ -1,0 +1,107 @@
+// RUN: ssm-opt %s -ssm-emit-kernels -canonicalize -cse | FileCheck %s
+
+#ij = affine_map<(i, j) -> (i, j)>
+#ji = affine_map<(i, j) -> (j, i)>
+#i = affine_map<(i, j) -> (i)>
+#j = affine_map<(i, j) -> (j)>
+
+// One loop over all elements; the last vector has a mask.
+// CHECK-LABEL: @elementwise
+// CHECK: %[[FLAT:.+]] = memref.collapse_shape %{{.*}} {{\[}}[0, 1]]
+// CHECK: ssm.parallel_for
+// CHECK: ^bb0(%[[LOW:.+]]: index, %[[HIGH:.+]]: index):
+// CHECK: scf.for
+// CHECK: vector.load %[[FLAT]]
+// CHECK: vector.store
+// CHECK: scf.for
+// CHECK: %[[MASK:.+]] = vector.create_mask
+// CHECK: vector.maskedload %[[FLAT]]{{.*}}, %[[MASK]]
+// CHECK: vector.maskedstore {{.*}}, %[[MASK]]
+func.func @elementwise(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?x?xf32>) maps [#ij, #ij]
+      config <rows, lane_loop = 1, lanes = 4> {
+    ^bb0(%v: f32):
+      %n = arith.negf %v : f32
+      ssm.yield %n : f32
+  }
+  return
+}
+
+// Exponentials are kept in the out; the sum divides as a reciprocal.
+// CHECK-LABEL: @softmax
+// CHECK-SAME: %[[X:.+]]: memref<?x?xf32>, %[[Y:.+]]: memref<?x?xf32>
+// CHECK: ssm.parallel_for
+// CHECK: scf.for %[[ROW:.+]] =
+// CHECK: vector.load %[[X]][%[[ROW]]
+// CHECK: vector.maskedload %[[X]][%[[ROW]]
+// CHECK: arith.select
+// CHECK: vector.reduction <maximumf>
+// CHECK: vector.load %[[X]][%[[ROW]]
+// CHECK: math.exp
+// CHECK: vector.store %{{.*}}, %[[Y]][%[[ROW]]
+// CHECK: vector.reduction <add>
+// CHECK: arith.divf %{{.*}} : f32
+// CHECK: vector.load %[[Y]][%[[ROW]]
+// CHECK-NOT: math.exp
+// CHECK: vector.store %{{.*}}, %[[Y]][%[[ROW]]
+// CHECK-NOT: ssm.kernel
+func.func @softmax(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?x?xf32>) maps [#ij, #ij]
+      config <rows, lane_loop = 1, lanes = 8> {
+    ^bb0(%v: f32):
+      %m = ssm.reduce maximumf %v over [1] : f32
+      %d = arith.subf %v, %m : f32
+      %e = math.exp %d : f32
+      %s = ssm.reduce addf %e over [1] : f32
+      %q = arith.divf %e, %s : f32
+      ssm.yield %q : f32
+  }
+  return
+}
+
+// The lanes are columns: a sum for each.
+// CHECK-LABEL: @columns
+// CHECK: ssm.parallel_for
+// CHECK: %[[SUM:.+]] = scf.for {{.*}} -> (vector<4xf32>)
+// CHECK: vector.load
+// CHECK: vector.store %[[SUM]]
+func.func @columns(%x: memref<?x4xf32>, %y: memref<4xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<?x4xf32>) outs(%y : memref<4xf32>) maps [#ij, #j]
+      config <rows, lane_loop = 1, lanes = 4> {
+    ^bb0(%v: f32):
+      %s = ssm.reduce addf %v over [0] : f32
+      ssm.yield %s : f32
+  }
+  return
+}
+
+// A square is turned by shuffles in two steps.
+// CHECK-LABEL: @transpose
+// CHECK-COUNT-4: vector.load
+// CHECK-COUNT-8: vector.shuffle
+// CHECK-COUNT-4: vector.store
+// CHECK-NOT: gather
+// CHECK: return
+func.func @transpose(%x: memref<8x8xf32>, %y: memref<8x8xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<8x8xf32>) outs(%y : memref<8x8xf32>) maps [#ji, #ij]
+      config <rows, lane_loop = 1, lanes = 4> {
+    ^bb0(%v: f32):
+      ssm.yield %v : f32
+  }
+  return
+}
+
+// Means of rows and of columns in one value: no nest of loops has both.
+// CHECK-LABEL: @crossed
+// CHECK: ssm.kernel
+func.func @crossed(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?x?xf32>) maps [#ij, #ij]
+      config <rows, lane_loop = 1, lanes = 4> {
+    ^bb0(%v: f32):
+      %r = ssm.reduce addf %v over [1] : f32
+      %c = ssm.reduce addf %v over [0] : f32
+      %s = arith.addf %r, %c : f32
+      ssm.yield %s : f32
+  }
+  return
+}

@@ -1,0 +1,134 @@
+# ===- test_matmul_shapes.py - Products of matrices of many shapes ---------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Products against NumPy in double precision: the right side a weight, which is
+packed, or an input; all numbers of rows around a tile's; ragged columns; depths
+around those that are taken in chunks; what follows the product fused into it."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ssmtest import runtime
+from ssmtest.case import generator
+from ssmtest.compiler import compile_model
+from ssmtest.model import NEWEST_OPSET
+
+f32, f16 = np.float32, np.float16
+
+
+def element(dtype):
+    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+
+def build(nodes, inputs, weights, dtype):
+    """A model of inputs with open sizes. `inputs`: names to ranks."""
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info(name, element(dtype),
+                                       [f"{name}{i}" if size is None else size
+                                        for i, size in enumerate(shape)])
+         for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", element(dtype), None)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", NEWEST_OPSET)],
+                             ir_version=10)
+
+
+def run(module, **inputs):
+    return module.session().run(inputs)["y"]
+
+
+def check(got, want, depth, dtype):
+    bound = (1e-6 if dtype is f32 else 2e-3) * max(1, np.sqrt(depth))
+    assert got.shape == want.shape
+    scale = max(1.0, np.abs(want).max(initial=0))
+    assert np.abs(got.astype(np.float64) - want).max(initial=0) <= bound * scale
+
+
+LEVELS = ["-O0", "-O3"]
+TARGETS = ["-O0", "-O3", "-O3 --cpu=v2", "-O3 --cpu=v3"]
+
+
+@pytest.mark.parametrize("options", TARGETS)
+@pytest.mark.parametrize("dtype", [f32, f16])
+@pytest.mark.parametrize("depth,width", [(1, 8), (7, 33), (64, 31), (3, 100), (70, 64)])
+def test_weight(options, dtype, depth, width):
+    rng = generator(f"weight {depth} {width} {dtype}")
+    w = rng.standard_normal((depth, width)).astype(dtype)
+    model = build([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [None, depth]}, {"w": w},
+                  dtype)
+    module = runtime.Module(compile_model(model, options.split()))
+    for rows in [0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 24, 25, 40, 200]:
+        x = rng.standard_normal((rows, depth)).astype(dtype)
+        check(run(module, x=x), x.astype(np.float64) @ w.astype(np.float64), depth, dtype)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_inputs(options, transposed):
+    model = build([helper.make_node("Gemm", ["a", "b"], ["y"], transB=transposed)],
+                  {"a": [None, None], "b": [None, None]}, {}, f32)
+    module = runtime.Module(compile_model(model, options.split()))
+    rng = generator(f"inputs {transposed}")
+    for _ in range(40):
+        rows, depth, width = rng.integers(0, 71, 3)
+        a = rng.standard_normal((rows, depth)).astype(f32)
+        b = rng.standard_normal((depth, width)).astype(f32)
+        given = np.ascontiguousarray(b.T) if transposed else b
+        check(run(module, a=a, b=given), a.astype(np.float64) @ b, depth, f32)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+def test_depth(options):
+    """Around and above the depth of a chunk, with many tiles of rows."""
+    model = build([helper.make_node("MatMul", ["a", "b"], ["y"])],
+                  {"a": [None, None], "b": [None, None]}, {}, f32)
+    module = runtime.Module(compile_model(model, options.split()))
+    rng = generator("depth")
+    for rows, depth, width in [(30, 2048, 40), (30, 2049, 40), (1, 4097, 33), (210, 5000, 20)]:
+        a = rng.standard_normal((rows, depth)).astype(f32)
+        b = rng.standard_normal((depth, width)).astype(f32)
+        check(run(module, a=a, b=b), a.astype(np.float64) @ b, depth, f32)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+def test_batches(options):
+    rng = generator("batches")
+    w = rng.standard_normal((24, 40)).astype(f32)
+    shared = runtime.Module(compile_model(
+        build([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [None, None, 24]}, {"w": w},
+              f32), options.split()))
+    own = runtime.Module(compile_model(
+        build([helper.make_node("MatMul", ["a", "b"], ["y"])],
+              {"a": [None, None, None], "b": [None, None, None]}, {}, f32), options.split()))
+    for batch, rows in [(0, 3), (1, 1), (2, 13), (5, 1), (3, 40)]:
+        x = rng.standard_normal((batch, rows, 24)).astype(f32)
+        check(run(shared, x=x), x.astype(np.float64) @ w, 24, f32)
+        b = rng.standard_normal((batch, 24, 19)).astype(f32)
+        check(run(own, a=x, b=b), x.astype(np.float64) @ b, 24, f32)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+@pytest.mark.parametrize("width", [40, 64])
+def test_epilogue(options, width):
+    """Bias, activation, gate and residual."""
+    rng = generator(f"epilogue {width}")
+    w = rng.standard_normal((30, width)).astype(f32) / 5
+    bias = rng.standard_normal(width).astype(f32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]),
+             helper.make_node("Add", ["p", "bias"], ["q"]),
+             helper.make_node("Sigmoid", ["q"], ["s"]),
+             helper.make_node("Mul", ["q", "s"], ["t"]),
+             helper.make_node("Mul", ["t", "gate"], ["u"]),
+             helper.make_node("Add", ["u", "rest"], ["y"])]
+    model = build(nodes, {"x": [None, 30], "gate": [None, width], "rest": [None, width]},
+                  {"w": w, "bias": bias}, f32)
+    module = runtime.Module(compile_model(model, options.split()))
+    for rows in [0, 1, 12, 13, 50]:
+        x, gate, rest = (rng.standard_normal((rows, n)).astype(f32) for n in (30, width, width))
+        q = x.astype(np.float64) @ w + bias
+        check(run(module, x=x, gate=gate, rest=rest), q / (1 + np.exp(-q)) * gate + rest, 30, f32)
