@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "models"),
                 str(ROOT / "tools" / "scripts")]
 import workloads  # noqa: E402
 from limits import Limits  # noqa: E402
-from ssmtest import compiler, runtime  # noqa: E402
+from ssmtest import compare, compiler, runtime  # noqa: E402
 
 SECONDS = 2.0  # at least that long for each row and side
 
@@ -89,6 +89,15 @@ def prepare(name, make, *arguments):
         return None
 
 
+def warn_if_different(name, ours, peers):
+    """A fast wrong answer is none. Rough, for peers round half types after each operator."""
+    for (output, got), wanted in zip(ours.items(), peers):
+        error = compare.relative_error(got, wanted)
+        if error > (1e-3 if got.dtype.itemsize >= 4 else 5e-2):
+            print(f"    {name}: {output} differs from ONNX Runtime's by {error:.1e}",
+                  file=sys.stderr)
+
+
 def measure(workload, threads, limits, peers):
     """-> {"ours": seconds, peer: seconds, ..., "limit": seconds}, or None."""
     model, inputs = workload.make()
@@ -96,6 +105,8 @@ def measure(workload, threads, limits, peers):
     calls = {"ours": prepare("ours", lambda: session.bind(inputs))}
     for name, make in peers.items():
         calls[name] = prepare(name, make, model, inputs, threads)
+    if calls["ours"] and calls["ORT"]:
+        warn_if_different(workload.name, session.run(inputs), calls["ORT"]())
     running = {name: call for name, call in calls.items() if call}
     times = dict(zip(running, best_times(list(running.values()))))
     return {**times, "limit": limits.seconds(workload.flops, workload.moved)}
