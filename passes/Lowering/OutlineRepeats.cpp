@@ -8,6 +8,7 @@
 #include "passes/Lowering/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -529,9 +530,13 @@ struct OutlineRepeats : ssm::impl::OutlineRepeatsBase<OutlineRepeats> {
     function->setAttr("ssm.repeated", b.getUnitAttr());
     function->remove();
     SymbolTable(getOperation()).insert(function, std::next(Block::iterator(entry)));
-    for (auto [i, type] : llvm::enumerate(types))
-      if (isa<TensorType>(type))
+    for (auto [i, values] : llvm::enumerate(parameters.list)) {
+      if (isa<TensorType>(types[i]))
         function.setArgAttr(i, "bufferization.writable", b.getBoolAttr(false));
+      if (llvm::all_of(values,
+                       [](Value value) { return value.getDefiningOp<LoadWeightOp>() != nullptr; }))
+        function.setArgAttr(i, kWeightArgument, b.getUnitAttr());
+    }
     for (auto [i, result] : llvm::enumerate(results))
       function.setResultAttr(i, "ssm.sizes", b.getDenseI64ArrayAttr(result.sizes));
 

@@ -49,10 +49,11 @@ def OutlineRepeats : Pass<"ssm-outline-repeats", "::mlir::ModuleOp"> {
 
     Equality is exact: names, attributes, types, regions, constants and the links
     between operations. What differs (weights, states) becomes an argument; a tensor
-    argument is never written. `ssm.sizes` tells which arguments are the dynamic
-    sizes of a result, so that the caller can make its buffer. Constants, empty
-    tensors and fills belong to no sequence: each user makes its own, for CSE gives
-    them all to the first layer.
+    argument is never written. `ssm.weight` marks arguments that are weights in every
+    call: what follows from them alone is computed once, at compile time. `ssm.sizes`
+    tells which arguments are the dynamic sizes of a result, so that the caller can
+    make its buffer. Constants, empty tensors and fills belong to no sequence: each
+    user makes its own, for CSE gives them all to the first layer.
 
     A sequence is cut where the fewest values go across. A result whose size only
     the sequence can tell, or that is no tensor, keeps it from being outlined, and
@@ -67,7 +68,8 @@ def OutlineRepeats : Pass<"ssm-outline-repeats", "::mlir::ModuleOp"> {
     %a = call @repeated(%x, %w0, %n) : (...) -> tensor<?x8xf32>
     %b = call @repeated(%a, %w1, %n) : (...) -> tensor<?x8xf32>
     ...
-    func.func private @repeated(%x, %w, %n: index) -> (tensor<?x8xf32> {ssm.sizes = array<i64: 2>})
+    func.func private @repeated(%x, %w {ssm.weight}, %n: index)
+        -> (tensor<?x8xf32> {ssm.sizes = array<i64: 2>})
     ```
   }];
   let options = [

@@ -10,7 +10,7 @@
 // CHECK: %[[A:.*]] = call @repeated(%[[X]], %[[W0]], %[[N]])
 // CHECK: %[[B:.*]] = call @repeated(%[[A]], %[[W1]], %[[N]])
 // CHECK: return %[[B]]
-// CHECK: func.func private @repeated(%[[Y:.*]]: tensor<?x8xf32> {bufferization.writable = false}, %[[W:.*]]: tensor<8x8xf32> {bufferization.writable = false}, %[[M:.*]]: index) -> (tensor<?x8xf32> {ssm.sizes = array<i64: 2>}) attributes {ssm.repeated}
+// CHECK: func.func private @repeated(%[[Y:.*]]: tensor<?x8xf32> {bufferization.writable = false}, %[[W:.*]]: tensor<8x8xf32> {bufferization.writable = false, ssm.weight}, %[[M:.*]]: index) -> (tensor<?x8xf32> {ssm.sizes = array<i64: 2>}) attributes {ssm.repeated}
 // CHECK: %[[E:.*]] = tensor.empty(%[[M]])
 // CHECK: linalg.fill
 // CHECK: %[[P:.*]] = linalg.matmul ins(%[[Y]], %[[W]]
