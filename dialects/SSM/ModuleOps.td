@@ -79,19 +79,36 @@ def SSM_CheckOp : SSM_Op<"check", [MemoryEffects<[MemWrite]>]> {
 
 def SSM_ArgOp : SSM_Op<"arg", [Pure]> {
   let summary = "input `index` of the call";
-  let arguments = (ins LLVM_AnyPointer:$args, I64Attr:$index);
+  let description = [{
+    `number`, if given, is the input instead of `index`: in a loop over inputs of
+    one type.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$args, Optional<I64>:$number, I64Attr:$index);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$args `[` $index `]` attr-dict `:` type($args) `->` type($result)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$args,
+                                 "int64_t":$index), [{
+    build($_builder, $_state, result, args, ::mlir::Value(), index);
+  }]>];
+  let assemblyFormat = "$args `[` $index (`or` $number^)? `]` attr-dict `:` type($args) `->` type($result)";
 }
 
-def SSM_OutputOp : SSM_Op<"output", [MemoryEffects<[MemAlloc, MemWrite]>]> {
+def SSM_OutputOp : SSM_Op<"output", [
+    AttrSizedOperandSegments, MemoryEffects<[MemAlloc, MemWrite]>]> {
   let summary = "where to write output `index`, whose dynamic sizes are given";
-  let description = "Ends the run with a status if the runtime refuses.";
-  let arguments = (ins LLVM_AnyPointer:$table, LLVM_AnyPointer:$context,
-                       Variadic<Index>:$sizes, I64Attr:$index);
+  let description = [{
+    Ends the run with a status if the runtime refuses. `number`, if given, is the
+    output instead of `index`: in a loop over outputs of one type.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$table, LLVM_AnyPointer:$ctx,
+                       Variadic<Index>:$sizes, Optional<I32>:$number, I64Attr:$index);
   let results = (outs AnyMemRef:$result);
-  let assemblyFormat = "$table `,` $context `[` $index `]` `(` $sizes `)` attr-dict "
-                       "`:` type($table) `,` type($context) `->` type($result)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$table,
+                                 "::mlir::Value":$ctx, "::mlir::ValueRange":$sizes,
+                                 "int64_t":$index), [{
+    build($_builder, $_state, result, table, ctx, sizes, ::mlir::Value(), index);
+  }]>];
+  let assemblyFormat = "$table `,` $ctx `[` $index (`or` $number^)? `]` `(` $sizes `)` attr-dict "
+                       "`:` type($table) `,` type($ctx) `->` type($result)";
   let hasVerifier = 1;
 }
 

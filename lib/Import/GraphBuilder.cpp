@@ -167,7 +167,8 @@ Value GraphBuilder::buildTensor(WeightSource source, StringRef name, Location lo
   if (!elementType || isa<ComplexType>(elementType))
     return fail("its element type " + getElementTypeName(source.getElementType()) +
                 " is not supported");
-  if (source.getNumBytes() > options.maxConstantBytes)
+  if (source.getNumBytes() > (isa<FloatType>(elementType) ? options.maxFloatConstantBytes
+                                                          : options.maxConstantBytes))
     return buildWeight(source, RankedTensorType::get(source.getDims(), elementType), name, loc);
   auto elements = importElements(source, context);
   if (!elements)

@@ -18,6 +18,9 @@ namespace ssm::onnx {
 struct ImportOptions {
   /// Tensors with more bytes become ssm.weight, others constants.
   uint64_t maxConstantBytes = 1024;
+  /// The same for floating point, which no shape is computed from: as weights, layers
+  /// that differ in them are one kernel.
+  uint64_t maxFloatConstantBytes = 64;
 };
 
 /// Builds one module out of one or more models. Each becomes a public function,

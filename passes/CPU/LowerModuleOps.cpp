@@ -38,7 +38,7 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
         continue;
       SmallVector<Operation *> ops;
       function.walk([&](Operation *op) {
-        if (isa<SSMDialect>(op->getDialect()))
+        if (isa<SSMDialect>(op->getDialect()) || isRepeatedCall(op))
           ops.push_back(op);
       });
       sites.clear();
@@ -50,6 +50,15 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
         module->setAttr(("ssm.checks." + entry.getValue()).str(),
                         ArrayAttr::get(&getContext(), sites));
     }
+  }
+
+  /// A call whose status matters: of what may end the run.
+  static bool isRepeatedCall(Operation *op) {
+    auto call = dyn_cast<func::CallOp>(op);
+    if (!call || call.getNumResults() == 0)
+      return false;
+    Operation *callee = SymbolTable::lookupNearestSymbolFrom(call, call.getCalleeAttr());
+    return callee && callee->hasAttr("ssm.repeated");
   }
 
   LogicalResult lower(Operation *op) {
@@ -75,6 +84,8 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       lowerRelease(b, release);
     else if (auto check = dyn_cast<CheckOp>(op))
       lowerCheck(b, check);
+    else if (auto call = dyn_cast<func::CallOp>(op))
+      lowerRepeatedCall(b, call);
     else
       return op->emitError("is left at the end of the buffer stage");
     return success();
@@ -182,10 +193,13 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
   void lowerArg(ImplicitLocOpBuilder &b, ArgOp op) {
     auto type = cast<MemRefType>(op.getType());
     int64_t place = op.getIndex() * kArgBytes;
-    Value data = loadPointer(b, op.getArgs(), place);
+    Value args = op.getArgs();
+    if (Value number = op.getNumber())
+      args = offsetPointer(b, args, LLVM::MulOp::create(b, number, constant(b, kArgBytes)));
+    Value data = loadPointer(b, args, place);
     SmallVector<Value> sizes;
     if (type.getNumDynamicDims() > 0) {
-      Value dims = loadPointer(b, op.getArgs(), place + kArgDims);
+      Value dims = loadPointer(b, args, place + kArgDims);
       for (int64_t axis = 0; axis < type.getRank(); ++axis)
         if (type.isDynamicDim(axis))
           sizes.push_back(LLVM::LoadOp::create(b, b.getI64Type(),
@@ -210,9 +224,11 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     auto next = op.getSizes().begin();
     for (int64_t size : type.getShape())
       dims.push_back(ShapedType::isDynamic(size) ? toI64(b, *next++) : constant(b, size));
-    Value index = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(op.getIndex()));
+    Value index = op.getNumber();
+    if (!index)
+      index = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(op.getIndex()));
     Value data = call(b, pointer, loadPointer(b, op.getTable(), kTableOutput),
-                      {op.getContext(), index, onStack(b, dims)});
+                      {op.getCtx(), index, onStack(b, dims)});
     returnIfNull(b, op, data, kStatusOutputRefused);
     replaceByBuffer(b, op, data, op.getSizes());
   }
@@ -239,6 +255,15 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
                       {op.getContext(), bytes});
     returnIfNull(b, op, data, kStatusOutOfMemory);
     replaceByBuffer(b, op, data, op.getSizes());
+  }
+
+  /// The run goes on if the call gives no status.
+  void lowerRepeatedCall(ImplicitLocOpBuilder &b, func::CallOp call) {
+    b.setInsertionPointAfter(call);
+    Value status = call.getResult(0);
+    Value ok = arith::ConstantIntOp::create(b, status.getType(), 0);
+    Value isOk = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, status, ok);
+    returnUnless(b, isOk.getDefiningOp()->getNextNode(), isOk, [&] { return status; });
   }
 
   void lowerPointer(ImplicitLocOpBuilder &b, PointerOp op) {

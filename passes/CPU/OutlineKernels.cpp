@@ -17,6 +17,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -40,21 +41,42 @@ struct Captures {
 struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    for (auto function : module.getOps<func::FuncOp>()) {
-      if (!function->hasAttr("ssm.entry"))
-        continue;
+    SmallVector<func::FuncOp> functions;
+    for (auto function : module.getOps<func::FuncOp>())
+      if (!function.isDeclaration() &&
+          (function->hasAttr("ssm.entry") || function->hasAttr("ssm.repeated")))
+        functions.push_back(function);
+    for (func::FuncOp function : functions) {
       SmallVector<Operation *> nests;
       for (Block &block : function.getBody())
         collectNests(block, nests);
-      // Each kernel name is told once, in the order of the first call.
-      llvm::SetVector<StringRef> used;
       for (Operation *nest : nests)
-        if (StringRef name = outline(nest, module); !name.empty())
-          used.insert(name);
-      Builder b(&getContext());
-      StringRef entry = function->getAttrOfType<StringAttr>("ssm.entry").getValue();
-      module->setAttr(("ssm.kernels." + entry).str(), b.getStrArrayAttr(used.getArrayRef()));
+        outline(nest, module);
     }
+    // Each kernel name is told once, in the order of the first call.
+    Builder b(&getContext());
+    SymbolTable symbols(module);
+    for (func::FuncOp function : functions)
+      if (auto entry = function->getAttrOfType<StringAttr>("ssm.entry")) {
+        llvm::SetVector<StringRef> used;
+        collectKernels(function, symbols, used);
+        module->setAttr(("ssm.kernels." + entry.getValue()).str(),
+                        b.getStrArrayAttr(used.getArrayRef()));
+      }
+  }
+
+  static void collectKernels(func::FuncOp function, SymbolTable &symbols,
+                             llvm::SetVector<StringRef> &used) {
+    llvm::DenseSet<StringAttr> seen;
+    function.walk([&](func::CallOp call) {
+      if (!seen.insert(call.getCalleeAttr().getAttr()).second)
+        return;
+      auto callee = symbols.lookup<func::FuncOp>(call.getCallee());
+      if (callee->hasAttr("ssm.kernel"))
+        used.insert(callee.getSymName());
+      else
+        collectKernels(callee, symbols, used);
+    });
   }
 
   /// Loop nests that hold nothing of the module's borders: checks end the run, and
@@ -67,8 +89,9 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         continue;
       bool leaves = op.walk([](Operation *inner) {
                         bool isBorder =
-                            isa<SSMDialect>(inner->getDialect()) &&
-                            !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, ssm::YieldOp>(inner);
+                            isa<func::CallOp>(inner) ||
+                            (isa<SSMDialect>(inner->getDialect()) &&
+                             !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, ssm::YieldOp>(inner));
                         return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
       if (!leaves && op.getNumResults() == 0) {
@@ -111,12 +134,15 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
 
   /// Whether the memory is one that no other buffer of the run overlaps.
   static bool isOwnMemory(Value value) {
+    // What a repeated function writes is its caller's, made for the call.
+    if (auto arg = dyn_cast<BlockArgument>(value))
+      return isa<func::FuncOp>(arg.getOwner()->getParentOp());
     return value.getDefiningOp() &&
            isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(value.getDefiningOp());
   }
 
-  /// Returns the name of the kernel, or "" if the nest stays where it is.
-  StringRef outline(Operation *nest, ModuleOp module) {
+  /// Makes the nest a kernel, unless it takes something that no function can.
+  void outline(Operation *nest, ModuleOp module) {
     Captures captures;
     bool ok = true;
     nest->walk([&](Operation *inner) {
@@ -130,7 +156,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       }
     });
     if (!ok)
-      return "";
+      return;
 
     MLIRContext *context = &getContext();
     OpBuilder builder(context);
@@ -216,7 +242,6 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     builder.setInsertionPoint(nest);
     func::CallOp::create(builder, loc, it->second, TypeRange(), args);
     nest->erase();
-    return it->second;
   }
 
   /// What kind of work a nest is.

@@ -149,7 +149,8 @@ struct OutlineParallel : ssm::impl::OutlineParallelBase<OutlineParallel> {
       else
         values.push_back(param);
     }
-    bool hasTable = parent->hasAttr("ssm.kernel") || parent->hasAttr("ssm.entry");
+    bool hasTable = parent->hasAttr("ssm.kernel") || parent->hasAttr("ssm.entry") ||
+                    parent->hasAttr("ssm.repeated");
     func::FuncOp body = makeBody(loop, parent, captures, values, hasTable);
     callBody(b, loop, parent, body, values, hasTable);
     loop.erase();

@@ -27,12 +27,22 @@ using namespace ssm;
 namespace {
 struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
   void runOnOperation() override {
-    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
-      if (!function.isPublic() || function.isDeclaration())
-        continue;
-      if (failed(convert(function)))
+    llvm::DenseMap<StringAttr, SmallVector<func::CallOp>> calls;
+    getOperation().walk([&](func::CallOp call) {
+      calls[call.getCalleeAttr().getAttr()].push_back(call);
+    });
+    SmallVector<func::FuncOp> functions;
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      if (!function.isDeclaration())
+        functions.push_back(function);
+    // Callees first: then their results are buffers of the entry.
+    for (func::FuncOp function : functions)
+      if (function.isPrivate() &&
+          failed(convertRepeated(function, calls[function.getSymNameAttr()])))
         return signalPassFailure();
-    }
+    for (func::FuncOp function : functions)
+      if (function.isPublic() && failed(convert(function)))
+        return signalPassFailure();
   }
 
   LogicalResult convert(func::FuncOp function) {
@@ -68,6 +78,7 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     func::ReturnOp::create(builder, loc, ok);
     ret.erase();
     advanceCopies(run);
+    run.walk([&](func::CallOp call) { call->insertOperands(0, {table, context}); });
     run.walk([&](LoadWeightOp load) {
       OpBuilder at(load);
       load.replaceAllUsesWith(
@@ -151,6 +162,69 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     auto output = OutputOp::create(builder, loc, type, table, context, sizes, i);
     memref::CopyOp::create(builder, loc, result, output);
     return success();
+  }
+
+  /// A repeated function gets the table and the context too, writes its results where
+  /// the caller says, and returns a status.
+  LogicalResult convertRepeated(func::FuncOp function, MutableArrayRef<func::CallOp> calls) {
+    if (!function.getBody().hasOneBlock())
+      return function.emitError("has more than one block before the entry conversion");
+    Block &block = function.getBody().front();
+    Location loc = function.getLoc();
+    auto ret = cast<func::ReturnOp>(block.getTerminator());
+    OpBuilder builder(ret);
+    SmallVector<SmallVector<Value>> places(calls.size());
+    for (unsigned i = 0; i < ret.getNumOperands(); ++i) {
+      auto type = dyn_cast<MemRefType>(ret.getOperand(i).getType());
+      auto sizes = function.getResultAttrOfType<DenseI64ArrayAttr>(i, "ssm.sizes");
+      if (!type || !type.getLayout().isIdentity() || !sizes ||
+          sizes.size() != static_cast<int64_t>(type.getNumDynamicDims()))
+        return function.emitError() << "result " << i << " is not a plain memref of told sizes";
+      for (auto [call, made] : llvm::zip_equal(calls, places)) {
+        OpBuilder b(call);
+        SmallVector<Value> dynamic;
+        for (int64_t size : sizes.asArrayRef())
+          dynamic.push_back(call.getOperand(size));
+        made.push_back(memref::AllocOp::create(b, call.getLoc(), type, dynamic));
+        call.getResult(i).replaceAllUsesWith(made.back());
+      }
+      placeResult(builder, ret.getOperand(i), block.addArgument(type, loc), block);
+    }
+    auto pointer = LLVM::LLVMPointerType::get(&getContext());
+    block.insertArgument(0u, pointer, loc);
+    block.insertArgument(1u, pointer, loc);
+    Value ok = arith::ConstantIntOp::create(builder, loc, 0, 32);
+    func::ReturnOp::create(builder, loc, ok);
+    ret.erase();
+    function.removeArgAttrsAttr();
+    function.removeResAttrsAttr();
+    function.setType(builder.getFunctionType(block.getArgumentTypes(), ok.getType()));
+    // Callers that are entries add the table and the context when they are converted.
+    for (auto [call, made] : llvm::zip_equal(calls, places)) {
+      OpBuilder b(call);
+      SmallVector<Value> operands(call.getOperands());
+      llvm::append_range(operands, made);
+      func::CallOp::create(b, call.getLoc(), function.getName(), ok.getType(), operands);
+      call.erase();
+    }
+    return success();
+  }
+
+  /// Makes the buffer of a result the caller's, or copies into it.
+  static void placeResult(OpBuilder &builder, Value result, Value place, Block &block) {
+    Value root = result;
+    while (auto cast = root.getDefiningOp<memref::CastOp>())
+      root = cast.getSource();
+    auto alloc = root.getDefiningOp<memref::AllocOp>();
+    if (!alloc || alloc->getBlock() != &block) {
+      memref::CopyOp::create(builder, result.getLoc(), result, place);
+      return;
+    }
+    OpBuilder at(alloc);
+    if (place.getType() != alloc.getType())
+      place = memref::CastOp::create(at, alloc.getLoc(), alloc.getType(), place);
+    alloc.replaceAllUsesWith(place);
+    alloc.erase();
   }
 };
 } // namespace

@@ -13,6 +13,8 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace ssm {
@@ -34,20 +36,21 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    SymbolTable symbols(module);
-    ModuleOp init;
-    SmallVector<Attribute> entries, initEntries;
+    SymbolTable moduleSymbols(module);
+    symbols = &moduleSymbols;
+    llvm::DenseMap<StringAttr, SmallVector<func::CallOp>> callsOf;
+    module.walk([&](func::CallOp call) {
+      callsOf[call.getCalleeAttr().getAttr()].push_back(call);
+    });
     for (auto function : module.getOps<func::FuncOp>()) {
       if (function.isDeclaration())
         continue;
       kinds.clear();
-      for (Value root : findRoots(function)) {
-        if (!init) {
-          OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-          init = ModuleOp::create(builder, module.getLoc(), StringRef("weights_init"));
-        }
-        hoist(root, symbols, init, entries, initEntries);
-      }
+      weightArguments.clear();
+      calls = function.isPrivate() ? callsOf[function.getSymNameAttr()]
+                                   : SmallVector<func::CallOp>();
+      for (Value root : findRoots(function))
+        hoist(root, function);
     }
     if (!init)
       return;
@@ -71,6 +74,23 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
     return kinds[op] = computeKind(op);
   }
 
+  /// An argument that is a weight in every call of a repeated function.
+  bool isWeightArgument(Value value) {
+    auto [it, inserted] = weightArguments.try_emplace(value, false);
+    auto arg = dyn_cast<BlockArgument>(value);
+    if (!inserted || !arg || calls.empty() ||
+        !isa<func::FuncOp>(arg.getOwner()->getParentOp()))
+      return it->second;
+    return it->second = llvm::all_of(calls, [&](func::CallOp call) {
+      return call.getOperand(arg.getArgNumber()).getDefiningOp<LoadWeightOp>() != nullptr;
+    });
+  }
+
+  Kind kindOf(Value value) {
+    Operation *producer = value.getDefiningOp();
+    return producer ? kindOf(producer) : isWeightArgument(value) ? Weight : Varying;
+  }
+
   Kind computeKind(Operation *op) {
     if (op->hasTrait<OpTrait::ConstantLike>())
       return Constant;
@@ -86,12 +106,10 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
     llvm::SetVector<Value> inputs;
     collectInputs(op, inputs);
     for (Value input : inputs) {
-      Operation *producer = input.getDefiningOp();
-      if (!producer)
+      Kind inputKind = kindOf(input);
+      if (inputKind == Varying)
         return Varying;
-      kind = std::max(kind, kindOf(producer));
-      if (kindOf(producer) == Varying)
-        return Varying;
+      kind = std::max(kind, inputKind);
     }
     if (kind == Constant || (kind == Weight && isView(op)))
       return kind;
@@ -136,32 +154,50 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
 
   /// Storing much more than was there would trade memory for little time.
   bool isWorthIt(Operation *op, RankedTensorType type) {
-    int64_t sources = 0;
-    for (Operation *source : sliceOf(op))
-      if (auto load = dyn_cast<LoadWeightOp>(source))
-        sources += bytesOf(cast<RankedTensorType>(load.getType()));
-    return bytesOf(type) <= std::max(sources * 2, maxGrowth.getValue());
+    int64_t bytes = 0;
+    for (Value source : sliceOf(op).sources)
+      bytes += bytesOf(cast<RankedTensorType>(source.getType()));
+    return bytesOf(type) <= std::max(bytes * 2, maxGrowth.getValue());
   }
 
-  /// Everything the operation is computed from, in order.
-  static SmallVector<Operation *> sliceOf(Operation *root) {
-    llvm::SetVector<Operation *> slice;
+  /// Everything that a value is computed from, in order: weights, then operations.
+  struct Slice {
+    SmallVector<Value> sources;
+    SmallVector<Operation *> ops;
+  };
+
+  static Slice sliceOf(Operation *root) {
+    llvm::SetVector<Operation *> ops;
+    llvm::SetVector<Value> arguments;
     SmallVector<Operation *> work = {root};
     while (!work.empty()) {
       Operation *op = work.pop_back_val();
-      if (!slice.insert(op))
+      if (!ops.insert(op))
         continue;
       llvm::SetVector<Value> inputs;
       collectInputs(op, inputs);
       for (Value input : inputs)
-        work.push_back(input.getDefiningOp());
+        if (Operation *producer = input.getDefiningOp())
+          work.push_back(producer);
+        else
+          arguments.insert(input);
     }
-    SmallVector<Operation *> ordered(slice.begin(), slice.end());
+    Slice slice{arguments.takeVector(), {}};
+    llvm::sort(slice.sources, [](Value a, Value b) {
+      return cast<BlockArgument>(a).getArgNumber() < cast<BlockArgument>(b).getArgNumber();
+    });
+    SmallVector<Operation *> ordered(ops.begin(), ops.end());
     llvm::sort(ordered, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
-    return ordered;
+    for (Operation *op : ordered) {
+      if (isa<LoadWeightOp>(op))
+        slice.sources.push_back(op->getResult(0));
+      else
+        slice.ops.push_back(op);
+    }
+    return slice;
   }
 
-  Attribute describe(Builder &b, StringRef name, RankedTensorType type) {
+  Attribute describe(Builder &b, const Twine &name, RankedTensorType type) {
     SmallVector<Attribute> dims;
     for (int64_t size : type.getShape())
       dims.push_back(b.getI64IntegerAttr(size));
@@ -171,65 +207,112 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
          b.getNamedAttr("dims", b.getArrayAttr(dims))});
   }
 
-  void hoist(Value root, SymbolTable &symbols, ModuleOp init, SmallVectorImpl<Attribute> &entries,
-             SmallVectorImpl<Attribute> &initEntries) {
-    SmallVector<Operation *> slice = sliceOf(root.getDefiningOp());
-    auto type = cast<RankedTensorType>(root.getType());
-    Builder b(&getContext());
-    std::string name = "weights_init_" + std::to_string(entries.size());
+  /// The weight that a source is: in a repeated function, in one call of it.
+  static FlatSymbolRefAttr weightOf(Value source, func::CallOp call) {
+    if (auto arg = dyn_cast<BlockArgument>(source))
+      source = call.getOperand(arg.getArgNumber());
+    return source.getDefiningOp<LoadWeightOp>().getWeightAttr();
+  }
 
-    // One function of the source weights.
-    SmallVector<LoadWeightOp> loads;
-    for (Operation *op : slice)
-      if (auto load = dyn_cast<LoadWeightOp>(op))
-        loads.push_back(load);
+  void hoist(Value root, func::FuncOp function) {
+    Slice slice = sliceOf(root.getDefiningOp());
+    std::string name = "weights_init_" + std::to_string(entries.size());
+    makeFunction(root, slice, name);
+    if (calls.empty()) {
+      OpBuilder at(root.getDefiningOp());
+      LoadWeightOp load = makeWeight(at, root, slice, name, {});
+      kinds[load] = Weight;
+      root.replaceAllUsesWith(load);
+      return;
+    }
+    // A repeated function gets it as one more argument: the calls differ in their
+    // weights, and share how it is computed.
+    llvm::MapVector<Attribute, FlatSymbolRefAttr> known;
+    for (func::CallOp call : calls) {
+      OpBuilder at(call);
+      SmallVector<Attribute> sources = sourcesOf(slice, call);
+      FlatSymbolRefAttr &weight = known[at.getArrayAttr(sources)];
+      LoadWeightOp load = weight ? LoadWeightOp::create(at, root.getLoc(), root.getType(), weight)
+                                 : makeWeight(at, root, slice, name, call);
+      weight = load.getWeightAttr();
+      call->insertOperands(call->getNumOperands(), load.getResult());
+    }
+    Builder b(&getContext());
+    unsigned number = function.getNumArguments();
+    (void)function.insertArgument(
+        number, root.getType(),
+        b.getDictionaryAttr(b.getNamedAttr("bufferization.writable", b.getBoolAttr(false))),
+        root.getLoc());
+    root.replaceAllUsesWith(function.getArgument(number));
+  }
+
+  static SmallVector<Attribute> sourcesOf(const Slice &slice, func::CallOp call) {
+    return llvm::map_to_vector(
+        slice.sources, [&](Value source) -> Attribute { return weightOf(source, call); });
+  }
+
+  /// The function that computes a value from the source weights.
+  void makeFunction(Value root, const Slice &slice, StringRef name) {
+    Builder b(&getContext());
+    if (!init) {
+      OpBuilder builder = OpBuilder::atBlockEnd(getOperation().getBody());
+      init = ModuleOp::create(builder, getOperation().getLoc(), StringRef("weights_init"));
+    }
     SmallVector<Type> params;
-    SmallVector<Attribute> inputs, sources;
-    for (LoadWeightOp load : loads) {
-      params.push_back(load.getType());
-      inputs.push_back(describe(b, load.getWeight(), cast<RankedTensorType>(load.getType())));
-      sources.push_back(load.getWeightAttr());
-      if (!SymbolTable::lookupSymbolIn(init, load.getWeightAttr()))
-        init.push_back(symbols.lookup(load.getWeight())->clone());
+    SmallVector<Attribute> inputs;
+    for (Value source : slice.sources) {
+      inputs.push_back(describe(b, "source" + std::to_string(params.size()),
+                                cast<RankedTensorType>(source.getType())));
+      params.push_back(source.getType());
     }
     OpBuilder builder = OpBuilder::atBlockEnd(init.getBody());
-    auto function =
-        func::FuncOp::create(builder, root.getLoc(), name, b.getFunctionType(params, type));
+    auto function = func::FuncOp::create(builder, root.getLoc(), name,
+                                         b.getFunctionType(params, root.getType()));
     for (unsigned i = 0; i < params.size(); ++i)
       function.setArgAttr(i, "bufferization.writable", b.getBoolAttr(false));
     builder.setInsertionPointToStart(function.addEntryBlock());
     IRMapping mapping;
-    unsigned next = 0;
-    for (Operation *op : slice) {
-      if (isa<LoadWeightOp>(op))
-        mapping.map(op->getResult(0), function.getArgument(next++));
-      else
-        builder.clone(*op, mapping);
-    }
+    mapping.map(slice.sources, function.getArguments());
+    for (Operation *op : slice.ops)
+      builder.clone(*op, mapping);
     func::ReturnOp::create(builder, root.getLoc(), mapping.lookup(root));
-
-    // The derived weight in its place.
-    OpBuilder at(root.getDefiningOp());
-    auto weight =
-        WeightOp::create(at, root.getLoc(), b.getStringAttr("derived"), TypeAttr::get(type),
-                         StringAttr(), IntegerAttr(), b.getI64IntegerAttr(bytesOf(type)),
-                         IntegerAttr(), IntegerAttr(), FlatSymbolRefAttr::get(&getContext(), name));
-    weight->remove();
-    symbols.insert(weight, getOperation().getBody()->begin());
-    auto load = LoadWeightOp::create(at, root.getLoc(), type, weight.getSymName());
-    kinds[load] = Weight;
-    root.replaceAllUsesWith(load);
-
     entries.push_back(b.getDictionaryAttr(
         {b.getNamedAttr("name", b.getStringAttr(name)),
          b.getNamedAttr("inputs", b.getArrayAttr(inputs)),
-         b.getNamedAttr("outputs", b.getArrayAttr(describe(b, weight.getSymName(), type)))}));
+         b.getNamedAttr("outputs", b.getArrayAttr(describe(
+                                       b, "result", cast<RankedTensorType>(root.getType()))))}));
+  }
+
+  /// A derived weight, of one call or of an entry.
+  LoadWeightOp makeWeight(OpBuilder &b, Value root, const Slice &slice, StringRef name,
+                          func::CallOp call) {
+    SmallVector<Attribute> sources = sourcesOf(slice, call);
+    for (Attribute source : sources) {
+      auto symbol = cast<FlatSymbolRefAttr>(source);
+      if (sourcesInInit.insert(symbol).second)
+        init.push_back(symbols->lookup(symbol.getValue())->clone());
+    }
+    auto type = cast<RankedTensorType>(root.getType());
+    auto weight =
+        WeightOp::create(b, root.getLoc(), b.getStringAttr("derived"), TypeAttr::get(type),
+                         StringAttr(), IntegerAttr(), b.getI64IntegerAttr(bytesOf(type)),
+                         IntegerAttr(), IntegerAttr(), FlatSymbolRefAttr::get(&getContext(), name));
+    weight->remove();
+    symbols->insert(weight, getOperation().getBody()->begin());
     initEntries.push_back(b.getDictionaryAttr(
         {b.getNamedAttr("entry", b.getStringAttr(name)),
          b.getNamedAttr("inputs", b.getArrayAttr(sources)),
          b.getNamedAttr("output", FlatSymbolRefAttr::get(weight.getSymNameAttr()))}));
+    return LoadWeightOp::create(b, root.getLoc(), type, weight.getSymName());
   }
 
+  SymbolTable *symbols = nullptr;
+  ModuleOp init;
+  SmallVector<Attribute> entries, initEntries;
+  llvm::DenseSet<Attribute> sourcesInInit;
+  /// Of the function at hand: its calls, if it is repeated, and what is known of it.
+  SmallVector<func::CallOp> calls;
+  llvm::DenseMap<Value, bool> weightArguments;
   llvm::DenseMap<Operation *, Kind> kinds;
 };
 } // namespace

@@ -48,6 +48,9 @@ def EntryABI : Pass<"ssm-entry-abi", "::mlir::ModuleOp"> {
     ssm.weight_view, and a result is written where ssm.output says, without a copy
     if its buffer is one that the function allocates for it alone.
 
+    A private function (of ssm-outline-repeats) gets the table and the context too,
+    a buffer for each result, which the caller makes, and returns a status.
+
     ```mlir
     func.func @main(%x: memref<?xf32>) -> memref<?xf32> {
       %y = memref.alloc(%d) : memref<?xf32>
@@ -76,7 +79,9 @@ def PlanArena : Pass<"ssm-plan-arena", "::mlir::ModuleOp"> {
     buffers that are not live together share space, and the offsets are functions
     of the sizes. Those whose size only the run can tell, and those that live from
     one step of a loop into the next, come from the run's segment. `@name.plan`
-    computes the arena's bytes and the output sizes from the input sizes alone.
+    computes the arena's bytes and the output sizes from the input sizes alone. The
+    temporaries of a repeated function lie in one buffer of bytes, its last argument,
+    which is a temporary of its caller for as long as the call takes.
 
     Upstream has no planner for dynamic sizes.
 
@@ -87,7 +92,40 @@ def PlanArena : Pass<"ssm-plan-arena", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-                           "::mlir::LLVM::LLVMDialect", "::ssm::SSMDialect"];
+                           "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect",
+                           "::ssm::SSMDialect"];
+}
+
+def RollCalls : Pass<"ssm-roll-calls", "::mlir::ModuleOp"> {
+  let summary = "calls of one repeated function become a loop over a table of places";
+  let description = [{
+    After the arena and the weights file are laid out. Consecutive calls of a
+    function of ssm-outline-repeats differ in where their operands lie: the offset
+    of a weight, the number of an input or output, one of the arena's offsets. A
+    constant table tells these, and a loop makes the calls: without it each layer
+    costs 600 bytes of code that moves pointers, and LLVM's time for them.
+
+    ```mlir
+    %w0 = ssm.weight_view %weights, @w0 : !llvm.ptr -> memref<8xf32>
+    call @repeated(%table, %context, %x, %w0, %y) : (...) -> i32
+    %w1 = ssm.weight_view %weights, @w1 : !llvm.ptr -> memref<8xf32>
+    call @repeated(%table, %context, %x, %w1, %y) : (...) -> i32
+    // becomes
+    memref.global "private" constant @places : memref<2x1xi64> = dense<[[0], [64]]>
+    scf.for %i = %c0 to %c2 step %c1 {
+      %place = memref.load %places[%i, %c0] : memref<2x1xi64>
+      %offset = arith.index_cast %place : i64 to index
+      %w = ssm.arena_view %weights[%offset] () : !llvm.ptr -> memref<8xf32>
+      call @repeated(%table, %context, %x, %w, %y) : (...) -> i32
+    }
+    ```
+  }];
+  let options = [
+    Option<"minCalls", "min-calls", "uint64_t", /*default=*/"4",
+           "Fewer calls stay as they are: a loop and its table are no smaller.">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect", "::ssm::SSMDialect"];
 }
 
 def LayoutWeights : Pass<"ssm-layout-weights", "::mlir::ModuleOp"> {
@@ -106,7 +144,9 @@ def HoistWeightsInit : Pass<"ssm-hoist-weights-init", "::mlir::ModuleOp"> {
     uses, becomes a weight of its own. How to compute it goes to a function of the
     nested module `weights_init`, which the compiler builds for the host and runs;
     its attribute `ssm.init_entries` tells the sources and the result of each.
-    Plain views of weights stay as they are.
+    Plain views of weights stay as they are. In a repeated function, arguments that
+    are weights in every call count as weights: the result becomes one more argument,
+    and each call gets its own, all computed by one function.
 
     ```mlir
     %w = ssm.load_weight @w : tensor<4x8xf32>

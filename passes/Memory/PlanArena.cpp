@@ -13,13 +13,14 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/LoopLikeInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
-
 #include <cmath>
+#include <map>
 
 namespace ssm {
 #define GEN_PASS_DEF_PLANARENA
@@ -45,24 +46,34 @@ struct Temporary {
   /// The size is constant bytes times the dynamic sizes.
   int64_t constantBytes;
   SmallVector<Value> dynamicSizes;
+  /// At sizes that a run often has.
+  double typicalBytes;
 
   /// Whether it is known to be at least as large.
   bool holds(const Temporary &other) const {
     return constantBytes >= other.constantBytes && dynamicSizes == other.dynamicSizes;
   }
   bool meets(const Temporary &other) const { return first <= other.last && other.first <= last; }
-  double typicalBytes() const {
-    return static_cast<double>(constantBytes) * std::pow(kTypicalSize, dynamicSizes.size());
-  }
 };
 
 /// Temporaries that share space one after the other.
 using Slot = SmallVector<unsigned>;
 
+/// A size that a repeated function gets, or a size of a buffer that it gets.
+bool isParameter(Value value) {
+  auto arg = dyn_cast<BlockArgument>(value);
+  return arg && isa<func::FuncOp>(arg.getOwner()->getParentOp());
+}
+
 /// Clones what a size is computed from to another place, or another function.
 class SliceCloner {
 public:
+  /// To an entry or its plan.
   SliceCloner(OpBuilder &builder, Value args) : builder(builder), args(args) {}
+  /// To a repeated function, or to a call of it.
+  SliceCloner(OpBuilder &builder, ValueRange parameters, ValueRange operands) : builder(builder) {
+    mapping.map(parameters, operands);
+  }
 
   /// Whether the value follows from the sizes of the arguments alone.
   static bool isPlannable(Value value, llvm::DenseMap<Value, bool> &known) {
@@ -72,13 +83,14 @@ public:
     Operation *op = value.getDefiningOp();
     bool ok = false;
     if (!op) {
-      ok = false;
+      ok = isParameter(value) && value.getType().isIndex();
     } else if (op->hasTrait<OpTrait::ConstantLike>()) {
       ok = true;
     } else if (auto dim = dyn_cast<memref::DimOp>(op)) {
-      ok = dim.getSource().getDefiningOp<ArgOp>() && dim.getConstantIndex().has_value();
+      ok = (dim.getSource().getDefiningOp<ArgOp>() || isParameter(dim.getSource())) &&
+           dim.getConstantIndex().has_value();
     } else if (isa<arith::ArithDialect>(op->getDialect()) && isPure(op) &&
-               value.getType().isIntOrIndex()) {
+               value.getType().isIntOrIndexOrFloat()) {
       ok = llvm::all_of(op->getOperands(),
                         [&](Value operand) { return isPlannable(operand, known); });
     }
@@ -90,6 +102,12 @@ public:
       return done;
     Operation *op = value.getDefiningOp();
     if (auto dim = dyn_cast<memref::DimOp>(op)) {
+      if (Value source = mapping.lookupOrNull(dim.getSource())) {
+        Value size = builder.createOrFold<memref::DimOp>(dim.getLoc(), source,
+                                                         *dim.getConstantIndex());
+        mapping.map(value, size);
+        return size;
+      }
       auto arg = dim.getSource().getDefiningOp<ArgOp>();
       Value &source = argViews[arg.getIndex()];
       if (!source)
@@ -113,15 +131,89 @@ private:
 
 struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
   void runOnOperation() override {
-    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
-      if (function->hasAttr("ssm.entry") && failed(plan(function)))
+    // Callees first: a call takes its arena from the caller's.
+    auto functions = getOperation().getOps<func::FuncOp>();
+    for (func::FuncOp function : llvm::make_early_inc_range(functions))
+      if (function.isPrivate() && !function.isDeclaration() && failed(planRepeated(function)))
+        return signalPassFailure();
+    for (func::FuncOp function : llvm::make_early_inc_range(functions))
+      if (function->hasAttr("ssm.entry") && failed(planEntry(function)))
         return signalPassFailure();
   }
 
-  LogicalResult plan(func::FuncOp run) {
+  LogicalResult planEntry(func::FuncOp run) {
+    SmallVector<Temporary> temporaries;
+    if (failed(findTemporaries(run, temporaries)))
+      return failure();
+    SmallVector<Slot> slots = assignSlots(temporaries);
+    makePlan(run, temporaries, slots);
+    Block &entry = run.getBody().front();
+    OpBuilder builder = OpBuilder::atBlockBegin(&entry);
+    SliceCloner cloner(builder, entry.getArgument(2));
+    placeInArena(ImplicitLocOpBuilder(run.getLoc(), builder), cloner, temporaries, slots,
+                 entry.getArgument(3));
+    return success();
+  }
+
+  /// The temporaries of a repeated function lie in a buffer of bytes that the caller
+  /// gives: to the caller it is a temporary like others, live during the call.
+  LogicalResult planRepeated(func::FuncOp function) {
+    SmallVector<Temporary> temporaries;
+    if (failed(findTemporaries(function, temporaries)))
+      return failure();
+    if (temporaries.empty())
+      return success();
+    SmallVector<Slot> slots = assignSlots(temporaries);
+    double typicalBytes = 0;
+    for (const Slot &slot : slots)
+      typicalBytes += temporaries[slot.front()].typicalBytes;
+    Block &entry = function.getBody().front();
+    SmallVector<Value> parameters(entry.getArguments());
+    Location loc = function.getLoc();
+
+    std::optional<SymbolTable::UseRange> uses =
+        SymbolTable::getSymbolUses(function, getOperation());
+    std::map<std::vector<void *>, Value> known;
+    auto bytesType = MemRefType::get(ShapedType::kDynamic, IntegerType::get(&getContext(), 8));
+    for (SymbolTable::SymbolUse use : *uses) {
+      auto call = cast<func::CallOp>(use.getUser());
+      OpBuilder builder(call);
+      // Calls with equal sizes share the computation, and so the space.
+      std::vector<void *> key = {call->getBlock()};
+      for (auto [parameter, operand] : llvm::zip_equal(parameters, call.getOperands())) {
+        if (operand.getType().isIndex())
+          key.push_back(operand.getAsOpaquePointer());
+        for (Operation *user : parameter.getUsers())
+          if (auto dim = dyn_cast<memref::DimOp>(user); dim && dim.getConstantIndex())
+            key.push_back(builder
+                              .createOrFold<memref::DimOp>(dim.getLoc(), operand,
+                                                           *dim.getConstantIndex())
+                              .getAsOpaquePointer());
+      }
+      Value &bytes = known[key];
+      if (!bytes) {
+        SliceCloner cloner(builder, parameters, call.getOperands());
+        bytes = frameBytes(ImplicitLocOpBuilder(loc, builder), cloner, temporaries, slots);
+      }
+      Value frame = memref::AllocOp::create(builder, call.getLoc(), bytesType, bytes);
+      typicalFrames[frame] = typicalBytes;
+      call->insertOperands(call->getNumOperands(), frame);
+    }
+
+    Value frame = entry.addArgument(bytesType, loc);
+    OpBuilder builder = OpBuilder::atBlockBegin(&entry);
+    SliceCloner cloner(builder, parameters, parameters);
+    Value arena = PointerOp::create(builder, loc, LLVM::LLVMPointerType::get(&getContext()), frame);
+    placeInArena(ImplicitLocOpBuilder(loc, builder), cloner, temporaries, slots, arena);
+    function.setType(
+        builder.getFunctionType(entry.getArgumentTypes(), function.getResultTypes()));
+    return success();
+  }
+
+  /// Buffers that go to the arena; the others are made segment memory.
+  LogicalResult findTemporaries(func::FuncOp run, SmallVectorImpl<Temporary> &temporaries) {
     plannable.clear();
     number(run);
-    SmallVector<Temporary> temporaries;
     SmallVector<memref::AllocOp> segment;
     BufferViewFlowAnalysis aliases(run);
     WalkResult found = run.walk([&](memref::AllocOp alloc) {
@@ -141,8 +233,6 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       return failure();
     llvm::stable_sort(temporaries,
                       [](const Temporary &a, const Temporary &b) { return a.first < b.first; });
-    SmallVector<Slot> slots = assignSlots(temporaries);
-
     Block &entry = run.getBody().front();
     OpBuilder builder(run);
     Value table = entry.getArgument(0), context = entry.getArgument(1);
@@ -154,26 +244,25 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       alloc.replaceAllUsesWith(memory.getResult());
       alloc.erase();
     }
-    makePlan(run, temporaries, slots);
-    builder.setInsertionPointToStart(&entry);
-    SliceCloner cloner(builder, entry.getArgument(2));
-    ImplicitLocOpBuilder b(run.getLoc(), builder);
+    return success();
+  }
+
+  void placeInArena(ImplicitLocOpBuilder b, SliceCloner &cloner,
+                    MutableArrayRef<Temporary> temporaries, ArrayRef<Slot> slots, Value arena) {
     Value offset = arith::ConstantIndexOp::create(b, 0);
     for (const Slot &slot : slots) {
-      Value bytes;
       for (unsigned member : slot) {
         memref::AllocOp alloc = temporaries[member].alloc;
         OpBuilder at(alloc);
-        auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(), entry.getArgument(3),
-                                        offset, alloc.getDynamicSizes());
+        auto view = ArenaViewOp::create(at, alloc.getLoc(), alloc.getType(), arena, offset,
+                                        alloc.getDynamicSizes());
         alloc.replaceAllUsesWith(view.getResult());
       }
-      bytes = slotBytes(b, cloner, temporaries, slot);
+      Value bytes = slotBytes(b, cloner, temporaries, slot);
       offset = b.createOrFold<arith::AddIOp>(offset, bytes);
     }
     for (Temporary &temporary : temporaries)
       temporary.alloc.erase();
-    return success();
   }
 
   //===--------------------------------------------------------------------===//
@@ -243,6 +332,13 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     }
   }
 
+  /// Arguments first, then what operations give.
+  int64_t place(Value value) {
+    if (auto arg = dyn_cast<BlockArgument>(value))
+      return int64_t(arg.getArgNumber()) - arg.getOwner()->getNumArguments();
+    return begin[value.getDefiningOp()];
+  }
+
   bool isArenaTemporary(memref::AllocOp alloc, BufferViewFlowAnalysis &aliases,
                         Temporary &temporary) {
     if (!alloc.getSymbolOperands().empty() || !alloc.getType().getLayout().isIdentity())
@@ -268,9 +364,12 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     temporary.dynamicSizes.assign(alloc.getDynamicSizes().begin(), alloc.getDynamicSizes().end());
     // In a fixed order, so that equal sizes compare equal and every build of a
     // module gives the same code.
-    llvm::sort(temporary.dynamicSizes, [&](Value a, Value b) {
-      return begin[a.getDefiningOp()] < begin[b.getDefiningOp()];
-    });
+    llvm::sort(temporary.dynamicSizes, [&](Value a, Value b) { return place(a) < place(b); });
+    auto frame = typicalFrames.find(alloc);
+    temporary.typicalBytes = frame != typicalFrames.end()
+                                 ? frame->second
+                                 : static_cast<double>(temporary.constantBytes) *
+                                       std::pow(kTypicalSize, temporary.dynamicSizes.size());
     return true;
   }
 
@@ -281,7 +380,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
   static SmallVector<Slot> assignSlots(ArrayRef<Temporary> temporaries) {
     SmallVector<unsigned> order = llvm::to_vector(llvm::seq<unsigned>(0, temporaries.size()));
     llvm::stable_sort(order, [&](unsigned a, unsigned b) {
-      return temporaries[a].typicalBytes() > temporaries[b].typicalBytes();
+      return temporaries[a].typicalBytes > temporaries[b].typicalBytes;
     });
     SmallVector<Slot> slots;
     for (unsigned i : order) {
@@ -340,6 +439,65 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     return bound;
   }
 
+  /// Bytes of all slots; far too many where that overflows, which the caller's plan
+  /// then reports.
+  static Value frameBytes(ImplicitLocOpBuilder b, SliceCloner &cloner,
+                          ArrayRef<Temporary> temporaries, ArrayRef<Slot> slots) {
+    Value total = arith::ConstantIndexOp::create(b, 0);
+    Value bound = arith::ConstantOp::create(b, b.getF64FloatAttr(0));
+    for (const Slot &slot : slots) {
+      total = b.createOrFold<arith::AddIOp>(total, slotBytes(b, cloner, temporaries, slot));
+      bound = b.createOrFold<arith::AddFOp>(bound, slotBound(b, cloner, temporaries, slot));
+    }
+    Value limit = arith::ConstantOp::create(b, b.getF64FloatAttr(kMaxBytes));
+    Value fits = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, bound, limit);
+    Value tooMany = arith::ConstantIndexOp::create(b, static_cast<int64_t>(kMaxBytes));
+    return arith::SelectOp::create(b, fits, total, tooMany);
+  }
+
+  /// Stores the values one after the other. What repeats at least `kMinRepeats` times,
+  /// the states of equal layers say, is a loop.
+  static void storeAll(ImplicitLocOpBuilder &b, ArrayRef<Value> values, Value place) {
+    constexpr size_t kMinRepeats = 4, kMaxPeriod = 32;
+    auto isEqual = [](Value a, Value b) {
+      Operation *x = a.getDefiningOp(), *y = b.getDefiningOp();
+      return a == b || OperationEquivalence::isEquivalentTo(x, y, OperationEquivalence::exactValueMatch,
+                                                            nullptr, OperationEquivalence::IgnoreLocations);
+    };
+    auto storeAt = [&](OpBuilder &at, Value position, Value value) {
+      Value number = at.createOrFold<arith::IndexCastOp>(b.getLoc(), b.getI64Type(), position);
+      Value address = LLVM::GEPOp::create(at, b.getLoc(), place.getType(), b.getI64Type(), place,
+                                          ValueRange{number});
+      LLVM::StoreOp::create(at, b.getLoc(), value, address);
+    };
+    for (size_t i = 0; i < values.size();) {
+      size_t period = 1, repeats = 1;
+      for (size_t p = 1; p <= kMaxPeriod; ++p) {
+        size_t equal = 0;
+        while (i + equal + p < values.size() && isEqual(values[i + equal], values[i + equal + p]))
+          ++equal;
+        size_t found = equal / p + 1;
+        if (found >= kMinRepeats && found * p > repeats * period)
+          std::tie(period, repeats) = std::make_pair(p, found);
+      }
+      Value start = arith::ConstantIndexOp::create(b, i);
+      if (repeats == 1) {
+        storeAt(b, start, values[i++]);
+        continue;
+      }
+      Value end = arith::ConstantIndexOp::create(b, i + repeats * period);
+      Value step = arith::ConstantIndexOp::create(b, period);
+      auto loop = scf::ForOp::create(b, start, end, step);
+      OpBuilder body = OpBuilder::atBlockBegin(loop.getBody());
+      for (size_t q = 0; q < period; ++q) {
+        Value offset = arith::ConstantIndexOp::create(body, b.getLoc(), q);
+        storeAt(body, arith::AddIOp::create(body, b.getLoc(), loop.getInductionVar(), offset),
+                values[i + q]);
+      }
+      i += repeats * period;
+    }
+  }
+
   /// plan(table, context, args, arena_bytes, output_dims) -> status
   void makePlan(func::FuncOp run, ArrayRef<Temporary> temporaries, ArrayRef<Slot> slots) {
     OpBuilder builder(run);
@@ -356,32 +514,24 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       bound = arith::AddFOp::create(b, bound, slotBound(b, cloner, temporaries, slot));
     }
     Type i64 = b.getI64Type();
-    auto storeAt = [&](Value pointer, int64_t position, Value value) {
-      Value address = LLVM::GEPOp::create(b, pointer.getType(), i64, pointer,
-                                          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(position)});
-      LLVM::StoreOp::create(b, value, address);
-    };
-    storeAt(block->getArgument(3), 0, arith::IndexCastOp::create(b, i64, total));
+    LLVM::StoreOp::create(b, arith::IndexCastOp::create(b, i64, total), block->getArgument(3));
 
     SmallVector<OutputOp> outputs;
     run.walk([&](OutputOp output) { outputs.push_back(output); });
     llvm::sort(outputs, [](OutputOp a, OutputOp b) { return a.getIndex() < b.getIndex(); });
-    int64_t position = 0;
+    SmallVector<Value> dims;
     for (OutputOp output : outputs) {
       auto sizes = output.getSizes().begin();
       for (int64_t size : cast<MemRefType>(output.getType()).getShape()) {
-        Value value;
-        if (!ShapedType::isDynamic(size)) {
-          value = arith::ConstantOp::create(b, b.getI64IntegerAttr(size));
-        } else {
-          Value dynamic = *sizes++;
-          value = SliceCloner::isPlannable(dynamic, plannable)
-                      ? Value(arith::IndexCastOp::create(b, i64, cloner.clone(dynamic)))
-                      : Value(arith::ConstantOp::create(b, b.getI64IntegerAttr(-1)));
-        }
-        storeAt(block->getArgument(4), position++, value);
+        int64_t known = ShapedType::isDynamic(size) ? -1 : size;
+        Value dynamic = ShapedType::isDynamic(size) ? *sizes++ : Value();
+        if (dynamic && SliceCloner::isPlannable(dynamic, plannable))
+          dims.push_back(arith::IndexCastOp::create(b, i64, cloner.clone(dynamic)));
+        else
+          dims.push_back(arith::ConstantOp::create(b, b.getI64IntegerAttr(known)));
       }
     }
+    storeAll(b, dims, block->getArgument(4));
     // SSM_RUN_OUT_OF_MEMORY is 2.
     Value limit = arith::ConstantOp::create(b, b.getF64FloatAttr(kMaxBytes));
     Value fits = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, bound, limit);
@@ -392,5 +542,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
 
   llvm::DenseMap<Operation *, int64_t> begin, end;
   llvm::DenseMap<Value, bool> plannable;
+  /// Of the buffers of bytes that calls get.
+  llvm::DenseMap<Value, double> typicalFrames;
 };
 } // namespace

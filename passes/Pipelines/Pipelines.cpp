@@ -44,12 +44,16 @@ static void buildGraph(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createCSEPass());
 }
 
-static void buildTensor(OpPassManager &pm, const PipelineOptions &) {
+static void buildTensor(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToTensor());
   cleanUp(pm);
   // Sizes of results in terms of the arguments' sizes.
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
+  if (options.optLevel > 0) {
+    pm.addPass(createOutlineRepeats());
+    cleanUp(pm);
+  }
   pm.addPass(createCheckTensorStage());
 }
 
@@ -88,7 +92,7 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   cleanUp(pm);
 }
 
-static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
+static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addNestedPass<func::FuncOp>(createDecomposeScan());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createPlaceCarries());
@@ -108,6 +112,10 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
+  if (pipeline.optLevel > 0) {
+    pm.addPass(createRollCalls());
+    cleanUp(pm);
+  }
 }
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {

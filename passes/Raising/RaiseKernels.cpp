@@ -10,6 +10,7 @@
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -314,43 +315,15 @@ void Raiser::raise() {
 
 namespace {
 
-/// Whether the operation computes on weights alone: done once, elsewhere.
-class WeightsAlone {
-public:
-  bool holdsFor(Operation *op) {
-    auto it = known.find(op);
-    if (it != known.end())
-      return it->second == FromWeights;
-    return visit(op) == FromWeights;
-  }
-
-private:
-  enum Source { Constant, FromWeights, Other };
-  Source visit(Operation *op) {
-    if (auto it = known.find(op); it != known.end())
-      return it->second;
-    Source source = Constant;
-    if (isa<LoadWeightOp>(op))
-      source = FromWeights;
-    else if (!isPure(op) && !isa<linalg::LinalgOp>(op))
-      source = Other;
-    else
-      for (Value operand : op->getOperands()) {
-        Operation *producer = operand.getDefiningOp();
-        source = std::max(source, producer ? visit(producer) : Other);
-      }
-    return known[op] = source;
-  }
-  llvm::DenseMap<Operation *, Source> known;
-};
-
 struct RaiseKernels : ssm::impl::RaiseKernelsBase<RaiseKernels> {
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
-    WeightsAlone weights;
+    WeightValues weights;
     SmallVector<linalg::LinalgOp> ops;
+    // What follows from weights alone is computed once, elsewhere.
     getOperation().walk([&](linalg::LinalgOp op) {
-      if (!weights.holdsFor(op))
+      if (!llvm::any_of(op->getResults(),
+                        [&](Value result) { return weights.isFromWeights(result); }))
         ops.push_back(op);
     });
     // Users first: they look through views, which may have no use left then.

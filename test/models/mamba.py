@@ -6,7 +6,7 @@
 # ===----------------------------------------------------------------------===#
 """Mamba-1 blocks whose recurrence is ONNX's Scan, with random weights.
 
-usage: mamba.py block|bidirectional OUT.onnx
+usage: mamba.py block|bidirectional|stack OUT.onnx
 """
 
 import sys
@@ -41,6 +41,7 @@ class Layer:
         def random(*shape):
             return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
         self.g, self.inner, self.state, self.rank, self.kernel = g, inner, state, rank, kernel
+        self.norm_scale = g.weight(rng.uniform(0.5, 1.5, width).astype(np.float32), "norm")
         self.in_proj = g.weight(random(width, 2 * inner), "in_proj")
         self.conv = g.weight(random(kernel, 1, inner).transpose(2, 1, 0).copy(), "conv")
         self.conv_bias = g.weight(random(inner), "conv_bias")
@@ -48,12 +49,21 @@ class Layer:
         self.dt_proj = g.weight(random(rank, inner), "dt_proj")
         self.dt_bias = g.weight(rng.uniform(-4, -1, inner).astype(np.float32), "dt_bias")
         a_log = np.log(np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1)))
+        a_log += rng.uniform(-0.1, 0.1, a_log.shape).astype(np.float32)
         self.a = g.add("Neg", g.add("Exp", g.weight(a_log, "a_log")))
         self.skip = g.weight(random(inner), "skip")
         self.out_proj = g.weight(random(inner, width), "out_proj")
 
     def silu(self, x):
         return self.g.add("Mul", x, self.g.add("Sigmoid", x))
+
+    def norm(self, hidden):
+        """RMSNorm over the last axis, as older opsets write it."""
+        g = self.g
+        mean = g.add("ReduceMean", g.add("Mul", hidden, hidden), g.ints(-1))
+        epsilon = g.weight(np.array([1e-5], np.float32))
+        return g.add("Mul", g.add("Div", hidden, g.add("Sqrt", g.add("Add", mean, epsilon))),
+                     self.norm_scale)
 
     def project_in(self, hidden):
         """[B, L, width] -> x, gate [B, L, inner]."""
@@ -100,6 +110,38 @@ def block(width=32, inner=64, state=8, rank=4, kernel=4, seed=7):
     return g.model()
 
 
+def stack(layers=4, states=True, width=32, inner=48, state=8, rank=4, kernel=4, seed=9,
+          shared=False, odd=None):
+    """hidden [batch, length, width] -> output, through `layers` equal layers, each
+    after an RMSNorm and beside a residual. With `states`, layer i takes and gives
+    conv_state_i and ssm_state_i; else they begin with zeros. With `shared` all have
+    the same weights. Layer `odd` differs from the others in one operator."""
+    g = Builder()
+    hidden = g.input("hidden", ["batch", "length", width])
+    sizes = {"conv": [inner, kernel - 1], "ssm": [inner, state]}
+    batch = g.add("Shape", hidden, start=0, end=1)
+
+    def begin(kind, index):
+        if states:
+            return g.input(f"{kind}_state_{index}", ["batch", *sizes[kind]])
+        return g.add("Expand", g.weight(np.zeros((1, 1, 1), np.float32)),
+                     g.add("Concat", batch, g.ints(*sizes[kind]), axis=0))
+    news, rng = {}, np.random.default_rng(seed)
+    for index in range(layers):
+        if index == 0 or not shared:
+            layer = Layer(g, rng, width, inner, state, rank, kernel)
+        x, gate = layer.project_in(layer.norm(hidden))
+        x, news["conv", index] = layer.convolve(x, begin("conv", index))
+        news["ssm", index], y = layer.scan(x, begin("ssm", index))
+        if index == odd:
+            y = g.add("Tanh", y)
+        hidden = g.add("Add", hidden, layer.project_out(y, gate))
+    g.output(hidden, ["batch", "length", width], name="output")
+    for (kind, index), value in news.items() if states else ():
+        g.output(value, ["batch", *sizes[kind]], name=f"new_{kind}_state_{index}")
+    return g.model()
+
+
 def bidirectional(width=24, inner=40, state=5, rank=3, kernel=3, seed=8):
     """hidden [batch, length, width] -> output: one scan forward, one backward by
     its directions, and `flipped`: the backward one by Slice with step -1, as
@@ -124,7 +166,9 @@ def bidirectional(width=24, inner=40, state=5, rank=3, kernel=3, seed=8):
     return g.model()
 
 
+MODELS = {"block": block, "bidirectional": bidirectional, "stack": stack}
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("block", "bidirectional"):
+    if len(sys.argv) != 3 or sys.argv[1] not in MODELS:
         sys.exit(__doc__)
-    onnx.save({"block": block, "bidirectional": bidirectional}[sys.argv[1]](), sys.argv[2])
+    onnx.save(MODELS[sys.argv[1]](), sys.argv[2])

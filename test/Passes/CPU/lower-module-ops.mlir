@@ -1,6 +1,6 @@
 // RUN: ssm-opt %s -ssm-lower-module-ops | FileCheck %s
 
-// CHECK: module attributes {ssm.checks.main = [{node = "'g' (Gather)", text = "index {0} is out of range"}]}
+// CHECK: module attributes {ssm.checks.looped = [], ssm.checks.main = [{node = "'g' (Gather)", text = "index {0} is out of range"}]}
 
 // A failed check returns what the table's report gives; what follows does not run.
 // CHECK-LABEL: func.func @main.run
@@ -37,5 +37,28 @@ func.func @refused.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !
   %n = arith.constant 5 : index
   %y = ssm.output %t, %c[0] (%n) : !llvm.ptr, !llvm.ptr -> memref<?xf32>
   memref.store %one, %y[%c0] : memref<?xf32>
+  return %ok : i32
+}
+
+// A repeated function's status ends the run unless it is 0; numbers that a loop
+// counts choose the input and the output.
+// CHECK-LABEL: func.func @looped.run(
+// CHECK: llvm.mul %{{.*}}, %{{.*}} : i64
+// CHECK: llvm.load
+// CHECK: %[[STATUS:.*]] = call @repeated(
+// CHECK: %[[OK:.*]] = arith.cmpi eq, %[[STATUS]], %{{.*}}
+// CHECK: cf.cond_br %[[OK]], ^bb{{[0-9]+}}, ^[[FAIL:bb[0-9]+]]
+// CHECK: ^[[FAIL]]:
+// CHECK-NEXT: return %[[STATUS]]
+func.func @looped.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
+                      %weights: !llvm.ptr) -> i32 attributes {ssm.entry = "looped"} {
+  %ok = arith.constant 0 : i32
+  %place = arith.constant 3 : i64
+  %x = ssm.arg %args[0 or %place] : !llvm.ptr -> memref<8xf32>
+  %0 = call @repeated(%t, %c, %x) : (!llvm.ptr, !llvm.ptr, memref<8xf32>) -> i32
+  return %ok : i32
+}
+func.func private @repeated(%t: !llvm.ptr, %c: !llvm.ptr, %x: memref<8xf32>) -> i32 attributes {ssm.repeated} {
+  %ok = arith.constant 0 : i32
   return %ok : i32
 }

@@ -68,3 +68,29 @@ func.func @early(%x: memref<8xf32>) -> (memref<3xf32>, memref<8xf32>) {
   memref.copy %tail, %t : memref<3xf32, strided<[1], offset: 5>> to memref<3xf32>
   return %t, %y : memref<3xf32>, memref<8xf32>
 }
+
+// A repeated function gets the table, the context and places for its results; the
+// caller's buffer, here the output itself, has the sizes that the call tells.
+// CHECK-LABEL: func.func @calls.run(
+// CHECK-SAME: %[[T:[^:]*]]: !llvm.ptr, %[[C:[^:]*]]: !llvm.ptr
+// CHECK: %[[N:.*]] = memref.dim
+// CHECK: %[[A:.*]] = memref.alloc(%[[N]]) : memref<?xf32>
+// CHECK: %{{.*}} = call @repeated(%[[T]], %[[C]], %{{.*}}, %[[N]], %[[A]])
+// CHECK: %[[Y:.*]] = ssm.output %[[T]], %[[C]][0] (%[[N]])
+// CHECK: %{{.*}} = call @repeated(%[[T]], %[[C]], %[[A]], %[[N]], %[[Y]])
+// CHECK-NOT: memref.copy
+func.func @calls(%x: memref<?xf32>) -> memref<?xf32> {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %x, %c0 : memref<?xf32>
+  %y = call @repeated(%x, %n) : (memref<?xf32>, index) -> memref<?xf32>
+  %z = call @repeated(%y, %n) : (memref<?xf32>, index) -> memref<?xf32>
+  return %z : memref<?xf32>
+}
+// CHECK: func.func private @repeated(%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %[[X:.*]]: memref<?xf32>, %{{.*}}: index, %[[P:.*]]: memref<?xf32>) -> i32 attributes {ssm.repeated}
+// CHECK-NOT: memref.alloc
+// CHECK: linalg.map {{.*}} ins(%[[X]]{{.*}}) outs(%[[P]]
+func.func private @repeated(%x: memref<?xf32>, %n: index) -> (memref<?xf32> {ssm.sizes = array<i64: 1>}) attributes {ssm.repeated} {
+  %y = memref.alloc(%n) : memref<?xf32>
+  linalg.map { math.exp } ins(%x : memref<?xf32>) outs(%y : memref<?xf32>)
+  return %y : memref<?xf32>
+}

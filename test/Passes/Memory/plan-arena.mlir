@@ -86,6 +86,37 @@ func.func @carried.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !
   return %ok : i32
 }
 
+// A repeated function's temporaries lie in bytes that the caller's arena holds; calls
+// of equal sizes compute them once. Sizes that overflow become far too many bytes.
+// CHECK-LABEL: func.func @calls.run(
+// CHECK: %[[BYTES:.*]] = arith.select %{{.*}}, %{{.*}}, %c4611686018427387904
+// CHECK: %[[F0:.*]] = ssm.arena_view %arg3[%{{.*}}] (%[[BYTES]]) : !llvm.ptr -> memref<?xi8>
+// CHECK: call @repeated(%arg0, %arg1, %{{.*}}, %{{.*}}, %[[F0]])
+// CHECK: call @repeated(%arg0, %arg1, %{{.*}}, %{{.*}}, %{{.*}})
+func.func @calls.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
+                     %weights: !llvm.ptr) -> i32 attributes {ssm.entry = "calls"} {
+  %c0 = arith.constant 0 : index
+  %ok = arith.constant 0 : i32
+  %x = ssm.arg %args[0] : !llvm.ptr -> memref<?xf32>
+  %n = memref.dim %x, %c0 : memref<?xf32>
+  %y = ssm.output %t, %c[0] (%n) : !llvm.ptr, !llvm.ptr -> memref<?xf32>
+  %0 = call @repeated(%t, %c, %n, %y) : (!llvm.ptr, !llvm.ptr, index, memref<?xf32>) -> i32
+  %1 = call @repeated(%t, %c, %n, %y) : (!llvm.ptr, !llvm.ptr, index, memref<?xf32>) -> i32
+  return %ok : i32
+}
+// CHECK-LABEL: func.func private @repeated(
+// CHECK-SAME: %[[FRAME:[^:]*]]: memref<?xi8>) -> i32
+// CHECK: %[[P:.*]] = ssm.pointer %[[FRAME]]
+// CHECK: ssm.arena_view %[[P]][%c0] (%{{.*}}) : !llvm.ptr -> memref<?xf32>
+func.func private @repeated(%t: !llvm.ptr, %c: !llvm.ptr, %n: index, %y: memref<?xf32>) -> i32 attributes {ssm.repeated} {
+  %ok = arith.constant 0 : i32
+  %zero = arith.constant 0.0 : f32
+  %a = memref.alloc(%n) : memref<?xf32>
+  linalg.fill ins(%zero : f32) outs(%a : memref<?xf32>)
+  linalg.copy ins(%a : memref<?xf32>) outs(%y : memref<?xf32>)
+  return %ok : i32
+}
+
 // -----
 
 func.func @parallel.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,

@@ -108,3 +108,26 @@ func.func @not_raised(%x: tensor<?xi32>, %y: tensor<?xi32>, %e: tensor<?xi32>, %
   } -> (tensor<i32>, tensor<i32>)
   return %0, %1, %2#0, %2#1 : tensor<?xi32>, tensor<?xi32>, tensor<i32>, tensor<i32>
 }
+
+// -----
+
+// What weights alone give is computed once, elsewhere: it stays as it is. In a
+// repeated function weights are arguments that are marked.
+// CHECK-LABEL: func.func private @repeated
+// CHECK-SAME: %[[W:[^:]*]]: tensor<4xf32> {ssm.weight}
+// CHECK: %[[E:.*]] = linalg.exp ins(%[[W]]
+// CHECK: ssm.kernel loops 1 ins(%{{.*}}, %[[E]] :
+// CHECK: math.exp
+// CHECK: arith.mulf
+func.func private @repeated(%w: tensor<4xf32> {ssm.weight}, %x: tensor<4xf32>) -> tensor<4xf32> {
+  %e = tensor.empty() : tensor<4xf32>
+  %a = linalg.exp ins(%w : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+  %y = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%x, %a : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) {
+    ^bb0(%v: f32, %u: f32, %o: f32):
+      %p = math.exp %v : f32
+      %q = arith.mulf %p, %u : f32
+      linalg.yield %q : f32
+  } -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}

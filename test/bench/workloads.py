@@ -1,0 +1,249 @@
+# ===- workloads.py - What is timed ----------------------------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Models and inputs by group, with the arithmetic and the traffic that each needs at
+least."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+import mamba
+import ml_dtypes
+import numpy as np
+import onnx
+import typeseg
+from builder import Builder
+from onnx import TensorProto, helper, numpy_helper
+from ssmtest import build
+
+f32 = np.float32
+TYPES = {"f32": (f32, TensorProto.FLOAT), "f16": (np.float16, TensorProto.FLOAT16),
+         "bf16": (ml_dtypes.bfloat16, TensorProto.BFLOAT16)}
+D, N, WIDTH, RANK = 1536, 16, 768, 48
+
+
+@dataclass
+class Workload:
+    name: str
+    group: str
+    make: Callable  # -> (ModelProto or path, {name: array})
+    flops: float = 0
+    moved: float = 0  # bytes read and written
+
+
+ALL = []
+
+
+def workload(name, group, flops=0, moved=0):
+    """Adds the decorated function, which makes the model and its inputs."""
+    def add(make):
+        ALL.append(Workload(name, group, make, flops, moved))
+        return make
+    return add
+
+
+def rng():
+    return np.random.default_rng(2)
+
+
+def normal(*shape, dtype=f32, scale=1.0):
+    return (rng().standard_normal(shape) * scale).astype(f32).astype(dtype)
+
+
+def model(nodes, inputs, outputs, weights=(), opset=23, domains=()):
+    """A graph of [(op, inputs, outputs, attributes, domain)]; inputs and outputs as
+    {name: (ONNX type, dims)}, weights as {name: array}."""
+    def values(described):
+        return [helper.make_tensor_value_info(n, t, d) for n, (t, d) in described.items()]
+    graph = helper.make_graph(
+        [helper.make_node(op, ins, outs, domain=domain, **attributes)
+         for op, ins, outs, attributes, domain in nodes], "g", values(inputs), values(outputs),
+        [numpy_helper.from_array(array, name) for name, array in dict(weights).items()])
+    return helper.make_model(graph, ir_version=10, opset_imports=[
+        helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in domains])
+
+
+def one(op, arrays, out_dims, attributes=None, weights=None, opset=23, domain=""):
+    """One node: `arrays` are its inputs, then come its weights."""
+    dtype = helper.np_dtype_to_tensor_dtype(next(iter(arrays.values())).dtype)
+    weights = weights or {}
+    inputs = {n: (helper.np_dtype_to_tensor_dtype(a.dtype), list(a.shape))
+              for n, a in arrays.items()}
+    return model([(op, [*arrays, *weights], ["y"], attributes or {}, domain)], inputs,
+                 {"y": (dtype, out_dims)}, weights, opset,
+                 [domain] if domain else []), arrays
+
+
+# ===----------------------------------------------------------------------===#
+# Products of matrices
+# ===----------------------------------------------------------------------===#
+
+def product(m, k, n, kind):
+    dtype, _ = TYPES[kind]
+    w = normal(k, n, scale=k ** -0.5, dtype=dtype)
+    return one("MatMul", {"x": normal(m, k, dtype=dtype)}, [m, n], weights={"w": w})
+
+
+for _kind in TYPES:
+    _bytes = np.dtype(TYPES[_kind][0]).itemsize
+    workload(f"matmul 768 {_kind}", "matmul", 2 * 768**3)(
+        lambda kind=_kind: product(768, 768, 768, kind))
+    for _rows in (1, 8):
+        workload(f"gemv {_rows}x4096 {_kind}", "gemv", 2 * _rows * 4096**2, 4096**2 * _bytes)(
+            lambda rows=_rows, kind=_kind: product(rows, 4096, 4096, kind))
+workload("matmul 128x4096", "matmul", 2 * 128 * 4096**2)(
+    lambda: product(128, 4096, 4096, "f32"))
+
+
+# ===----------------------------------------------------------------------===#
+# Loops over elements, rows, axes
+# ===----------------------------------------------------------------------===#
+
+ROWS, COLUMNS = 1024, 1536
+PASS = 2 * 4 * ROWS * COLUMNS  # read once, written once
+
+
+@workload("silu(x * a + b)", "elementwise", moved=PASS)
+def _elementwise():
+    f = (TensorProto.FLOAT, [ROWS, COLUMNS])
+    nodes = [("Mul", ["x", "a"], ["m"], {}, ""), ("Add", ["m", "b"], ["s"], {}, ""),
+             ("Sigmoid", ["s"], ["g"], {}, ""), ("Mul", ["s", "g"], ["y"], {}, "")]
+    return model(nodes, {"x": f}, {"y": f},
+                 {"a": normal(COLUMNS), "b": normal(COLUMNS)}), {"x": normal(ROWS, COLUMNS)}
+
+
+@workload("softmax rows", "rows", moved=PASS)
+def _softmax():
+    return one("Softmax", {"x": normal(ROWS, COLUMNS)}, [ROWS, COLUMNS], {"axis": -1})
+
+
+@workload("layernorm", "rows", moved=PASS)
+def _layernorm():
+    return one("LayerNormalization", {"x": normal(ROWS, COLUMNS)}, [ROWS, COLUMNS],
+               weights={"s": normal(COLUMNS), "b": normal(COLUMNS)})
+
+
+@workload("rmsnorm", "rows", moved=PASS)
+def _rmsnorm():
+    return one("RMSNormalization", {"x": normal(ROWS, COLUMNS)}, [ROWS, COLUMNS],
+               weights={"s": normal(COLUMNS)})
+
+
+@workload("causal conv, width 4", "conv", 8 * ROWS * D, 2 * 4 * ROWS * D)
+def _conv():
+    return one("Conv", {"x": normal(1, D, ROWS)}, [1, D, ROWS],
+               {"group": D, "pads": [3, 0]}, {"w": normal(D, 1, 4), "b": normal(D)})
+
+
+@workload("gather rows", "layout", moved=2 * 4 * 512 * WIDTH)
+def _gather():
+    ids = rng().integers(0, 32000, 512)
+    nodes = [("Gather", ["w", "ids"], ["y"], {}, "")]
+    return model(nodes, {"ids": (TensorProto.INT64, [512])},
+                 {"y": (TensorProto.FLOAT, [512, WIDTH])},
+                 {"w": normal(32000, WIDTH)}), {"ids": ids}
+
+
+@workload("transpose matrix", "layout", moved=PASS)
+def _transpose():
+    return one("Transpose", {"x": normal(ROWS, COLUMNS)}, [COLUMNS, ROWS], {"perm": [1, 0]})
+
+
+@workload("transpose heads", "layout", moved=PASS)
+def _heads():
+    return one("Transpose", {"x": normal(1, ROWS, 24, 64)}, [1, 24, ROWS, 64],
+               {"perm": [0, 2, 1, 3]})
+
+
+# ===----------------------------------------------------------------------===#
+# Recurrences
+# ===----------------------------------------------------------------------===#
+
+# A state update is about 12 vector operations, as 6 multiply-adds.
+UPDATE = 12
+
+
+@workload("scan L=1024", "scan", UPDATE * 1024 * D * N)
+def _scan():
+    """The recurrence of a Mamba-1 block alone, everything in the Scan's body."""
+    g, length, r = Builder(), 1024, rng()
+    state = g.input("state", ["batch", D, N])
+    names = [g.input(n, ["length", "batch", D]) for n in ("dt", "u")]
+    names += [g.input(n, ["length", "batch", N]) for n in ("b", "c")]
+    a = g.weight(-np.tile(np.arange(1, N + 1, dtype=f32), (D, 1)))
+    last, y = g.add("Scan", state, *names, count=2, num_scan_inputs=4,
+                    body=mamba.scan_step(a, g.weight(np.ones(D, f32))))
+    g.output(y, ["length", "batch", D], name="y")
+    g.output(last, ["batch", D, N], name="last")
+    return g.model(), {"state": np.zeros((1, D, N), f32),
+                       "dt": r.uniform(0.001, 0.1, (length, 1, D)).astype(f32),
+                       **{n: r.standard_normal((length, 1, size), f32)
+                          for n, size in (("u", D), ("b", N), ("c", N))}}
+
+
+@workload("linear attention L=512", "scan", 4 * 2 * 512 * 8 * 64 * 64)
+def _linear_attention():
+    """Gated, 8 heads of 64 x 64 states, as ONNX Runtime's own operator."""
+    length, width = 512, 8 * 64
+    arrays = {n: normal(1, length, width, scale=0.1) for n in "qkv"}
+    arrays["past"] = np.zeros((1, 8, 64, 64), f32)
+    arrays["decay"] = -np.abs(normal(1, length, 8))
+    nodes = [("LinearAttention", list(arrays), ["y", "present"],
+              {"q_num_heads": 8, "kv_num_heads": 8, "update_rule": "gated"}, "com.microsoft")]
+    f = TensorProto.FLOAT
+    return model(nodes, {n: (f, list(a.shape)) for n, a in arrays.items()},
+                 {"y": (f, [1, length, width]), "present": (f, [1, 8, 64, 64])},
+                 domains=["com.microsoft"]), arrays
+
+
+# ===----------------------------------------------------------------------===#
+# Blocks and models
+# ===----------------------------------------------------------------------===#
+
+BLOCK_WEIGHTS = WIDTH * 2 * D + D * (RANK + 2 * N) + RANK * D + D * WIDTH
+
+
+def block(length, kind):
+    """A Mamba-1 block; other types than f32 by casts around f32 norms and scan are
+    left to the exporter: all is of one type."""
+    proto = mamba.block(width=WIDTH, inner=D, state=N, rank=RANK, kernel=4)
+    dtype, number = TYPES[kind]
+    if kind != "f32":
+        convert(proto.graph, number, dtype)
+    r = rng()
+    return proto, {"hidden": r.standard_normal((1, length, WIDTH)).astype(dtype),
+                   "past_conv": np.zeros((1, D, 3), dtype), "past_ssm": np.zeros((1, D, N), dtype)}
+
+
+def convert(graph, number, dtype):
+    """Makes every float tensor of a graph one of another type."""
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = number
+    tensors = list(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            tensors += [attribute.t] if attribute.type == onnx.AttributeProto.TENSOR else []
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                convert(attribute.g, number, dtype)
+    for tensor in tensors:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(
+                numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+
+
+for _kind in TYPES:
+    _bytes = np.dtype(TYPES[_kind][0]).itemsize
+    workload(f"block L=1 {_kind}", "block", 2 * BLOCK_WEIGHTS, BLOCK_WEIGHTS * _bytes)(
+        lambda kind=_kind: block(1, kind))
+    workload(f"block L=1024 {_kind}", "block", 1024 * (2 * BLOCK_WEIGHTS + UPDATE * D * N))(
+        lambda kind=_kind: block(1024, kind))
+
+
+# 2.8 MFLOP of matrices and 49k exponentials a token.
+@workload("typeseg T=512", "model", 512 * (2.8e6 + 12 * 49152))
+def _typeseg():
+    return typeseg.fetch(build.DOWNLOADS)[0], {"ids": rng().integers(0, 130, 512)}
