@@ -258,6 +258,8 @@ StringRef Merger::findKept() {
     used[cast<OpResult>(use.get()).getResultNumber()] = true;
     if (keep == KeepResults::InProducer)
       continue;
+    if (consumer->isProperAncestor(use.getOwner()))
+      return "the consumer reads the producer by index";
     Operation *user = consumer->getBlock()->findAncestorOpInBlock(*use.getOwner());
     if (!user || !consumer->isBeforeInBlock(user))
       return "a result of the producer is used before the consumer";

@@ -130,6 +130,10 @@ void KernelOp::getEffects(
     if (isa<MemRefType>(operand.get().getType()))
       effects.emplace_back(MemoryEffects::Write::get(), &operand, 0, true,
                            SideEffects::DefaultResource::get());
+  getBody().walk([&](memref::LoadOp load) {
+    effects.emplace_back(MemoryEffects::Read::get(), &load.getMemrefMutable(), 0, true,
+                         SideEffects::DefaultResource::get());
+  });
 }
 
 LogicalResult KernelOp::reifyResultShapes(OpBuilder &builder, ReifiedRankedShapedTypeDims &shapes) {

@@ -8,13 +8,16 @@
 #include "lib/Analysis/KernelShape.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace ssm;
 
 bool ssm::isVectorizable(KernelOp kernel) {
   for (Operation &op : kernel.getStep().without_terminator()) {
-    if (isa<ReduceOp, IndexOp, arith::ConstantOp>(op))
+    if (isa<ReduceOp, IndexOp, arith::ConstantOp>(op) || getIndexedRead(&op))
       continue;
     if (op.getNumRegions() != 0 || op.getNumResults() != 1 ||
         !OpTrait::hasElementwiseMappableTraits(&op))
@@ -52,6 +55,50 @@ std::optional<int64_t> ssm::getLaneStep(AffineExpr expr, unsigned lane, int64_t 
   }
 }
 
+std::optional<IndexedRead> ssm::getIndexedRead(Operation *op) {
+  if (auto read = dyn_cast<tensor::ExtractOp>(op))
+    return IndexedRead{read.getTensor(), read.getIndices()};
+  if (auto read = dyn_cast<memref::LoadOp>(op))
+    return IndexedRead{read.getMemRef(), read.getIndices()};
+  return std::nullopt;
+}
+
+std::optional<int64_t> ssm::getLaneStep(const KernelLoops &loops, Value value, unsigned lane) {
+  if (!contains(loops.of(value), lane))
+    return 0;
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return std::nullopt;
+  if (isa<IndexOp>(op))
+    return 1;
+  if (!isa<arith::AddIOp, arith::SubIOp, arith::MulIOp>(op))
+    return std::nullopt;
+  if (isa<arith::MulIOp>(op)) {
+    APInt factor;
+    auto step = getLaneStep(loops, op->getOperand(0), lane);
+    if (!step || !matchPattern(op->getOperand(1), m_ConstantInt(&factor)))
+      return std::nullopt;
+    return *step * factor.getSExtValue();
+  }
+  auto left = getLaneStep(loops, op->getOperand(0), lane);
+  auto right = getLaneStep(loops, op->getOperand(1), lane);
+  if (!left || !right)
+    return std::nullopt;
+  return isa<arith::AddIOp>(op) ? *left + *right : *left - *right;
+}
+
+LaneAccess ssm::getLaneAccess(const KernelLoops &loops, const IndexedRead &read, unsigned lane) {
+  LaneAccess access = LaneAccess::Uniform;
+  for (auto [axis, index] : llvm::enumerate(read.indices)) {
+    if (!contains(loops.of(index), lane))
+      continue;
+    if (axis + 1 < read.indices.size() || getLaneStep(loops, index, lane) != 1)
+      return LaneAccess::Gather;
+    access = LaneAccess::Dense;
+  }
+  return access;
+}
+
 bool ssm::canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes) {
   if (kernel.isTime(loop))
     return false;
@@ -74,6 +121,16 @@ int64_t ssm::scoreLaneLoop(KernelOp kernel, unsigned loop) {
     // Large operands, those of many loops, count more.
     int64_t weight = 1 + map.getNumResults();
     score += dense ? 2 * weight : -3 * weight;
+  }
+  KernelLoops loops(kernel);
+  for (Operation &op : kernel.getStep().without_terminator()) {
+    auto read = getIndexedRead(&op);
+    if (!read)
+      continue;
+    LaneAccess access = getLaneAccess(loops, *read, loop);
+    int64_t weight = 1 + read->indices.size();
+    if (access != LaneAccess::Uniform)
+      score += access == LaneAccess::Dense ? 2 * weight : -3 * weight;
   }
   return score;
 }

@@ -21,6 +21,25 @@ bool isVectorizable(KernelOp kernel);
 /// grow evenly.
 std::optional<int64_t> getLaneStep(mlir::AffineExpr expr, unsigned lane, int64_t lanes);
 
+/// A read of a tensor or buffer from outside of the region, at indices computed in it.
+struct IndexedRead {
+  mlir::Value source;
+  mlir::ValueRange indices;
+};
+std::optional<IndexedRead> getIndexedRead(mlir::Operation *op);
+
+/// What a value of the region grows by from lane to lane; nothing if it does not grow
+/// evenly, or by what is not known.
+std::optional<int64_t> getLaneStep(const KernelLoops &loops, mlir::Value value, unsigned lane);
+
+/// How a read by index lies across the lanes.
+enum class LaneAccess {
+  Uniform, ///< All lanes read the same element.
+  Dense,   ///< Lanes read neighbours along the last axis.
+  Gather,  ///< Anything else.
+};
+LaneAccess getLaneAccess(const KernelLoops &loops, const IndexedRead &read, unsigned lane);
+
 /// Whether all operands are reached evenly with the loop across the lanes.
 bool canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes);
 

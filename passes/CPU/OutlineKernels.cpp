@@ -257,7 +257,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       bool moves = kernel.getStep().getOperations().size() == 1;
       bool turns = moves && kernel.getInputs().size() == 1 &&
                    kernel.getInputMap(0) != kernel.getOutMap(0);
-      return sums ? "reduce" : turns ? "transpose" : "map";
+      bool gathers = !kernel.getStep().getOps<memref::LoadOp>().empty();
+      return sums ? "reduce" : turns ? "transpose" : gathers ? "gather" : "map";
     }
     auto generic = dyn_cast<linalg::GenericOp>(nest);
     return generic && !generic.isAllParallelLoops() ? "reduce" : "map";

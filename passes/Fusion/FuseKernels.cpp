@@ -10,6 +10,7 @@
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelMerge.h"
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Dominance.h"
@@ -35,17 +36,39 @@ constexpr size_t kMaxOps = 96;
 /// What decides whether two kernels fit.
 enum class Kind { Map, Rows, Contraction, Recurrence };
 
+/// The loop of the last axis of what the kernel makes: where lanes lie, most likely.
+std::optional<unsigned> lastLoop(KernelOp kernel) {
+  AffineMap map = kernel.getOutMap(0);
+  auto last = map.getNumResults() ? dyn_cast<AffineDimExpr>(map.getResults().back()) : AffineExpr();
+  if (!last)
+    return std::nullopt;
+  return cast<AffineDimExpr>(last).getPosition();
+}
+
+/// A read by index takes each lane's element on its own, unless they are neighbours.
+bool isGather(Operation &op) {
+  auto read = getIndexedRead(&op);
+  auto kernel = cast<KernelOp>(op.getParentOp());
+  std::optional<unsigned> lane = lastLoop(kernel);
+  return read && lane && getLaneAccess(KernelLoops(kernel), *read, *lane) == LaneAccess::Gather;
+}
+
 bool isSlow(Operation &op) {
   return (isa<math::MathDialect>(op.getDialect()) && !isa<math::AbsFOp, math::FmaOp>(op)) ||
-         isa<arith::DivFOp>(op);
+         isa<arith::DivFOp>(op) || isGather(op);
 }
 
 bool isCheap(KernelOp kernel) {
   unsigned count = 0;
+  KernelLoops loops(kernel);
+  std::optional<unsigned> lane = lastLoop(kernel);
   for (Operation &op : kernel.getStep().without_terminator()) {
     if (isSlow(op) || isa<ReduceOp>(op))
       return false;
-    ++count;
+    // Where a row is read is computed once for it.
+    bool isAddress = isa<IndexOp>(op) || op.getResult(0).getType().isIntOrIndex();
+    if (!isAddress || !lane || contains(loops.of(op.getResult(0)), *lane))
+      count += !isa<IndexOp>(op);
   }
   return count <= kCheapOps;
 }
@@ -132,6 +155,10 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       remark::missed(consumer.getLoc(), remark::RemarkOpts::name("NotFused").category("fuse"))
           << remark::reason(why.str().c_str());
     }
+    for (Operation &op : consumer.getStep())
+      if (auto read = getIndexedRead(&op); read && read->source.getDefiningOp<KernelOp>())
+        remark::missed(op.getLoc(), remark::RemarkOpts::name("NotFused").category("fuse"))
+            << remark::reason("what is read by index would be computed at each read");
     return nullptr;
   }
 

@@ -13,7 +13,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
@@ -62,23 +61,21 @@ static bool hasSize(Value tensor, int64_t axis, OpFoldResult size) {
 }
 
 static std::optional<Flip> matchFlip(Value value) {
-  auto op = value.getDefiningOp<linalg::GenericOp>();
-  if (!op || !op.hasPureTensorSemantics() || op.getNumDpsInputs() != 0 ||
-      op.getNumResults() != 1 || !op.isAllParallelLoops() ||
-      !op.getIndexingMapsArray()[0].isIdentity())
+  auto op = value.getDefiningOp<KernelOp>();
+  if (!op || op.getTime() || !op.getInputs().empty() || op.getNumResults() != 1 ||
+      !op.getOutMap(0).isIdentity())
     return std::nullopt;
-  auto extract = op.getBody()->getTerminator()->getOperand(0).getDefiningOp<tensor::ExtractOp>();
-  if (!extract || extract->getBlock() != op.getBody() ||
-      extract.getTensor().getParentRegion() == &op.getRegion() ||
+  auto extract = op.getYield().getValues()[0].getDefiningOp<tensor::ExtractOp>();
+  if (!extract || extract->getBlock() != &op.getStep() ||
       extract.getTensor().getType() != value.getType())
     return std::nullopt;
   Flip flip = {extract.getTensor(), -1};
   for (auto [axis, index] : llvm::enumerate(extract.getIndices())) {
-    if (auto plain = index.getDefiningOp<linalg::IndexOp>(); plain && plain.getDim() == axis)
+    if (auto plain = index.getDefiningOp<ssm::IndexOp>(); plain && plain.getLoop() == axis)
       continue;
     auto sub = index.getDefiningOp<arith::SubIOp>();
-    auto own = sub ? sub.getRhs().getDefiningOp<linalg::IndexOp>() : linalg::IndexOp();
-    if (!own || own.getDim() != axis || flip.axis >= 0)
+    auto own = sub ? sub.getRhs().getDefiningOp<ssm::IndexOp>() : ssm::IndexOp();
+    if (!own || own.getLoop() != axis || flip.axis >= 0)
       return std::nullopt;
     OpFoldResult size = getKnownSize(value, axis);
     if (!size || !isLastOf(sub.getLhs(), size) || !hasSize(flip.source, axis, size))
@@ -102,17 +99,19 @@ static void flipForUsers(IRRewriter &rewriter, Value tensor, int64_t axis) {
   Value minusOne = arith::ConstantIndexOp::create(rewriter, loc, -1);
   Value last = arith::AddIOp::create(rewriter, loc, size, minusOne);
   Value empty = tensor::EmptyOp::create(rewriter, loc, sizes, type.getElementType());
-  SmallVector<utils::IteratorType> kinds(type.getRank(), utils::IteratorType::parallel);
-  auto flip = linalg::GenericOp::create(
-      rewriter, loc, type, ValueRange(), empty, rewriter.getMultiDimIdentityMap(type.getRank()),
-      kinds, [&](OpBuilder &b, Location loc, ValueRange) {
-        SmallVector<Value> indices;
-        for (int64_t i = 0; i < type.getRank(); ++i)
-          indices.push_back(linalg::IndexOp::create(b, loc, i));
-        indices[axis] = arith::SubIOp::create(b, loc, last, indices[axis]);
-        Value element = tensor::ExtractOp::create(b, loc, tensor, indices);
-        linalg::YieldOp::create(b, loc, element);
-      });
+  AffineMap identity = rewriter.getMultiDimIdentityMap(type.getRank());
+  auto flip = KernelOp::create(rewriter, loc, TypeRange(type),
+                               rewriter.getI64IntegerAttr(type.getRank()), IntegerAttr(),
+                               ValueRange(), ValueRange(), empty,
+                               rewriter.getAffineMapArrayAttr(identity), DenseBoolArrayAttr(),
+                               TransitionAttr(), ConfigAttr());
+  rewriter.createBlock(&flip.getBody());
+  SmallVector<Value> indices;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    indices.push_back(ssm::IndexOp::create(rewriter, loc, rewriter.getIndexType(), i));
+  indices[axis] = arith::SubIOp::create(rewriter, loc, last, indices[axis]);
+  Value element = tensor::ExtractOp::create(rewriter, loc, tensor, indices);
+  YieldOp::create(rewriter, loc, element);
   rewriter.replaceUsesWithIf(tensor, flip.getResult(0), [&](OpOperand &use) {
     return !isa<tensor::DimOp>(use.getOwner()) && !flip->isAncestor(use.getOwner());
   });
@@ -183,9 +182,9 @@ static void absorb(IRRewriter &rewriter, ScanOp scan) {
   for (auto [i, axis] : llvm::enumerate(scan.getOutputAxes())) {
     Value result = scan.getResult(numCarries + i);
     bool undone = !result.use_empty() && llvm::all_of(result.getUsers(), [&](Operation *user) {
-      auto generic = user->getParentOfType<linalg::GenericOp>();
-      auto flip = generic && generic->getNumResults() == 1 ? matchFlip(generic.getResult(0))
-                                                           : std::nullopt;
+      auto reader = user->getParentOfType<KernelOp>();
+      auto flip = reader && reader.getNumResults() == 1 ? matchFlip(reader.getResult(0))
+                                                        : std::nullopt;
       return isa<tensor::DimOp>(user) || (flip && flip->source == result && flip->axis == axis);
     });
     if (!all && !undone)
@@ -206,20 +205,18 @@ struct FoldFlips : ssm::impl::FoldFlipsBase<FoldFlips> {
     // In order: what is reversed anew is met by the users behind.
     SmallVector<Operation *> ops;
     getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
-      if (isa<KernelOp, tensor::ExtractSliceOp, ScanOp, linalg::GenericOp>(op))
+      if (isa<KernelOp, tensor::ExtractSliceOp, ScanOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
-      if (auto kernel = dyn_cast<KernelOp>(op))
-        sinkThrough(rewriter, kernel);
-      else if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op))
+      if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op))
         sinkThrough(rewriter, slice);
       else if (auto scan = dyn_cast<ScanOp>(op))
         absorb(rewriter, scan);
-      else if (op->getNumResults() == 1)
-        if (auto flip = matchFlip(op->getResult(0)))
-          if (auto inner = matchFlip(flip->source); inner && inner->axis == flip->axis)
-            rewriter.replaceAllUsesWith(op->getResult(0), inner->source);
+      else if (auto flip = matchFlip(op->getResult(0)); !flip)
+        sinkThrough(rewriter, cast<KernelOp>(op));
+      else if (auto inner = matchFlip(flip->source); inner && inner->axis == flip->axis)
+        rewriter.replaceAllUsesWith(op->getResult(0), inner->source);
     }
   }
 };

@@ -23,10 +23,12 @@ def RaiseKernels : Pass<"ssm-raise-kernels", "::mlir::func::FuncOp"> {
     1) go into the maps, and filled inputs become scalars. Other reshapes and slices
     stay: they cost nothing on buffers.
 
-    What reads other tensors by index, has a combiner of several results, or could
-    trap for a lane outside of a vector's mask (integer division by an element) stays
-    linalg, with a remark. So do computations on weights alone, which are done once
-    elsewhere.
+    A tensor that the body reads by index is read so by the kernel, or becomes an input
+    where the indices are loops.
+
+    What has a combiner of several results, or could trap for a lane outside of a
+    vector's mask (integer division by an element) stays linalg, with a remark. So do
+    computations on weights alone, which are done once elsewhere.
 
     ```mlir
     %z = linalg.fill ins(%c0) outs(%e)
@@ -87,17 +89,17 @@ def FoldFlips : Pass<"ssm-fold-flips", "::mlir::func::FuncOp"> {
     the scan, which reads from the end; one that undoes another goes with it.
 
     ```mlir
-    %r = linalg.generic { %i = linalg.index 0, tensor.extract %x[%last - %i] }
+    %r = ssm.kernel { %i = ssm.index 0, tensor.extract %x[%last - %i] }
     %k = ssm.kernel ins(%r) { math.exp }
     %h, %y = ssm.scan ins(%k) ... input_reversed [false] output_reversed [false]
     // becomes
     %k = ssm.kernel ins(%x) { math.exp }
     %h, %z = ssm.scan ins(%k) ... input_reversed [true] output_reversed [true]
-    %y = linalg.generic { %i = linalg.index 0, tensor.extract %z[%last - %i] }
+    %y = ssm.kernel { %i = ssm.index 0, tensor.extract %z[%last - %i] }
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
-                           "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
 }
 
 def RaiseScans : Pass<"ssm-raise-scans", "::mlir::func::FuncOp"> {

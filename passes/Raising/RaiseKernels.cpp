@@ -21,6 +21,7 @@
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_RAISEKERNELS
@@ -62,6 +63,16 @@ static bool isNeutral(OpBuilder &builder, arith::AtomicRMWKind kind, Value value
   return attr == arith::getIdentityValueAttr(kind, value.getType(), builder, value.getLoc());
 }
 
+/// Whether the value is the same for all elements: it is from outside, or arithmetic on
+/// such values.
+static bool isUniform(Value value, Block &body) {
+  if (value.getParentBlock() != &body)
+    return true;
+  Operation *op = value.getDefiningOp();
+  return op && isa<arith::ArithDialect>(op->getDialect()) &&
+         llvm::all_of(op->getOperands(), [&](Value operand) { return isUniform(operand, body); });
+}
+
 /// A division traps for some operands. Lanes outside of a vector's mask hold any
 /// value, so it must be safe for all, except where its divisor is the same for all.
 static bool mayTrap(Operation &op, Block &body) {
@@ -72,7 +83,7 @@ static bool mayTrap(Operation &op, Block &body) {
   APInt constant;
   if (matchPattern(divisor, m_ConstantInt(&constant)))
     return constant.isZero() || constant.isAllOnes();
-  return !divisor.getType().isIndex() || divisor.getParentBlock() == &body;
+  return !divisor.getType().isIndex() || !isUniform(divisor, body);
 }
 
 static bool isScalar(Value value) { return value.getType().isIntOrIndexOrFloat(); }
@@ -101,9 +112,13 @@ private:
 
   StringRef checkBody();
   StringRef checkOutputs();
+  AffineMap findMap(tensor::ExtractOp read);
   bool isReduction(unsigned loop) {
     return op.getIteratorTypesArray()[loop] == utils::IteratorType::reduction;
   }
+  /// What an input became: a number of `inputs`, or a scalar.
+  using Replacement = std::pair<int, Value>;
+  Replacement replaceInput(Value tensor, AffineMap map, bool fold);
   void addInput(Value tensor, AffineMap map, bool fold);
   Value makeOut(Value init);
   void relaxProduct(Value term);
@@ -113,8 +128,11 @@ private:
   SmallVector<Output> outputs;
   SmallVector<Value> inputs;
   SmallVector<AffineMap> inputMaps;
-  /// What each of the operation's inputs became: a number of `inputs`, or a scalar.
-  SmallVector<std::pair<int, Value>> replacements;
+  /// For each of the operation's inputs.
+  SmallVector<Replacement> replacements;
+  /// Reads by index whose indices are loops: inputs too.
+  llvm::MapVector<Operation *, AffineMap> reads;
+  llvm::DenseMap<Operation *, Replacement> readReplacements;
 };
 
 } // namespace
@@ -134,8 +152,13 @@ StringRef Raiser::checkBody() {
   for (Operation &inner : body.without_terminator()) {
     if (isa<linalg::IndexOp>(inner))
       continue;
-    if (isa<tensor::ExtractOp>(inner))
-      return "it reads a tensor by index";
+    if (auto read = dyn_cast<tensor::ExtractOp>(inner)) {
+      if (!isScalar(read.getResult()))
+        return "its body is not arithmetic on scalars";
+      if (AffineMap map = findMap(read))
+        reads[read] = map;
+      continue;
+    }
     if (!isa<arith::ArithDialect, math::MathDialect>(inner.getDialect()) ||
         inner.getNumRegions() > 0 || !isMemoryEffectFree(&inner) ||
         !llvm::all_of(inner.getOperands(), isScalar) || !llvm::all_of(inner.getResults(), isScalar))
@@ -196,6 +219,34 @@ StringRef Raiser::checkOutputs() {
   return "";
 }
 
+/// The map of a read whose indices are loops, each once, and constants. Else null.
+AffineMap Raiser::findMap(tensor::ExtractOp read) {
+  SmallVector<AffineExpr> results;
+  LoopSet seen = 0;
+  for (Value index : read.getIndices()) {
+    APInt constant;
+    if (matchPattern(index, m_ConstantInt(&constant))) {
+      results.push_back(rewriter.getAffineConstantExpr(constant.getSExtValue()));
+      continue;
+    }
+    auto loop = index.getDefiningOp<linalg::IndexOp>();
+    if (!loop || contains(seen, loop.getDim()))
+      return {};
+    seen |= loopBit(loop.getDim());
+    results.push_back(rewriter.getAffineDimExpr(loop.getDim()));
+  }
+  return AffineMap::get(op.getNumLoops(), 0, results, rewriter.getContext());
+}
+
+/// The input, or a scalar where all its elements are one.
+Raiser::Replacement Raiser::replaceInput(Value tensor, AffineMap map, bool fold) {
+  Value scalar = isScalar(tensor) ? tensor : fold ? getFilledWith(rewriter, tensor) : Value();
+  if (scalar)
+    return {-1, scalar};
+  addInput(tensor, map, fold);
+  return {static_cast<int>(inputs.size()) - 1, Value()};
+}
+
 /// Adds an input of the kernel, through the views that it is.
 void Raiser::addInput(Value tensor, AffineMap map, bool fold) {
   while (fold && foldView(tensor, map)) {
@@ -235,15 +286,10 @@ void Raiser::raise() {
   // they are.
   for (bool fold : {true, false}) {
     inputs.clear(), inputMaps.clear(), replacements.clear();
-    for (auto [i, input] : llvm::enumerate(op.getDpsInputs())) {
-      Value scalar = isScalar(input) ? input : fold ? getFilledWith(rewriter, input) : Value();
-      if (scalar) {
-        replacements.push_back({-1, scalar});
-        continue;
-      }
-      replacements.push_back({static_cast<int>(inputs.size()), Value()});
-      addInput(input, maps[i], fold);
-    }
+    for (auto [i, input] : llvm::enumerate(op.getDpsInputs()))
+      replacements.push_back(replaceInput(input, maps[i], fold));
+    for (auto [read, map] : reads)
+      readReplacements[read] = replaceInput(read->getOperand(0), map, fold);
     for (auto [i, output] : llvm::enumerate(outputs)) {
       if (op.getRegionOutputArgs()[i].use_empty())
         continue;
@@ -272,9 +318,13 @@ void Raiser::raise() {
   for (Value input : inputs)
     step->addArgument(getElementTypeOrSelf(input.getType()), loc);
   IRMapping mapping;
+  auto replace = [&](Value value, Replacement by) {
+    mapping.map(value, by.second ? by.second : Value(step->getArgument(by.first)));
+  };
   for (auto [arg, replacement] : llvm::zip_equal(op.getRegionInputArgs(), replacements))
-    mapping.map(arg, replacement.second ? replacement.second
-                                        : Value(step->getArgument(replacement.first)));
+    replace(arg, replacement);
+  for (auto [read, replacement] : readReplacements)
+    replace(read->getResult(0), replacement);
   for (auto [i, output] : llvm::enumerate(outputs)) {
     if (output.startInput >= 0)
       output.start = step->getArgument(output.startInput);
@@ -287,7 +337,8 @@ void Raiser::raise() {
       reduced.push_back(loop);
   rewriter.setInsertionPointToEnd(step);
   for (Operation &inner : body.without_terminator()) {
-    if (llvm::any_of(outputs, [&](const Output &output) { return output.combiner == &inner; }))
+    if (reads.contains(&inner) ||
+        llvm::any_of(outputs, [&](const Output &output) { return output.combiner == &inner; }))
       continue;
     if (auto index = dyn_cast<linalg::IndexOp>(inner))
       mapping.map(index.getResult(),

@@ -180,6 +180,14 @@ StringRef ScanRaiser::convert(KernelOp kernel, KernelOp &made) {
       return "its step yields what its kernel does not compute";
     results.push_back(cast<OpResult>(value).getResultNumber());
   }
+  WalkResult own = kernel.getBody().walk([&](Operation *op) {
+    bool isOwn = llvm::any_of(op->getOperands(), [&](Value operand) {
+      return operand.getParentRegion() == &scan.getBody();
+    });
+    return isOwn ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  if (own.wasInterrupted())
+    return "its step reads a tensor of its own by index";
 
   SmallVector<Value> inputs, inits, outs;
   SmallVector<AffineMap> inputMaps, initMaps, outMaps;

@@ -52,6 +52,9 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     std::optional<unsigned> lane = isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
+    // What is the same in all lanes takes no room in vectors.
+    if (int64_t more = lanesOf(kernel, lane); canBeLaneLoop(kernel, *lane, more))
+      lanes = more;
     if (kernel.getTime())
       return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes, timeBlockOf(kernel));
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
@@ -99,18 +102,18 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
   }
 
   /// As many as the widest numbers of the region allow, 16 to a vector of 512 bits
-  /// at most: narrow types are computed with in 32 bits.
-  int64_t lanesOf(KernelOp kernel) {
+  /// at most: narrow types are computed with in 32 bits. With a lane loop, only those
+  /// that depend on it.
+  int64_t lanesOf(KernelOp kernel, std::optional<unsigned> lane = std::nullopt) {
     unsigned width = 32;
-    auto look = [&](Type type) {
-      if (type.isIntOrFloat())
-        width = std::max(width, type.getIntOrFloatBitWidth());
+    KernelLoops loops(kernel);
+    auto look = [&](Value value) {
+      if (value.getType().isIntOrFloat() && (!lane || contains(loops.of(value), *lane)))
+        width = std::max(width, value.getType().getIntOrFloatBitWidth());
     };
-    for (Value arg : kernel.getStep().getArguments())
-      look(arg.getType());
+    llvm::for_each(kernel.getStep().getArguments(), look);
     for (Operation &op : kernel.getStep())
-      for (Value result : op.getResults())
-        look(result.getType());
+      llvm::for_each(op.getResults(), look);
     return std::max<int64_t>(vectorBits / width, 2);
   }
 

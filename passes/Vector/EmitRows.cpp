@@ -13,6 +13,7 @@
 
 #include "passes/Vector/EmitKernels.h"
 
+#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -283,8 +284,12 @@ bool RowEmitter::mayReadAfter(Value value, Value buffer) {
   bool reads = false;
   DenseSet<Value> seen = {value};
   auto visit = [&](Value part) {
-    auto arg = dyn_cast<BlockArgument>(part);
-    reads |= arg && rootOf(kernel.getInputs()[arg.getArgNumber()]) == rootOf(buffer);
+    Value source;
+    if (auto arg = dyn_cast<BlockArgument>(part))
+      source = kernel.getInputs()[arg.getArgNumber()];
+    else if (auto read = getIndexedRead(part.getDefiningOp()))
+      source = read->source;
+    reads |= source && rootOf(source) == rootOf(buffer);
   };
   for (Value result : kernel.getYield().getValues())
     walkCone(result, seen, visit);

@@ -60,6 +60,8 @@ Value PointEmitter::get(Value value) {
     }
     return known[value] = result;
   }
+  if (auto read = getIndexedRead(op))
+    return known[value] = readByIndex(read->source, read->indices);
   SmallVector<Value> operands = llvm::map_to_vector(op->getOperands(), [&](Value operand) {
     return get(operand);
   });
@@ -150,10 +152,22 @@ Value PointEmitter::evaluate(AffineExpr expr, bool mirrored) {
 }
 
 PointEmitter::Access PointEmitter::access(Value buffer, AffineMap map, bool mirrored) {
+  SmallVector<Value> indices;
+  SmallVector<int64_t> steps;
+  for (AffineExpr expr : map.getResults()) {
+    indices.push_back(evaluate(expr, mirrored));
+    // Always constant: chosen so by `canBeLaneLoop`.
+    steps.push_back(laneLoop ? getLaneStep(expr, *laneLoop, lanes).value_or(0) : 0);
+  }
+  return access(buffer, indices, steps);
+}
+
+/// From the indices of the first lane, and what each grows by from lane to lane.
+PointEmitter::Access PointEmitter::access(Value buffer, ArrayRef<Value> indices,
+                                          ArrayRef<int64_t> steps) {
   Access result;
-  for (AffineExpr expr : map.getResults())
-    result.indices.push_back(evaluate(expr, mirrored));
-  if (!laneLoop || !map.isFunctionOfDim(*laneLoop))
+  result.indices = llvm::to_vector(indices);
+  if (llvm::all_of(steps, [](int64_t step) { return step == 0; }))
     return result;
   result.isUniform = false;
   auto type = cast<MemRefType>(buffer.getType());
@@ -162,9 +176,7 @@ PointEmitter::Access PointEmitter::access(Value buffer, AffineMap map, bool mirr
   (void)type.getStridesAndOffset(strides, offset);
   Operation *metadata = nullptr;
   int64_t fixed = 0;
-  for (auto [axis, expr] : llvm::enumerate(map.getResults())) {
-    // Always constant: chosen so by `canBeLaneLoop`.
-    int64_t step = getLaneStep(expr, *laneLoop, lanes).value_or(0);
+  for (auto [axis, step] : llvm::enumerate(steps)) {
     if (step == 0)
       continue;
     if (!ShapedType::isDynamic(strides[axis])) {
@@ -215,19 +227,67 @@ Value PointEmitter::fullMask() {
       b, DenseElementsAttr::get(vectorOf(b.getI1Type()), b.getBoolAttr(true)));
 }
 
+Value PointEmitter::gather(Value buffer, const Access &where, Value offsets) {
+  VectorType type = vectorOf(getElementTypeOrSelf(buffer.getType()));
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  return vector::GatherOp::create(b, type, buffer, where.indices, offsets,
+                                  mask ? mask : fullMask(), zero);
+}
+
+Value PointEmitter::firstLane(Value value) {
+  if (!isLaneDependent(value))
+    return get(value);
+  Operation *op = value.getDefiningOp();
+  if (auto index = dyn_cast<ssm::IndexOp>(op))
+    return at[index.getLoop()];
+  Value x = firstLane(op->getOperand(0)), y = firstLane(op->getOperand(1));
+  return isa<arith::AddIOp>(op) ? add(x, y) : isa<arith::SubIOp>(op) ? sub(x, y) : mul(x, y);
+}
+
+Value PointEmitter::readByIndex(Value buffer, ValueRange indices) {
+  SmallVector<std::optional<int64_t>> steps = llvm::map_to_vector(indices, [&](Value index) {
+    return laneLoop ? getLaneStep(loops, index, *laneLoop) : std::optional<int64_t>(0);
+  });
+  if (llvm::all_of(steps, [](std::optional<int64_t> step) { return step.has_value(); })) {
+    SmallVector<Value> first =
+        llvm::map_to_vector(indices, [&](Value index) { return firstLane(index); });
+    return load(buffer, access(buffer, first, llvm::map_to_vector(steps, [](auto step) {
+                                 return *step;
+                               })));
+  }
+  // Indices that are the same in all lanes lead to where the others count from.
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, buffer);
+  Access where;
+  where.isUniform = false;
+  Value offsets;
+  for (auto [index, step, stride] : llvm::zip_equal(indices, steps, metadata.getStrides())) {
+    bool varies = !step || *step != 0;
+    where.indices.push_back(varies ? this->index(0) : get(index));
+    if (!varies)
+      continue;
+    Value part = arith::MulIOp::create(b, getVector(index), spread(stride));
+    offsets = offsets ? arith::AddIOp::create(b, offsets, part).getResult() : part;
+  }
+  offsets = arith::IndexCastOp::create(b, vectorOf(b.getI64Type()), offsets);
+  buffer = flatten(buffer, where);
+  return gather(buffer, where, offsets);
+}
+
 Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
-  Access where = access(buffer, map, mirrored);
+  return load(buffer, access(buffer, map, mirrored));
+}
+
+Value PointEmitter::load(Value buffer, Access where) {
   if (where.isUniform)
     return memref::LoadOp::create(b, buffer, where.indices);
   VectorType type = vectorOf(getElementTypeOrSelf(buffer.getType()));
   buffer = flatten(buffer, where);
   if (where.isDense && !mask)
     return vector::LoadOp::create(b, type, buffer, where.indices);
+  if (!where.isDense)
+    return gather(buffer, where, laneOffsets(where.stride));
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  if (where.isDense)
-    return vector::MaskedLoadOp::create(b, type, buffer, where.indices, mask, zero);
-  return vector::GatherOp::create(b, type, buffer, where.indices, laneOffsets(where.stride),
-                                  mask ? mask : fullMask(), zero);
+  return vector::MaskedLoadOp::create(b, type, buffer, where.indices, mask, zero);
 }
 
 void PointEmitter::prefetch(Value buffer, AffineMap map, bool mirrored) {

@@ -144,6 +144,13 @@ private:
     mlir::Value stride;
   };
   Access access(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
+  Access access(mlir::Value buffer, llvm::ArrayRef<mlir::Value> indices,
+                llvm::ArrayRef<int64_t> steps);
+  mlir::Value load(mlir::Value buffer, Access where);
+  mlir::Value gather(mlir::Value buffer, const Access &where, mlir::Value offsets);
+  mlir::Value readByIndex(mlir::Value buffer, mlir::ValueRange indices);
+  /// The value in the first lane, of one with a lane step.
+  mlir::Value firstLane(mlir::Value value);
   mlir::Value flatten(mlir::Value buffer, Access &where);
   mlir::Value laneOffsets(mlir::Value stride);
   mlir::Value fullMask();
