@@ -132,7 +132,9 @@ LogicalResult Compilation::checkOutput() {
 LogicalResult Compilation::enableRemarks() {
   if (options.remarks.empty())
     return success();
-  remark::RemarkCategories categories{options.remarks, {}, {}, {}, {}};
+  // A kind without a filter of its own is off, whatever `all` says.
+  remark::RemarkCategories categories{options.remarks, options.remarks, options.remarks,
+                                      options.remarks, options.remarks};
   return remark::enableOptimizationRemarks(
       context, nullptr, std::make_unique<remark::RemarkEmittingPolicyAll>(), categories,
       /*printAsEmitRemarks=*/true);

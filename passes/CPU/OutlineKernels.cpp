@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
@@ -243,24 +244,51 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     nest->erase();
   }
 
-  /// A name after what the nest computes: loops in front, then its operations.
+  /// What kind of work a nest is.
+  static StringRef kindOf(Operation *nest) {
+    if (isa<scf::SCFDialect>(nest->getDialect()))
+      return "loop";
+    if (auto kernel = dyn_cast<KernelOp>(nest)) {
+      bool sums = !kernel.getStep().getOps<ReduceOp>().empty();
+      if (kernel.getTime())
+        return sums ? "scan" : "recurrence";
+      if (kernel.getConfig() && kernel.getConfig()->getForm() == Form::Matmul)
+        return "matmul";
+      bool moves = kernel.getStep().getOperations().size() == 1;
+      bool turns = moves && kernel.getInputs().size() == 1 &&
+                   kernel.getInputMap(0) != kernel.getOutMap(0);
+      return sums ? "reduce" : turns ? "transpose" : "map";
+    }
+    auto generic = dyn_cast<linalg::GenericOp>(nest);
+    return generic && !generic.isAllParallelLoops() ? "reduce" : "map";
+  }
+
+  /// A name after what the nest computes: its kind, then its operations, the
+  /// uncommon ones first.
   static std::string describe(Operation *nest) {
-    SmallVector<StringRef> parts;
-    bool isSum = false;
+    SmallVector<StringRef> rare, common;
     nest->walk([&](Operation *op) {
-      if (auto generic = dyn_cast<linalg::GenericOp>(op))
-        isSum |= !generic.isAllParallelLoops();
-      isSum |= isa<ReduceOp>(op);
       StringRef dialect = op->getName().getDialectNamespace();
       if (dialect != "arith" && dialect != "math")
         return;
       StringRef name = op->getName().stripDialect();
       if (isa<arith::ConstantOp, arith::IndexCastOp>(op) || op->getResult(0).getType().isIndex())
         return;
+      auto &parts = isa<arith::AddFOp, arith::MulFOp, arith::SubFOp, arith::NegFOp, arith::SelectOp,
+                        arith::CmpFOp, math::AbsFOp>(op)
+                        ? common
+                        : rare;
       if (!llvm::is_contained(parts, name))
         parts.push_back(name);
     });
-    std::string name = !isa<linalg::LinalgOp>(nest) ? "loop" : isSum ? "sum" : "map";
+    StringRef kind = kindOf(nest);
+    SmallVector<StringRef> parts(rare);
+    // Every product multiplies and adds.
+    if (kind != "matmul" && kind != "scan")
+      llvm::append_range(parts, common);
+    std::string name = kind.str();
+    if (parts.empty() && kind != "map")
+      return name;
     if (parts.empty())
       return name + "_copy";
     for (StringRef part : ArrayRef<StringRef>(parts).take_front(4))

@@ -12,8 +12,10 @@
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Remarks.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_FUSEKERNELS
@@ -152,13 +154,15 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
 
     // Everyone else who uses results has to come after the consumer, or gets the
     // producer's work once more.
-    bool others = false, before = false;
+    bool others = false;
+    Operation *earliest = consumer;
     for (Operation *user : producer->getUsers()) {
       if (user == consumer)
         continue;
       Operation *top = consumer->getBlock()->findAncestorOpInBlock(*user);
       others = true;
-      before |= top->isBeforeInBlock(consumer);
+      if (top->isBeforeInBlock(earliest))
+        earliest = top;
     }
     keep = KeepResults::InMerged;
     if (!others)
@@ -167,7 +171,15 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       keep = KeepResults::InProducer;
       return "";
     }
-    return before ? "a result is used before the consumer" : "";
+    if (earliest == consumer)
+      return "";
+    // The consumer may as well come first, if it waits for none of the others.
+    IRRewriter rewriter(&getContext());
+    DominanceInfo dominance;
+    if (failed(moveOperationDependencies(rewriter, consumer, earliest, dominance)))
+      return "a result is used before the consumer";
+    rewriter.moveOpBefore(consumer, earliest);
+    return "";
   }
 
   StringRef refuseAccess(KernelOp producer, KernelOp consumer, Kind from, Kind to) {

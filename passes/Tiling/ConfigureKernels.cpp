@@ -26,9 +26,10 @@ namespace {
 /// comes before and after the recurrence runs in loops of its own over them, and
 /// few rows of memory are open at a time.
 constexpr int64_t kTimeBlock = 8;
-/// Steps where nothing is summed: they are so short that the carries' way to memory
-/// and back counts.
-constexpr int64_t kShortStepBlock = 32;
+/// Where nothing is summed, steps are so short that the carries' way to memory and
+/// back counts; where much is, the carries are so large.
+constexpr int64_t kLongTimeBlock = 32;
+constexpr int64_t kLargeState = 24;
 
 /// Rows from which on the right side of a product is worth bringing into another
 /// order at run time.
@@ -51,11 +52,19 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     std::optional<unsigned> lane = isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
-    bool hasReductions = !kernel.getStep().getOps<ReduceOp>().empty();
     if (kernel.getTime())
-      return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes,
-                             {hasReductions ? kTimeBlock : kShortStepBlock});
+      return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes, timeBlockOf(kernel));
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
+  }
+
+  static int64_t timeBlockOf(KernelOp kernel) {
+    int64_t points = 0;
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+      for (int64_t loop : reduce.getLoops()) {
+        auto [operand, axis] = kernel.getSizeSource(loop);
+        points = std::max(points, cast<ShapedType>(operand.getType()).getDimSize(axis));
+      }
+    return points > 0 && points <= kLargeState ? kTimeBlock : kLongTimeBlock;
   }
 
   /// Null if the kernel is no product of matrices, or better done row by row.

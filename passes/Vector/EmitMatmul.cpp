@@ -13,6 +13,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "passes/Vector/CollapseLoops.h"
 #include "passes/Vector/PointEmitter.h"
 
 using namespace mlir;
@@ -73,27 +74,26 @@ public:
     sums = memref::AllocaOp::create(
         b, MemRefType::get({(isChunked() ? kBlockTiles : 1) * rows, vectors * lanes},
                            what.sum.getType()));
-    e.loop(body->getArgument(0), body->getArgument(1), 1, [&](Value item) {
+    SmallVector<Value> sizes = {strips, groups};
+    llvm::append_range(sizes, llvm::reverse(outer));
+    overItems(body->getArgument(0), body->getArgument(1), sizes, [&](ValueRange item) {
       PointEmitter::Scope scope(e);
-      Value strip = b.createOrFold<arith::RemUIOp>(item, strips);
-      Value rest = b.createOrFold<arith::DivUIOp>(item, strips);
-      Value group = b.createOrFold<arith::RemUIOp>(rest, groups);
-      rest = b.createOrFold<arith::DivUIOp>(rest, groups);
-      for (size_t i = what.outer.size(); i-- > 0;) {
-        e.at[what.outer[i]] = b.createOrFold<arith::RemUIOp>(rest, outer[i]);
-        rest = b.createOrFold<arith::DivUIOp>(rest, outer[i]);
-      }
+      Value strip = item[0], group = item[1];
+      for (auto [loop, index] : llvm::zip_equal(llvm::reverse(what.outer), item.drop_front(2)))
+        e.at[loop] = index;
       Value first = b.createOrFold<arith::DivUIOp>(e.mul(group, tiles), groups);
       Value last = b.createOrFold<arith::DivUIOp>(e.mul(e.add(group, 1), tiles), groups);
       Value n0 = e.mul(strip, e.index(vectors * lanes));
-      Value some = b.createOrFold<arith::MaxUIOp>(e.sub(last, first), e.index(1));
-      aheadStep = b.createOrFold<arith::CeilDivUIOp>(e.index(vectors * lanes), some);
+      aheadStep = shareOfRow(e.sub(last, first));
+      Value firstRow = e.add(e.mul(first, base), e.min(first, larger));
       overChunks([&] {
-        e.loop(first, last, 1, [&](Value tile) {
-          Value turn = e.sub(tile, first);
-          ahead = e.mul(turn, e.mul(aheadStep, e.sub(chunkEnd, chunkBegin)));
-          firstSum = isChunked() ? e.mul(turn, e.index(rows)) : e.index(0);
-          emitTile(tile, n0);
+        SmallVector<Value> start = {firstRow, e.index(0), e.index(0)};
+        (void)e.loop(first, last, 1, start, [&](Value tile, ValueRange carried) {
+          ahead = carried[1];
+          firstSum = isChunked() ? carried[2] : e.index(0);
+          Value next = emitTile(tile, carried[0], n0);
+          Value fetched = e.mul(aheadStep, e.sub(chunkEnd, chunkBegin));
+          return SmallVector<Value>{next, e.add(ahead, fetched), e.add(carried[2], rows)};
         });
       });
     });
@@ -101,6 +101,43 @@ public:
   }
 
 private:
+  /// Runs the body for the items [low, high), each as its digits, the first counting
+  /// fastest. What is used in the innermost loops is handed from item to item, and from
+  /// tile to tile, rather than computed from a number: LLVM would compute it again in
+  /// the innermost loop, divisions and all, and spill the sums for that.
+  void overItems(Value low, Value high, ArrayRef<Value> sizes,
+                 llvm::function_ref<void(ValueRange)> body) {
+    SmallVector<Value> start;
+    Value rest = low;
+    for (Value size : sizes) {
+      start.push_back(b.createOrFold<arith::RemUIOp>(rest, size));
+      rest = b.createOrFold<arith::DivUIOp>(rest, size);
+    }
+    (void)e.loop(low, high, 1, start, [&](Value, ValueRange item) {
+      body(item);
+      SmallVector<Value> next;
+      Value carry = e.index(1), zero = e.index(0);
+      for (auto [digit, size] : llvm::zip_equal(item, sizes)) {
+        Value more = e.add(digit, carry);
+        Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, more, size);
+        next.push_back(arith::SelectOp::create(b, wraps, zero, more));
+        carry = arith::SelectOp::create(b, wraps, e.index(1), zero);
+      }
+      return next;
+    });
+  }
+
+  /// Elements of a row of a strip for each of the tiles, rounded up to a power of two.
+  Value shareOfRow(Value tiles) {
+    Value share = e.index(vectors * lanes);
+    for (int64_t count = 2; count <= kBlockTiles; count *= 2) {
+      Value many = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles, e.index(count));
+      share = arith::SelectOp::create(
+          b, many, e.index(llvm::divideCeil(vectors * lanes, count)), share);
+    }
+    return share;
+  }
+
   /// What the last strip is like.
   void chooseTail() {
     tailVectors = vectors;
@@ -173,11 +210,11 @@ private:
            whole, ragged);
   }
 
-  void emitTile(Value tile, Value n0) {
+  /// The tile of rows from m0, in the strip from n0. Returns the first row of the next.
+  Value emitTile(Value tile, Value m0, Value n0) {
     PointEmitter::Scope scope(e);
     Value isLarger = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, tile, larger);
     Value count = e.add(base, arith::SelectOp::create(b, isLarger, e.index(1), e.index(0)));
-    Value m0 = e.add(e.mul(tile, base), e.min(tile, larger));
     auto sumUp = [&](int64_t vectors, bool masked) {
       overRows(count, [&](int64_t rows) { emitSums(rows, vectors, masked, m0, n0); });
     };
@@ -189,14 +226,18 @@ private:
       overWidth(n0, [&] { emitEpilogue(count, vectors, false, m0, n0); },
                 [&] { emitEpilogue(count, tailVectors, true, m0, n0); });
     };
-    if (!isChunked())
-      return finish();
+    Value next = e.add(m0, count);
+    if (!isChunked()) {
+      finish();
+      return next;
+    }
     Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkEnd,
                                          e.size(what.k.back()));
     auto last = scf::IfOp::create(b, isLast);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(last.thenBlock());
     finish();
+    return next;
   }
 
   /// What the sums of a tile are before a chunk.
@@ -366,12 +407,24 @@ private:
 
 } // namespace
 
-LogicalResult ssm::emitMatmul(KernelOp kernel, ImplicitLocOpBuilder &b) {
+/// The product, if the kernel's configuration is one that the emitter can follow.
+static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   std::optional<Matmul> what = matchMatmul(kernel);
   ConfigAttr config = kernel.getConfigAttr();
   if (!what || config.getLaneLoop() != what->n || config.getTiles().size() != 2 ||
       llvm::any_of(config.getTiles(), [](int64_t size) { return size <= 0; }) ||
       config.getLanes() <= 0 || !canBeLaneLoop(kernel, what->n, config.getLanes()))
+    return std::nullopt;
+  return what;
+}
+
+LogicalResult ssm::emitMatmul(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  if (!matchConfigured(kernel))
+    return failure();
+  // Batches of rows with one right side are rows.
+  collapseLoops(kernel, b);
+  std::optional<Matmul> what = matchConfigured(kernel);
+  if (!what)
     return failure();
   MatmulEmitter(kernel, *what, b).emit();
   return success();

@@ -277,6 +277,18 @@ private:
     e.mirroredTime = e.sub(e.sub(steps, e.index(1)), e.at[time]);
   }
 
+  /// The rows of the next block: a piece of few channels reads so little of each row
+  /// that the processor does not see them coming.
+  void prefetchNext(Value first, Value step, Value steps) {
+    PointEmitter::Scope scope(e);
+    at(e.add(first, block), step, steps);
+    for (auto [i, input] : llvm::enumerate(kernel.getInputs())) {
+      AffineMap map = kernel.getInputMap(i);
+      if (map.isFunctionOfDim(time) && map.isFunctionOfDim(lane) && !isInner(kernel.getInputArg(i)))
+        e.prefetch(input, map, kernel.isInputMirrored(i));
+    }
+  }
+
   void runTile(Value first, Value count, Value steps) {
     e.hoist(outerSet);
     if (!phases.before.empty())
@@ -351,6 +363,7 @@ private:
         e.loop(e.index(0), count, 1, carried, [&](Value step, ValueRange now) {
           PointEmitter::Scope scope(e);
           at(first, step, steps);
+          prefetchNext(first, step, steps);
           restoreRows(phases.before, step);
           for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
             if (!isInnerCarry(i))

@@ -77,28 +77,6 @@ def RelaxSums : Pass<"ssm-relax-sums"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
-def TileContractions : Pass<"ssm-tile-contractions", "::mlir::func::FuncOp"> {
-  let summary = "products of f32 matrices in tiles of registers";
-  let description = [{
-    Runs on buffers. A linalg.generic that multiplies and adds, with a dense last
-    axis in the right side and the result, becomes loops over strips of the right
-    side (256 deep, two vectors wide, copied to one place so that a strip stays in
-    the first-level cache) and tiles of 12 rows by two vectors whose sums stay in
-    registers. Ragged rows take tiles of 4 and 1, ragged columns a mask. Fewer than
-    4 rows keep the plain loops, which read the right side in memory order.
-
-    The sum of each element runs in the order of k; products are fused into it.
-
-    Done on buffers with our own loops rather than by tiling and vectorising on
-    tensors: strips that are packed at run time and masked edges in one nest need no
-    cooperation of other passes, and compile in milliseconds.
-  }];
-  let options = [Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
-                        "Width of the target's vectors.">];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
-}
-
 def EmitKernels : Pass<"ssm-emit-kernels", "::mlir::func::FuncOp"> {
   let summary = "kernels on buffers become loops and vectors, in the form their configuration says";
   let description = [{

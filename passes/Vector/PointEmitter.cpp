@@ -88,16 +88,22 @@ Value PointEmitter::get(Value value) {
 }
 
 bool PointEmitter::canEmit(Value value, LoopSet available) {
-  if (known.contains(value) || value.getParentBlock() != &kernel.getStep())
-    return true;
-  if (!isSubset(loops.of(value), available))
-    return false;
-  if (auto arg = dyn_cast<BlockArgument>(value))
-    return arg.getArgNumber() < kernel.getInputs().size();
-  Operation *op = value.getDefiningOp();
-  return !isa<ReduceOp>(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
-           return canEmit(operand, available);
-         });
+  // Each part once: a value that is used twice, again and again, has many paths.
+  SmallVector<Value> left = {value};
+  DenseSet<Value> seen;
+  while (!left.empty()) {
+    Value part = left.pop_back_val();
+    if (known.contains(part) || part.getParentBlock() != &kernel.getStep() ||
+        !seen.insert(part).second)
+      continue;
+    auto arg = dyn_cast<BlockArgument>(part);
+    bool isCarry = arg && arg.getArgNumber() >= kernel.getInputs().size();
+    if (!isSubset(loops.of(part), available) || isCarry || part.getDefiningOp<ReduceOp>())
+      return false;
+    if (Operation *op = part.getDefiningOp())
+      llvm::append_range(left, op->getOperands());
+  }
+  return true;
 }
 
 void PointEmitter::hoist(LoopSet available) {
@@ -180,26 +186,28 @@ PointEmitter::Access PointEmitter::access(Value buffer, AffineMap map, bool mirr
   return result;
 }
 
+/// Vector operations want the last axis dense: others see the memory from the first
+/// lane on as one axis.
+Value PointEmitter::flatten(Value buffer, Access &where) {
+  auto type = cast<MemRefType>(buffer.getType());
+  if (where.isUniform || type.isLastDimUnitStride())
+    return buffer;
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, buffer);
+  Value start = metadata.getOffset();
+  for (auto [i, stride] : llvm::zip_equal(where.indices, metadata.getStrides()))
+    start = add(start, mul(i, stride));
+  where.indices.assign(1, index(0));
+  auto layout = StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1});
+  auto flat = MemRefType::get({lanes}, type.getElementType(), layout, type.getMemorySpace());
+  return memref::ReinterpretCastOp::create(
+      b, flat, metadata.getBaseBuffer(), OpFoldResult(start),
+      ArrayRef<OpFoldResult>(b.getIndexAttr(lanes)), ArrayRef<OpFoldResult>(b.getIndexAttr(1)));
+}
+
 Value PointEmitter::laneOffsets(Value stride) {
   Value step = vector::StepOp::create(b, vectorOf(b.getIndexType()));
   Value offsets = arith::MulIOp::create(b, step, spread(stride));
   return arith::IndexCastOp::create(b, vectorOf(b.getI64Type()), offsets);
-}
-
-/// The elements from one on, one after the other in memory: gathers and scatters
-/// count from there, and lower only on buffers that are dense along the last axis.
-std::pair<Value, Value> PointEmitter::flatten(Value buffer, const Access &where) {
-  auto metadata = memref::ExtractStridedMetadataOp::create(b, buffer);
-  Value offset = metadata.getOffset();
-  for (auto [index, stride] : llvm::zip_equal(where.indices, metadata.getStrides()))
-    offset = add(offset, mul(index, stride));
-  Type element = getElementTypeOrSelf(buffer.getType());
-  auto layout = StridedLayoutAttr::get(b.getContext(), 0, {1});
-  auto type = MemRefType::get({1}, element, layout);
-  Value flat = memref::ReinterpretCastOp::create(
-      b, type, metadata.getBaseBuffer(), OpFoldResult(b.getIndexAttr(0)),
-      ArrayRef<OpFoldResult>{b.getIndexAttr(1)}, ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
-  return {flat, offset};
 }
 
 Value PointEmitter::fullMask() {
@@ -212,14 +220,21 @@ Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
   if (where.isUniform)
     return memref::LoadOp::create(b, buffer, where.indices);
   VectorType type = vectorOf(getElementTypeOrSelf(buffer.getType()));
+  buffer = flatten(buffer, where);
   if (where.isDense && !mask)
     return vector::LoadOp::create(b, type, buffer, where.indices);
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
   if (where.isDense)
     return vector::MaskedLoadOp::create(b, type, buffer, where.indices, mask, zero);
-  auto [flat, first] = flatten(buffer, where);
-  return vector::GatherOp::create(b, type, flat, first, laneOffsets(where.stride),
+  return vector::GatherOp::create(b, type, buffer, where.indices, laneOffsets(where.stride),
                                   mask ? mask : fullMask(), zero);
+}
+
+void PointEmitter::prefetch(Value buffer, AffineMap map, bool mirrored) {
+  Access where = access(buffer, map, mirrored);
+  if (where.isDense)
+    memref::PrefetchOp::create(b, buffer, where.indices, /*isWrite=*/false, /*localityHint=*/2,
+                               /*isDataCache=*/true);
 }
 
 void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored) {
@@ -231,15 +246,14 @@ void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored
     return;
   }
   value = spread(value);
+  buffer = flatten(buffer, where);
   if (where.isDense && !mask)
     vector::StoreOp::create(b, value, buffer, where.indices);
   else if (where.isDense)
     vector::MaskedStoreOp::create(b, buffer, where.indices, mask, value);
-  else {
-    auto [flat, first] = flatten(buffer, where);
-    vector::ScatterOp::create(b, Type(), flat, first, laneOffsets(where.stride),
+  else
+    vector::ScatterOp::create(b, Type(), buffer, where.indices, laneOffsets(where.stride),
                               mask ? mask : fullMask(), value);
-  }
 }
 
 void PointEmitter::prefetch(unsigned input, Value ahead) {

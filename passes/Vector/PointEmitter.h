@@ -90,6 +90,8 @@ public:
   void hoist(LoopSet available);
 
   mlir::Value load(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
+  /// Asks for the cache line of an element that is read later, if lanes lie dense.
+  void prefetch(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   void store(mlir::Value value, mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   /// Has the memory `ahead` elements behind the input's element at this point brought
   /// to the second-level cache. It may lie outside of the buffer.
@@ -142,8 +144,8 @@ private:
     mlir::Value stride;
   };
   Access access(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
+  mlir::Value flatten(mlir::Value buffer, Access &where);
   mlir::Value laneOffsets(mlir::Value stride);
-  std::pair<mlir::Value, mlir::Value> flatten(mlir::Value buffer, const Access &where);
   mlir::Value fullMask();
 
   llvm::DenseMap<mlir::Value, mlir::Value> known;

@@ -18,13 +18,22 @@ using namespace ssm;
 /// Whether an error of one unit in the last place stays one: nothing rounds or
 /// compares the value.
 static bool toleratesRounding(Value value) {
-  return llvm::all_of(value.getUsers(), [](Operation *user) {
-    if (isa<ssm::YieldOp, ReduceOp>(user))
-      return true;
-    return isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
-               arith::TruncFOp, arith::SelectOp>(user) &&
-           toleratesRounding(user->getResult(0));
-  });
+  SmallVector<Value> left = {value};
+  DenseSet<Value> seen;
+  while (!left.empty()) {
+    Value part = left.pop_back_val();
+    if (!seen.insert(part).second)
+      continue;
+    for (Operation *user : part.getUsers()) {
+      if (isa<ssm::YieldOp, ReduceOp>(user))
+        continue;
+      if (!isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp,
+               arith::TruncFOp, arith::SelectOp>(user))
+        return false;
+      left.push_back(user->getResult(0));
+    }
+  }
+  return true;
 }
 
 /// x / s = (x k) * (1 / (s k)), where the power of two k keeps the reciprocal of the

@@ -132,3 +132,16 @@ def test_epilogue(options, width):
         x, gate, rest = (rng.standard_normal((rows, n)).astype(f32) for n in (30, width, width))
         q = x.astype(np.float64) @ w + bias
         check(run(module, x=x, gate=gate, rest=rest), q / (1 + np.exp(-q)) * gate + rest, 30, f32)
+
+
+def test_threads():
+    """Any number of threads gives the same bits."""
+    rng = generator("threads")
+    w = rng.standard_normal((300, 500)).astype(f32)
+    model = build([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [None, 300]}, {"w": w}, f32)
+    module = runtime.Module(compile_model(model, ["-O3"]))
+    for rows in [1, 13, 400]:
+        x = rng.standard_normal((rows, 300)).astype(f32)
+        one, many = (module.session(threads=n).run({"x": x})["y"] for n in (1, 3))
+        check(one, x.astype(np.float64) @ w, 300, f32)
+        assert one.tobytes() == many.tobytes()

@@ -56,7 +56,8 @@ CASES = [
          variants=DYNAMIC, note="sizes"),
     *[Case("Cast", [[rand(a, 3, n)] for n in SIZES], {"to": to}, outputs=(b,), variants=DYNAMIC,
            note="sizes", reference=lambda arrays, attributes: [arrays[0]])
-      for a, b, to in ((f32, f16, 10), (f16, f32, 1), (i64, f32, 1), (f32, bf16, 16), (i8, i64, 7))],
+      for a, b, to in ((f32, f16, 10), (f16, f32, 1), (i64, f32, 1), (f32, bf16, 16),
+                       (i8, i64, 7))],
     *[Case("Softmax", [[rand(f32, 6, n)] for n in SIZES[1:]], {"axis": 1}, prepare=special(1),
            reference=lambda arrays, attributes: [softmax(arrays[0], 1)], variants=DYNAMIC,
            note="special")],

@@ -1,0 +1,173 @@
+// RUN: ssm-opt %s -split-input-file -ssm-fuse-kernels -canonicalize --remark-format=emitRemark \
+// RUN:   --remarks-filter=fuse 2> %t | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK < %t
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#kn = affine_map<(m, n, k) -> (k, n)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+#ij = affine_map<(i, j) -> (i, j)>
+#j = affine_map<(i, j) -> (j)>
+
+// A product takes what follows it elementwise.
+
+// CHECK-LABEL: @epilogue
+// CHECK: ssm.kernel loops 3
+// CHECK: ssm.reduce addf
+// CHECK-NEXT: arith.addf
+// CHECK-NEXT: arith.maximumf
+// CHECK-NOT: ssm.kernel
+func.func @epilogue(%a: tensor<?x8xf32>, %b: tensor<8x4xf32>, %bias: tensor<4xf32>, %e: tensor<?x4xf32>,
+                    %f: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %p = ssm.kernel loops 3 ins(%a, %b : tensor<?x8xf32>, tensor<8x4xf32>) outs(%e : tensor<?x4xf32>) maps [#mk, #kn, #mn] {
+    ^bb0(%x: f32, %y: f32):
+      %m = arith.mulf %x, %y : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      ssm.yield %s : f32
+  } -> tensor<?x4xf32>
+  %r = ssm.kernel loops 2 ins(%p, %bias : tensor<?x4xf32>, tensor<4xf32>) outs(%f : tensor<?x4xf32>) maps [#ij, #j, #ij] {
+    ^bb0(%x: f32, %y: f32):
+      %s = arith.addf %x, %y : f32
+      %m = arith.maximumf %s, %zero : f32
+      ssm.yield %m : f32
+  } -> tensor<?x4xf32>
+  return %r : tensor<?x4xf32>
+}
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#kn = affine_map<(m, n, k) -> (k, n)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+#ij = affine_map<(i, j) -> (i, j)>
+
+// Nothing goes in front of a product.
+
+// REMARK: an operand of a product would be computed for each of its tiles
+// CHECK-LABEL: @prologue
+// CHECK: ssm.kernel loops 2
+// CHECK: math.exp
+// CHECK: ssm.kernel loops 3
+func.func @prologue(%a: tensor<?x8xf32>, %b: tensor<8x4xf32>, %e: tensor<?x8xf32>, %f: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %r = ssm.kernel loops 2 ins(%a : tensor<?x8xf32>) outs(%e : tensor<?x8xf32>) maps [#ij, #ij] {
+    ^bb0(%x: f32):
+      %s = math.exp %x : f32
+      ssm.yield %s : f32
+  } -> tensor<?x8xf32>
+  %p = ssm.kernel loops 3 ins(%r, %b : tensor<?x8xf32>, tensor<8x4xf32>) outs(%f : tensor<?x4xf32>) maps [#mk, #kn, #mn] {
+    ^bb0(%x: f32, %y: f32):
+      %m = arith.mulf %x, %y : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      ssm.yield %s : f32
+  } -> tensor<?x4xf32>
+  return %p : tensor<?x4xf32>
+}
+
+// -----
+
+#ij = affine_map<(i, j) -> (i, j)>
+#i = affine_map<(i, j) -> (i)>
+
+// Softmax from its parts: the exponential is used twice and computed once.
+
+// CHECK-LABEL: @softmax
+// CHECK: ssm.kernel loops 2
+// CHECK: ssm.reduce maximumf
+// CHECK: math.exp
+// CHECK: ssm.reduce addf
+// CHECK: arith.divf
+// CHECK-NOT: ssm.kernel
+func.func @softmax(%x: tensor<?x?xf32>, %r: tensor<?xf32>, %e: tensor<?x?xf32>) -> tensor<?x?xf32> {
+  %m = ssm.kernel loops 2 ins(%x : tensor<?x?xf32>) outs(%r : tensor<?xf32>) maps [#ij, #i] {
+    ^bb0(%v: f32):
+      %s = ssm.reduce maximumf %v over [1] : f32
+      ssm.yield %s : f32
+  } -> tensor<?xf32>
+  %p = ssm.kernel loops 2 ins(%x, %m : tensor<?x?xf32>, tensor<?xf32>) outs(%e : tensor<?x?xf32>) maps [#ij, #i, #ij] {
+    ^bb0(%v: f32, %w: f32):
+      %d = arith.subf %v, %w : f32
+      %t = math.exp %d : f32
+      ssm.yield %t : f32
+  } -> tensor<?x?xf32>
+  %s = ssm.kernel loops 2 ins(%p : tensor<?x?xf32>) outs(%r : tensor<?xf32>) maps [#ij, #i] {
+    ^bb0(%v: f32):
+      %s = ssm.reduce addf %v over [1] : f32
+      ssm.yield %s : f32
+  } -> tensor<?xf32>
+  %q = ssm.kernel loops 2 ins(%p, %s : tensor<?x?xf32>, tensor<?xf32>) outs(%e : tensor<?x?xf32>) maps [#ij, #i, #ij] {
+    ^bb0(%v: f32, %w: f32):
+      %d = arith.divf %v, %w : f32
+      ssm.yield %d : f32
+  } -> tensor<?x?xf32>
+  return %q : tensor<?x?xf32>
+}
+
+// -----
+
+#td = affine_map<(t, d) -> (t, d)>
+#d = affine_map<(t, d) -> (d)>
+
+// A recurrence takes what comes before it and after it.
+
+// CHECK-LABEL: @scan
+// CHECK: ssm.kernel loops 2 time 0
+// CHECK: math.exp
+// CHECK: math.tanh
+// CHECK-NOT: ssm.kernel
+func.func @scan(%x: tensor<?x8xf32>, %h0: tensor<8xf32>, %e: tensor<?x8xf32>, %eh: tensor<8xf32>) -> (tensor<8xf32>, tensor<?x8xf32>) {
+  %p = ssm.kernel loops 2 ins(%x : tensor<?x8xf32>) outs(%e : tensor<?x8xf32>) maps [#td, #td] {
+    ^bb0(%v: f32):
+      %s = math.exp %v : f32
+      ssm.yield %s : f32
+  } -> tensor<?x8xf32>
+  %h, %y = ssm.kernel loops 2 time 0 ins(%p : tensor<?x8xf32>) inits(%h0 : tensor<8xf32>) outs(%eh, %e : tensor<8xf32>, tensor<?x8xf32>)
+      maps [#td, #d, #d, #td] {
+    ^bb0(%v: f32, %c: f32):
+      %s = arith.addf %v, %c : f32
+      ssm.yield %s, %s : f32, f32
+  } -> tensor<8xf32>, tensor<?x8xf32>
+  %q = ssm.kernel loops 2 ins(%y : tensor<?x8xf32>) outs(%e : tensor<?x8xf32>) maps [#td, #td] {
+    ^bb0(%v: f32):
+      %s = math.tanh %v : f32
+      ssm.yield %s : f32
+  } -> tensor<?x8xf32>
+  return %h, %q : tensor<8xf32>, tensor<?x8xf32>
+}
+
+// -----
+
+#ij = affine_map<(i, j) -> (i, j)>
+#mk = affine_map<(m, n, k) -> (m, k)>
+#kn = affine_map<(m, n, k) -> (k, n)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+
+// What another kernel needs before the consumer stays where it is.
+
+// REMARK: a result is used before the consumer
+// CHECK-LABEL: @used_before
+// CHECK: math.exp
+// CHECK: ssm.kernel
+// CHECK: ssm.reduce
+// CHECK: ssm.kernel
+// CHECK: math.tanh
+func.func @used_before(%x: tensor<?x?xf32>, %e: tensor<?x?xf32>, %r: tensor<?x?xf32>) -> (tensor<?x?xf32>, tensor<?x?xf32>) {
+  %p = ssm.kernel loops 2 ins(%x : tensor<?x?xf32>) outs(%e : tensor<?x?xf32>) maps [#ij, #ij] {
+    ^bb0(%v: f32):
+      %s = math.exp %v : f32
+      ssm.yield %s : f32
+  } -> tensor<?x?xf32>
+  %a = ssm.kernel loops 3 ins(%p, %p : tensor<?x?xf32>, tensor<?x?xf32>) outs(%r : tensor<?x?xf32>) maps [#mk, #kn, #mn] {
+    ^bb0(%v: f32, %w: f32):
+      %m = arith.mulf %v, %w : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      ssm.yield %s : f32
+  } -> tensor<?x?xf32>
+  %q = ssm.kernel loops 2 ins(%p, %a : tensor<?x?xf32>, tensor<?x?xf32>) outs(%e : tensor<?x?xf32>)
+      maps [#ij, affine_map<(i, j) -> (j, i)>, #ij] {
+    ^bb0(%v: f32, %w: f32):
+      %s = math.tanh %v : f32
+      %t = arith.addf %s, %w : f32
+      ssm.yield %t : f32
+  } -> tensor<?x?xf32>
+  return %q, %a : tensor<?x?xf32>, tensor<?x?xf32>
+}

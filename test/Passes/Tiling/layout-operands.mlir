@@ -1,0 +1,28 @@
+// RUN: ssm-opt %s -ssm-configure-kernels=vector-bits=512 -ssm-layout-operands | FileCheck %s
+
+// The state is held with its channels last; so is the factor, whose axes are turned
+// before the kernel. What is dense already stays.
+
+// CHECK-LABEL: @scan
+// CHECK: %[[A:.*]] = ssm.kernel loops 2 ins(%{{.*}} : tensor<64x4xf32>) outs(%{{.*}} : tensor<4x64xf32>)
+// CHECK: %[[H0:.*]] = ssm.kernel loops 2 ins(%{{.*}} : tensor<64x4xf32>) outs(%{{.*}} : tensor<4x64xf32>)
+// CHECK: %[[H:.*]]:2 = ssm.kernel loops 3 time 0
+// CHECK-SAME: ins(%{{.*}}, %[[A]] : tensor<?x64xf32>, tensor<4x64xf32>)
+// CHECK-SAME: inits(%[[H0]] : tensor<4x64xf32>)
+// CHECK-SAME: config <recurrence, lane_loop = 1
+// CHECK: %[[BACK:.*]] = ssm.kernel loops 2 ins(%[[H]]#0 : tensor<4x64xf32>) outs(%{{.*}} : tensor<64x4xf32>)
+// CHECK: return %[[BACK]], %[[H]]#1
+func.func @scan(%x: tensor<?x64xf32>, %a: tensor<64x4xf32>, %h0: tensor<64x4xf32>, %eh: tensor<64x4xf32>,
+                %ey: tensor<?x64xf32>) -> (tensor<64x4xf32>, tensor<?x64xf32>) {
+  %h, %y = ssm.kernel loops 3 time 0 ins(%x, %a : tensor<?x64xf32>, tensor<64x4xf32>) inits(%h0 : tensor<64x4xf32>)
+      outs(%eh, %ey : tensor<64x4xf32>, tensor<?x64xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (d, n)>, affine_map<(t, d, n) -> (d, n)>,
+            affine_map<(t, d, n) -> (d, n)>, affine_map<(t, d, n) -> (t, d)>] {
+    ^bb0(%v: f32, %f: f32, %c: f32):
+      %p = arith.mulf %f, %c : f32
+      %n = arith.addf %p, %v : f32
+      %s = ssm.reduce addf %n over [2] : f32
+      ssm.yield %n, %s : f32, f32
+  } -> tensor<64x4xf32>, tensor<?x64xf32>
+  return %h, %y : tensor<64x4xf32>, tensor<?x64xf32>
+}

@@ -1,0 +1,63 @@
+// RUN: ssm-opt %s -split-input-file -ssm-emit-kernels -canonicalize -cse | FileCheck %s
+
+// Carries are vectors that steps hand on; what is slow and comes before or after the
+// recurrence has loops of its own over a block of time.
+
+// CHECK-LABEL: @registers
+// CHECK: ssm.parallel_for
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: math.exp %{{.*}} : vector<16xf32>
+// CHECK: vector.store
+// CHECK: scf.for {{.*}} iter_args(%{{.*}}) -> (vector<16xf32>, vector<16xf32>)
+// CHECK-NOT: math.
+// CHECK: scf.for
+// CHECK: math.tanh
+// CHECK: vector.store {{.*}} memref<?x64xf32>
+func.func @registers(%x: memref<?x64xf32>, %b: memref<?x2xf32>, %h0: memref<2x64xf32>, %eh: memref<2x64xf32>, %ey: memref<?x64xf32>) {
+  ssm.kernel loops 3 time 0 ins(%x, %b : memref<?x64xf32>, memref<?x2xf32>) inits(%h0 : memref<2x64xf32>)
+      outs(%eh, %ey : memref<2x64xf32>, memref<?x64xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (n, d)>,
+            affine_map<(t, d, n) -> (n, d)>, affine_map<(t, d, n) -> (t, d)>]
+      config <recurrence, lane_loop = 1, lanes = 16, tiles = [8]> {
+    ^bb0(%v: f32, %w: f32, %c: f32):
+      %e = math.exp %v : f32
+      %p = arith.mulf %w, %c : f32
+      %n = arith.addf %p, %e : f32
+      %s = ssm.reduce addf %n over [2] : f32
+      %t = math.tanh %s : f32
+      ssm.yield %n, %t : f32, f32
+  }
+  return
+}
+
+// -----
+
+// A large state lies on the stack. The delta rule reads it for a first sum, and for
+// a second one makes the next state on the way: two loops over it.
+
+// CHECK-LABEL: @stack
+// CHECK: memref.alloca() {{.*}} : memref<64x16xf32>
+// CHECK: scf.for %{{.*}} = %c0 to %c64 step %c4 iter_args
+// CHECK-NOT: vector.store
+// CHECK: scf.for %{{.*}} = %c0 to %c64 step %c4 iter_args
+// CHECK: vector.store {{.*}} memref<64x16xf32>
+func.func @stack(%v: memref<?x32xf32>, %k: memref<?x64xf32>, %h0: memref<64x32xf32>, %eh: memref<64x32xf32>, %ey: memref<?x32xf32>) {
+  ssm.kernel loops 3 time 0 ins(%v, %k : memref<?x32xf32>, memref<?x64xf32>) inits(%h0 : memref<64x32xf32>)
+      outs(%eh, %ey : memref<64x32xf32>, memref<?x32xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (n, d)>,
+            affine_map<(t, d, n) -> (n, d)>, affine_map<(t, d, n) -> (t, d)>]
+      config <recurrence, lane_loop = 1, lanes = 16, tiles = [8]> {
+    ^bb0(%vt: f32, %kt: f32, %c: f32):
+      %p = arith.mulf %kt, %c : f32
+      %s = ssm.reduce addf %p over [2] : f32
+      %d = arith.subf %vt, %s : f32
+      %u = arith.mulf %d, %kt : f32
+      %n = arith.addf %c, %u : f32
+      %q = arith.mulf %n, %kt : f32
+      %o = ssm.reduce addf %q over [2] : f32
+      ssm.yield %n, %o : f32, f32
+  }
+  return
+}
