@@ -97,6 +97,16 @@ public:
     return known[value] = ok;
   }
 
+  /// The parameters, and sizes of parameters, that a size is computed from.
+  static void collectLeaves(Value value, llvm::SetVector<Value> &leaves) {
+    Operation *op = value.getDefiningOp();
+    if (!op || isa<memref::DimOp>(op))
+      leaves.insert(value);
+    else
+      for (Value operand : op->getOperands())
+        collectLeaves(operand, leaves);
+  }
+
   Value clone(Value value) {
     if (Value done = mapping.lookupOrNull(value))
       return done;
@@ -155,6 +165,40 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     return success();
   }
 
+  /// The name of a size of an input. Sizes of one name are equal: the runtime sees to it.
+  StringAttr nameOf(ArgOp arg, int64_t axis) {
+    auto entry = arg->getParentOfType<func::FuncOp>()->getAttrOfType<StringAttr>("ssm.entry");
+    auto entries = getOperation()->getAttrOfType<ArrayAttr>("ssm.entries");
+    if (!entries)
+      return {};
+    for (auto described : entries.getAsRange<DictionaryAttr>())
+      if (described.get("name") == entry) {
+        auto input = cast<DictionaryAttr>(described.getAs<ArrayAttr>("inputs")[arg.getIndex()]);
+        return dyn_cast<StringAttr>(input.getAs<ArrayAttr>("dims")[axis]);
+      }
+    return {};
+  }
+
+  /// A size of what a call gets, one value for all inputs' sizes of one name.
+  Value sizeOf(OpBuilder &builder, Value operand, int64_t axis) {
+    Location loc = operand.getLoc();
+    auto arg = operand.getDefiningOp<ArgOp>();
+    StringAttr name = arg ? nameOf(arg, axis) : StringAttr();
+    if (!name)
+      return builder.createOrFold<memref::DimOp>(loc, operand, axis);
+    Value &size = namedSizes[{arg->getParentOp(), name}];
+    if (!size) {
+      for (auto first : arg->getBlock()->getOps<ArgOp>())
+        for (int64_t i = 0; i < cast<MemRefType>(first.getType()).getRank() && !size; ++i)
+          if (nameOf(first, i) == name) {
+            OpBuilder b(first);
+            b.setInsertionPointAfter(first);
+            size = b.createOrFold<memref::DimOp>(loc, first.getResult(), i);
+          }
+    }
+    return size;
+  }
+
   /// The temporaries of a repeated function lie in a buffer of bytes that the caller
   /// gives: to the caller it is a temporary like others, live during the call.
   LogicalResult planRepeated(func::FuncOp function) {
@@ -171,6 +215,10 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     SmallVector<Value> parameters(entry.getArguments());
     Location loc = function.getLoc();
 
+    llvm::SetVector<Value> leaves;
+    for (const Temporary &temporary : temporaries)
+      for (Value size : temporary.dynamicSizes)
+        SliceCloner::collectLeaves(size, leaves);
     std::optional<SymbolTable::UseRange> uses =
         SymbolTable::getSymbolUses(function, getOperation());
     std::map<std::vector<void *>, Value> known;
@@ -180,19 +228,17 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
       OpBuilder builder(call);
       // Calls with equal sizes share the computation, and so the space.
       std::vector<void *> key = {call->getBlock()};
-      for (auto [parameter, operand] : llvm::zip_equal(parameters, call.getOperands())) {
-        if (operand.getType().isIndex())
-          key.push_back(operand.getAsOpaquePointer());
-        for (Operation *user : parameter.getUsers())
-          if (auto dim = dyn_cast<memref::DimOp>(user); dim && dim.getConstantIndex())
-            key.push_back(builder
-                              .createOrFold<memref::DimOp>(dim.getLoc(), operand,
-                                                           *dim.getConstantIndex())
-                              .getAsOpaquePointer());
+      SmallVector<Value> sizes;
+      for (Value leaf : leaves) {
+        auto dim = leaf.getDefiningOp<memref::DimOp>();
+        auto parameter = cast<BlockArgument>(dim ? dim.getSource() : leaf);
+        Value operand = call.getOperand(parameter.getArgNumber());
+        sizes.push_back(dim ? sizeOf(builder, operand, *dim.getConstantIndex()) : operand);
+        key.push_back(sizes.back().getAsOpaquePointer());
       }
       Value &bytes = known[key];
       if (!bytes) {
-        SliceCloner cloner(builder, parameters, call.getOperands());
+        SliceCloner cloner(builder, leaves.getArrayRef(), sizes);
         bytes = frameBytes(ImplicitLocOpBuilder(loc, builder), cloner, temporaries, slots);
       }
       Value frame = memref::AllocOp::create(builder, call.getLoc(), bytesType, bytes);
@@ -542,6 +588,7 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
 
   llvm::DenseMap<Operation *, int64_t> begin, end;
   llvm::DenseMap<Value, bool> plannable;
+  llvm::DenseMap<std::pair<Operation *, Attribute>, Value> namedSizes;
   /// Of the buffers of bytes that calls get.
   llvm::DenseMap<Value, double> typicalFrames;
 };
