@@ -349,6 +349,55 @@ TensorValue LoweringContext::transpose(const TensorValue &input, ArrayRef<int64_
   return {linalg::TransposeOp::create(b, input.value, init, perm)->getResult(0), input.type, dims};
 }
 
+static SmallVector<AffineExpr> pick(ArrayRef<AffineExpr> dims, ArrayRef<int64_t> axes) {
+  return llvm::map_to_vector(axes, [&](int64_t axis) { return dims[axis]; });
+}
+
+/// Cuts the axes in front of a reshape and behind it into groups, as small as can
+/// be, whose products are equal whatever the sizes: what is not moved stays an axis
+/// of its own, which later stages look through. Neither rank is 0.
+static void groupAxes(ShapeFacts &facts, ArrayRef<AffineExpr> from, ArrayRef<AffineExpr> to,
+                      SmallVectorImpl<ReassociationIndices> &before,
+                      SmallVectorImpl<ReassociationIndices> &after) {
+  int64_t rank = from.size(), newRank = to.size(), i = 0, j = 0;
+  auto add = [](SmallVectorImpl<ReassociationIndices> &groups, int64_t lo, int64_t hi) {
+    groups.push_back(llvm::to_vector<2>(llvm::seq(lo, hi)));
+  };
+  // The ends of the smallest group that begins at axes i and j.
+  auto findEnd = [&]() -> std::optional<std::pair<int64_t, int64_t>> {
+    for (int64_t total = 2; total <= rank - i + newRank - j; ++total)
+      for (int64_t own = 1; own < total; ++own) {
+        int64_t other = total - own;
+        if (i + own > rank || j + other > newRank)
+          continue;
+        AffineExpr a = facts.product(from.slice(i, own)), b = facts.product(to.slice(j, other));
+        // Of nothing, other groups' sizes may differ.
+        if (a && a == b && constantValue(a) != 0)
+          return std::make_pair(i + own, j + other);
+      }
+    return std::nullopt;
+  };
+  while (i < rank && j < newRank) {
+    auto end = findEnd();
+    // All that is left, with sizes that are only known to agree in the whole.
+    if (!end)
+      break;
+    add(before, i, end->first), add(after, j, end->second);
+    std::tie(i, j) = *end;
+  }
+  // Only a rest of axes of size 1 can stand alone.
+  auto areOnes = [&](ArrayRef<AffineExpr> dims) {
+    return llvm::all_of(dims, [](AffineExpr dim) { return constantValue(dim) == 1; });
+  };
+  if (!before.empty() && areOnes(from.drop_front(i)) && areOnes(to.drop_front(j))) {
+    llvm::append_range(before.back(), llvm::seq(i, rank));
+    llvm::append_range(after.back(), llvm::seq(j, newRank));
+  } else if (i < rank || j < newRank) {
+    before.clear(), after.clear();
+    add(before, 0, rank), add(after, 0, newRank);
+  }
+}
+
 TensorValue LoweringContext::reshape(const TensorValue &input, ArrayRef<AffineExpr> dims) {
   if (input.dims == dims)
     return {input.value, input.type, Dims(dims)};
@@ -357,34 +406,39 @@ TensorValue LoweringContext::reshape(const TensorValue &input, ArrayRef<AffineEx
   if (llvm::any_of(dims, [](AffineExpr dim) { return constantValue(dim) == 0; }))
     return {empty(dims, input.type), input.type, Dims(dims)};
   Type element = storageType(input.type);
-  int64_t rank = input.dims.size(), newRank = dims.size();
-  Value flat = input.value;
-  auto oneGroup = [](int64_t rank) {
-    SmallVector<ReassociationIndices> groups;
-    if (rank > 0)
-      groups.push_back(llvm::to_vector<2>(llvm::seq<int64_t>(0, rank)));
-    return groups;
-  };
-  SmallVector<int64_t> shape = staticShape(dims);
-  auto resultType = RankedTensorType::get(shape, element);
-  if (rank > 1) {
-    flat = tensor::CollapseShapeOp::create(b, flat, oneGroup(rank));
-  } else if (rank == 0) {
-    flat = tensor::ExpandShapeOp::create(b, RankedTensorType::get({1}, element), flat,
-                                         ArrayRef<ReassociationIndices>{});
+  auto resultType = RankedTensorType::get(staticShape(dims), element);
+  SmallVector<ReassociationIndices> before, after;
+  SmallVector<AffineExpr> flatDims;
+  if (input.dims.empty() || dims.empty()) {
+    flatDims.push_back(facts.product(dims));
+    for (auto [groups, axes] : {std::make_pair(&before, input.dims.size()),
+                                std::make_pair(&after, dims.size())})
+      if (axes > 0)
+        groups->push_back(llvm::to_vector<2>(llvm::seq<int64_t>(0, axes)));
+  } else {
+    groupAxes(facts, input.dims, dims, before, after);
+    for (const ReassociationIndices &group : after)
+      flatDims.push_back(facts.product(pick(dims, group)));
   }
-  // Of flat and result, either both or neither may be dynamic.
-  int64_t flatSize =
-      resultType.hasStaticShape() ? resultType.getNumElements() : ShapedType::kDynamic;
-  auto flatType = RankedTensorType::get({flatSize}, element);
-  if (flat.getType() != flatType)
-    flat = tensor::CastOp::create(b, flatType, flat);
-  Value result = flat;
+  // Axes go together, to one for each group, and apart.
+  Value value = input.value;
+  int64_t rank = input.dims.size(), newRank = dims.size(), numGroups = flatDims.size();
+  if (rank > numGroups)
+    value = tensor::CollapseShapeOp::create(b, value, before);
+  else if (rank == 0)
+    value = tensor::ExpandShapeOp::create(b, RankedTensorType::get({1}, element), value, before);
+  // A size that no expression tells is open.
+  SmallVector<int64_t> flatShape;
+  for (AffineExpr dim : flatDims)
+    flatShape.push_back(dim && constantValue(dim) ? *constantValue(dim) : ShapedType::kDynamic);
+  auto flatType = RankedTensorType::get(flatShape, element);
+  if (value.getType() != flatType)
+    value = tensor::CastOp::create(b, flatType, value);
   if (newRank == 0)
-    result = tensor::CollapseShapeOp::create(b, resultType, flat, ArrayRef<ReassociationIndices>{});
-  else if (newRank > 1)
-    result = tensor::ExpandShapeOp::create(b, resultType, flat, oneGroup(newRank), sizes(dims));
-  return {result, input.type, Dims(dims)};
+    value = tensor::CollapseShapeOp::create(b, resultType, value, after);
+  else if (newRank > numGroups)
+    value = tensor::ExpandShapeOp::create(b, resultType, value, after, sizes(dims));
+  return {value, input.type, Dims(dims)};
 }
 
 TensorValue LoweringContext::slice(const TensorValue &input, ArrayRef<OpFoldResult> offsets,

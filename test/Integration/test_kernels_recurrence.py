@@ -1,0 +1,219 @@
+# ===- test_kernels_recurrence.py - Recurrences as kernels -----------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Recurrences of many kinds, sizes, layouts and directions against NumPy in double
+precision; that those that can are one kernel; pieces, threads, starts."""
+
+import itertools
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from ssmtest import build, compare, compiler, runtime
+from ssmtest.case import bf16, f16, f32, generator
+
+sys.path.insert(0, str(build.MODELS))
+import recurrences as r  # noqa: E402
+
+LEVELS = ["-O0", "-O3"]
+LENGTHS = [0, 1, 2, 7, 8, 9, 31, 33, 100]
+CHANNELS = [1, 3, 15, 16, 17, 40]
+
+# name -> (recurrence, whether all of it becomes one kernel)
+KINDS = {
+    **{f"diagonal{n}": (r.diagonal(n), True) for n in (1, 2, 5, 16, 17, 33, 64)},
+    **{f"per_head{p}x{n}": (r.per_head(p, n), True)
+       for p, n in ((1, 1), (4, 16), (7, 3), (16, 17), (33, 8))},
+    "delta1x1": (r.delta(1, 1, False), None),
+    **{f"delta{k}x{v}": (r.delta(k, v, False), True) for k, v in ((8, 16), (5, 17))},
+    **{f"gated_delta{k}x{v}": (r.delta(k, v, True), True) for k, v in ((2, 3), (16, 8), (7, 33))},
+    "total": (r.total(), True),
+    "largest": (r.largest(), True),
+    "nonlinear": (r.nonlinear(), True),
+    "states": (r.states(), True),
+    "stabilised": (r.stabilised(), True),
+    "chained": (r.chained(), True),
+    "crossed": (r.crossed(), True),
+    "swapped": (r.swapped(), None),
+    "delayed": (r.delayed(), None),
+    "centred": (r.centred(), None),
+    "normalised": (r.normalised(), None),
+    "dense": (r.dense(), False),
+}
+
+
+def load(model, level="-O3"):
+    return runtime.Module(compiler.compile_model(model, [level]))
+
+
+def count_kernels(model, tmp_path):
+    """-> (kernels with time, scans left) behind the tile stage."""
+    path = tmp_path / "model.onnx"
+    onnx.save(model, str(path))
+    done = compiler.run_compiler([path, "--emit=tile", "-o", tmp_path / "tile.mlir"])
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "tile.mlir").read_text()
+    return (sum("ssm.kernel" in line and " time " in line for line in text.splitlines()),
+            text.count("ssm.scan"))
+
+
+def check(session, recurrence, rng, sizes, length, axes=1, dtype=f32, bound=None, **options):
+    given = recurrence.draw(rng, sizes, length, axes, dtype)
+    got = session.run(given)
+    wanted = recurrence.run(given, axes, **options)
+    for name, want in wanted.items():
+        compare.check_close(f"{name} of {sizes} x {length}", got[name], want, np.dtype(dtype),
+                            bound)
+    return given, got
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_raised(kind, tmp_path):
+    recurrence, wanted = KINDS[kind]
+    if wanted is not None:
+        assert count_kernels(recurrence.model(), tmp_path) == ((1, 0) if wanted else (0, 1))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_sizes(kind, level):
+    recurrence, _ = KINDS[kind]
+    rng = generator(f"sizes {kind} {level}")
+    session = load(recurrence.model(), level).session()
+    # All lengths and channels with one batch, the other batches with some.
+    for length, channels in itertools.product(LENGTHS, CHANNELS):
+        check(session, recurrence, rng, dict(B=1, D=channels, H=channels % 7), length)
+    for batch, length, channels in itertools.product((0, 3), (0, 1, 9, 33), (1, 16, 17)):
+        check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length)
+
+
+AXES_KINDS = ["diagonal5", "per_head4x16", "gated_delta2x3", "states", "chained", "dense"]
+
+
+@pytest.mark.parametrize("axes", [0, 2])
+@pytest.mark.parametrize("kind", AXES_KINDS)
+def test_time_axis(kind, axes):
+    recurrence, _ = KINDS[kind]
+    rng = generator(f"axes {kind} {axes}")
+    session = load(recurrence.model(axes)).session()
+    for batch, length, channels in [(2, 9, 17), (1, 33, 16), (3, 1, 1), (1, 100, 40), (2, 0, 3)]:
+        check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length, axes)
+
+
+DIRECTIONS = {
+    "reverse": (lambda names: names, lambda names: names),
+    "mixed": (lambda names: names[::2], lambda names: []),
+    "out": (lambda names: [], lambda names: names),
+}
+
+
+@pytest.mark.parametrize("flips", [False, True], ids=["directions", "flips"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("kind,axes", [("diagonal16", 1), ("diagonal5", 0), ("per_head7x3", 1),
+                                       ("total", 1), ("stabilised", 0), ("nonlinear", 2)])
+def test_directions(kind, axes, direction, flips, tmp_path):
+    recurrence, _ = KINDS[kind]
+    choose_inputs, choose_outs = DIRECTIONS[direction]
+    ways = dict(backward=choose_inputs(list(recurrence.inputs)),
+                outs_backward=choose_outs(list(recurrence.outs)))
+    model = recurrence.model(axes, flips=flips, **ways)
+    assert count_kernels(model, tmp_path) == (1, 0)
+    rng = generator(f"directions {kind} {axes} {direction} {flips}")
+    session = load(model).session()
+    for batch, length, channels in [(2, 9, 17), (1, 33, 16), (3, 1, 1), (1, 8, 40), (2, 0, 3)]:
+        check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length, axes,
+              **ways)
+
+
+# The state is rounded to the type at every step, and so are exp and products:
+# what a layer may lose.
+HALF_BOUNDS = {f16: 2e-3, bf16: 1.5e-2}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", [f16, bf16], ids=["f16", "bf16"])
+@pytest.mark.parametrize("kind", ["diagonal16", "per_head7x3", "gated_delta7x33", "nonlinear"])
+def test_half(kind, dtype, level):
+    recurrence, _ = KINDS[kind]
+    rng = generator(f"half {kind} {np.dtype(dtype)} {level}")
+    session = load(recurrence.model(dtype=dtype), level).session()
+    for batch, length, channels in [(1, 1, 3), (2, 9, 17), (1, 33, 16), (1, 0, 5), (0, 4, 4)]:
+        check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length,
+              dtype=dtype, bound=HALF_BOUNDS[dtype])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("kind", ["diagonal5", "per_head4x16", "delta5x17", "stabilised"])
+def test_zero_start(kind, level):
+    """Carries that start at zeros made inside of the model."""
+    recurrence, _ = KINDS[kind]
+    rng = generator(f"zero {kind}")
+    session = load(recurrence.model(zero=True), level).session()
+    for batch, length, channels in [(2, 9, 17), (1, 33, 16), (3, 1, 1), (2, 0, 3)]:
+        sizes = dict(B=batch, D=channels, H=channels % 7)
+        given = recurrence.draw(rng, sizes, length, 1)
+        for name in recurrence.carries:
+            given[name][...] = 0
+        got = session.run(given)
+        for name, want in recurrence.run(given, 1).items():
+            if kind == "stabilised" and length == 0:
+                continue
+            compare.check_close(f"{name} of {sizes} x {length}", got[name], want, np.dtype(f32))
+
+
+@pytest.mark.parametrize("kind", ["diagonal17", "per_head16x17", "gated_delta16x8", "crossed",
+                                  "stabilised", "dense"])
+def test_pieces(kind):
+    recurrence, _ = KINDS[kind]
+    rng = generator(f"pieces {kind}")
+    session = load(recurrence.model()).session()
+    given = recurrence.draw(rng, dict(B=2, D=19, H=3), 100, 1)
+    whole = session.run(given)
+    state, parts, at = {n: given[n] for n in recurrence.carries}, [], 0
+    for length in (7, 1, 0, 31, 61):
+        part = {n: given[n][:, at:at + length] for n in recurrence.inputs}
+        got = session.run({**given, **part, **state})
+        state = {n: got[f"last_{n}"] for n in recurrence.carries}
+        parts.append(got)
+        at += length
+    for name in recurrence.outs:
+        compare.check_close(name, np.concatenate([p[name] for p in parts], 1), whole[name],
+                            np.dtype(f32))
+    for name in recurrence.carries:
+        compare.check_close(name, state[name], whole[f"last_{name}"], np.dtype(f32))
+
+
+@pytest.mark.parametrize("kind", ["diagonal16", "per_head4x16", "gated_delta7x33", "stabilised",
+                                  "nonlinear", "states"])
+def test_threads(kind):
+    """The same bits again with the same threads; the bound between numbers of them."""
+    recurrence, _ = KINDS[kind]
+    rng = generator(f"threads {kind}")
+    module = load(recurrence.model())
+    for sizes, length in ((dict(B=1, D=200, H=9), 40), (dict(B=5, D=17, H=1), 33)):
+        for threads in (1, 2, 3):
+            session = module.session(threads=threads)
+            given, first = check(session, recurrence, rng, sizes, length)
+            again = session.run(given)
+            for name, value in first.items():
+                assert value.tobytes() == again[name].tobytes(), (name, threads)
+
+
+@pytest.mark.parametrize("cpu", ["v2", "v3", "v4"])
+@pytest.mark.parametrize("kind", ["diagonal16", "gated_delta7x33"])
+def test_targets(kind, cpu):
+    recurrence, _ = KINDS[kind]
+    rng = generator(f"targets {kind} {cpu}")
+    try:
+        module = runtime.Module(compiler.compile_model(recurrence.model(), [f"--cpu={cpu}"]))
+    except runtime.RuntimeFailure as failure:
+        pytest.skip(str(failure))
+    session = module.session()
+    for batch, length, channels in [(2, 9, 17), (1, 33, 16), (1, 1, 1), (1, 20, 40)]:
+        check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length)
+
+
