@@ -171,3 +171,68 @@ func.func @used_before(%x: tensor<?x?xf32>, %e: tensor<?x?xf32>, %r: tensor<?x?x
   } -> tensor<?x?xf32>
   return %q, %a : tensor<?x?xf32>, tensor<?x?xf32>
 }
+
+// -----
+
+#td = affine_map<(t, d) -> (t, d)>
+#t = affine_map<(t, d) -> (t)>
+
+// Rows of a table are read where they are used, in each pass over a row. The table
+// itself is computed first.
+
+// REMARK: what is read by index would be computed at each read
+// CHECK-LABEL: @embedding
+// CHECK-SAME: %[[IDS:[a-z0-9]+]]: tensor<?xi64>, %[[W:[a-z0-9]+]]: tensor<9x8xf32>
+// CHECK: %[[TABLE:.*]] = ssm.kernel loops 2 ins(%[[W]]
+// CHECK: ssm.kernel loops 2 ins(%[[IDS]]
+// CHECK: tensor.extract %[[TABLE]]
+// CHECK: ssm.reduce
+// CHECK-NOT: ssm.kernel
+func.func @embedding(%ids: tensor<?xi64>, %w: tensor<9x8xf32>, %e: tensor<9x8xf32>, %f: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %table = ssm.kernel loops 2 ins(%w : tensor<9x8xf32>) outs(%e : tensor<9x8xf32>) maps [#td, #td] {
+    ^bb0(%v: f32):
+      %0 = arith.negf %v : f32
+      ssm.yield %0 : f32
+  } -> tensor<9x8xf32>
+  %rows = ssm.kernel loops 2 ins(%ids : tensor<?xi64>) outs(%f : tensor<?x8xf32>) maps [#t, #td] {
+    ^bb0(%id: i64):
+      %d = ssm.index 1
+      %i = arith.index_cast %id : i64 to index
+      %v = tensor.extract %table[%i, %d] : tensor<9x8xf32>
+      ssm.yield %v : f32
+  } -> tensor<?x8xf32>
+  %y = ssm.kernel loops 2 ins(%rows : tensor<?x8xf32>) outs(%f : tensor<?x8xf32>) maps [#td, #td] {
+    ^bb0(%v: f32):
+      %m = ssm.reduce maximumf %v over [1] : f32
+      %q = arith.subf %v, %m : f32
+      ssm.yield %q : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// -----
+
+#td = affine_map<(t, d) -> (t, d)>
+
+// Elements that lie apart are gathered once.
+
+// REMARK: slow operations would be computed in every pass over a row
+// CHECK-LABEL: @elements
+// CHECK: tensor.extract
+// CHECK: ssm.kernel
+// CHECK: ssm.reduce
+func.func @elements(%ids: tensor<?x8xi64>, %x: tensor<9xf32>, %f: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %rows = ssm.kernel loops 2 ins(%ids : tensor<?x8xi64>) outs(%f : tensor<?x8xf32>) maps [#td, #td] {
+    ^bb0(%id: i64):
+      %i = arith.index_cast %id : i64 to index
+      %v = tensor.extract %x[%i] : tensor<9xf32>
+      ssm.yield %v : f32
+  } -> tensor<?x8xf32>
+  %y = ssm.kernel loops 2 ins(%rows : tensor<?x8xf32>) outs(%f : tensor<?x8xf32>) maps [#td, #td] {
+    ^bb0(%v: f32):
+      %m = ssm.reduce maximumf %v over [1] : f32
+      %q = arith.subf %v, %m : f32
+      ssm.yield %q : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

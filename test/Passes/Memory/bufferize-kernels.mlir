@@ -22,3 +22,41 @@ func.func @window(%x: tensor<?x4xf32>, %n: index) -> tensor<?x4xf32> {
   } -> tensor<4xf32>, tensor<4xf32>, tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// What a kernel reads by index is not overwritten by it.
+// CHECK-LABEL: func.func @reversed
+// CHECK-SAME: %[[X:.*]]: memref<8xf32
+// CHECK: %[[Y:.*]] = memref.alloc() {{.*}} : memref<8xf32>
+// CHECK: ssm.kernel loops 1 outs(%[[Y]] :
+// CHECK: memref.load %[[X]]
+func.func @reversed(%x: tensor<8xf32> {bufferization.writable = true}) -> tensor<8xf32> {
+  %c7 = arith.constant 7 : index
+  %y = ssm.kernel loops 1 outs(%x : tensor<8xf32>) maps [affine_map<(i) -> (i)>] {
+    ^bb0:
+      %i = ssm.index 0
+      %j = arith.subi %c7, %i : index
+      %v = tensor.extract %x[%j] : tensor<8xf32>
+      ssm.yield %v : f32
+  } -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// Nor by others before it has read.
+// CHECK-LABEL: func.func @read_later
+// CHECK-SAME: %[[X:.*]]: memref<8xf32
+// CHECK: linalg.fill {{.*}} outs(%alloc
+// CHECK: memref.load %[[X]]
+func.func @read_later(%x: tensor<8xf32> {bufferization.writable = true}) -> (tensor<8xf32>, tensor<8xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %c7 = arith.constant 7 : index
+  %e = tensor.empty() : tensor<8xf32>
+  %z = linalg.fill ins(%zero : f32) outs(%x : tensor<8xf32>) -> tensor<8xf32>
+  %y = ssm.kernel loops 1 outs(%e : tensor<8xf32>) maps [affine_map<(i) -> (i)>] {
+    ^bb0:
+      %i = ssm.index 0
+      %j = arith.subi %c7, %i : index
+      %v = tensor.extract %x[%j] : tensor<8xf32>
+      ssm.yield %v : f32
+  } -> tensor<8xf32>
+  return %y, %z : tensor<8xf32>, tensor<8xf32>
+}

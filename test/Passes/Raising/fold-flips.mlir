@@ -1,15 +1,15 @@
-// RUN: ssm-opt %s -ssm-fold-flips -canonicalize | FileCheck %s
+// RUN: ssm-opt %s -ssm-raise-kernels -ssm-fold-flips -canonicalize | FileCheck %s
 
 #id = affine_map<(t, d) -> (t, d)>
 
 // CHECK-LABEL: func.func @flipped_scan
 // CHECK-SAME: %[[X:.*]]: tensor<?x4xf32>
-// CHECK-NOT: linalg.generic
+// CHECK-NOT: tensor.extract
 // CHECK: %[[K:.*]] = ssm.kernel loops 2 ins(%[[X]] :
 // CHECK: %[[R:.*]]:2 = ssm.scan
 // CHECK-SAME: ins(%[[K]] :
 // CHECK-SAME: input_reversed [true] output_reversed [true]
-// CHECK-NOT: linalg.generic
+// CHECK-NOT: tensor.extract
 // CHECK: return %[[R]]#1
 func.func @flipped_scan(%x: tensor<?x4xf32>, %h0: tensor<4xf32>) -> tensor<?x4xf32> {
   %c0 = arith.constant 0 : index
@@ -49,7 +49,7 @@ func.func @flipped_scan(%x: tensor<?x4xf32>, %h0: tensor<4xf32>) -> tensor<?x4xf
 
 // What is read both ways stays.
 // CHECK-LABEL: func.func @both_ways
-// CHECK: linalg.generic
+// CHECK: tensor.extract
 // CHECK: ssm.kernel
 func.func @both_ways(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %c0 = arith.constant 0 : index

@@ -127,3 +127,30 @@ func.func @mixes(%x: tensor<?x4xf32>, %w: tensor<4x4xf32>, %h0: tensor<4xf32>, %
   } -> tensor<4xf32>, tensor<?x4xf32>
   return %h, %y : tensor<4xf32>, tensor<?x4xf32>
 }
+
+// -----
+
+// REMARK: recurrence not raised: its step reads a tensor of its own by index
+// CHECK-LABEL: func.func @turned
+// CHECK: ssm.scan
+func.func @turned(%x: tensor<?x4xf32>, %h0: tensor<4xf32>, %t: index) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %e = tensor.empty() : tensor<4xf32>
+      %1 = linalg.generic {indexing_maps = [affine_map<(d) -> (d)>, affine_map<(d) -> (d)>], iterator_types = ["parallel"]}
+          ins(%xt : tensor<4xf32>) outs(%e : tensor<4xf32>) {
+        ^bb0(%p: f32, %o: f32):
+          %i = linalg.index 0 : index
+          %j = arith.subi %c3, %i : index
+          %q = tensor.extract %s[%j] : tensor<4xf32>
+          %g = arith.addf %p, %q : f32
+          linalg.yield %g : f32
+      } -> tensor<4xf32>
+      ssm.yield %1 : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}

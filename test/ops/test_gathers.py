@@ -1,0 +1,125 @@
+# ===- test_gathers.py - Reads by index inside of kernels ------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Gathers among the operators that they are fused with, at sizes around those of
+vectors."""
+import numpy as np
+import pytest
+from onnx import helper
+from ssmtest import compare, compiler, model, runtime
+from ssmtest.case import f16, f32, generator, i32, i64
+
+WIDTHS = (1, 3, 16, 17, 40, 100)
+LENGTHS = ((2, 7), (1, 1), (3, 0), (1, 33), (0, 2))
+
+
+def node(op, inputs, output, **attributes):
+    return helper.make_node(op, inputs, [output], name=f"the_{output}", **attributes)
+
+
+def load(nodes, inputs, outputs, weights=(), level=3):
+    return runtime.Module(compiler.compile_model(
+        model.make_model(nodes, inputs, outputs, weights), (f"-O{level}",))).session()
+
+
+def embedding(table, positions, index, width, level=3):
+    """A token's row and its position's, normalised."""
+    return load([node("Gather", ["table", "ids"], "rows"),
+                 node("Gather", ["places", "at"], "more"),
+                 node("Add", ["rows", "more"], "sum"),
+                 node("LayerNormalization", ["sum", "scale", "bias"], "y", axis=-1),
+                 node("Add", ["sum", "y"], "z")],
+                [("ids", index, ["B", "L"]), ("at", index, ["B", "L"])],
+                [("y", table.dtype), ("z", table.dtype)],
+                [("table", table), ("places", positions),
+                 ("scale", np.linspace(0.5, 1.5, width).astype(table.dtype)),
+                 ("bias", np.linspace(-1, 1, width).astype(table.dtype))], level)
+
+
+@pytest.mark.parametrize("level", (0, 3))
+@pytest.mark.parametrize("dtype,index", [(f32, i64), (f16, i64), (f16, i32)])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_embedding(width, dtype, index, level, reference_only):
+    if reference_only:
+        pytest.skip("needs the compiler")
+    rng = generator(f"embedding#{width}{np.dtype(dtype)}")
+    table, places = (rng.uniform(-2, 2, (n, width)).astype(dtype) for n in (11, 5))
+    session = embedding(table, places, index, width, level)
+    for shape in LENGTHS:
+        ids = rng.integers(-11, 11, shape).astype(index)
+        at = rng.integers(-5, 5, shape).astype(index)
+        got = session.run({"ids": ids, "at": at})
+        x = table[ids].astype(np.float64) + places[at]
+        scale = np.linspace(0.5, 1.5, width).astype(dtype).astype(np.float64)
+        bias = np.linspace(-1, 1, width).astype(dtype).astype(np.float64)
+        centred = x - x.mean(-1, keepdims=True)
+        y = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * scale + bias
+        compare.check_close("y", got["y"], y, dtype)
+        compare.check_close("z", got["z"], x + y, dtype)
+    for wrong in (11, -12, 2**31 - 1):
+        with pytest.raises(runtime.RuntimeFailure,
+                           match=f"the_rows.*index {wrong} is out of range for size 11"):
+            session.run({"ids": np.array([[0, wrong]], index), "at": np.zeros((1, 2), index)})
+    session.run({"ids": np.zeros((1, 2), index), "at": np.zeros((1, 2), index)})
+
+
+@pytest.mark.parametrize("axis", (0, 1))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_elements(width, axis, reference_only):
+    """Elements that lie apart, of what is computed before and changed after."""
+    if reference_only:
+        pytest.skip("needs the compiler")
+    session = load([node("Exp", ["x"], "e"),
+                    node("GatherElements", ["e", "ids"], "g", axis=axis),
+                    node("Softmax", ["g"], "s", axis=-1),
+                    node("Neg", ["e"], "n"),
+                    node("Mul", ["s", "n"], "y")],
+                   [("x", f32, ["A", "B"]), ("ids", i64, ["A", "B"])],
+                   [("y", f32), ("e", f32)])
+    rng = generator(f"elements#{width}{axis}")
+    for shape in ((5, width), (width, 2), (1, width), (0, width)):
+        x = rng.uniform(-2, 2, shape).astype(f32)
+        ids = rng.integers(-shape[axis], max(shape[axis], 1), shape) if 0 not in shape else \
+            np.zeros(shape, i64)
+        e = np.exp(x.astype(np.float64))
+        g = np.exp(np.take_along_axis(e, ids, axis))
+        got = session.run({"x": x, "ids": ids})
+        compare.check_close("e", got["e"], e, f32)
+        compare.check_close("y", got["y"], -e * g / g.sum(-1, keepdims=True), f32)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_reversed(width, reference_only):
+    """Read from the end, along and across lanes."""
+    if reference_only:
+        pytest.skip("needs the compiler")
+    def ends(axis):
+        return [(f"from{axis}", np.array([-1])), (f"to{axis}", np.array([-2**62])),
+                (f"axis{axis}", np.array([axis]))]
+    weights = [*ends(0), *ends(1), ("step", np.array([-1]))]
+    session = load([node("Neg", ["x"], "n"),
+                    *[node("Slice", ["n", f"from{a}", f"to{a}", f"axis{a}", "step"], f"r{a}")
+                      for a in (0, 1)],
+                    node("Sub", ["r0", "r1"], "d"), node("Add", ["d", "n"], "y")],
+                   [("x", f32, ["A", "B"])], [("y", f32)], weights)
+    rng = generator(f"reversed#{width}")
+    for shape in ((5, width), (width, 3), (0, width)):
+        x = rng.uniform(-2, 2, shape).astype(f32)
+        compare.check_close("y", session.run({"x": x})["y"], x[:, ::-1] - x[::-1] - x, f32)
+
+
+@pytest.mark.parametrize("mode", ("edge", "reflect", "wrap"))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_padded(width, mode, reference_only):
+    if reference_only:
+        pytest.skip("needs the compiler")
+    session = load([node("Pad", ["x", "pads"], "p", mode=mode), node("Exp", ["p"], "y")],
+                   [("x", f32, ["A", "B"])], [("y", f32)], [("pads", np.array([1, 2, 0, 3]))])
+    rng = generator(f"padded#{width}{mode}")
+    for shape in ((5, width), (width, 3), (1, 1)):
+        x = rng.uniform(-2, 2, shape)
+        want = np.exp(np.pad(x.astype(f32).astype(np.float64), ((1, 0), (2, 3)), mode))
+        compare.check_close("y", session.run({"x": x.astype(f32)})["y"], want, f32)
