@@ -396,8 +396,61 @@ struct FoldInputCasts : OpRewritePattern<KernelOp> {
   }
 };
 
+/// A loop that runs once is no loop, unless it is time.
+struct DropUnitLoops : OpRewritePattern<KernelOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(KernelOp op, PatternRewriter &rewriter) const override {
+    if (op.getConfig())
+      return rewriter.notifyMatchFailure(op, "is configured for its loops");
+    SmallVector<AffineExpr> exprs;
+    SmallVector<int64_t> numbers;
+    int64_t next = 0;
+    for (unsigned loop = 0; loop < op.getNumLoops(); ++loop) {
+      auto [operand, axis] = op.getSizeSource(loop);
+      bool isUnit =
+          !op.isTime(loop) && cast<ShapedType>(operand.getType()).getDimSize(axis) == 1;
+      numbers.push_back(isUnit ? -1 : next);
+      exprs.push_back(isUnit ? rewriter.getAffineConstantExpr(0)
+                             : rewriter.getAffineDimExpr(next));
+      next += !isUnit;
+    }
+    if (next == static_cast<int64_t>(op.getNumLoops()))
+      return rewriter.notifyMatchFailure(op, "all loops are needed");
+    SmallVector<AffineMap> maps;
+    for (unsigned i = 0; i < op.getMaps().size(); ++i)
+      maps.push_back(
+          simplifyAffineMap(op.getMap(i).replaceDimsAndSymbols(exprs, {}, next, 0)));
+    for (auto reduce : llvm::make_early_inc_range(op.getStep().getOps<ReduceOp>())) {
+      SmallVector<int64_t> over;
+      for (int64_t loop : reduce.getLoops())
+        if (numbers[loop] >= 0)
+          over.push_back(numbers[loop]);
+      if (over.empty())
+        rewriter.replaceOp(reduce, reduce.getValue());
+      else
+        rewriter.modifyOpInPlace(reduce, [&] { reduce.setLoops(over); });
+    }
+    for (auto index : llvm::make_early_inc_range(op.getStep().getOps<ssm::IndexOp>())) {
+      if (numbers[index.getLoop()] >= 0) {
+        rewriter.modifyOpInPlace(index, [&] { index.setLoop(numbers[index.getLoop()]); });
+        continue;
+      }
+      rewriter.setInsertionPoint(index);
+      rewriter.replaceOpWithNewOp<arith::ConstantIndexOp>(index, 0);
+    }
+    rewriter.modifyOpInPlace(op, [&] {
+      op.setLoops(next);
+      if (op.getTime())
+        op.setTime(numbers[*op.getTime()]);
+      op.setMapsAttr(rewriter.getAffineMapArrayAttr(maps));
+    });
+    return success();
+  }
+};
+
 } // namespace
 
 void KernelOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
-  patterns.add<DropInputs, DropOuts, FoldInputCasts>(context);
+  patterns.add<DropInputs, DropOuts, DropUnitLoops, FoldInputCasts>(context);
 }

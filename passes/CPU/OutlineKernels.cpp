@@ -246,7 +246,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
 
   /// What kind of work a nest is.
   static StringRef kindOf(Operation *nest) {
-    if (isa<scf::SCFDialect>(nest->getDialect()))
+    if (isa<scf::SCFDialect>(nest->getDialect()) || isa<ParallelForOp>(nest))
       return "loop";
     if (auto kernel = dyn_cast<KernelOp>(nest)) {
       bool sums = !kernel.getStep().getOps<ReduceOp>().empty();
@@ -288,7 +288,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     if (kind != "matmul" && kind != "scan")
       llvm::append_range(parts, common);
     std::string name = kind.str();
-    if (parts.empty() && kind != "map")
+    if (parts.empty() && kind != "map" && kind != "loop")
       return name;
     if (parts.empty())
       return name + "_copy";
