@@ -185,6 +185,15 @@ OpFoldResult ssm::getKnownSize(Value tensor, int64_t axis) {
   return {};
 }
 
+bool ssm::isSizeOf(OpFoldResult size, Value tensor, int64_t axis) {
+  OpFoldResult known = getKnownSize(tensor, axis);
+  if (known && isEqualConstantIntOrValue(known, size))
+    return true;
+  auto value = dyn_cast<Value>(size);
+  auto dim = value ? value.getDefiningOp<tensor::DimOp>() : nullptr;
+  return dim && dim.getSource() == tensor && dim.getConstantIndex() == axis;
+}
+
 bool ssm::haveSizes(unsigned numLoops, ArrayRef<AffineMap> maps) {
   LoopSet sized = 0;
   for (AffineMap map : maps)

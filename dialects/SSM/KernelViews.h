@@ -25,6 +25,10 @@ mlir::Value getFilledWith(mlir::OpBuilder &builder, mlir::Value tensor);
 /// The size of an axis, from what made the tensor. Null if that does not tell.
 mlir::OpFoldResult getKnownSize(mlir::Value tensor, int64_t axis);
 
+/// Whether the size is that of the tensor's axis: as what made the tensor tells, or
+/// as it was asked for.
+bool isSizeOf(mlir::OpFoldResult size, mlir::Value tensor, int64_t axis);
+
 /// Whether each loop is an index by itself of an operand that is a tensor: then its
 /// size is known.
 bool haveSizes(unsigned numLoops, llvm::ArrayRef<mlir::AffineMap> maps);

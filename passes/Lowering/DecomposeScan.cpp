@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/PatternMatch.h"
 
 namespace ssm {
@@ -32,7 +33,7 @@ struct Slice {
     offsets.assign(sizes.size(), b.getIndexAttr(0));
     strides.assign(sizes.size(), b.getIndexAttr(1));
   }
-  void moveTo(OpBuilder &b, int64_t axis, Value position) {
+  void moveTo(OpBuilder &b, int64_t axis, OpFoldResult position) {
     offsets[axis] = position;
     sizes[axis] = b.getIndexAttr(1);
   }
@@ -62,7 +63,12 @@ static void decompose(ScanOp scan, IRRewriter &rewriter) {
     rewriter.eraseOp(&body->back());
   rewriter.setInsertionPointToEnd(body);
   Value step = loop.getInductionVar(), mirrored;
-  auto position = [&](bool reversed) -> Value {
+  // Upstream's folding of a constant into a slice that drops one of several axes of
+  // size 1 may take another one; so what is known is a constant from the start.
+  bool isOneStep = matchPattern(scan.getLength(), m_One());
+  auto position = [&](bool reversed) -> OpFoldResult {
+    if (isOneStep)
+      return rewriter.getIndexAttr(0);
     if (!reversed)
       return step;
     if (!mirrored) {

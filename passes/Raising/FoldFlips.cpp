@@ -51,15 +51,6 @@ static bool isLastOf(Value last, OpFoldResult size) {
   return false;
 }
 
-static bool hasSize(Value tensor, int64_t axis, OpFoldResult size) {
-  OpFoldResult own = getKnownSize(tensor, axis);
-  if (own && isEqualConstantIntOrValue(own, size))
-    return true;
-  auto value = dyn_cast<Value>(size);
-  auto dim = value ? value.getDefiningOp<tensor::DimOp>() : tensor::DimOp();
-  return dim && dim.getSource() == tensor && dim.getConstantIndex() == axis;
-}
-
 static std::optional<Flip> matchFlip(Value value) {
   auto op = value.getDefiningOp<KernelOp>();
   if (!op || op.getTime() || !op.getInputs().empty() || op.getNumResults() != 1 ||
@@ -78,7 +69,7 @@ static std::optional<Flip> matchFlip(Value value) {
     if (!own || own.getLoop() != axis || flip.axis >= 0)
       return std::nullopt;
     OpFoldResult size = getKnownSize(value, axis);
-    if (!size || !isLastOf(sub.getLhs(), size) || !hasSize(flip.source, axis, size))
+    if (!size || !isLastOf(sub.getLhs(), size) || !isSizeOf(size, flip.source, axis))
       return std::nullopt;
     flip.axis = axis;
   }
@@ -157,7 +148,7 @@ static void sinkThrough(IRRewriter &rewriter, tensor::ExtractSliceOp slice) {
   if (!flip || slice.getDroppedDims().any() ||
       getConstantIntValue(slice.getMixedOffsets()[flip->axis]) != 0 ||
       getConstantIntValue(slice.getMixedStrides()[flip->axis]) != 1 ||
-      !hasSize(flip->source, flip->axis, slice.getMixedSizes()[flip->axis]))
+      !isSizeOf(slice.getMixedSizes()[flip->axis], flip->source, flip->axis))
     return;
   rewriter.modifyOpInPlace(slice, [&] { slice.getSourceMutable().set(flip->source); });
   flipForUsers(rewriter, slice.getResult(), flip->axis);

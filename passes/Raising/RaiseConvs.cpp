@@ -45,10 +45,7 @@ private:
   bool matchSequence();
   bool isWhole(tensor::InsertSliceOp insert, OpFoldResult offset);
   bool matchUsers();
-  bool isLength(OpFoldResult size) {
-    OpFoldResult own = getKnownSize(sequence, axis);
-    return own && isEqualConstantIntOrValue(own, size);
-  }
+  bool isLength(OpFoldResult size) { return isSizeOf(size, sequence, axis); }
   bool trim(Value result, int64_t at, SmallVectorImpl<Operation *> &path);
   void applyTrim(ArrayRef<Operation *> path);
   Value makeEmpty(ArrayRef<OpFoldResult> sizes) {
@@ -243,7 +240,8 @@ static KernelOp remake(IRRewriter &rewriter, KernelOp kernel, Value out) {
 
 /// Computes only what the slice at the end of the path takes.
 void ConvRaiser::applyTrim(ArrayRef<Operation *> path) {
-  OpFoldResult length = getKnownSize(sequence, axis);
+  rewriter.setInsertionPoint(kernel);
+  OpFoldResult length = tensor::getMixedSize(rewriter, kernel.getLoc(), sequence, axis);
   auto shrink = [&](KernelOp old, Value from, Value to, unsigned loop) {
     rewriter.setInsertionPoint(old);
     SmallVector<OpFoldResult> sizes =

@@ -55,11 +55,7 @@ private:
 /// Whether some operand shows that the length is its size along time.
 bool ScanRaiser::isKnownLength() {
   auto fits = [&](Value operand, int64_t axis) {
-    OpFoldResult size = getKnownSize(operand, axis);
-    if (size && isEqualConstantIntOrValue(size, scan.getLength()))
-      return true;
-    auto dim = scan.getLength().getDefiningOp<tensor::DimOp>();
-    return dim && dim.getSource() == operand && dim.getConstantIndex() == axis;
+    return isSizeOf(scan.getLength(), operand, axis);
   };
   for (auto [input, axis] : llvm::zip_equal(scan.getInputs(), scan.getInputAxes()))
     if (fits(input, axis))

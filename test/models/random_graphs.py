@@ -31,6 +31,8 @@ class RandomGraph:
         self.rng = np.random.default_rng(seed)
         self.g = Builder()
         self.values, self.inputs, self.used = [], {}, set()
+        # With few sizes, axes of different meaning are of equal size.
+        self.sizes = SIZES if self.chance(0.5) else [int(d) for d in self.rng.choice(SIZES, 2)]
         for _ in range(self.rng.integers(1, 4)):
             self.new_input(self.random_shape())
         steps = [getattr(self, name) for name in dir(self) if name.startswith("op_")]
@@ -71,7 +73,7 @@ class RandomGraph:
         shape = []
         for _ in range(rank):
             free = [s for s in SYMBOLS if s not in shape]
-            shape.append(self.choose(free) if free and self.chance(0.45) else self.choose(SIZES))
+            shape.append(self.choose(free) if free and self.chance(0.45) else self.choose(self.sizes))
         return tuple(shape)
 
     def new_input(self, shape):
@@ -121,7 +123,7 @@ class RandomGraph:
 
     def op_unary(self, x, shape):
         return self.add(self.choose(["Tanh", "Sigmoid", "Neg", "Abs", "Relu", "Softplus", "Erf",
-                                     "Identity", "Sin"]), x), shape
+                                     "Identity"]), x), shape
 
     def op_silu(self, x, shape):
         return self.add("Mul", x, self.add("Sigmoid", x)), shape
@@ -185,7 +187,7 @@ class RandomGraph:
     def op_matmul(self, x, shape):
         if not shape or isinstance(shape[-1], (str, tuple)):
             return None
-        width = self.choose(SIZES)
+        width = self.choose(self.sizes)
         y = self.add("MatMul", x, self.weight(shape[-1], width))
         if self.chance(0.4):
             y = self.add("Add", y, self.weight(width))
@@ -207,6 +209,38 @@ class RandomGraph:
         return self.add("Transpose", x, perm=perm), tuple(shape[p] for p in perm)
 
     op_transpose2 = op_transpose
+
+    def op_symmetric(self, x, shape):
+        """Plus itself with two axes of one size exchanged."""
+        pairs = [(i, j) for i in range(len(shape)) for j in range(i) if shape[i] == shape[j]]
+        if not pairs:
+            return None
+        i, j = self.choose(pairs)
+        perm = list(range(len(shape)))
+        perm[i], perm[j] = perm[j], perm[i]
+        return self.add(self.choose(["Add", "Mul", "Sub"]), x,
+                        self.add("Transpose", x, perm=perm)), shape
+
+    def op_outer(self, x, shape):
+        """Each element with each along the last axis."""
+        if not shape or len(shape) > 3:
+            return None
+        y = self.add("Sub", self.add("Unsqueeze", x, self.g.ints(-1)),
+                     self.add("Unsqueeze", self.add("Tanh", x), self.g.ints(-2)))
+        return y, shape + shape[-1:]
+
+    def op_expand(self, x, shape):
+        if len(shape) > 3:
+            return None
+        size = self.choose(self.sizes)
+        return self.add("Expand", x, self.g.ints(size, *[1] * len(shape))), (size, *shape)
+
+    def op_weighted(self, x, shape):
+        """Two tensors of one shape, multiplied over the first of their axes."""
+        if len(shape) != 2:
+            return None
+        y = self.add("MatMul", self.add("Transpose", x, perm=[1, 0]), self.add("Sin", self.add("Tanh", x)))
+        return self.add("Tanh", y), (shape[1], shape[1])
 
     def op_flip(self, x, shape):
         if not shape:
@@ -246,7 +280,7 @@ class RandomGraph:
             return None
         parts = [x, self.add("Tanh", x) if self.chance(0.5) else x]
         if not any(isinstance(d, (str, tuple)) for d in shape):
-            size = self.choose(SIZES)
+            size = self.choose(self.sizes)
             parts[1] = self.weight(*shape[:axis], size, *shape[axis + 1:])
         else:
             size = shape[axis]
@@ -341,7 +375,7 @@ class RandomGraph:
                         body.weight(np.float32(0.7)))
         if self.chance(0.25):
             kept = body.add("Tanh", kept)
-        fed = body.add("Mul", v, v) if self.chance(0.2) else body.add("Tanh", v)
+        fed = body.add("Tanh", body.add("Mul", v, v) if self.chance(0.2) else v)
         new = body.add("Add", kept, fed)
         seen = new
         if self.chance(0.3):
@@ -364,6 +398,46 @@ class RandomGraph:
         return y, shape
 
     op_scan2 = op_scan
+
+    def op_scan_pair(self, x, shape):
+        """Two carries, of which one takes what the other gives; a product or a norm of
+        the state inside of the step; a second sequence."""
+        if len(shape) < 2:
+            return None
+        axis = self.axis_of(shape)
+        rest = shape[:axis] + shape[axis + 1:]
+        body = Builder(f"pair{len(self.values)}_")
+        dims = [None if isinstance(d, tuple) else d for d in rest]
+        p, q, v, u = (body.input(body.name(n), dims) for n in "pqvu")
+        kept = body.add("Mul", p, body.weight(np.float32(0.6)))
+        kind = self.rng.integers(4)
+        if kind == 0 and isinstance(rest[-1], int):
+            w = self.rng.standard_normal((rest[-1], rest[-1])).astype(np.float32)
+            kept = body.add("MatMul", kept, body.weight(w / max(1, rest[-1])))
+        elif kind == 1:
+            total = body.add("ReduceSum", body.add("Mul", p, body.add("Tanh", v)), body.ints(-1),
+                             keepdims=1)
+            kept = body.add("Sub", kept, body.add("Tanh", total))
+        new_p = body.add("Add", kept, body.add("Tanh", v))
+        other = new_p if self.chance(0.5) else p
+        new_q = body.add("Sub", body.add("Mul", q, body.add("Sigmoid", u)), other)
+        y = body.add("Add", self.choose([p, new_p]), body.add("Mul", self.choose([q, new_q]), v))
+        for value in (new_p, new_q, y):
+            body.output(body.add("Identity", value), dims)
+        start = self.add("ReduceMean", self.add("Sin", self.add("Tanh", x)), self.g.ints(axis), keepdims=0) \
+            if isinstance(shape[axis], int) else \
+            self.add("Tanh", self.add("ReduceSum", x, self.g.ints(axis), keepdims=0))
+        zero = self.add("Mul", start, self.g.weight(np.float32(0)))
+        ways = [int(self.chance(0.3)) for _ in range(3)]
+        _, last, y = self.add(
+            "Scan", start, zero, x, self.add("Sin", self.add("Tanh", x)), count=3, num_scan_inputs=2,
+            scan_input_axes=[axis] * 2, scan_output_axes=[axis], scan_input_directions=ways[:2],
+            scan_output_directions=ways[2:], body=body.graph("step"))
+        if self.chance(0.3):
+            self.g.output(last, dims)
+        return self.add("Tanh", y), shape
+
+    op_scan_pair2 = op_scan_pair
 
 
 if __name__ == "__main__":

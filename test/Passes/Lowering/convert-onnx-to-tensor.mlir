@@ -50,3 +50,17 @@ func.func @shape_arithmetic(%x: tensor<?xf32> {onnx.dims = ["n"]}) -> tensor<1xi
   %1 = onnx.node "Mul"(%0, %two) version 14 : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
   return %1 : tensor<1xi64>
 }
+
+// A reshape joins and cuts only the axes that it moves.
+// CHECK-LABEL: func.func @reshapes
+// CHECK-SAME: (%[[X:.*]]: tensor<?x?x6xf32>
+// CHECK: tensor.expand_shape %[[X]] {{\[\[}}0], [1], [2, 3]] {{.*}} : tensor<?x?x6xf32> into tensor<?x?x1x6xf32>
+// CHECK: tensor.expand_shape %[[X]] {{\[\[}}0], [1], [2, 3]] {{.*}} : tensor<?x?x6xf32> into tensor<?x?x2x3xf32>
+func.func @reshapes(%x: tensor<?x?x6xf32> {onnx.dims = ["n", "m", 6]})
+    -> (tensor<?x?x1x6xf32>, tensor<?x?x2x3xf32>) {
+  %two = onnx.constant dense<2> : tensor<1xi64>
+  %0 = onnx.node "Unsqueeze"(%x, %two) version 13 : (tensor<?x?x6xf32>, tensor<1xi64>) -> tensor<?x?x1x6xf32>
+  %shape = onnx.constant dense<[0, 0, 2, 3]> : tensor<4xi64>
+  %1 = onnx.node "Reshape"(%x, %shape) version 13 : (tensor<?x?x6xf32>, tensor<4xi64>) -> tensor<?x?x2x3xf32>
+  return %0, %1 : tensor<?x?x1x6xf32>, tensor<?x?x2x3xf32>
+}

@@ -104,3 +104,31 @@ func.func @ahead(%seq: tensor<8x5xf32>, %w: tensor<8x3xf32>) -> tensor<8x5xf32> 
   } -> tensor<8x5xf32>
   return %y : tensor<8x5xf32>
 }
+
+// -----
+
+#x = affine_map<(d, t, k) -> (d, t + k)>
+#w = affine_map<(d, t, k) -> (d, k)>
+#y = affine_map<(d, t, k) -> (d, t)>
+
+// The sequence is an argument, whose size only `tensor.dim` tells.
+// CHECK-LABEL: func.func @argument
+// CHECK-SAME: %[[SEQ:.*]]: tensor<8x?xf32>
+// CHECK: ssm.kernel loops 2 time 1 ins(%[[SEQ]],
+func.func @argument(%seq: tensor<8x?xf32>, %w: tensor<8x2xf32>) -> tensor<8x?xf32> {
+  %zero = arith.constant 0.0 : f32
+  %c1 = arith.constant 1 : index
+  %n = tensor.dim %seq, %c1 : tensor<8x?xf32>
+  %m = arith.addi %n, %c1 : index
+  %e = tensor.empty(%m) : tensor<8x?xf32>
+  %z = linalg.fill ins(%zero : f32) outs(%e : tensor<8x?xf32>) -> tensor<8x?xf32>
+  %q = tensor.insert_slice %seq into %z[0, 1] [8, %n] [1, 1] : tensor<8x?xf32> into tensor<8x?xf32>
+  %s = tensor.empty(%n) : tensor<8x?xf32>
+  %y = ssm.kernel loops 3 ins(%q, %w : tensor<8x?xf32>, tensor<8x2xf32>) outs(%s : tensor<8x?xf32>) maps [#x, #w, #y] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [2] : f32
+      ssm.yield %1 : f32
+  } -> tensor<8x?xf32>
+  return %y : tensor<8x?xf32>
+}

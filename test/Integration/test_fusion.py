@@ -1,0 +1,241 @@
+# ===- test_fusion.py - What is computed together --------------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Graphs whose operators are fused, with and without optimisation, against ONNX's
+reference evaluator in double precision: results used twice, results that are outputs
+too, norms around products, masks, broadcasts, axes of every kind; sizes 0, 1 and odd."""
+
+import sys
+import warnings
+
+import numpy as np
+import onnx.reference
+import pytest
+from onnx import helper
+from ssmtest import build, compare, compiler, runtime
+from ssmtest.case import bf16, f16, f32, generator
+
+sys.path.insert(0, str(build.MODELS))
+from builder import Builder  # noqa: E402
+
+INF = np.inf
+
+
+class Graph(Builder):
+    """A graph in one element type, whose weights are those of `stored` type."""
+
+    def __init__(self, seed, kind, stored):
+        super().__init__()
+        self.rng, self.kind, self.stored = np.random.default_rng(seed), kind, stored
+        self.element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+
+    def x(self, name, *dims):
+        return self.input(name, list(dims), self.element)
+
+    def w(self, *shape):
+        size = np.sqrt(shape[0]) if len(shape) > 1 else 1
+        values = self.rng.uniform(-1, 1, shape) / size
+        return self.weight(values.astype(self.stored).astype(self.kind))
+
+    def c(self, value):
+        return self.weight(np.array(value, np.float64).astype(self.stored).astype(self.kind))
+
+    def out(self, value, name, rank=3):
+        self.output(value, [None] * rank, self.element, name=name)
+
+    def silu(self, x):
+        return self.add("Mul", x, self.add("Sigmoid", x))
+
+    def rms(self, x, width):
+        mean = self.add("ReduceMean", self.add("Mul", x, x), self.ints(-1), keepdims=1)
+        root = self.add("Sqrt", self.add("Add", mean, self.c(0.01)))
+        return self.add("Mul", self.add("Div", x, root), self.w(width))
+
+    def layer_norm(self, x, width):
+        return self.add("LayerNormalization", x, self.w(width), self.w(width), epsilon=0.01)
+
+
+def residual(g):
+    """norm, product, bias, activation, product, residual, norm; the sum is used twice."""
+    x = g.x("x", "n", "m", 24)
+    y = g.add("Add", g.add("MatMul", g.rms(x, 24), g.w(24, 40)), g.w(40))
+    y = g.add("MatMul", g.add("Gelu", y), g.w(40, 24))
+    total = g.add("Add", x, y)
+    g.out(g.layer_norm(total, 24), "y")
+    g.out(total, "total")
+
+
+def gated(g):
+    """Halves of one product, one a gate of the other; an odd width."""
+    x = g.x("x", "n", "m", 10)
+    a, b = g.add("Split", g.add("MatMul", x, g.w(10, 34)), axis=-1, num_outputs=2, count=2)
+    y = g.add("MatMul", g.add("Mul", g.silu(a), b), g.w(17, 10))
+    g.out(g.add("Add", y, x), "y")
+
+
+def softmax(axis):
+    def make(g):
+        x = g.x("x", "n", 5, "m")
+        scores = g.add("Mul", g.add("Add", x, g.w(5, 1)), g.c(2.5))
+        y = g.add("Softmax", scores, axis=axis)
+        g.out(g.add("Mul", y, x), "y")
+        g.out(g.add("Log", g.add("Add", y, g.c(0.1))), "z")
+    return make
+
+
+def attention(how):
+    """Spelled out, with rows whose mask leaves nothing: those are NaN, as the
+    standard's softmax has it."""
+    def make(g):
+        q, k, v = (g.x(name, "b", 2, size, 9) for name, size in (("q", "n"), ("k", "m"),
+                                                                 ("v", "m")))
+        mask = g.x("mask", "b", 1, "n", "m")
+        scores = g.add("Mul", g.add("MatMul", q, g.add("Transpose", k, perm=[0, 1, 3, 2])),
+                       g.c(0.25))
+        if how == "add":
+            scores = g.add("Add", scores, mask)
+        else:
+            scores = g.add("Where", g.add("Less", mask, g.c(-1000.0)), g.c(-INF), scores)
+        p = g.add("Softmax", scores, axis=-1)
+        if how == "guarded":
+            p = g.add("Where", g.add("IsNaN", p), g.c(0.0), p)
+        y = g.add("Transpose", g.add("MatMul", p, v), perm=[0, 2, 1, 3])
+        g.out(g.add("MatMul", g.add("Reshape", y, g.ints(0, 0, 18)), g.w(18, 7)), "y")
+    return make
+
+
+def gelu_erf(g):
+    x = g.x("x", "n", "m")
+    y = g.add("Add", g.add("Erf", g.add("Div", x, g.c(1.4140625))), g.c(1.0))
+    g.out(g.add("Mul", g.add("Mul", x, y), g.c(0.5)), "y", 2)
+
+
+def diamond(g):
+    x = g.x("x", "n", "m")
+    e = g.add("Exp", x)
+    y = g.add("Mul", g.add("Add", e, g.c(1.0)), g.add("Tanh", e))
+    s = g.add("ReduceSum", y, g.ints(-1), keepdims=1)
+    g.out(g.add("Div", y, g.add("Add", g.add("Abs", s), g.c(1.0))), "y", 2)
+    g.out(e, "e", 2)
+    g.out(s, "s", 2)
+
+
+def heads(g):
+    """Reshapes and transposes between norm and product."""
+    x = g.x("x", "n", "m", 24)
+    y = g.add("Reshape", g.add("MatMul", x, g.w(24, 24)), g.ints(0, 0, 3, 8))
+    y = g.rms(y, 8)
+    turned = g.add("Transpose", y, perm=[0, 2, 1, 3])
+    scores = g.add("MatMul", turned, g.add("Transpose", y, perm=[0, 2, 3, 1]))
+    g.out(g.add("Reshape", g.add("Add", y, g.w(3, 1)), g.ints(0, 0, 24)), "y")
+    g.out(g.add("Tanh", scores), "scores", 4)
+
+
+def broadcasts(g):
+    x, row, column = g.x("x", "n", 6, "m"), g.x("row", 1, 1, "m"), g.x("column", "n", 1, 1)
+    y = g.add("Add", g.add("Mul", x, row), column)
+    y = g.add("Add", g.add("Sub", y, g.w(6, 1)), g.add("Mul", row, column))
+    mean = g.add("ReduceMean", x, g.ints(1), keepdims=1)
+    y = g.add("Mul", y, g.add("Sigmoid", mean))
+    g.out(g.add("Add", y, g.add("Mul", g.w(1), g.add("ReduceSum", column, keepdims=0))), "y")
+
+
+def both_means(g):
+    """Means of rows and of columns of the same values."""
+    x = g.x("x", "n", "m")
+    e = g.add("Exp", x)
+    a = g.add("ReduceSum", e, g.ints(0), keepdims=1)
+    b = g.add("ReduceSum", e, g.ints(1), keepdims=1)
+    y = g.add("Div", g.add("Div", e, g.add("Add", a, g.c(1.0))), g.add("Add", b, g.c(1.0)))
+    g.out(y, "y", 2)
+
+
+def logsumexp(g):
+    x = g.x("x", "n", 4, "m")
+    scaled = g.add("Mul", x, g.w(4, 1))
+    s = g.add("ReduceSum", g.add("Exp", scaled), g.ints(2), keepdims=0)
+    g.out(g.add("Softplus", s), "y", 2)
+    g.out(g.add("ReduceMax", g.add("Sub", scaled, g.add("Unsqueeze", s, g.ints(-1))), g.ints(1),
+                keepdims=0), "z", 2)
+
+
+def dead(g):
+    """Outputs that nobody reads, and a chain that ends in nothing."""
+    x = g.x("x", "n", "m", 9)
+    y, _, _ = g.add("LayerNormalization", x, g.w(9), epsilon=0.01, count=3)
+    a, _, b = g.add("Split", y, g.ints(2, 5, 2), axis=-1, count=3)
+    g.add("MatMul", g.add("Exp", y), g.w(9, 4))
+    g.out(g.add("Mul", a, b), "y")
+
+
+def two_norms(g):
+    """A norm of a concatenation of a norm and what it came from."""
+    x = g.x("x", "n", "m", 7)
+    y = g.add("Concat", g.rms(x, 7), x, axis=-1)
+    g.out(g.layer_norm(y, 14), "y")
+
+
+def transposed_products(g):
+    """Both sides turned, the sum turned back, and used with itself."""
+    x, w = g.x("x", "n", 6, "m"), g.x("w", "n", "m", 5)
+    a = g.add("MatMul", g.add("Transpose", w, perm=[0, 2, 1]),
+              g.add("Transpose", x, perm=[0, 2, 1]))
+    b = g.add("Tanh", g.add("Transpose", a, perm=[0, 2, 1]))
+    g.out(g.add("Add", b, g.add("ReduceMax", b, g.ints(1), keepdims=1)), "y")
+
+
+GRAPHS = {"residual": residual, "gated": gated, **{f"softmax{a}": softmax(a) for a in (0, 1, 2)},
+          **{f"attention-{how}": attention(how) for how in ("add", "where", "guarded")},
+          "gelu-erf": gelu_erf, "diamond": diamond, "heads": heads, "broadcasts": broadcasts,
+          "both-means": both_means, "logsumexp": logsumexp, "dead": dead, "two-norms": two_norms,
+          "transposed-products": transposed_products}
+SIZES = [dict(b=2, n=3, m=5), dict(b=1, n=1, m=1), dict(b=1, n=17, m=33), dict(b=3, n=1, m=16),
+         dict(b=1, n=40, m=9), dict(b=0, n=4, m=2), dict(b=1, n=0, m=3)]
+# Operators one after the other, each within the bound of one.
+OPERATORS = 3
+
+
+def make(name, kind, stored):
+    g = Graph(11, kind, stored)
+    GRAPHS[name](g)
+    return g, g.model()
+
+
+def draw(g, rng, sizes, dtype):
+    given = {}
+    for info in g.inputs:
+        shape = [d.dim_value if d.HasField("dim_value") else sizes[d.dim_param]
+                 for d in info.type.tensor_type.shape.dim]
+        given[info.name] = rng.uniform(-2, 2, shape).astype(dtype)
+    if "mask" in given:
+        mask = given["mask"]
+        mask[rng.random(mask.shape) < 0.4] = -INF
+        mask[:, :, ::3] = -INF
+    return given
+
+
+def evaluate(proto, given):
+    wide = {n: a.astype(np.float64) for n, a in given.items()}
+    names = [o.name for o in proto.graph.output]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return dict(zip(names, onnx.reference.ReferenceEvaluator(proto).run(None, wide)))
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+@pytest.mark.parametrize("dtype", [f32, f16, bf16], ids=["f32", "f16", "bf16"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graph(name, dtype, level):
+    rng = generator(f"fusion {name}")
+    graph, proto = make(name, dtype, dtype)
+    _, wide = make(name, np.float64, dtype)
+    session = runtime.Module(compiler.compile_model(proto, [level])).session()
+    for sizes in SIZES if dtype is f32 else SIZES[:3]:
+        given = draw(graph, rng, sizes, dtype)
+        got = session.run(given)
+        for key, want in evaluate(wide, given).items():
+            compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(dtype),
+                                OPERATORS * compare.BOUNDS[np.dtype(dtype)])

@@ -1,0 +1,50 @@
+# ===- test_random_graphs.py - Random graphs against ONNX Runtime ----------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Small random graphs, new ones in every run, against ONNX Runtime; of sizes 0, where
+that may crash, against the module without optimisation."""
+
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from ssmtest import build, compare, compiler, reference, runtime
+from ssmtest.case import f32, seed
+
+sys.path.insert(0, str(build.MODELS))
+import random_graphs  # noqa: E402
+
+# Whole small models.
+BOUND = 1e-4
+SIZES = [dict(s=3, t=5), dict(s=1, t=17), dict(s=33, t=2), dict(s=40, t=100), dict(s=7, t=1)]
+NONE = dict(s=0, t=4)
+
+
+def check(got, wanted):
+    for name, want in wanted.items():
+        compare.check_close(name, got[name], want, np.dtype(f32), BOUND)
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_graph(number, tmp_path):
+    number += seed()
+    graph = random_graphs.RandomGraph(number)
+    try:
+        module = runtime.Module(compiler.compile_model(graph.model))
+        for i, sizes in enumerate(SIZES):
+            inputs = graph.make_inputs(np.random.default_rng([number, i]), sizes)
+            check(module.session(threads=1 + i % 2).run(inputs),
+                  reference.run_model(graph.model, inputs))
+        if number % 4 == 0:
+            inputs = graph.make_inputs(np.random.default_rng(number), NONE)
+            plain = runtime.Module(compiler.compile_model(graph.model, ["-O0"]))
+            check(module.session().run(inputs), plain.session().run(inputs))
+    except Exception:
+        onnx.save(graph.model, str(tmp_path / "model.onnx"))
+        print(f"graph {number}: test/models/random_graphs.py {number} OUT.onnx, or "
+              f"{tmp_path}/model.onnx")
+        raise
