@@ -73,8 +73,9 @@ def SSM_KernelOp : SSM_Op<"kernel", [
     `loops` is their number. Each loop is an index by itself of some operand, which
     tells its size. Map results are affine expressions of the loops, constants for
     axes of size 1; a map of an out is a projected permutation and constants.
-    `inputs` may be scalars, with a map to no index. Reads outside of an operand are
-    not allowed. Outs are only written; what the region yields for an out may only
+    `inputs` may be scalars, with a map to no index. The region may read other
+    tensors at indices that it computes (tensor.extract; memref.load of a buffer that
+    is no out). Reads outside of an operand or such a tensor are not allowed. Outs are only written; what the region yields for an out may only
     depend on the loops of its map (and a carry's on time as well).
 
     `transition` says how a step that is linear in its carries acts on them, as

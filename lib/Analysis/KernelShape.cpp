@@ -87,12 +87,22 @@ std::optional<int64_t> ssm::getLaneStep(const KernelLoops &loops, Value value, u
   return isa<arith::AddIOp>(op) ? *left + *right : *left - *right;
 }
 
+/// The last axis that has more than one element, along which neighbours lie.
+static int64_t lastAxis(Value operand) {
+  auto type = cast<ShapedType>(operand.getType());
+  int64_t axis = type.getRank() - 1;
+  while (axis > 0 && type.getDimSize(axis) == 1)
+    --axis;
+  return axis;
+}
+
 LaneAccess ssm::getLaneAccess(const KernelLoops &loops, const IndexedRead &read, unsigned lane) {
   LaneAccess access = LaneAccess::Uniform;
+  int64_t last = lastAxis(read.source);
   for (auto [axis, index] : llvm::enumerate(read.indices)) {
     if (!contains(loops.of(index), lane))
       continue;
-    if (axis + 1 < read.indices.size() || getLaneStep(loops, index, lane) != 1)
+    if (static_cast<int64_t>(axis) != last || getLaneStep(loops, index, lane) != 1)
       return LaneAccess::Gather;
     access = LaneAccess::Dense;
   }
@@ -111,12 +121,16 @@ bool ssm::canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes) {
 
 int64_t ssm::scoreLaneLoop(KernelOp kernel, unsigned loop) {
   int64_t score = 0;
-  for (unsigned i = 0; i < kernel.getMaps().size(); ++i) {
+  SmallVector<Value> operands(kernel.getInputs());
+  llvm::append_range(operands, kernel.getInits());
+  llvm::append_range(operands, kernel.getOuts());
+  for (auto [i, operand] : llvm::enumerate(operands)) {
     AffineMap map = kernel.getMap(i);
     if (!map.isFunctionOfDim(loop))
       continue;
-    bool dense = map.getResults().back().isFunctionOfDim(loop);
-    for (AffineExpr expr : map.getResults().drop_back())
+    int64_t last = lastAxis(operand);
+    bool dense = map.getResult(last).isFunctionOfDim(loop);
+    for (AffineExpr expr : map.getResults().take_front(last))
       dense &= !expr.isFunctionOfDim(loop) || isa<AffineBinaryOpExpr>(expr);
     // Large operands, those of many loops, count more.
     int64_t weight = 1 + map.getNumResults();

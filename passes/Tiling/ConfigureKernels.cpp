@@ -11,6 +11,7 @@
 #include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/MatmulShape.h"
 #include "lib/Analysis/WeightValues.h"
+#include <limits>
 
 namespace ssm {
 #define GEN_PASS_DEF_CONFIGUREKERNELS
@@ -135,6 +136,9 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
           !canBeLaneLoop(kernel, loop, lanes))
         continue;
       int64_t score = scoreLaneLoop(kernel, loop);
+      // A vector of one.
+      if (fixedSize(kernel, loop) == 1)
+        score = std::numeric_limits<int64_t>::min();
       if (!best || score >= bestScore) {
         best = loop;
         bestScore = score;

@@ -147,7 +147,9 @@ private:
       hasTail = rest != 0;
       hasWhole = fixedWidth >= vectors * lanes;
     }
-    maskRight = false;
+    // What is read by index has no padding either.
+    maskRight = llvm::any_of(kernel.getStep(),
+                             [](Operation &op) { return getIndexedRead(&op).has_value(); });
     for (unsigned input : inputsOf(kernel, what.right)) {
       if (!kernel.getInputMap(input).isFunctionOfDim(what.n))
         continue;

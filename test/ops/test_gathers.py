@@ -123,3 +123,23 @@ def test_padded(width, mode, reference_only):
         x = rng.uniform(-2, 2, shape)
         want = np.exp(np.pad(x.astype(f32).astype(np.float64), ((1, 0), (2, 3)), mode))
         compare.check_close("y", session.run({"x": x.astype(f32)})["y"], want, f32)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_product(width, reference_only):
+    """A product of matrices, one of gathered rows, spelled as a sum of products."""
+    if reference_only:
+        pytest.skip("needs the compiler")
+    rng = generator(f"product#{width}")
+    table = rng.uniform(-2, 2, (11, width)).astype(f32)
+    session = load([node("Unsqueeze", ["x", "last"], "left"),
+                    node("Gather", ["table", "ids"], "rows"),
+                    node("Mul", ["left", "rows"], "products"),
+                    node("ReduceSum", ["products", "middle"], "y", keepdims=0)],
+                   [("x", f32, ["A", "K"]), ("ids", i64, ["K"])], [("y", f32)],
+                   [("table", table), ("last", np.array([-1])), ("middle", np.array([1]))])
+    for rows, depth in ((1, 5), (13, 7), (30, 40), (3, 0), (0, 3)):
+        x = rng.uniform(-2, 2, (rows, depth)).astype(f32)
+        ids = rng.integers(-11, 11, depth)
+        want = x.astype(np.float64) @ table[ids].astype(np.float64)
+        compare.check_close("y", session.run({"x": x, "ids": ids})["y"], want, f32)
