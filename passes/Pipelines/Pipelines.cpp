@@ -111,6 +111,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &) {
 }
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
