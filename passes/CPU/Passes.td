@@ -88,6 +88,27 @@ def ResolveExpandShape : Pass<"ssm-resolve-expand-shape", "::mlir::func::FuncOp"
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def ResolveSubview : Pass<"ssm-resolve-subview", "::mlir::func::FuncOp"> {
+  let summary = "slices that drop some of several axes of size 1 become memref.reinterpret_cast";
+  let description = [{
+    Upstream tells by strides which axes a memref.subview drops, and takes the first
+    one of size 1 where strides are dynamic; with it go the strides of another axis.
+    The shapes tell more:
+
+    ```mlir
+    %1 = memref.subview %0[0, 0, %t, 0] [1, %m, 1, %n] [1, 1, 1, 1]
+        : memref<1x?x17x?xf32> to memref<1x?x?xf32, strided<[?, ?, 1], offset: ?>>
+    // becomes
+    %whole = memref.subview %0[0, 0, %t, 0] [1, %m, 1, %n] [1, 1, 1, 1]
+        : memref<1x?x17x?xf32> to memref<1x?x1x?xf32, strided<[?, ?, ?, 1], offset: ?>>
+    %base, %offset, %sizes:4, %strides:4 = memref.extract_strided_metadata %whole
+    %1 = memref.reinterpret_cast %base to offset: [%offset], sizes: [1, %m, %n],
+        strides: [%strides#0, %strides#1, 1]
+    ```
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def OrderLoops : Pass<"ssm-order-loops", "::mlir::func::FuncOp"> {
   let summary = "the loop along which memory lies densest runs innermost";
   let description = [{

@@ -119,6 +119,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
 }
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());

@@ -18,6 +18,7 @@ from ssmtest.case import bf16, f16, f32, generator
 
 sys.path.insert(0, str(build.MODELS))
 import recurrences as r  # noqa: E402
+from builder import Builder  # noqa: E402
 
 LEVELS = ["-O0", "-O3"]
 LENGTHS = [0, 1, 2, 7, 8, 9, 31, 33, 100]
@@ -217,3 +218,32 @@ def test_targets(kind, cpu):
         check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length)
 
 
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("centred", [False, True], ids=["raised", "not-raised"])
+def test_fixed_length_behind_an_axis_of_1(centred, level):
+    """A step drops one of two axes of size 1, and the sizes around them are open."""
+    g, body = Builder(), Builder("step_")
+    start, x = g.input("h", [1, "m", "n"]), g.input("x", [1, "m", 17, "n"])
+    h, v = (body.input(f"step_{name}", [1, "m", "n"]) for name in "hv")
+    new = body.add("Add", body.add("Mul", h, body.weight(np.float32(0.5))), v)
+    out = body.add("Sub", new, body.add("ReduceMean", new, body.ints(1), keepdims=1)) \
+        if centred else new
+    for value in (new, out):
+        body.output(body.add("Identity", value), [1, "m", "n"])
+    last, y = g.add("Scan", start, x, count=2, num_scan_inputs=1, scan_input_axes=[2],
+                    scan_output_axes=[2], body=body.graph("step"))
+    g.output(last, [1, "m", "n"], name="last")
+    g.output(y, [1, "m", 17, "n"], name="y")
+    rng = generator("behind 1")
+    session = load(g.model(), level).session()
+    for m, n in ((5, 3), (1, 1), (3, 1), (1, 20)):
+        given = {"h": rng.standard_normal((1, m, n), f32),
+                 "x": rng.standard_normal((1, m, 17, n), f32)}
+        got, state, steps = session.run(given), given["h"].astype(np.float64), []
+        for t in range(17):
+            state = state * 0.5 + given["x"][:, :, t]
+            steps.append(state - state.mean(1, keepdims=True) if centred else state)
+        compare.check_close("last", got["last"], state, np.dtype(f32))
+        compare.check_close("y", got["y"], np.stack(steps, 2), np.dtype(f32))
