@@ -158,8 +158,8 @@ LogicalResult KernelOp::verify() {
   if (numCarries > numOuts)
     return emitOpError("has ") << numCarries << " carries, expected outs to begin with as many";
   if (getMaps().size() != numInputs + numCarries + numOuts)
-    return emitOpError("has ") << numInputs + numCarries + numOuts << " operands, expected as many maps, got "
-                               << getMaps().size();
+    return emitOpError("has ") << numInputs + numCarries + numOuts
+                               << " operands, expected as many maps, got " << getMaps().size();
   if (!getMirrored().empty() && getMirrored().size() != numInputs + numOuts - numCarries)
     return emitOpError("mirrored needs one entry for each input and each out that is no carry");
   if (getNumResults() != 0 && getNumResults() != numOuts)
@@ -170,7 +170,8 @@ LogicalResult KernelOp::verify() {
     int64_t rank = shaped ? shaped.getRank() : 0;
     if (map.getNumDims() != loops || map.getNumSymbols() != 0 || map.getNumResults() != rank)
       return emitOpError(what) << " " << i << " of rank " << rank << " has map "
-                               << AffineMapAttr::get(map) << ", expected " << loops << " loops to " << rank << " indices";
+                               << AffineMapAttr::get(map) << ", expected " << loops << " loops to "
+                               << rank << " indices";
     for (AffineExpr expr : map.getResults())
       if (auto dim = dyn_cast<AffineDimExpr>(expr))
         sized |= loopBit(dim.getPosition());
@@ -210,8 +211,8 @@ LogicalResult KernelOp::verifyRegions() {
   size_t numInputs = getInputs().size(), numCarries = getNumCarries(), numOuts = getOuts().size();
   Block &step = getStep();
   if (step.getNumArguments() != numInputs + numCarries)
-    return emitOpError("region has ") << step.getNumArguments() << " arguments, expected "
-                                      << numInputs + numCarries;
+    return emitOpError("region has ")
+           << step.getNumArguments() << " arguments, expected " << numInputs + numCarries;
   for (unsigned i = 0; i < numInputs; ++i)
     if (getElementTypeOrSelf(getInputs()[i].getType()) != getInputArg(i).getType())
       return emitOpError("argument ") << i << " is " << getInputArg(i).getType()
@@ -228,8 +229,8 @@ LogicalResult KernelOp::verifyRegions() {
   for (unsigned i = 0; i < numOuts; ++i) {
     Value value = yield.getValues()[i];
     if (value.getType() != getElementTypeOrSelf(getOuts()[i].getType()))
-      return emitOpError("yields ") << value.getType() << " for out " << i
-                                    << ", expected its element type";
+      return emitOpError("yields ")
+             << value.getType() << " for out " << i << ", expected its element type";
     LoopSet allowed = loopsOf(getOutMap(i)) | (i < numCarries ? loopBit(*getTime()) : 0);
     if (!isSubset(loops.of(value), allowed))
       return emitOpError("out ") << i << " depends on loops that its map does not have";
@@ -237,7 +238,8 @@ LogicalResult KernelOp::verifyRegions() {
   for (auto reduce : step.getOps<ReduceOp>())
     for (int64_t loop : reduce.getLoops())
       if (loop < 0 || loop >= static_cast<int64_t>(getLoops()) || isTime(loop))
-        return reduce.emitOpError("over loop ") << loop << ", expected loops of the kernel without time";
+        return reduce.emitOpError("over loop ")
+               << loop << ", expected loops of the kernel without time";
   for (auto index : step.getOps<IndexOp>())
     if (index.getLoop() >= getLoops())
       return index.emitOpError("of loop ") << index.getLoop() << ", there are " << getLoops();
@@ -345,8 +347,8 @@ struct DropOuts : OpRewritePattern<KernelOp> {
     SmallVector<Value> outs, yields;
     SmallVector<Attribute> maps(op.getMaps().begin(),
                                 op.getMaps().begin() + numInputs + numCarries);
-    SmallVector<bool> mirrored(op.getMirrored().take_front(
-        std::min<size_t>(numInputs, op.getMirrored().size())));
+    SmallVector<bool> mirrored(
+        op.getMirrored().take_front(std::min<size_t>(numInputs, op.getMirrored().size())));
     for (unsigned i : keep) {
       types.push_back(op.getResult(i).getType());
       outs.push_back(op.getOuts()[i]);
@@ -359,7 +361,8 @@ struct DropOuts : OpRewritePattern<KernelOp> {
                                  op.getInputs(), op.getInits(), outs, rewriter.getArrayAttr(maps),
                                  rewriter.getDenseBoolArrayAttr(mirrored), op.getTransitionAttr(),
                                  op.getConfigAttr());
-    rewriter.modifyOpInPlace(op.getYield(), [&] { op.getYield().getValuesMutable().assign(yields); });
+    rewriter.modifyOpInPlace(op.getYield(),
+                             [&] { op.getYield().getValuesMutable().assign(yields); });
     made->setDiscardableAttrs(llvm::to_vector(op->getDiscardableAttrs()));
     made.getBody().takeBody(op.getBody());
     SmallVector<Value> results(op.getNumResults());
@@ -408,19 +411,16 @@ struct DropUnitLoops : OpRewritePattern<KernelOp> {
     int64_t next = 0;
     for (unsigned loop = 0; loop < op.getNumLoops(); ++loop) {
       auto [operand, axis] = op.getSizeSource(loop);
-      bool isUnit =
-          !op.isTime(loop) && cast<ShapedType>(operand.getType()).getDimSize(axis) == 1;
+      bool isUnit = !op.isTime(loop) && cast<ShapedType>(operand.getType()).getDimSize(axis) == 1;
       numbers.push_back(isUnit ? -1 : next);
-      exprs.push_back(isUnit ? rewriter.getAffineConstantExpr(0)
-                             : rewriter.getAffineDimExpr(next));
+      exprs.push_back(isUnit ? rewriter.getAffineConstantExpr(0) : rewriter.getAffineDimExpr(next));
       next += !isUnit;
     }
     if (next == static_cast<int64_t>(op.getNumLoops()))
       return rewriter.notifyMatchFailure(op, "all loops are needed");
     SmallVector<AffineMap> maps;
     for (unsigned i = 0; i < op.getMaps().size(); ++i)
-      maps.push_back(
-          simplifyAffineMap(op.getMap(i).replaceDimsAndSymbols(exprs, {}, next, 0)));
+      maps.push_back(simplifyAffineMap(op.getMap(i).replaceDimsAndSymbols(exprs, {}, next, 0)));
     for (auto reduce : llvm::make_early_inc_range(op.getStep().getOps<ReduceOp>())) {
       SmallVector<int64_t> over;
       for (int64_t loop : reduce.getLoops())

@@ -255,8 +255,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       if (kernel.getConfig() && kernel.getConfig()->getForm() == Form::Matmul)
         return "matmul";
       bool moves = kernel.getStep().getOperations().size() == 1;
-      bool turns = moves && kernel.getInputs().size() == 1 &&
-                   kernel.getInputMap(0) != kernel.getOutMap(0);
+      bool turns =
+          moves && kernel.getInputs().size() == 1 && kernel.getInputMap(0) != kernel.getOutMap(0);
       bool gathers = !kernel.getStep().getOps<memref::LoadOp>().empty();
       return sums ? "reduce" : turns ? "transpose" : gathers ? "gather" : "map";
     }

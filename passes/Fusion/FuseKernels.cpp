@@ -278,8 +278,8 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     LoopSet rows = outerLoops(producer), mapped = 0;
     for (unsigned i = 0; i < producer.getOuts().size(); ++i)
       for (auto [axis, expr] : llvm::enumerate(producer.getOutMap(i).getResults()))
-        if (auto dim = dyn_cast<AffineDimExpr>(expr); dim && contains(rows, dim.getPosition()) &&
-                                                      axis < map.getNumResults())
+        if (auto dim = dyn_cast<AffineDimExpr>(expr);
+            dim && contains(rows, dim.getPosition()) && axis < map.getNumResults())
           if (auto to = dyn_cast<AffineDimExpr>(map.getResult(axis)))
             mapped |= loopBit(to.getPosition());
     if (!consumer.getStep().getOps<ReduceOp>().empty())

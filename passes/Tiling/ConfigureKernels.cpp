@@ -50,7 +50,8 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     int64_t lanes = lanesOf(kernel);
     if (ConfigAttr matmul = chooseMatmul(kernel, lanes))
       return matmul;
-    std::optional<unsigned> lane = isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
+    std::optional<unsigned> lane =
+        isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
     // What is the same in all lanes takes no room in vectors.
@@ -93,8 +94,7 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     // Sums, a row of the right side, and an element of the left one fill the registers;
     // one more where products are not fused into sums.
     int64_t rows = registers >= 32 ? 12 : vectorBits >= 256 ? 6 : 4;
-    return ConfigAttr::get(&getContext(), Form::Matmul, what->n, lanes,
-                           {rows, isNarrow ? 1 : 2});
+    return ConfigAttr::get(&getContext(), Form::Matmul, what->n, lanes, {rows, isNarrow ? 1 : 2});
   }
 
   static int64_t fixedSize(KernelOp kernel, unsigned loop) {

@@ -79,11 +79,11 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     for (auto [i, axis] : llvm::enumerate(order))
       exprs[axis] = b.getAffineDimExpr(i);
     AffineMap read = AffineMap::get(type.getRank(), 0, exprs, b.getContext());
-    auto kernel = KernelOp::create(
-        b, loc, out.getType(), b.getI64IntegerAttr(type.getRank()), IntegerAttr(), source,
-        ValueRange(), out,
-        b.getAffineMapArrayAttr({read, b.getMultiDimIdentityMap(type.getRank())}),
-        b.getDenseBoolArrayAttr({}), TransitionAttr(), ConfigAttr());
+    auto kernel =
+        KernelOp::create(b, loc, out.getType(), b.getI64IntegerAttr(type.getRank()), IntegerAttr(),
+                         source, ValueRange(), out,
+                         b.getAffineMapArrayAttr({read, b.getMultiDimIdentityMap(type.getRank())}),
+                         b.getDenseBoolArrayAttr({}), TransitionAttr(), ConfigAttr());
     OpBuilder::InsertionGuard guard(b);
     Block *body = b.createBlock(&kernel.getBody(), {}, type.getElementType(), loc);
     ssm::YieldOp::create(b, loc, body->getArgument(0));
@@ -118,8 +118,8 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
       if (!axis)
         continue;
       SmallVector<int64_t> order = orderOf(maps[i].getNumResults(), *axis);
-      operands[i] = transpose(b, loc, operands[i], order,
-                              transposedEmpty(b, loc, operands[i], order));
+      operands[i] =
+          transpose(b, loc, operands[i], order, transposedEmpty(b, loc, operands[i], order));
       maps[i] = moveLast(maps[i], *axis);
       changed = true;
     }
@@ -142,11 +142,11 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     SmallVector<Type> types;
     for (Value out : all.drop_front(numInputs + numCarries))
       types.push_back(out.getType());
-    auto made = KernelOp::create(
-        b, loc, types, kernel.getLoopsAttr(), kernel.getTimeAttr(), all.take_front(numInputs),
-        all.slice(numInputs, numCarries), all.drop_front(numInputs + numCarries),
-        b.getAffineMapArrayAttr(maps), kernel.getMirroredAttr(), kernel.getTransitionAttr(),
-        kernel.getConfigAttr());
+    auto made = KernelOp::create(b, loc, types, kernel.getLoopsAttr(), kernel.getTimeAttr(),
+                                 all.take_front(numInputs), all.slice(numInputs, numCarries),
+                                 all.drop_front(numInputs + numCarries),
+                                 b.getAffineMapArrayAttr(maps), kernel.getMirroredAttr(),
+                                 kernel.getTransitionAttr(), kernel.getConfigAttr());
     made->setDiscardableAttrs(llvm::to_vector(kernel->getDiscardableAttrs()));
     made.getBody().takeBody(kernel.getBody());
     for (unsigned i = 0; i < made.getNumResults(); ++i) {

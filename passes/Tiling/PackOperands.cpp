@@ -27,10 +27,10 @@ namespace {
 /// One kernel of one out and no recurrence; the body is filled in by the caller.
 KernelOp createKernel(OpBuilder &b, Location loc, ValueRange inputs, Value out,
                       ArrayRef<AffineMap> maps) {
-  auto kernel = KernelOp::create(
-      b, loc, out.getType(), b.getI64IntegerAttr(maps.front().getNumDims()), IntegerAttr(), inputs,
-      ValueRange(), out, b.getAffineMapArrayAttr(maps), b.getDenseBoolArrayAttr({}),
-      TransitionAttr(), ConfigAttr());
+  auto kernel =
+      KernelOp::create(b, loc, out.getType(), b.getI64IntegerAttr(maps.front().getNumDims()),
+                       IntegerAttr(), inputs, ValueRange(), out, b.getAffineMapArrayAttr(maps),
+                       b.getDenseBoolArrayAttr({}), TransitionAttr(), ConfigAttr());
   Block *body = &kernel.getBody().emplaceBlock();
   for (Value input : inputs)
     body->addArgument(getElementTypeOrSelf(input.getType()), loc);
@@ -55,7 +55,8 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     SmallVector<KernelOp> kernels;
     getOperation()->walk([&](KernelOp kernel) {
       if (!kernel.hasBuffers() && kernel.getConfig() &&
-          kernel.getConfig()->getForm() == Form::Matmul && kernel.getConfig()->getTiles().size() == 2)
+          kernel.getConfig()->getForm() == Form::Matmul &&
+          kernel.getConfig()->getTiles().size() == 2)
         kernels.push_back(kernel);
     });
     for (KernelOp kernel : kernels) {
@@ -95,8 +96,7 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     SmallVector<AffineMap> maps;
     for (unsigned input : inputs) {
       operands.push_back(kernel.getInputs()[input]);
-      maps.push_back(
-          kernel.getInputMap(input).replaceDimsAndSymbols(renamed, {}, order.size(), 0));
+      maps.push_back(kernel.getInputMap(input).replaceDimsAndSymbols(renamed, {}, order.size(), 0));
     }
     maps.push_back(b.getMultiDimIdentityMap(order.size()));
     Value out = tensor::EmptyOp::create(b, loc, sizes, what.left.getType());
@@ -195,8 +195,8 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     sizes.push_back(pack ? OpFoldResult(b.getIndexAttr(strip)) : all[*wide]);
     index.push_back(pack ? n % strip : n);
 
-    Value turned = createCopy(b, loc, operand,
-                              AffineMap::get(sizes.size(), 0, read, b.getContext()), sizes);
+    Value turned =
+        createCopy(b, loc, operand, AffineMap::get(sizes.size(), 0, read, b.getContext()), sizes);
     kernel.getInputsMutable().slice(input, 1).assign(turned);
     SmallVector<Attribute> attributes(kernel.getMaps().getValue());
     attributes[input] =

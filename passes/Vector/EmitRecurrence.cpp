@@ -116,9 +116,8 @@ private:
     for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
       varying.insert(kernel.getCarryArg(i));
     for (Operation &op : kernel.getStep().without_terminator())
-      if (isa<ReduceOp>(op) || llvm::any_of(op.getOperands(), [&](Value operand) {
-            return varying.contains(operand);
-          }))
+      if (isa<ReduceOp>(op) ||
+          llvm::any_of(op.getOperands(), [&](Value operand) { return varying.contains(operand); }))
         varying.insert(op.getResult(0));
     llvm::DenseSet<Value> needed;
     SmallVector<Value> work;
@@ -505,9 +504,8 @@ private:
     if (!isInside(value) || isa<BlockArgument>(value) || done.contains(value))
       return true;
     Operation *op = value.getDefiningOp();
-    return !isa<ReduceOp>(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
-             return isReady(operand, done);
-           });
+    return !isa<ReduceOp>(op) &&
+           llvm::all_of(op->getOperands(), [&](Value operand) { return isReady(operand, done); });
   }
 
   /// Rounds of loops over the inner points: reductions that are ready share one.
@@ -526,7 +524,8 @@ private:
       // Carries that need no further reduction are made along with the last ones.
       isLast = left.empty();
       for (unsigned i = 0; i < kernel.getOuts().size() && isLast; ++i)
-        if (isInner(kernel.getYield().getValues()[i]) || (i < kernel.getNumCarries() && isInnerCarry(i)))
+        if (isInner(kernel.getYield().getValues()[i]) ||
+            (i < kernel.getNumCarries() && isInnerCarry(i)))
           isLast = isReady(kernel.getYield().getValues()[i], done);
       emitReady();
       innerRound(round, isLast);
@@ -585,8 +584,7 @@ private:
         next.push_back({i, e.getVector(kernel.getYield().getValues()[i])});
     for (auto [i, value] : next) {
       if (i < kernel.getNumCarries())
-        vector::StoreOp::create(b, value, carryBuffers[i],
-                                ValueRange{e.at[*inner], e.index(0)});
+        vector::StoreOp::create(b, value, carryBuffers[i], ValueRange{e.at[*inner], e.index(0)});
       else
         e.storeOut(i, value);
     }

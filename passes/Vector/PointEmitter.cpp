@@ -62,9 +62,8 @@ Value PointEmitter::get(Value value) {
   }
   if (auto read = getIndexedRead(op))
     return known[value] = readByIndex(read->source, read->indices);
-  SmallVector<Value> operands = llvm::map_to_vector(op->getOperands(), [&](Value operand) {
-    return get(operand);
-  });
+  SmallVector<Value> operands =
+      llvm::map_to_vector(op->getOperands(), [&](Value operand) { return get(operand); });
   bool wide = llvm::any_of(operands, [](Value v) { return isa<VectorType>(v.getType()); });
   // Lanes that do not exist hold 0, and a division by it would trap.
   if (wide && mask &&
@@ -81,10 +80,10 @@ Value PointEmitter::get(Value value) {
     clone->getResult(0).setType(vectorOf(value.getType()));
   if (isa<arith::AddFOp, arith::SubFOp, arith::MulFOp>(clone)) {
     auto math = cast<arith::ArithFastMathInterface>(clone);
-    clone->setAttr(math.getFastMathAttrName(),
-                   arith::FastMathFlagsAttr::get(b.getContext(),
-                                                 math.getFastMathFlagsAttr().getValue() |
-                                                     arith::FastMathFlags::contract));
+    clone->setAttr(
+        math.getFastMathAttrName(),
+        arith::FastMathFlagsAttr::get(b.getContext(), math.getFastMathFlagsAttr().getValue() |
+                                                          arith::FastMathFlags::contract));
   }
   return known[value] = clone->getResult(0);
 }
@@ -211,9 +210,9 @@ Value PointEmitter::flatten(Value buffer, Access &where) {
   where.indices.assign(1, index(0));
   auto layout = StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, {1});
   auto flat = MemRefType::get({lanes}, type.getElementType(), layout, type.getMemorySpace());
-  return memref::ReinterpretCastOp::create(
-      b, flat, metadata.getBaseBuffer(), OpFoldResult(start),
-      ArrayRef<OpFoldResult>(b.getIndexAttr(lanes)), ArrayRef<OpFoldResult>(b.getIndexAttr(1)));
+  return memref::ReinterpretCastOp::create(b, flat, metadata.getBaseBuffer(), OpFoldResult(start),
+                                           ArrayRef<OpFoldResult>(b.getIndexAttr(lanes)),
+                                           ArrayRef<OpFoldResult>(b.getIndexAttr(1)));
 }
 
 Value PointEmitter::laneOffsets(Value stride) {
@@ -230,8 +229,8 @@ Value PointEmitter::fullMask() {
 Value PointEmitter::gather(Value buffer, const Access &where, Value offsets) {
   VectorType type = vectorOf(getElementTypeOrSelf(buffer.getType()));
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  return vector::GatherOp::create(b, type, buffer, where.indices, offsets,
-                                  mask ? mask : fullMask(), zero);
+  return vector::GatherOp::create(b, type, buffer, where.indices, offsets, mask ? mask : fullMask(),
+                                  zero);
 }
 
 Value PointEmitter::firstLane(Value value) {
@@ -251,9 +250,8 @@ Value PointEmitter::readByIndex(Value buffer, ValueRange indices) {
   if (llvm::all_of(steps, [](std::optional<int64_t> step) { return step.has_value(); })) {
     SmallVector<Value> first =
         llvm::map_to_vector(indices, [&](Value index) { return firstLane(index); });
-    return load(buffer, access(buffer, first, llvm::map_to_vector(steps, [](auto step) {
-                                 return *step;
-                               })));
+    return load(buffer,
+                access(buffer, first, llvm::map_to_vector(steps, [](auto step) { return *step; })));
   }
   // Indices that are the same in all lanes lead to where the others count from.
   auto metadata = memref::ExtractStridedMetadataOp::create(b, buffer);
@@ -352,9 +350,9 @@ Value PointEmitter::size(unsigned loop) {
   return b.createOrFold<memref::DimOp>(operand, static_cast<int64_t>(axis));
 }
 
-SmallVector<Value> PointEmitter::loop(
-    Value low, Value high, int64_t step, ValueRange carried,
-    llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+SmallVector<Value>
+PointEmitter::loop(Value low, Value high, int64_t step, ValueRange carried,
+                   llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
   auto made = scf::ForOp::create(b, low, high, index(step), carried);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(made.getBody());
@@ -366,8 +364,7 @@ SmallVector<Value> PointEmitter::loop(
   return llvm::to_vector_of<Value>(made.getResults());
 }
 
-void PointEmitter::loop(Value low, Value high, int64_t step,
-                        llvm::function_ref<void(Value)> body) {
+void PointEmitter::loop(Value low, Value high, int64_t step, llvm::function_ref<void(Value)> body) {
   (void)loop(low, high, step, ValueRange(), [&](Value i, ValueRange) {
     body(i);
     return SmallVector<Value>();
@@ -413,8 +410,7 @@ Value PointEmitter::combine(arith::AtomicRMWKind kind, Value x, Value y) {
 
 Value PointEmitter::neutral(arith::AtomicRMWKind kind, Type type) {
   // Not the finite extremes: a maximum of nothing but -inf is -inf.
-  auto scalar =
-      arith::getIdentityValueAttr(kind, getElementTypeOrSelf(type), b, b.getLoc(), false);
+  auto scalar = arith::getIdentityValueAttr(kind, getElementTypeOrSelf(type), b, b.getLoc(), false);
   if (auto wide = dyn_cast<VectorType>(type))
     return arith::ConstantOp::create(b, DenseElementsAttr::get(wide, scalar));
   return arith::ConstantOp::create(b, scalar);
