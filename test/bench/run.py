@@ -30,7 +30,7 @@ import workloads  # noqa: E402
 from limits import Limits  # noqa: E402
 from ssmtest import compare, compiler, runtime  # noqa: E402
 
-PAUSE = 0.005
+PAUSE = 0.1
 SECONDS = 2.0  # at least that long for each row and side
 
 

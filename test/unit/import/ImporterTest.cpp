@@ -119,18 +119,21 @@ TEST_F(ImporterTest, Signature) {
 }
 
 TEST_F(ImporterTest, WeightsAndConstants) {
-  Bytes small(1024, 'a'), large(1028, 'b');
+  // Floats of more than 64 bytes are weights, integers of more than 1 KiB.
+  Bytes small(64, 'a'), large(68, 'b'), integers(1024, 'c');
   GraphSpec spec;
   Bytes value = message([&](auto &w) {
     w.add_string(1, "value");
     w.add_int32(20, 4);
-    w.add_message(5, rawTensor("", 1, {257}, large));
+    w.add_message(5, rawTensor("", 1, {17}, large));
   });
   spec.nodes = {node("Constant", {}, {"c"}, {value})};
-  spec.outputs = {valueInfo("small", 1, {256}), valueInfo("large", 1, {257}),
-                  valueInfo("c", 1, {257}), valueInfo("flags", 9, {1100})};
-  spec.initializers = {rawTensor("small", 1, {256}, small), rawTensor("large", 1, {257}, large),
-                       rawTensor("flags", 9, {1100}, Bytes(1100, '\7'))};
+  spec.outputs = {valueInfo("small", 1, {16}), valueInfo("large", 1, {17}),
+                  valueInfo("c", 1, {17}), valueInfo("flags", 9, {1100}),
+                  valueInfo("integers", 6, {256})};
+  spec.initializers = {rawTensor("small", 1, {16}, small), rawTensor("large", 1, {17}, large),
+                       rawTensor("flags", 9, {1100}, Bytes(1100, '\7')),
+                       rawTensor("integers", 6, {256}, integers)};
   Bytes bytes = model(graph(spec));
   func::FuncOp function = import(bytes);
   ASSERT_TRUE(function) << errors;
@@ -138,15 +141,16 @@ TEST_F(ImporterTest, WeightsAndConstants) {
     return function.front().getTerminator()->getOperand(i).getDefiningOp();
   };
   EXPECT_TRUE(isa<ConstantOp>(result(0)));
+  EXPECT_TRUE(isa<ConstantOp>(result(4)));
   auto weightOf = [&](unsigned i) {
     auto load = cast<LoadWeightOp>(result(i));
     return importer->getModule().lookupSymbol<WeightOp>(load.getWeight());
   };
   WeightOp weight = weightOf(1);
   EXPECT_EQ(weight.getSymName(), "large");
-  EXPECT_EQ(weight.getLength(), 1028u);
+  EXPECT_EQ(weight.getLength(), 68u);
   EXPECT_EQ(weight.getFile(), "test.onnx");
-  EXPECT_EQ(bytes.substr(*weight.getOffset(), 1028), large);
+  EXPECT_EQ(bytes.substr(*weight.getOffset(), 68), large);
   EXPECT_EQ(read(*weight.getIndex()), large);
   EXPECT_EQ(weightOf(2).getSymName(), "c");
   EXPECT_EQ(read(*weightOf(2).getIndex()), large);
