@@ -122,6 +122,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
 
   void fuse(Block &block) {
     IRRewriter rewriter(&getContext());
+    moved.clear();
     for (Operation *op = block.empty() ? nullptr : &block.front(); op;) {
       auto consumer = dyn_cast<KernelOp>(op);
       if (!consumer) {
@@ -201,9 +202,11 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     if (earliest == consumer)
       return "";
     // The consumer may as well come first, if it waits for none of the others.
+    // Once: two that both want to come first would do so for ever.
     IRRewriter rewriter(&getContext());
     DominanceInfo dominance;
-    if (failed(moveOperationDependencies(rewriter, consumer, earliest, dominance)))
+    if (!moved.insert(consumer).second ||
+        failed(moveOperationDependencies(rewriter, consumer, earliest, dominance)))
       return "a result is used before the consumer";
     rewriter.moveOpBefore(consumer, earliest);
     return "";
@@ -310,5 +313,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       return out.getNumResults() > 0 && out.getResults().back() == last;
     });
   }
+
+  llvm::DenseSet<Operation *> moved;
 };
 } // namespace

@@ -136,9 +136,12 @@ void ScanRaiser::mergeAll() {
 
 KernelOp ScanRaiser::findOnlyKernel(StringRef &why) {
   // Sizes and destinations are left over.
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(step().without_terminator())))
-    if (isOpTriviallyDead(&op))
-      rewriter.eraseOp(&op);
+  SmallVector<Operation *> ops;
+  for (Operation &op : step().without_terminator())
+    ops.push_back(&op);
+  for (Operation *op : llvm::reverse(ops))
+    if (isOpTriviallyDead(op))
+      rewriter.eraseOp(op);
   KernelOp only;
   for (Operation &op : step().without_terminator()) {
     if (auto kernel = dyn_cast<KernelOp>(op)) {
