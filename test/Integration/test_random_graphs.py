@@ -33,7 +33,8 @@ def check(got, wanted):
         compare.check_close(name, got[name], want, np.dtype(f32), bound)
 
 
-@pytest.mark.parametrize("number", range(40))
+# The last two once kept two kernels moving in front of each other for ever.
+@pytest.mark.parametrize("number", [*range(40), 5053, 5114])
 def test_graph(number, tmp_path):
     graph = random_graphs.RandomGraph(number)
     try:

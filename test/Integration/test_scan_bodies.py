@@ -1,0 +1,75 @@
+# ===- test_scan_bodies.py - Steps that once went wrong ---------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Bodies of scans that a compiler once crashed on, or lost digits in."""
+
+import sys
+
+import numpy as np
+import pytest
+from ssmtest import build, compare, compiler, runtime
+from ssmtest.case import f32, generator
+
+sys.path.insert(0, str(build.MODELS))
+from builder import Builder  # noqa: E402
+
+LEVELS = ["-O0", "-O3"]
+
+
+def load(model, level):
+    return runtime.Module(compiler.compile_model(model, [level])).session()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("channels", [8, "D"], ids=["fixed", "open"])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_sum_that_keeps_its_axis(keep, channels, level):
+    body, g = Builder("step_"), Builder()
+    h = body.input("h", [channels, 16])
+    x, c = body.input("x", [channels]), body.input("c", [16])
+    new = body.add("Add", h, body.add("Unsqueeze", x, body.constant(np.array([1]))))
+    y = body.add("ReduceSum", body.add("Mul", new, c), body.constant(np.array([1])), keepdims=keep)
+    body.output(new, [channels, 16])
+    body.output(y, [channels, 1][:1 + keep])
+    names = g.input("h0", [channels, 16]), g.input("xs", ["L", channels]), g.input("cs", ["L", 16])
+    last, ys = g.add("Scan", *names, count=2, num_scan_inputs=2, body=body.graph("step"))
+    g.output(last, [channels, 16], name="last")
+    g.output(ys, ["L", channels, 1][:2 + keep], name="y")
+    session, rng = load(g.model(), level), generator("scan bodies")
+    for length in (0, 1, 9):
+        inputs = {"h0": rng.standard_normal((8, 16), f32), "xs": rng.standard_normal((length, 8), f32),
+                  "cs": rng.standard_normal((length, 16), f32)}
+        got = session.run(inputs)
+        wide = {name: value.astype(np.float64) for name, value in inputs.items()}
+        states = wide["h0"] + np.cumsum(wide["xs"], axis=0)[:, :, None]
+        y = (states * wide["cs"][:, None, :]).sum(-1, keepdims=bool(keep))
+        compare.check_close("y", got["y"], y, np.dtype(f32), 1e-5)
+        compare.check_close("last", got["last"], states[-1] if length else wide["h0"],
+                            np.dtype(f32), 1e-5)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_slow_decays_over_many_steps(level):
+    """Decays just below 1: an error of one sign in each would add up."""
+    body, g = Builder("step_"), Builder()
+    h, a, u = (body.input(n, [16]) for n in ("h", "a", "u"))
+    new = body.add("Add", body.add("Mul", h, body.add("Exp", a)), u)
+    body.output(new, [16])
+    body.output(body.add("Identity", new), [16])
+    names = g.input("h0", [16]), g.input("as", ["L", 16]), g.input("us", ["L", 16])
+    last, ys = g.add("Scan", *names, count=2, num_scan_inputs=2, body=body.graph("step"))
+    g.output(last, [16], name="last")
+    g.output(ys, ["L", 16], name="y")
+    rng, length = generator("slow decays"), 16384
+    inputs = {"h0": rng.standard_normal(16, f32),
+              "as": -rng.uniform(1e-5, 1.6e-2, (length, 16)).astype(f32),
+              "us": rng.standard_normal((length, 16), f32)}
+    state, wanted = inputs["h0"].astype(np.float64), []
+    for decay, drive in zip(np.exp(inputs["as"].astype(np.float64)), inputs["us"]):
+        state = decay * state + drive
+        wanted.append(state)
+    got = load(g.model(), level).run(inputs)
+    compare.check_close("y", got["y"], np.array(wanted), np.dtype(f32), 1e-5)
