@@ -75,15 +75,16 @@ def SSM_KernelOp : SSM_Op<"kernel", [
     axes of size 1; a map of an out is a projected permutation and constants.
     `inputs` may be scalars, with a map to no index. The region may read other
     tensors at indices that it computes (tensor.extract; memref.load of a buffer that
-    is no out). Reads outside of an operand or such a tensor are not allowed. Outs are only written; what the region yields for an out may only
-    depend on the loops of its map (and a carry's on time as well).
+    is no out). Reads outside of an operand or such a tensor are not allowed.
+    Outs are only written; what the region yields for an out may only depend on
+    the loops of its map (and a carry's on time as well).
 
     `transition` says how a step that is linear in its carries acts on them, as
     recognised from the region: `diagonal` (elementwise), `scalar` (one factor for
     a whole axis of the state), `low_rank` (diagonal plus outer products, the delta
     rule). Absent: not linear, or no recurrence. One operation with an attribute
     serves for scans of all kinds, because fusion, tiling and memory treat them
-    alike; only the choice of a lowering asks for the transition.
+    alike.
 
     Upstream's linalg.generic cannot hold two reductions in a row, nor a carry.
 
@@ -156,7 +157,8 @@ def SSM_KernelOp : SSM_Op<"kernel", [
   let hasCanonicalizer = 1;
 }
 
-def SSM_ReduceOp : SSM_Op<"reduce", [Pure, HasParent<"::ssm::KernelOp">, SameOperandsAndResultType]> {
+def SSM_ReduceOp : SSM_Op<"reduce", [
+    Pure, HasParent<"::ssm::KernelOp">, SameOperandsAndResultType]> {
   let summary = "reduces a value of a kernel's region over whole loops";
   let description = [{
     The result no longer depends on `loops`. Time cannot be reduced over. Sums may

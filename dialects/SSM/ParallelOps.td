@@ -19,9 +19,9 @@ def SSM_ParallelForOp : SSM_Op<"parallel_for", [
     The body runs on pieces [lo, hi), none of them empty, that together cover
     [0, n), each index once: in any order, maybe at the same time. A piece has
     `grain` indices or more, where `n` allows it: what `grain` does not divide may
-    make pieces shorter. An empty range runs nothing. What one piece writes, no other may read or write. The
-    body holds no operation that may end the run; what it allocates on the stack is
-    the piece's own.
+    make pieces shorter. An empty range runs nothing. What one piece writes, no
+    other may read or write. The body holds no operation that may end the run;
+    what it allocates on the stack is the piece's own.
 
     Upstream's `scf.parallel` and `scf.forall` run their body for one index; the
     body of this one has the loop over its piece, so that it can keep what indices

@@ -32,7 +32,7 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     | erf | 2.5 | 2.5 | 2.5 |
 
     `fastmath<afn>` on an exp takes the short form. It errs where exp is small or
-    large, which decays of scans do not feel.
+    large. Near 0 it is as exact as the other: decays near 1 add up over many steps.
 
     Three chains are taken as a whole:
     - log1p(exp(-|x|)), in softplus: a polynomial on [0, 1]. softplus is exact to 2.5 ulp
