@@ -16,6 +16,7 @@
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_HOISTWEIGHTSINIT
@@ -39,16 +40,15 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
     SymbolTable moduleSymbols(module);
     symbols = &moduleSymbols;
     llvm::DenseMap<StringAttr, SmallVector<func::CallOp>> callsOf;
-    module.walk([&](func::CallOp call) {
-      callsOf[call.getCalleeAttr().getAttr()].push_back(call);
-    });
+    module.walk(
+        [&](func::CallOp call) { callsOf[call.getCalleeAttr().getAttr()].push_back(call); });
     for (auto function : module.getOps<func::FuncOp>()) {
       if (function.isDeclaration())
         continue;
       kinds.clear();
       weightArguments.clear();
-      calls = function.isPrivate() ? callsOf[function.getSymNameAttr()]
-                                   : SmallVector<func::CallOp>();
+      calls =
+          function.isPrivate() ? callsOf[function.getSymNameAttr()] : SmallVector<func::CallOp>();
       for (Value root : findRoots(function))
         hoist(root, function);
     }
@@ -78,12 +78,11 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
   bool isWeightArgument(Value value) {
     auto [it, inserted] = weightArguments.try_emplace(value, false);
     auto arg = dyn_cast<BlockArgument>(value);
-    if (!inserted || !arg || calls.empty() ||
-        !isa<func::FuncOp>(arg.getOwner()->getParentOp()))
+    if (!inserted || !arg || calls.empty() || !isa<func::FuncOp>(arg.getOwner()->getParentOp()))
       return it->second;
     return it->second = llvm::all_of(calls, [&](func::CallOp call) {
-      return call.getOperand(arg.getArgNumber()).getDefiningOp<LoadWeightOp>() != nullptr;
-    });
+             return call.getOperand(arg.getArgNumber()).getDefiningOp<LoadWeightOp>() != nullptr;
+           });
   }
 
   Kind kindOf(Value value) {
@@ -216,8 +215,7 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
 
   void hoist(Value root, func::FuncOp function) {
     Slice slice = sliceOf(root.getDefiningOp());
-    std::string name = "weights_init_" + std::to_string(entries.size());
-    makeFunction(root, slice, name);
+    std::string name = makeFunction(root, slice);
     if (calls.empty()) {
       OpBuilder at(root.getDefiningOp());
       LoadWeightOp load = makeWeight(at, root, slice, name, {});
@@ -247,12 +245,13 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
   }
 
   static SmallVector<Attribute> sourcesOf(const Slice &slice, func::CallOp call) {
-    return llvm::map_to_vector(
-        slice.sources, [&](Value source) -> Attribute { return weightOf(source, call); });
+    return llvm::map_to_vector(slice.sources,
+                               [&](Value source) -> Attribute { return weightOf(source, call); });
   }
 
-  /// The function that computes a value from the source weights.
-  void makeFunction(Value root, const Slice &slice, StringRef name) {
+  /// The function that computes a value from the source weights; equal ones are one,
+  /// so that entries share what they derive from the same weights.
+  std::string makeFunction(Value root, const Slice &slice) {
     Builder b(&getContext());
     if (!init) {
       OpBuilder builder = OpBuilder::atBlockEnd(getOperation().getBody());
@@ -266,7 +265,7 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
       params.push_back(source.getType());
     }
     OpBuilder builder = OpBuilder::atBlockEnd(init.getBody());
-    auto function = func::FuncOp::create(builder, root.getLoc(), name,
+    auto function = func::FuncOp::create(builder, root.getLoc(), "weights_init",
                                          b.getFunctionType(params, root.getType()));
     for (unsigned i = 0; i < params.size(); ++i)
       function.setArgAttr(i, "bufferization.writable", b.getBoolAttr(false));
@@ -276,11 +275,22 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
     for (Operation *op : slice.ops)
       builder.clone(*op, mapping);
     func::ReturnOp::create(builder, root.getLoc(), mapping.lookup(root));
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    function->print(stream, OpPrintingFlags().enableDebugInfo(false).useLocalScope());
+    std::string name = "weights_init_" + std::to_string(entries.size());
+    auto [known, inserted] = functions.try_emplace(text, name);
+    if (!inserted) {
+      function.erase();
+      return known->second;
+    }
+    function.setName(name);
     entries.push_back(b.getDictionaryAttr(
         {b.getNamedAttr("name", b.getStringAttr(name)),
          b.getNamedAttr("inputs", b.getArrayAttr(inputs)),
          b.getNamedAttr("outputs", b.getArrayAttr(describe(
                                        b, "result", cast<RankedTensorType>(root.getType()))))}));
+    return name;
   }
 
   /// A derived weight, of one call or of an entry.
@@ -293,6 +303,10 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
         init.push_back(symbols->lookup(symbol.getValue())->clone());
     }
     auto type = cast<RankedTensorType>(root.getType());
+    FlatSymbolRefAttr &known =
+        derived[b.getArrayAttr({b.getStringAttr(name), b.getArrayAttr(sources)})];
+    if (known)
+      return LoadWeightOp::create(b, root.getLoc(), type, known);
     auto weight =
         WeightOp::create(b, root.getLoc(), b.getStringAttr("derived"), TypeAttr::get(type),
                          StringAttr(), IntegerAttr(), b.getI64IntegerAttr(bytesOf(type)),
@@ -303,11 +317,14 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
         {b.getNamedAttr("entry", b.getStringAttr(name)),
          b.getNamedAttr("inputs", b.getArrayAttr(sources)),
          b.getNamedAttr("output", FlatSymbolRefAttr::get(weight.getSymNameAttr()))}));
-    return LoadWeightOp::create(b, root.getLoc(), type, weight.getSymName());
+    known = FlatSymbolRefAttr::get(weight.getSymNameAttr());
+    return LoadWeightOp::create(b, root.getLoc(), type, known);
   }
 
   SymbolTable *symbols = nullptr;
   ModuleOp init;
+  llvm::StringMap<std::string> functions;               // by their text
+  llvm::DenseMap<Attribute, FlatSymbolRefAttr> derived; // by function and sources
   SmallVector<Attribute> entries, initEntries;
   llvm::DenseSet<Attribute> sourcesInInit;
   /// Of the function at hand: its calls, if it is repeated, and what is known of it.

@@ -60,7 +60,8 @@ int main(int argc, char **argv) {
         line->options,
         [&](Severity severity, const std::string &text) { messages.push_back({severity, text}); },
         report);
-    llvm::outs() << report;
+    // Names come from the model, whatever bytes they hold.
+    llvm::outs() << llvm::json::fixUTF8(report);
     for (const auto &[severity, text] : messages)
       printMessage(severity, text);
     return good ? 0 : 1;
