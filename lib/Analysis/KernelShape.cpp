@@ -8,12 +8,19 @@
 #include "lib/Analysis/KernelShape.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace ssm;
+
+bool ssm::isSlow(Operation *op) {
+  if (isa<math::MathDialect>(op->getDialect()))
+    return !isa<math::AbsFOp, math::FmaOp>(op);
+  return isa<arith::DivFOp>(op);
+}
 
 bool ssm::isVectorizable(KernelOp kernel) {
   for (Operation &op : kernel.getStep().without_terminator()) {

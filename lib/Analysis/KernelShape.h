@@ -13,6 +13,10 @@
 
 namespace ssm {
 
+/// Whether an operation of a region takes more than a few cycles: calls of
+/// mathematics and divisions.
+bool isSlow(mlir::Operation *op);
+
 /// Whether every operation of the region has a form on vectors.
 bool isVectorizable(KernelOp kernel);
 

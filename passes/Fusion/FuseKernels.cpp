@@ -12,7 +12,6 @@
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Remarks.h"
@@ -53,17 +52,14 @@ bool isGather(Operation &op) {
   return read && lane && getLaneAccess(KernelLoops(kernel), *read, *lane) == LaneAccess::Gather;
 }
 
-bool isSlow(Operation &op) {
-  return (isa<math::MathDialect>(op.getDialect()) && !isa<math::AbsFOp, math::FmaOp>(op)) ||
-         isa<arith::DivFOp>(op) || isGather(op);
-}
+bool isSlowHere(Operation &op) { return isSlow(&op) || isGather(op); }
 
 bool isCheap(KernelOp kernel) {
   unsigned count = 0;
   KernelLoops loops(kernel);
   std::optional<unsigned> lane = lastLoop(kernel);
   for (Operation &op : kernel.getStep().without_terminator()) {
-    if (isSlow(op) || isa<ReduceOp>(op))
+    if (isSlowHere(op) || isa<ReduceOp>(op))
       return false;
     // Where a row is read is computed once for it.
     bool isAddress = isa<IndexOp>(op) || op.getResult(0).getType().isIntOrIndex();
@@ -74,7 +70,7 @@ bool isCheap(KernelOp kernel) {
 }
 
 bool hasSlowOps(KernelOp kernel) {
-  return llvm::any_of(kernel.getStep().without_terminator(), isSlow);
+  return llvm::any_of(kernel.getStep().without_terminator(), isSlowHere);
 }
 
 /// A sum of products of which each factor has a loop that the other lacks.
@@ -262,11 +258,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
 
   /// Passes over the elements of a row that read inputs.
   static unsigned countPhases(KernelOp kernel) {
-    unsigned phases = 0;
-    for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
-      (void)reduce;
-      ++phases;
-    }
+    unsigned phases = llvm::range_size(kernel.getStep().getOps<ReduceOp>());
     LoopSet outer = outerLoops(kernel);
     KernelLoops loops(kernel);
     for (Value value : kernel.getYield().getValues())

@@ -8,8 +8,8 @@
 #include "passes/Vector/EmitKernels.h"
 #include "passes/Vector/PointEmitter.h"
 
+#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -142,7 +142,7 @@ private:
     // An out is late if something slow lies between the steps and it.
     for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i) {
       Value value = kernel.getYield().getValues()[i];
-      if (isInside(value) && !needed.contains(value) && isSlow(value, needed))
+      if (isInside(value) && !needed.contains(value) && isSlowToCompute(value, needed))
         phases.late.push_back(i);
       else
         need(value);
@@ -156,7 +156,7 @@ private:
     for (Operation &op : kernel.getStep().without_terminator()) {
       Value value = op.getResult(0);
       if (!needed.contains(value) || varying.contains(value) || isInner(value) ||
-          !e.isLaneDependent(value) || !isSlow(value, {}))
+          !e.isLaneDependent(value) || !isSlowToCompute(value, {}))
         continue;
       bool usedBySteps = llvm::any_of(value.getUsers(), [&](Operation *user) {
         if (isa<ssm::YieldOp>(user))
@@ -171,13 +171,14 @@ private:
 
   /// Whether computing the value anew, from what `stops` has, takes more than a
   /// few additions and multiplications.
-  bool isSlow(Value value, const llvm::DenseSet<Value> &stops) {
+  bool isSlowToCompute(Value value, const llvm::DenseSet<Value> &stops) {
     Operation *op = value.getDefiningOp();
     if (!op || !isInside(value) || stops.contains(value))
       return false;
-    if (isa<math::MathDialect>(op->getDialect()) || isa<arith::DivFOp>(op))
-      return !isa<math::AbsFOp, math::FmaOp>(op);
-    return llvm::any_of(op->getOperands(), [&](Value operand) { return isSlow(operand, stops); });
+    if (isSlow(op))
+      return true;
+    return llvm::any_of(op->getOperands(),
+                        [&](Value operand) { return isSlowToCompute(operand, stops); });
   }
 
   /// What a late value takes from the steps: values that vary and are needed there.
