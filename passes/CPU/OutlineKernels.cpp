@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/CPU/Captures.h"
 #include "passes/CPU/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
@@ -30,13 +31,6 @@ using namespace mlir;
 using namespace ssm;
 
 namespace {
-
-/// What a nest needs from outside: plain buffers and scalars; and what is made
-/// again inside: views of the buffers, constants.
-struct Captures {
-  llvm::SetVector<Value> params;
-  llvm::SetVector<Operation *> cloned;
-};
 
 struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   void runOnOperation() override {
@@ -110,26 +104,11 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
            isa<memref::DimOp>(op);
   }
 
-  /// False if something cannot be handed to a function.
-  static bool capture(Value value, Captures &captures) {
-    Operation *op = value.getDefiningOp();
-    if (op && isClonable(op)) {
-      if (captures.cloned.contains(op))
-        return true;
-      for (Value operand : op->getOperands())
-        if (!capture(operand, captures))
-          return false;
-      captures.cloned.insert(op);
-      return true;
-    }
-    if (auto type = dyn_cast<MemRefType>(value.getType())) {
-      if (!type.getLayout().isIdentity())
-        return false;
-    } else if (!value.getType().isIntOrIndexOrFloat()) {
-      return false;
-    }
-    captures.params.insert(value);
-    return true;
+  /// Whether a value can be handed to a function: plain buffers and scalars.
+  static bool isPlain(Value value) {
+    if (auto type = dyn_cast<MemRefType>(value.getType()))
+      return type.getLayout().isIdentity();
+    return value.getType().isIntOrIndexOrFloat();
   }
 
   /// Whether the memory is one that no other buffer of the run overlaps.
@@ -144,18 +123,12 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   /// Makes the nest a kernel, unless it takes something that no function can.
   void outline(Operation *nest, ModuleOp module) {
     Captures captures;
-    bool ok = true;
     nest->walk([&](Operation *inner) {
-      for (Value operand : inner->getOperands()) {
-        Operation *owner = operand.getDefiningOp() ? operand.getDefiningOp()
-                                                   : operand.getParentBlock()->getParentOp();
-        bool inside =
-            operand.getDefiningOp() ? nest->isProperAncestor(owner) : nest->isAncestor(owner);
-        if (!inside)
-          ok &= capture(operand, captures);
-      }
+      for (Value operand : inner->getOperands())
+        if (!nest->isAncestor(operand.getParentBlock()->getParentOp()))
+          captures.add(operand, isClonable);
     });
-    if (!ok)
+    if (!llvm::all_of(captures.params, isPlain))
       return;
 
     MLIRContext *context = &getContext();

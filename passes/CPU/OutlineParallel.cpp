@@ -17,8 +17,8 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "passes/CPU/Captures.h"
 #include "passes/CPU/ModuleABI.h"
-#include "llvm/ADT/SetVector.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_OUTLINEPARALLEL
@@ -30,13 +30,6 @@ using namespace ssm;
 
 namespace {
 
-/// What a body needs from outside: values that are handed over, in this order,
-/// and operations that are made again inside.
-struct Captures {
-  llvm::SetVector<Value> params;
-  llvm::SetVector<Operation *> cloned;
-};
-
 /// Cheap, and better known to LLVM where it is used: constants, sizes and views.
 bool isClonable(Operation *op) {
   if (op->getNumRegions() != 0 || !isPure(op))
@@ -45,19 +38,6 @@ bool isClonable(Operation *op) {
       isa<memref::MemRefDialect>(op->getDialect()))
     return true;
   return isa<arith::ArithDialect>(op->getDialect()) && op->getResult(0).getType().isIndex();
-}
-
-void capture(Value value, Captures &captures) {
-  Operation *op = value.getDefiningOp();
-  if (!op || !isClonable(op)) {
-    captures.params.insert(value);
-    return;
-  }
-  if (captures.cloned.contains(op))
-    return;
-  for (Value operand : op->getOperands())
-    capture(operand, captures);
-  captures.cloned.insert(op);
 }
 
 /// A buffer that is handed over, taken apart: its memory, then what its type
@@ -135,7 +115,7 @@ struct OutlineParallel : ssm::impl::OutlineParallelBase<OutlineParallel> {
       if (inner != loop)
         for (Value operand : inner->getOperands())
           if (!loop.getBody().isAncestor(operand.getParentRegion()))
-            capture(operand, captures);
+            captures.add(operand, isClonable);
       return WalkResult::advance();
     });
     if (ends.wasInterrupted())
