@@ -73,6 +73,7 @@ static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel == 0)
     return;
   pm.addPass(createFuseKernels());
+  pm.addNestedPass<func::FuncOp>(createWidenHalves());
   cleanUp(pm);
 }
 
