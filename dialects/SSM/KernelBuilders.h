@@ -1,4 +1,4 @@
-//===- KernelBuilders.h - Kernels of one input and one out ------*- C++ -*-===//
+//===- KernelBuilders.h - Kernels that copy, convert, fill ------*- C++ -*-===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -17,6 +17,10 @@ namespace ssm {
 KernelOp buildElementwise(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value source,
                           mlir::AffineMap read, mlir::Value out,
                           llvm::function_ref<mlir::Value(mlir::Value)> compute = {});
+
+/// A kernel that writes one value to all elements of `out`.
+KernelOp buildFill(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value,
+                   mlir::Value out);
 
 } // namespace ssm
 

@@ -63,6 +63,7 @@ static void buildRaise(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createRaiseKernels());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createRaiseConvs());
+  pm.addNestedPass<func::FuncOp>(createTurnPadding());
   pm.addNestedPass<func::FuncOp>(createFoldFlips());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createRaiseScans());

@@ -33,13 +33,14 @@ def ConfigureKernels : Pass<"ssm-configure-kernels"> {
 }
 
 def LayoutOperands : Pass<"ssm-layout-operands"> {
-  let summary = "operands of recurrences get their lanes as the last axis";
+  let summary = "operands get their lanes as the last axis";
   let description = [{
     A recurrence loads and stores vectors across its lane loop at every step. An
     operand that is not dense along it is transposed before the kernel, or after it
     if it is a result. For weights that costs nothing at run time (see
     ssm-hoist-weights-init); for carries it moves what is read and written once per
-    block of time out of the loop.
+    block of time out of the loop. Rows are run over once, so that only weights are
+    turned for them.
 
     ```mlir
     %h = ssm.kernel time 0 inits(%h0 : tensor<64x16xf32>) ... maps [.., (t, d, n) -> (d, n)]

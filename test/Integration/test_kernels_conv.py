@@ -28,9 +28,9 @@ class Spelling:
     """build(g, x, past, taps, conv) -> (y, window or None); conv(value, **attributes)
     adds the Conv with its weights."""
 
-    def __init__(self, build_, past=False, layout="BDL", opset=20, raised=True, shift=0):
+    def __init__(self, build_, past=False, layout="BDL", raised=True, shift=0, step=1):
         self.build, self.past, self.layout = build_, past, layout
-        self.opset, self.raised, self.shift = opset, raised, shift
+        self.raised, self.shift, self.step = raised, shift, step
 
 
 def one_sided(g, x, _, taps, conv):
@@ -89,6 +89,10 @@ def looking_ahead(g, x, _, taps, conv):
     return conv(x, pads=[0, taps - 1]), None
 
 
+def dilated(g, x, _, taps, conv):
+    return conv(x, pads=[3 * (taps - 1), 0], dilations=[3]), None
+
+
 SPELLINGS = {
     "one-sided": Spelling(one_sided), "two-sided": Spelling(two_sided),
     "cut-to-length": Spelling(cut_to_length), "padded": Spelling(padded),
@@ -96,6 +100,7 @@ SPELLINGS = {
     "zeros-concat": Spelling(zeros_concat), "transposed": Spelling(transposed, layout="BLD"),
     "centred": Spelling(centred, raised=False, shift="centre"),
     "looking-ahead": Spelling(looking_ahead, raised=False, shift="all"),
+    "dilated": Spelling(dilated, raised=False, step=3),
 }
 
 
@@ -146,14 +151,15 @@ class Model:
         x = given["x"].astype(np.float64)
         if self.layout == "BLD":
             x = x.transpose(0, 2, 1)
+        step = self.spelling.step
         ahead = {0: 0, "centre": self.taps - 1 - self.taps // 2, "all": self.taps - 1}
         ahead = ahead[self.spelling.shift]
         past = given["past"].astype(np.float64) if self.spelling.past else \
-            np.zeros((x.shape[0], self.channels, self.taps - 1 - ahead))
+            np.zeros((x.shape[0], self.channels, (self.taps - 1) * step - ahead))
         whole = np.concatenate([past, x, np.zeros((*x.shape[:2], ahead))], 2)
         y, weight = np.zeros(x.shape), self.weight.astype(np.float64)
         for tap in range(self.taps):
-            y += whole[:, :, tap:tap + x.shape[2]] * weight[:, 0, tap, None]
+            y += whole[:, :, tap * step:tap * step + x.shape[2]] * weight[:, 0, tap, None]
         if self.bias is not None:
             y += self.bias.astype(np.float64)[:, None]
         if self.silu:
@@ -192,6 +198,21 @@ def test_raised(spelling, tmp_path):
     if SPELLINGS[spelling].layout == "BDL":
         model = Model(spelling, 4, 24, generator(spelling), silu=True)
         assert count_recurrences(model, tmp_path) == 0
+
+
+@pytest.mark.parametrize("spelling", ["one-sided", "concat-window", "centred", "dilated"])
+def test_sequence_is_not_turned(spelling, tmp_path):
+    """A sequence with channels innermost is padded and read as it is: no kernel has an
+    out with time innermost."""
+    model = Model(spelling, 9, 24, generator(spelling), silu=True, turned=True)
+    path = tmp_path / "model.onnx"
+    onnx.save(model.proto, str(path))
+    done = compiler.run_compiler([path, "--emit=tile", "-o", tmp_path / "tile.mlir"])
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "tile.mlir").read_text()
+    made = [line.split("->")[-1] for line in text.splitlines() if line.strip().startswith("} ->")]
+    assert any("tensor<?x?x24xf32>" in types for types in made)
+    assert not any("tensor<?x24x?xf32>" in types for types in made)
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["as-is", "turned"])
