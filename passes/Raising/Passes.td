@@ -56,6 +56,9 @@ def RaiseConvs : Pass<"ssm-raise-convs", "::mlir::func::FuncOp"> {
     carries. If the sum was taken over a sequence padded at both ends and cut to the
     sequence's length, it is not computed behind the cut.
 
+    Where time is the innermost axis of sequence and result, they stay sums: lanes lie
+    along time, and a recurrence would need both turned.
+
     ```mlir
     %p = tensor.insert_slice %past into %e[0, 0] [8, 1] [1, 1]
     %s = tensor.insert_slice %x into %p[0, 1] [8, %n] [1, 1]

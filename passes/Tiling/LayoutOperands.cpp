@@ -7,9 +7,9 @@
 
 #include "passes/Tiling/Passes.h"
 
+#include "dialects/SSM/KernelBuilders.h"
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/IRMapping.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_LAYOUTOPERANDS
@@ -79,15 +79,7 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     for (auto [i, axis] : llvm::enumerate(order))
       exprs[axis] = b.getAffineDimExpr(i);
     AffineMap read = AffineMap::get(type.getRank(), 0, exprs, b.getContext());
-    auto kernel =
-        KernelOp::create(b, loc, out.getType(), b.getI64IntegerAttr(type.getRank()), IntegerAttr(),
-                         source, ValueRange(), out,
-                         b.getAffineMapArrayAttr({read, b.getMultiDimIdentityMap(type.getRank())}),
-                         b.getDenseBoolArrayAttr({}), TransitionAttr(), ConfigAttr());
-    OpBuilder::InsertionGuard guard(b);
-    Block *body = b.createBlock(&kernel.getBody(), {}, type.getElementType(), loc);
-    ssm::YieldOp::create(b, loc, body->getArgument(0));
-    return kernel.getResult(0);
+    return buildElementwise(b, loc, source, read, out).getResult(0);
   }
 
   static Value transposedEmpty(OpBuilder &b, Location loc, Value like, ArrayRef<int64_t> order) {

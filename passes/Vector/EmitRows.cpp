@@ -51,6 +51,8 @@ struct Nest {
 /// What a piece of a parallel loop should take at least, and what operations take,
 /// in cycles a vector, roughly.
 constexpr int64_t kPieceCost = 75000;
+/// Sums of at most that many terms are written out.
+constexpr int64_t kMaxUnrolled = 8;
 int64_t costOf(Operation *op) {
   if (isa<arith::ConstantOp, ReduceOp>(op))
     return 0;
@@ -509,6 +511,18 @@ SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> to
   if (loop == lane)
     return openLanes(first, first.index(0), first.size(lane), unrollOf(nest), carried,
                      inside);
+  // The taps of a window: a loop of few steps costs more than what it does.
+  if (int64_t size = first.fixedSize(loop);
+      toOpen.size() == 1 && !nest.reduces.empty() && size >= 0 && size <= kMaxUnrolled) {
+    SmallVector<Value> results(carried);
+    for (int64_t i = 0; i < size; ++i) {
+      Points inner(points);
+      for (PointEmitter &point : inner)
+        point.at[loop] = point.index(i);
+      results = inside(inner, results);
+    }
+    return results;
+  }
   return first.loop(first.index(0), first.size(loop), 1, carried, [&](Value i, ValueRange args) {
     Points inner(points);
     for (PointEmitter &point : inner)

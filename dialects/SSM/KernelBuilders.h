@@ -1,0 +1,23 @@
+//===- KernelBuilders.h - Kernels of one input and one out ------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_DIALECTS_SSM_KERNELBUILDERS_H
+#define SSM_DIALECTS_SSM_KERNELBUILDERS_H
+
+#include "dialects/SSM/SSMOps.h"
+
+namespace ssm {
+
+/// A kernel that writes each element of `out` from the element of `source` at
+/// `read` (of out's indices): as it is, or as `compute` makes it.
+KernelOp buildElementwise(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value source,
+                          mlir::AffineMap read, mlir::Value out,
+                          llvm::function_ref<mlir::Value(mlir::Value)> compute = {});
+
+} // namespace ssm
+
+#endif // SSM_DIALECTS_SSM_KERNELBUILDERS_H
