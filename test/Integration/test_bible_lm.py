@@ -24,8 +24,6 @@ MODEL = FOLDER / "bible_lm.onnx"
 # Large enough to be worth running at once, and of no round size.
 PIECE = 4099
 
-trained = pytest.mark.skipif(not MODEL.exists(), reason=f"{MODEL.name} was not trained yet")
-
 
 @functools.lru_cache(maxsize=None)
 def held_out():
@@ -88,13 +86,11 @@ def peer_bits():
 # ===----------------------------------------------------------------------===#
 
 
-@trained
 def test_recorded():
     """What was measured when it was trained is what ONNX Runtime finds."""
     assert abs(peer_bits() - record()["held_out_bits_per_byte"]) < 5e-4
 
 
-@trained
 @pytest.mark.parametrize("threads,piece", [(1, PIECE), (2, PIECE), (1, 1 << 20)],
                          ids=["pieces", "pieces_2_threads", "at_once"])
 def test_bits_per_byte(threads, piece, reference_only):
@@ -106,13 +102,11 @@ def test_bits_per_byte(threads, piece, reference_only):
     assert abs(found - record()["held_out_bits_per_byte"]) < 5e-4
 
 
-@trained
 def test_size():
     assert MODEL.stat().st_size < 8 << 20
     assert record()["parameters"] <= 1_900_000
 
 
-@trained
 def test_states(reference_only):
     if reference_only:
         pytest.skip("needs the compiler")
@@ -122,7 +116,6 @@ def test_states(reference_only):
         (name, name.replace("past", "present"), "fixed") for name in names)
 
 
-@trained
 def test_a_prompt_is_its_steps(reference_only):
     """One session, which carries the states: a prompt, then single bytes. Two texts
     beside each other stay apart."""
