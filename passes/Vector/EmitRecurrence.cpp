@@ -53,11 +53,11 @@ public:
     block = tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
   }
 
-  LogicalResult run() {
-    if (failed(analyze()))
-      return failure();
-    emit();
-    return success();
+  StringRef run() {
+    StringRef why = analyze();
+    if (why.empty())
+      emit();
+    return why;
   }
 
 private:
@@ -65,19 +65,17 @@ private:
   // Analysis
   //===--------------------------------------------------------------------===//
 
-  LogicalResult analyze() {
+  /// Why it cannot be done, or "".
+  StringRef analyze() {
     for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
       reduces.push_back(reduce);
       innerSet |= loopsOf(reduce.getLoops());
     }
     if (contains(innerSet, lane) || contains(innerSet, time))
-      return failure();
+      return "a recurrence sums over its lanes";
     SmallVector<unsigned> innerLoops = listLoops(innerSet);
     if (innerLoops.size() > 1)
-      return failure();
-    for (auto reduce : reduces)
-      if (loopsOf(reduce.getLoops()) != innerSet)
-        return failure();
+      return "a recurrence sums over several loops";
     outerSet = 0;
     for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
       outerSet |= loopsOf(kernel.getOutMap(i));
@@ -85,18 +83,18 @@ private:
     LoopSet all = outerSet | innerSet | loopBit(time);
     for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
       if (!contains(all, loop))
-        return failure();
+        return "a loop of the recurrence belongs to no result";
     // A carry that lacks a loop would be advanced once for each of its indices.
     for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
       if (!isSubset(outerSet, loopsOf(kernel.getOutMap(i))))
-        return failure();
+        return "a carry lacks a loop that results have";
     if (!innerLoops.empty()) {
       inner = innerLoops.front();
       innerSize = e.fixedSize(*inner);
     }
     home = findHome();
     findPhases();
-    return success();
+    return "";
   }
 
   Home findHome() {
@@ -643,8 +641,8 @@ private:
 };
 } // namespace
 
-LogicalResult ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
+StringRef ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
   if (!kernel.getTime())
-    return failure();
+    return "it is no recurrence";
   return Recurrence(kernel, b).run();
 }

@@ -775,14 +775,15 @@ void RowEmitter::emit() {
 
 } // namespace
 
-LogicalResult ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b) {
+StringRef ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  StringRef why = "its sums and results have loops that do not nest";
   if (failed(RowEmitter(kernel, b).plan()))
-    return failure();
+    return why;
   invertRowDivisors(kernel);
   collapseLoops(kernel, b);
   RowEmitter emitter(kernel, b);
   if (failed(emitter.plan()))
-    return failure();
+    return why;
   emitter.emit();
-  return success();
+  return "";
 }
