@@ -87,6 +87,7 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
 
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0) {
+    pm.addPass(createUnrollGroups());
     pm.addPass(createConfigureKernels(configuration(options)));
     pm.addPass(createLayoutOperands());
     pm.addPass(createPackOperands());

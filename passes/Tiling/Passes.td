@@ -32,6 +32,26 @@ def ConfigureKernels : Pass<"ssm-configure-kernels"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
+def UnrollGroups : Pass<"ssm-unroll-groups"> {
+  let summary = "results that share a state are computed in one pass over it";
+  let description = [{
+    Where several query heads read one state, a loop over them belongs to the results
+    and to no carry. Of a fixed size, it goes: each member of a group has results (and
+    inputs) of its own in one kernel, which reads and advances the state once for up to
+    8 of them. More members take another kernel each 8, whose last state nobody reads.
+
+    ```mlir
+    // y[t, g, v] = sum over k of q[t, g, k] * h[k, v], for 2 values of g
+    %h, %y = ssm.kernel loops 4 time 0 ins(%q) inits(%h0) maps [(t, g, v, k) -> (t, g, k), ...]
+    // becomes
+    %h, %y0, %y1 = ssm.kernel loops 3 time 0 ins(%q, %q) inits(%h0)
+        maps [(t, v, k) -> (t, 0, k), (t, v, k) -> (t, 1, k), ...]
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
+}
+
 def LayoutOperands : Pass<"ssm-layout-operands"> {
   let summary = "operands get their lanes as the last axis";
   let description = [{

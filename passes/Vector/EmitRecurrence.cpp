@@ -412,10 +412,10 @@ private:
     };
     for (ReduceOp reduce : reduces) {
       emitReady();
-      SmallVector<Value> sums(std::min<int64_t>(2, innerSize));
+      SmallVector<Value> sums(std::min(kUnroll, innerSize));
       for (int64_t point = 0; point < innerSize; ++point) {
         Value term = atPoint(point, reduce.getValue());
-        Value &sum = sums[point % 2];
+        Value &sum = sums[point % kUnroll];
         sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
       }
       e.provide(reduce, combineAll(reduce, sums));
@@ -576,16 +576,18 @@ private:
         e.provide(reduce, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
       return;
     }
+    // Many sums hide the latency of their additions by themselves.
+    int64_t unroll = round.size() > 4 ? 1 : round.size() > 2 ? 2 : kUnroll;
     SmallVector<Value> sums;
     for (ReduceOp reduce : round)
-      sums.append(kUnroll, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
+      sums.append(unroll, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
     Value size = e.size(*inner);
-    Value whole = e.sub(size, b.createOrFold<arith::RemUIOp>(size, e.index(kUnroll)));
-    sums = innerLoop(e.index(0), whole, kUnroll, round, isLast, sums);
-    if (innerSize < 0 || innerSize % kUnroll != 0)
+    Value whole = e.sub(size, b.createOrFold<arith::RemUIOp>(size, e.index(unroll)));
+    sums = innerLoop(e.index(0), whole, unroll, round, isLast, sums);
+    if (innerSize < 0 || innerSize % unroll != 0)
       sums = innerLoop(whole, size, 1, round, isLast, sums);
     for (auto [k, reduce] : llvm::enumerate(round))
-      e.provide(reduce, combineAll(reduce, ArrayRef(sums).slice(k * kUnroll, kUnroll)));
+      e.provide(reduce, combineAll(reduce, ArrayRef(sums).slice(k * unroll, unroll)));
   }
 
   /// Inner points [low, high), `unroll` at once.
@@ -600,7 +602,7 @@ private:
           if (isInnerCarry(i))
             e.provide(kernel.getCarryArg(i), keptCarry(i));
         for (auto [k, reduce] : llvm::enumerate(round)) {
-          Value &sum = next[k * kUnroll + u];
+          Value &sum = next[k * (sums.size() / round.size()) + u];
           sum = e.combine(reduce.getKind(), sum, e.getVector(reduce.getValue()));
         }
         if (isLast)
