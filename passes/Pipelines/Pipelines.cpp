@@ -50,6 +50,8 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &options) {
   // Sizes of results in terms of the arguments' sizes.
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
+  pm.addNestedPass<func::FuncOp>(createMergeChecks());
+  pm.addNestedPass<func::FuncOp>(createHoistSizes());
   if (options.optLevel > 0) {
     pm.addPass(createOutlineRepeats());
     cleanUp(pm);
