@@ -77,20 +77,32 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     std::optional<Matmul> what = matchMatmul(kernel);
     if (!what || !canBeLaneLoop(kernel, what->n, lanes))
       return {};
+    int64_t height = what->m ? fixedSize(kernel, *what->m) : 1;
+    int64_t width = fixedSize(kernel, what->n);
+    // A column is a row of numbers that are added up.
+    if (width == 1)
+      return {};
     auto isDenseOrWeight = [&](unsigned input) {
       AffineMap map = kernel.getInputMap(input);
       return !map.isFunctionOfDim(what->n) || isDenseAlong(map, what->n) ||
              isPackedAlong(kernel, input, what->n, lanes) ||
              isFromWeights(kernel.getInputs()[input]);
     };
-    int64_t height = what->m ? fixedSize(kernel, *what->m) : 1;
     if (!ShapedType::isDynamic(height) && height < kManyRows &&
-        !llvm::all_of(inputsOf(kernel, what->right), isDenseOrWeight))
-      return {};
-    int64_t width = fixedSize(kernel, what->n);
+        !llvm::all_of(inputsOf(kernel, what->right), isDenseOrWeight)) {
+      unsigned k = what->k.back();
+      auto isDeep = [&](unsigned input) {
+        AffineMap map = kernel.getInputMap(input);
+        return !map.isFunctionOfDim(k) || isDenseAlong(map, k);
+      };
+      if (what->k.size() != 1 || lanes < 4 || !canBeLaneLoop(kernel, k, lanes) ||
+          !llvm::all_of(inputsOf(kernel, what->left), isDeep) ||
+          !llvm::all_of(inputsOf(kernel, what->right), isDeep))
+        return {};
+      int64_t rows = registers >= 32 ? 4 : 2;
+      return ConfigAttr::get(&getContext(), Form::Matmul, k, lanes, {rows, 2});
+    }
     bool isNarrow = !ShapedType::isDynamic(width) && width <= lanes;
-    if (isNarrow && width < lanes / 2)
-      return {};
     // Sums, a row of the right side, and an element of the left one fill the registers;
     // one more where products are not fused into sums.
     int64_t rows = registers >= 32 ? 12 : vectorBits >= 256 ? 6 : 4;
