@@ -88,7 +88,7 @@ public:
                                 {b.getLoc(), b.getLoc()});
     sums = allocate((isChunked() ? kBlockTiles : 1) * rows, vectors * lanes);
     if (hasDots)
-      turned = allocate(lanes / 2, isChunked() ? kChunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
+      turned = allocate(mostDots(), isChunked() ? kChunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
     SmallVector<Value> sizes = {strips, groups};
     llvm::append_range(sizes, llvm::reverse(outer));
     overItems(body->getArgument(0), body->getArgument(1), sizes, [&](ValueRange item) {
@@ -182,7 +182,7 @@ private:
     bool hasRows = fixedHeight < 0 || fixedHeight > rows;
     int64_t columns = fixedWidth % lanes;
     hasDots = hasTail && canHaveDots(kernel, what, lanes) && isLeftDense && !readsByIndex &&
-              hasRows && (fixedWidth < 0 || (columns > 0 && columns <= lanes / 2));
+              hasRows && (fixedWidth < 0 || (columns > 0 && columns <= mostDots()));
     if (!hasDots)
       leastVectors = fixedWidth < 0 ? 1 : tailVectors;
     // What is read by index has no padding either.
@@ -436,6 +436,9 @@ private:
   // Lanes along the depth
   //===--------------------------------------------------------------------===//
 
+  /// Columns that are done so at most: more take as long as a vector.
+  int64_t mostDots() { return lanes * 3 / 4; }
+
   /// Decides how the strip from n0 is done for so many rows.
   void chooseStrip(Value n0, Value rows) {
     Value rest = e.min(e.sub(width, n0), e.index(vectors * lanes));
@@ -444,18 +447,18 @@ private:
       return;
     columns = b.createOrFold<arith::RemUIOp>(rest, e.index(lanes));
     firstColumn = e.sub(rest, columns);
-    // In multiply-adds of vectors: turning a column, and a row's product with it, whose
-    // lanes are added up; against products of a row with a vector of columns.
-    Value steps = e.ceilDiv(depth, lanes);
-    Value turning = e.mul(steps, e.index(4 * lanes));
-    Value cost = e.mul(columns, e.add(turning, e.mul(rows, e.add(steps, 8))));
+    // Measured: a column costs a lane's share of a vector of columns; more for turning it,
+    // which counts where rows are few, and for adding up lanes, where the depth is small.
+    Value products = e.mul(rows, depth);
+    Value turning = e.add(e.mul(depth, e.index(lanes * 3 / 2)), e.mul(rows, e.index(lanes)));
+    Value cost = e.mul(columns, e.add(products, turning));
     auto is = [&](arith::CmpIPredicate what, Value x, Value y) -> Value {
       return arith::CmpIOp::create(b, what, x, y);
     };
     auto both = [&](Value x, Value y) -> Value { return arith::AndIOp::create(b, x, y); };
     useDots = both(both(is(arith::CmpIPredicate::ne, columns, e.index(0)),
-                        is(arith::CmpIPredicate::ule, columns, e.index(lanes / 2))),
-                   is(arith::CmpIPredicate::ult, cost, e.mul(rows, depth)));
+                        is(arith::CmpIPredicate::ule, columns, e.index(mostDots()))),
+                   is(arith::CmpIPredicate::ult, cost, e.mul(products, e.index(lanes - 1))));
     Value whole = b.createOrFold<arith::DivUIOp>(rest, e.index(lanes));
     raggedVectors = arith::SelectOp::create(b, useDots, whole, raggedVectors);
   }
@@ -479,8 +482,8 @@ private:
   void emitTurnedDots(Value count, Value m0) {
     Value inFours = e.sub(count, b.createOrFold<arith::RemUIOp>(count, e.index(kDotRows)));
     int64_t fixed = fixedWidth < 0 ? -1 : fixedWidth % lanes;
-    int64_t most = std::min(fixed < 0 ? lanes / 2 : fixed, kDotColumns);
-    int64_t least = fixed < 0 ? 1 : fixed > most ? fixed - most : most;
+    int64_t most = std::min(fixed < 0 ? mostDots() : fixed, kDotColumns);
+    int64_t least = fixed < 0 ? 1 : fixed % most == 0 ? most : fixed % most;
     e.loop(e.index(0), columns, kDotColumns, [&](Value column) {
       Value some = e.min(e.sub(columns, column), e.index(kDotColumns));
       overCases(some, least, most, [&](int64_t columns) {
