@@ -33,8 +33,9 @@ constexpr int64_t kLongTimeBlock = 32;
 constexpr int64_t kLargeState = 24;
 
 /// Rows from which on the right side of a product is worth bringing into another
-/// order at run time.
+/// order at run time, and the same where it is dense along the depth.
 constexpr int64_t kManyRows = 16;
+constexpr int64_t kManyDeepRows = 32;
 
 struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
   using ConfigureKernelsBase::ConfigureKernelsBase;
@@ -77,24 +78,42 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     std::optional<Matmul> what = matchMatmul(kernel);
     if (!what || !canBeLaneLoop(kernel, what->n, lanes))
       return {};
+    int64_t height = what->m ? fixedSize(kernel, *what->m) : 1;
+    int64_t width = fixedSize(kernel, what->n);
+    // A column is a row of numbers that are added up.
+    if (width == 1)
+      return {};
     auto isDenseOrWeight = [&](unsigned input) {
       AffineMap map = kernel.getInputMap(input);
       return !map.isFunctionOfDim(what->n) || isDenseAlong(map, what->n) ||
              isPackedAlong(kernel, input, what->n, lanes) ||
              isFromWeights(kernel.getInputs()[input]);
     };
-    int64_t height = what->m ? fixedSize(kernel, *what->m) : 1;
-    if (!ShapedType::isDynamic(height) && height < kManyRows &&
-        !llvm::all_of(inputsOf(kernel, what->right), isDenseOrWeight))
-      return {};
-    int64_t width = fixedSize(kernel, what->n);
+    if (!ShapedType::isDynamic(height) &&
+        !llvm::all_of(inputsOf(kernel, what->right), isDenseOrWeight)) {
+      if (height < kManyDeepRows && isDenseAlongDepth(kernel, *what, lanes))
+        return ConfigAttr::get(&getContext(), Form::Matmul, what->k.back(), lanes,
+                               {registers >= 32 ? 4 : 2, 2});
+      if (height < kManyRows)
+        return {};
+    }
     bool isNarrow = !ShapedType::isDynamic(width) && width <= lanes;
-    if (isNarrow && width < lanes / 2)
-      return {};
     // Sums, a row of the right side, and an element of the left one fill the registers;
     // one more where products are not fused into sums.
     int64_t rows = registers >= 32 ? 12 : vectorBits >= 256 ? 6 : 4;
     return ConfigAttr::get(&getContext(), Form::Matmul, what->n, lanes, {rows, isNarrow ? 1 : 2});
+  }
+
+  /// Whether both sides can be read by vectors of the depth.
+  static bool isDenseAlongDepth(KernelOp kernel, const Matmul &what, int64_t lanes) {
+    unsigned k = what.k.back();
+    auto isDense = [&](unsigned input) {
+      AffineMap map = kernel.getInputMap(input);
+      return !map.isFunctionOfDim(k) || isDenseAlong(map, k);
+    };
+    return what.k.size() == 1 && lanes >= 4 && canBeLaneLoop(kernel, k, lanes) &&
+           llvm::all_of(inputsOf(kernel, what.left), isDense) &&
+           llvm::all_of(inputsOf(kernel, what.right), isDense);
   }
 
   static int64_t fixedSize(KernelOp kernel, unsigned loop) {

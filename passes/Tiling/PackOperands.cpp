@@ -61,10 +61,12 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     });
     for (KernelOp kernel : kernels) {
       std::optional<Matmul> what = matchMatmul(kernel);
-      if (!what || kernel.getConfig()->getLaneLoop() != what->n)
+      if (!what)
         continue;
       OpBuilder b(kernel);
       materializeLeft(b, kernel, *what);
+      if (kernel.getConfig()->getLaneLoop() != what->n)
+        continue;
       for (unsigned input : inputsOf(kernel, what->right))
         layoutRight(b, kernel, *what, input);
     }

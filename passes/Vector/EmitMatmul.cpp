@@ -32,6 +32,19 @@ constexpr int64_t kChunk = 2048;
 /// many elements of the right side as take that time to come from the outer caches.
 constexpr int64_t kPieceProducts = 4'000'000;
 constexpr int64_t kProductsPerElement = 13;
+/// Sums with lanes along the depth, whose lanes are added up in the end: rows and
+/// columns of a tile of them.
+constexpr int64_t kDotRows = 4;
+constexpr int64_t kDotColumns = 4;
+/// Sums that hide how long one of them takes.
+constexpr int64_t kInFlight = 8;
+constexpr int64_t kMostParts = 4;
+
+/// Whether sums can be done with lanes along the depth too.
+bool canHaveDots(KernelOp kernel, const Matmul &what, int64_t lanes) {
+  return what.k.size() == 1 && lanes % kDotColumns == 0 &&
+         canBeLaneLoop(kernel, what.k.back(), lanes);
+}
 
 class MatmulEmitter {
 public:
@@ -39,6 +52,8 @@ public:
       : kernel(kernel), what(what), b(b),
         e(kernel, b, what.n, kernel.getConfig()->getLanes()), lanes(e.lanes),
         rows(kernel.getConfig()->getTiles()[0]), vectors(kernel.getConfig()->getTiles()[1]),
+        deep(kernel, b, what.k.back(), lanes),
+        alongDepth(kernel.getConfig()->getLaneLoop() != what.n),
         vector(e.vectorOf(this->what.sum.getType())) {}
 
   void emit() {
@@ -71,9 +86,9 @@ public:
     OpBuilder::InsertionGuard guard(b);
     Block *body = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
                                 {b.getLoc(), b.getLoc()});
-    sums = memref::AllocaOp::create(
-        b, MemRefType::get({(isChunked() ? kBlockTiles : 1) * rows, vectors * lanes},
-                           what.sum.getType()));
+    sums = allocate((isChunked() ? kBlockTiles : 1) * rows, vectors * lanes);
+    if (hasDots)
+      turned = allocate(mostDots(), isChunked() ? kChunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
     SmallVector<Value> sizes = {strips, groups};
     llvm::append_range(sizes, llvm::reverse(outer));
     overItems(body->getArgument(0), body->getArgument(1), sizes, [&](ValueRange item) {
@@ -86,7 +101,10 @@ public:
       Value n0 = e.mul(strip, e.index(vectors * lanes));
       aheadStep = shareOfRow(e.sub(last, first));
       Value firstRow = e.add(e.mul(first, base), e.min(first, larger));
+      chooseStrip(n0, e.min(height, e.mul(e.sub(last, first), e.index(rows))));
       overChunks([&] {
+        if (hasDots)
+          turnColumns(n0);
         SmallVector<Value> start = {firstRow, e.index(0), e.index(0)};
         (void)e.loop(first, last, 1, start, [&](Value tile, ValueRange carried) {
           ahead = carried[1];
@@ -101,6 +119,11 @@ public:
   }
 
 private:
+  Value allocate(int64_t rows, int64_t columns) {
+    auto type = MemRefType::get({rows, columns}, what.sum.getType());
+    return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+  }
+
   /// Runs the body for the items [low, high), each as its digits, the first counting
   /// fastest. What is used in the innermost loops is handed from item to item, and from
   /// tile to tile, rather than computed from a number: LLVM would compute it again in
@@ -146,10 +169,24 @@ private:
       tailVectors = llvm::divideCeil(rest, lanes);
       hasTail = rest != 0;
       hasWhole = fixedWidth >= vectors * lanes;
+      leastVectors = rest / lanes;
     }
+    if (alongDepth)
+      return;
+    bool readsByIndex = llvm::any_of(
+        kernel.getStep(), [](Operation &op) { return getIndexedRead(&op).has_value(); });
+    bool isLeftDense = llvm::all_of(inputsOf(kernel, what.left), [&](unsigned input) {
+      return isDenseAlong(kernel.getInputMap(input), what.k.back());
+    });
+    // Few rows are not worth turning columns.
+    bool hasRows = fixedHeight < 0 || fixedHeight > rows;
+    int64_t columns = fixedWidth % lanes;
+    hasDots = hasTail && canHaveDots(kernel, what, lanes) && isLeftDense && !readsByIndex &&
+              hasRows && (fixedWidth < 0 || (columns > 0 && columns <= mostDots()));
+    if (!hasDots)
+      leastVectors = fixedWidth < 0 ? 1 : tailVectors;
     // What is read by index has no padding either.
-    maskRight = llvm::any_of(kernel.getStep(),
-                             [](Operation &op) { return getIndexedRead(&op).has_value(); });
+    maskRight = readsByIndex;
     for (unsigned input : inputsOf(kernel, what.right)) {
       if (!kernel.getInputMap(input).isFunctionOfDim(what.n))
         continue;
@@ -193,13 +230,33 @@ private:
   }
 
   void branch(Value condition, llvm::function_ref<void()> ifTrue,
-              llvm::function_ref<void()> ifFalse) {
-    auto choice = scf::IfOp::create(b, condition, /*withElseRegion=*/true);
+              llvm::function_ref<void()> ifFalse = nullptr) {
+    auto choice = scf::IfOp::create(b, condition, /*withElseRegion=*/bool(ifFalse));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(choice.thenBlock());
     ifTrue();
+    if (!ifFalse)
+      return;
     b.setInsertionPointToStart(choice.elseBlock());
     ifFalse();
+  }
+
+  /// Runs the code for a number that is one of [least, most].
+  void overCases(Value number, int64_t least, int64_t most,
+                 llvm::function_ref<void(int64_t)> body) {
+    if (least == most)
+      return body(most);
+    auto cases = llvm::to_vector(llvm::seq<int64_t>(least, most));
+    auto choice = scf::IndexSwitchOp::create(b, TypeRange(), number, cases, cases.size());
+    OpBuilder::InsertionGuard guard(b);
+    auto fill = [&](Region &region, int64_t number) {
+      b.createBlock(&region);
+      body(number);
+      scf::YieldOp::create(b);
+    };
+    for (auto [region, number] : llvm::zip_equal(choice.getCaseRegions(), cases))
+      fill(region, number);
+    fill(choice.getDefaultRegion(), most);
   }
 
   /// Runs one of the two for the strip from n0: it is whole, or ragged.
@@ -220,8 +277,19 @@ private:
     auto sumUp = [&](int64_t vectors, bool masked) {
       overRows(count, [&](int64_t rows) { emitSums(rows, vectors, masked, m0, n0); });
     };
-    if (maskRight || tailVectors != vectors)
-      overWidth(n0, [&] { sumUp(vectors, false); }, [&] { sumUp(tailVectors, maskRight); });
+    if (alongDepth)
+      emitDeepTile(count, m0, n0);
+    else if (maskRight || hasDots || leastVectors != vectors)
+      overWidth(
+          n0, [&] { sumUp(vectors, false); },
+          [&] {
+            overCases(raggedVectors, leastVectors, tailVectors, [&](int64_t vectors) {
+              if (vectors > 0)
+                sumUp(vectors, maskRight);
+            });
+            if (hasDots)
+              branch(useDots, [&] { emitTurnedDots(count, m0); });
+          });
     else
       sumUp(vectors, false);
     auto finish = [&] {
@@ -276,19 +344,7 @@ private:
       least = fixedHeight / tiles;
       most = llvm::divideCeil(fixedHeight, tiles);
     }
-    if (least == most)
-      return body(most);
-    auto cases = llvm::to_vector(llvm::seq<int64_t>(least, most));
-    auto choice = scf::IndexSwitchOp::create(b, TypeRange(), count, cases, cases.size());
-    OpBuilder::InsertionGuard guard(b);
-    auto fill = [&](Region &region, int64_t rows) {
-      b.createBlock(&region);
-      body(rows);
-      scf::YieldOp::create(b);
-    };
-    for (auto [region, rows] : llvm::zip_equal(choice.getCaseRegions(), cases))
-      fill(region, rows);
-    fill(choice.getDefaultRegion(), most);
+    overCases(count, least, most, body);
   }
 
   /// Sums of `rows` rows from m0 and `vectors` vectors from n0, in registers over the
@@ -298,8 +354,14 @@ private:
     if (masked)
       for (int64_t v = 0; v < vectors; ++v)
         masks[v] = e.firstLanes(e.sub(width, e.add(n0, v * lanes)));
+    // Few sums would wait for each other: each is of several parts, added up in the end.
+    unsigned count = rows * vectors;
+    int64_t parts = 1;
+    while (parts * count < kInFlight && parts < kMostParts)
+      parts *= 2;
     SmallVector<Value> acc = startSums(rows, vectors);
-    acc = overDepth(what.k, acc, [&](ValueRange acc) {
+    acc.resize(parts * count, arith::ConstantOp::create(b, b.getZeroAttr(vector)));
+    acc = overDepth(what.k, parts, acc, [&](ValueRange acc) {
       SmallVector<Value> right, next;
       fetchAhead(n0);
       for (int64_t v = 0; v < vectors; ++v) {
@@ -318,10 +380,17 @@ private:
       }
       return next;
     });
+    for (; parts > 1; parts /= 2) {
+      for (unsigned i = 0; i < parts / 2 * count; ++i)
+        acc[i] = addUp(acc[i], acc[parts / 2 * count + i]);
+      acc.resize(parts / 2 * count);
+    }
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t v = 0; v < vectors; ++v)
         vector::StoreOp::create(b, acc[row * vectors + v], sums, sumAt(e.index(row), v));
   }
+
+  Value addUp(Value x, Value y) { return e.combine(what.sum.getKind(), x, y); }
 
   /// While the tiles of a block take turns with a strip, or a chunk of it, each has a
   /// part of what comes next brought to the second level: what lies behind it.
@@ -334,18 +403,219 @@ private:
       e.prefetch(input, e.add(ahead, e.mul(turn, aheadStep)));
   }
 
-  SmallVector<Value> overDepth(ArrayRef<unsigned> loops, ValueRange acc,
+  /// Runs the body over the loops with a part of `acc` after the other in turn, the
+  /// first one only where a turn is not whole.
+  SmallVector<Value> overDepth(ArrayRef<unsigned> loops, int64_t parts, ValueRange acc,
                                llvm::function_ref<SmallVector<Value>(ValueRange)> body) {
-    if (loops.empty())
-      return body(acc);
-    bool isInnermost = loops.size() == 1;
-    Value begin = isInnermost ? chunkBegin : e.index(0);
-    Value end = isInnermost ? chunkEnd : e.size(loops.front());
-    return e.loop(begin, end, 1, acc, [&](Value k, ValueRange acc) {
+    auto step = [&](Value k, ValueRange acc) {
       PointEmitter::Scope scope(e);
       e.at[loops.front()] = k;
-      return overDepth(loops.drop_front(), acc, body);
+      return loops.size() == 1 ? body(acc) : overDepth(loops.drop_front(), parts, acc, body);
+    };
+    if (loops.size() > 1)
+      return e.loop(e.index(0), e.size(loops.front()), 1, acc, step);
+    if (parts == 1)
+      return e.loop(chunkBegin, chunkEnd, 1, acc, step);
+    unsigned count = acc.size() / parts;
+    Value length = e.sub(chunkEnd, chunkBegin);
+    Value whole = e.sub(chunkEnd, b.createOrFold<arith::RemUIOp>(length, e.index(parts)));
+    SmallVector<Value> sums =
+        e.loop(chunkBegin, whole, parts, acc, [&](Value k, ValueRange acc) {
+          SmallVector<Value> next;
+          for (int64_t part = 0; part < parts; ++part)
+            llvm::append_range(next, step(e.add(k, part), acc.slice(part * count, count)));
+          return next;
+        });
+    SmallVector<Value> first =
+        e.loop(whole, chunkEnd, 1, ArrayRef<Value>(sums).take_front(count), step);
+    llvm::copy(first, sums.begin());
+    return sums;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Lanes along the depth
+  //===--------------------------------------------------------------------===//
+
+  /// Columns that are done so at most: more take as long as a vector.
+  int64_t mostDots() { return lanes * 3 / 4; }
+
+  /// Decides how the strip from n0 is done for so many rows.
+  void chooseStrip(Value n0, Value rows) {
+    Value rest = e.min(e.sub(width, n0), e.index(vectors * lanes));
+    raggedVectors = e.ceilDiv(rest, lanes);
+    if (!hasDots)
+      return;
+    columns = b.createOrFold<arith::RemUIOp>(rest, e.index(lanes));
+    firstColumn = e.sub(rest, columns);
+    // Measured: a column costs a lane's share of a vector of columns; more for turning it,
+    // which counts where rows are few, and for adding up lanes, where the depth is small.
+    Value products = e.mul(rows, depth);
+    Value turning = e.add(e.mul(depth, e.index(lanes * 3 / 2)), e.mul(rows, e.index(lanes)));
+    Value cost = e.mul(columns, e.add(products, turning));
+    auto is = [&](arith::CmpIPredicate what, Value x, Value y) -> Value {
+      return arith::CmpIOp::create(b, what, x, y);
+    };
+    auto both = [&](Value x, Value y) -> Value { return arith::AndIOp::create(b, x, y); };
+    useDots = both(both(is(arith::CmpIPredicate::ne, columns, e.index(0)),
+                        is(arith::CmpIPredicate::ule, columns, e.index(mostDots()))),
+                   is(arith::CmpIPredicate::ult, cost, e.mul(products, e.index(lanes - 1))));
+    Value whole = b.createOrFold<arith::DivUIOp>(rest, e.index(lanes));
+    raggedVectors = arith::SelectOp::create(b, useDots, whole, raggedVectors);
+  }
+
+  /// The columns past the whole vectors of the strip from n0, over the chunk, each one
+  /// after the other in memory.
+  void turnColumns(Value n0) {
+    branch(useDots, [&] {
+      e.loop(e.index(0), columns, 1, [&](Value column) {
+        (void)overDeep({}, [&](Value k, ValueRange) {
+          deep.at[what.n] = e.add(e.add(n0, firstColumn), column);
+          SmallVector<Value> at = {column, e.sub(k, chunkBegin)};
+          vector::StoreOp::create(b, deep.getVector(what.right), turned, at);
+          return SmallVector<Value>();
+        });
+      });
     });
+  }
+
+  /// Sums of the `count` rows from m0 and the columns that were turned.
+  void emitTurnedDots(Value count, Value m0) {
+    Value inFours = e.sub(count, b.createOrFold<arith::RemUIOp>(count, e.index(kDotRows)));
+    int64_t fixed = fixedWidth < 0 ? -1 : fixedWidth % lanes;
+    int64_t most = std::min(fixed < 0 ? mostDots() : fixed, kDotColumns);
+    int64_t least = fixed < 0 ? 1 : fixed % most == 0 ? most : fixed % most;
+    e.loop(e.index(0), columns, kDotColumns, [&](Value column) {
+      Value some = e.min(e.sub(columns, column), e.index(kDotColumns));
+      overCases(some, least, most, [&](int64_t columns) {
+        auto dots = [&](int64_t rows, Value row) {
+          emitDots(rows, columns, m0, row, e.add(firstColumn, column),
+                   [&](int64_t i, Value k) -> Value {
+                     SmallVector<Value> at = {e.add(column, i), e.sub(k, chunkBegin)};
+                     return vector::LoadOp::create(b, vector, turned, at);
+                   });
+        };
+        e.loop(e.index(0), inFours, kDotRows, [&](Value row) { dots(kDotRows, row); });
+        e.loop(inFours, count, 1, [&](Value row) { dots(1, row); });
+      });
+    });
+  }
+
+  /// The tile of `count` rows from m0 in the strip from n0, columns read along the depth.
+  void emitDeepTile(Value count, Value m0, Value n0) {
+    Value columns = e.min(e.sub(width, n0), e.index(vectors * lanes));
+    Value inFours = e.sub(columns, b.createOrFold<arith::RemUIOp>(columns, e.index(kDotColumns)));
+    overRows(count, [&](int64_t rows) {
+      auto dots = [&](int64_t columns, Value column) {
+        emitDots(rows, columns, m0, e.index(0), column, [&](int64_t i, Value) {
+          deep.at[what.n] = e.add(e.add(n0, column), i);
+          return deep.getVector(what.right);
+        });
+      };
+      e.loop(e.index(0), inFours, kDotColumns, [&](Value column) { dots(kDotColumns, column); });
+      e.loop(inFours, columns, 1, [&](Value column) { dots(1, column); });
+    });
+  }
+
+  /// Sums of `rows` rows from m0 + row and `columns` columns over the chunk, to `sums`
+  /// from its row `row` and column `column`.
+  void emitDots(int64_t rows, int64_t columns, Value m0, Value row, Value column,
+                llvm::function_ref<Value(int64_t, Value)> right) {
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(vector));
+    SmallVector<Value> acc(rows * columns, zero);
+    acc = overDeep(acc, [&](Value k, ValueRange acc) {
+      SmallVector<Value> left, next;
+      for (int64_t i = 0; i < rows; ++i) {
+        PointEmitter::Scope scope(deep);
+        if (what.m)
+          deep.at[*what.m] = e.add(e.add(m0, row), i);
+        left.push_back(deep.getVector(what.left));
+      }
+      for (int64_t column = 0; column < columns; ++column) {
+        PointEmitter::Scope scope(deep);
+        Value factor = right(column, k);
+        for (int64_t i = 0; i < rows; ++i) {
+          Value sum = acc[column * rows + i];
+          Value more = multiplyAdd(left[i], factor, sum);
+          if (deep.mask)
+            more = arith::SelectOp::create(b, deep.mask, more, sum);
+          next.push_back(more);
+        }
+      }
+      return next;
+    });
+    for (int64_t i = 0; i < rows; ++i) {
+      SmallVector<Value> parts(kDotColumns, zero);
+      for (int64_t column = 0; column < columns; ++column)
+        parts[column] = acc[column * rows + i];
+      Value sum = addLanes(parts);
+      SmallVector<Value> at = {e.add(e.add(firstSum, row), i), column};
+      if (isChunked()) {
+        Value isFirst =
+            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkBegin, e.index(0));
+        Value before = vector::LoadOp::create(b, cast<VectorType>(sum.getType()), sums, at);
+        sum = arith::SelectOp::create(b, isFirst, sum, addUp(sum, before));
+      }
+      vector::StoreOp::create(b, sum, sums, at);
+    }
+  }
+
+  /// Runs the body over the chunk by vectors, the last one with a mask if it is not whole.
+  SmallVector<Value> overDeep(ValueRange acc,
+                              llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+    Value rest = b.createOrFold<arith::RemUIOp>(e.sub(chunkEnd, chunkBegin), e.index(lanes));
+    Value whole = e.sub(chunkEnd, rest);
+    auto step = [&](Value k, Value mask, ValueRange acc) {
+      PointEmitter::Scope scope(deep);
+      deep.at = e.at;
+      deep.at[what.k.back()] = k;
+      deep.mask = mask;
+      return body(k, acc);
+    };
+    SmallVector<Value> sums = e.loop(chunkBegin, whole, lanes, acc, [&](Value k, ValueRange acc) {
+      return step(k, nullptr, acc);
+    });
+    if (getConstantIntValue(rest) == 0)
+      return sums;
+    Value ragged = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, rest, e.index(0));
+    auto choice = scf::IfOp::create(b, ValueRange(sums).getTypes(), ragged,
+                                    /*withElseRegion=*/!sums.empty());
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(choice.thenBlock());
+    SmallVector<Value> last = step(whole, e.firstLanes(rest), sums);
+    if (sums.empty())
+      return sums;
+    scf::YieldOp::create(b, last);
+    b.setInsertionPointToStart(choice.elseBlock());
+    scf::YieldOp::create(b, sums);
+    return llvm::to_vector_of<Value>(choice.getResults());
+  }
+
+  /// The sums of the lanes of four vectors, as one vector.
+  Value addLanes(ArrayRef<Value> four) {
+    // Within groups of four lanes: of each vector two sums, then one.
+    Value low = addShuffled(four[0], four[1], {0, lanes, 1, lanes + 1}, 2);
+    Value high = addShuffled(four[2], four[3], {0, lanes, 1, lanes + 1}, 2);
+    Value sum = addShuffled(low, high, {0, 1, lanes, lanes + 1}, 2);
+    for (int64_t half = lanes / 2; half >= kDotColumns; half /= 2) {
+      auto first = llvm::to_vector(llvm::seq<int64_t>(0, half));
+      auto second = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
+      sum = addUp(vector::ShuffleOp::create(b, sum, sum, first),
+                  vector::ShuffleOp::create(b, sum, sum, second));
+    }
+    return sum;
+  }
+
+  /// The lanes `order` of both vectors, repeated for each group of four, plus those
+  /// `distance` behind.
+  Value addShuffled(Value x, Value y, ArrayRef<int64_t> order, int64_t distance) {
+    SmallVector<int64_t> first, second;
+    for (int64_t group = 0; group < lanes; group += order.size())
+      for (int64_t lane : order) {
+        first.push_back(group + lane);
+        second.push_back(group + lane + distance);
+      }
+    return addUp(vector::ShuffleOp::create(b, x, y, first),
+                 vector::ShuffleOp::create(b, x, y, second));
   }
 
   /// Contracted where the target can: an fma where it cannot would be a call of libm.
@@ -385,6 +655,9 @@ private:
   ImplicitLocOpBuilder &b;
   PointEmitter e;
   int64_t lanes, rows, vectors;
+  /// Lanes along the depth: of some columns, or of all as the configuration wants it.
+  PointEmitter deep;
+  bool alongDepth;
   VectorType vector;
   /// Sizes of m and n; -1 where not fixed.
   Value height, width;
@@ -392,8 +665,12 @@ private:
   /// Number of tiles of rows; the first `larger` have one row more than `base`.
   Value tiles, base, larger;
   /// Vectors of the last strip, and whether strips that are not whole, or whole, exist.
-  int64_t tailVectors = 0;
+  int64_t leastVectors = 0, tailVectors = 0;
   bool hasTail = true, hasWhole = true;
+  /// Whether columns past whole vectors can be turned, and in this strip are; their
+  /// number, the first one's place in the strip, and where they are.
+  bool hasDots = false;
+  Value useDots, raggedVectors, columns, firstColumn, turned;
   /// Whether the right side ends where the loop ends.
   bool maskRight = false;
   /// Inputs of the right side that are in strips.
@@ -413,9 +690,12 @@ private:
 static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   std::optional<Matmul> what = matchMatmul(kernel);
   ConfigAttr config = kernel.getConfigAttr();
-  if (!what || config.getLaneLoop() != what->n || config.getTiles().size() != 2 ||
+  if (!what || config.getTiles().size() != 2 ||
       llvm::any_of(config.getTiles(), [](int64_t size) { return size <= 0; }) ||
       config.getLanes() <= 0 || !canBeLaneLoop(kernel, what->n, config.getLanes()))
+    return std::nullopt;
+  if (config.getLaneLoop() != what->n && (config.getLaneLoop() != what->k.back() ||
+                                          !canHaveDots(kernel, *what, config.getLanes())))
     return std::nullopt;
   return what;
 }

@@ -4,21 +4,30 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""Looks for cliffs: sizes whose cost per element is much above their neighbour's.
+"""Looks for cliffs: sizes that are much slower than their neighbours.
 
-usage: build/venv/bin/python test/bench/sweep.py [--upto N] [--loss PERCENT] [NAME]...
+usage: build/venv/bin/python test/bench/sweep.py [--upto N] [--loss PERCENT] [--markdown]
+       [NAME]...
 
-Each kernel is compiled once with an open size and run at every size, on one thread.
-Printed are neighbours between which the time per element grows by more than the loss;
-these are measured again, in turns and longer, before they count.
+A kernel is compiled once with an open size, or, where its name says "fixed", for each
+size; all run on one thread. A pair of neighbours loses if the time per element grows by
+more than the loss from one to the next, or if the larger takes that much less time in
+all. Such pairs are measured again, in turns and longer, before they count.
+
+A vector is computed whole: 17 columns cost two vectors of 16, which is 88 % more for
+each column. A loss that is none by the vectors that are computed counts as padding, and
+is printed apart from the others.
 """
 
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
+from onnx import helper
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "models")]
@@ -26,58 +35,120 @@ import mamba  # noqa: E402
 from builder import Builder  # noqa: E402
 from ssmtest import compiler, runtime  # noqa: E402
 
-f32 = np.float32
+f32, f16 = np.float32, np.float16
 FIXED = 128
+LANES = 16  # of the widest vector; 16-bit types are computed in 32 bits
 
 
-def product(axis):
-    """A product of matrices with one open size; the weight is an argument."""
-    def make():
-        m, k, n = (d if d == axis else FIXED for d in "mkn")
+@dataclass
+class Kernel:
+    make: Callable    # a size, or a name for an open one -> model
+    inputs: Callable  # size -> {name: array}
+    fixed: bool = False
+    lanes: int = 1    # elements that the swept axis is padded to
+
+    def sizes(self, upto):
+        if not self.fixed:
+            return list(range(upto + 1))
+        # Each takes a compilation: small ones, and those around whole vectors.
+        return [size for size in range(upto + 1)
+                if size <= 40 or size % LANES in (0, 1, LANES - 1)]
+
+    def padded(self, size):
+        return -(-size // self.lanes) * self.lanes
+
+
+def ones(shape, dtype=f32, value=1):
+    """An array that begins with a cache line: otherwise its place, which the allocator
+    chooses by its size, counts."""
+    count = int(np.prod(shape))
+    room = np.empty(count * np.dtype(dtype).itemsize + 64, np.uint8)
+    begin = -room.ctypes.data % 64
+    array = room[begin:begin + count * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
+    array[...] = value
+    return array
+
+
+def product(axis, m=FIXED, k=FIXED, n=FIXED, batch=(), weight=False, transposed=False,
+            dtype=f32, fixed=False):
+    """A product of matrices with one size swept; the right side is an argument or a
+    weight."""
+    sizes = {"m": m, "k": k, "n": n}
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+    def dims(size):
+        m, k, n = {**sizes, axis: size}.values()
+        return [*batch, m, k], [*batch, *([n, k] if transposed else [k, n])], [*batch, m, n]
+
+    def make(size):
+        left, right, out = dims(size)
         g = Builder()
-        x, w = g.input("x", [m, k]), g.input("w", [k, n])
-        g.output(g.add("MatMul", x, w), [m, n], name="y")
+        x = g.input("x", left, kind)
+        w = g.weight(np.ones(right, dtype)) if weight else g.input("w", right, kind)
+        y = g.add("Gemm", x, w, transB=1) if transposed else g.add("MatMul", x, w)
+        g.output(y, out, kind, name="y")
         return g.model()
 
     def inputs(size):
-        m, k, n = (size if d == axis else FIXED for d in "mkn")
-        return {"x": np.ones((m, k), f32), "w": np.ones((k, n), f32)}
-    return make, inputs
+        left, right, _ = dims(size)
+        return {"x": ones(left, dtype), **({} if weight else {"w": ones(right, dtype)})}
+    return Kernel(make, inputs, fixed, LANES if axis == "n" else 1)
+
+
+def products():
+    """By name: each size in turn."""
+    forms = {"": {}, "1 row ": {"m": 1, "k": 512, "n": 512}, "8 rows ": {"m": 8},
+             "transposed ": {"transposed": True},
+             "transposed 1 row ": {"transposed": True, "m": 1, "k": 512, "n": 512},
+             "transposed 8 rows ": {"transposed": True, "m": 8},
+             "f16 ": {"dtype": f16}, "batch ": {"batch": [16], "m": 32, "k": 32, "n": 32}}
+    found = {f"matmul {form}{axis}": product(axis, **sizes) for form, sizes in forms.items()
+             for axis in ("kn" if "m" in sizes and "batch" not in sizes else "mkn")}
+    for form, sizes in forms.items():
+        if "batch" in sizes:
+            continue
+        if "m" not in sizes:
+            found[f"matmul weight {form}m"] = product("m", weight=True, **sizes)
+        if "transposed" not in sizes: # the same once it is packed
+            for axis in "kn":
+                found[f"matmul weight {form}{axis} fixed"] = \
+                    product(axis, weight=True, fixed=True, **sizes)
+    found["matmul n fixed"] = product("n", fixed=True)
+    found["matmul transposed m fixed"] = product("m", transposed=True, fixed=True)
+    return found
 
 
 def rows(op, **attributes):
-    def make():
+    def make(size):
         g = Builder()
-        x = g.input("x", [FIXED, "size"])
-        g.output(g.add(op, x, **attributes), [FIXED, "size"], name="y")
+        x = g.input("x", [FIXED, size])
+        g.output(g.add(op, x, **attributes), [FIXED, size], name="y")
         return g.model()
-    return make, lambda size: {"x": np.ones((FIXED, size), f32)}
+    return Kernel(make, lambda size: {"x": ones((FIXED, size))}, lanes=LANES)
 
 
 def channels():
     """A Mamba-1 scan of 64 steps with an open number of channels."""
-    def make():
+    def make(size):
         g = Builder()
-        state = g.input("state", [1, "inner", 16])
-        names = [g.input(n, [64, 1, "inner"]) for n in ("dt", "u")]
+        state = g.input("state", [1, size, 16])
+        names = [g.input(n, [64, 1, size]) for n in ("dt", "u")]
         names += [g.input(n, [64, 1, 16]) for n in ("b", "c")]
-        a, skip = g.input("a", ["inner", 16]), g.input("skip", ["inner"])
+        a, skip = g.input("a", [size, 16]), g.input("skip", [size])
         last, y = g.add("Scan", state, *names, count=2, num_scan_inputs=4,
                         body=mamba.scan_step(a, skip))
-        g.output(y, [64, 1, "inner"], name="y")
-        g.output(last, [1, "inner", 16], name="last")
+        g.output(y, [64, 1, size], name="y")
+        g.output(last, [1, size, 16], name="last")
         return g.model()
 
     def inputs(size):
-        return {"state": np.zeros((1, size, 16), f32), "dt": np.full((64, 1, size), 0.1, f32),
-                "u": np.ones((64, 1, size), f32), "b": np.ones((64, 1, 16), f32),
-                "c": np.ones((64, 1, 16), f32), "a": np.full((size, 16), -1, f32),
-                "skip": np.ones(size, f32)}
-    return make, inputs
+        return {"state": ones((1, size, 16), value=0), "dt": ones((64, 1, size), value=0.1),
+                "u": ones((64, 1, size)), "b": ones((64, 1, 16)), "c": ones((64, 1, 16)),
+                "a": ones((size, 16), value=-1), "skip": ones(size)}
+    return Kernel(make, inputs, lanes=LANES)
 
 
-KERNELS = {"matmul m": product("m"), "matmul k": product("k"), "matmul n": product("n"),
-           "softmax": rows("Softmax", axis=-1), "sigmoid": rows("Sigmoid"),
+KERNELS = {**products(), "softmax": rows("Softmax", axis=-1), "sigmoid": rows("Sigmoid"),
            "scan channels": channels()}
 
 
@@ -93,42 +164,94 @@ def best(calls, seconds):
     return times
 
 
-def losses(session, inputs, upto, allowed):
-    """Neighbours (size, before, after) whose time per element grows too much. What a
-    call costs whatever the size is taken off: a call of size 1 has little else."""
-    def bind(size):
-        return session.bind(inputs(size))
-    overhead = best([bind(1)], 0.05)[0] * 0.9
-    times = [best([bind(size)], 0.01)[0] for size in range(1, upto + 1)]
+@dataclass
+class Pair:
+    """Neighbours and their times, what any call costs taken off."""
+    kernel: Kernel
+    small: int
+    large: int
+    before: float
+    after: float
 
-    def cost(seconds, size):
-        return max(seconds - overhead, 1e-9) / size
-    for size in range(2, upto + 1):
-        if cost(times[size - 1], size) <= (1 + allowed) * cost(times[size - 2], size - 1) or \
-                times[size - 2] < 2 * overhead:
+    def growth(self, count):
+        return (self.after / count(self.large)) / (self.before / count(self.small)) - 1
+
+    def loss(self):
+        """Of the larger by the element, or of the smaller in all."""
+        return max(self.growth(lambda size: size), self.before / self.after - 1)
+
+    def is_padding(self, allowed):
+        return self.growth(self.kernel.padded) <= allowed and self.before / self.after - 1 <= allowed
+
+
+def losses(kernel, upto, allowed):
+    """How many pairs there are, and those that lose."""
+    sizes = kernel.sizes(upto)
+    if not kernel.fixed:
+        session = runtime.Module(compiler.compile_model(kernel.make("size"))).session()
+
+    def bind(size):
+        own = runtime.Module(compiler.compile_model(kernel.make(size))).session() \
+            if kernel.fixed else session
+        return own.bind(kernel.inputs(size))
+    calls = [bind(size) for size in sizes]
+    times = [float("inf")] * len(calls)
+    for _ in range(3):  # far apart: what disturbs one round is gone in the next
+        times = [min(t, best([call], 0.003)[0]) for t, call in zip(times, calls)]
+
+    def pair(i, before, after):
+        return Pair(kernel, sizes[i - 1], sizes[i], max(before - times[0], 1e-9),
+                    max(after - times[0], 1e-9))
+    count, found = 0, []
+    for i in range(2, len(sizes)):
+        if sizes[i] != sizes[i - 1] + 1:
             continue
-        before, after = best([bind(size - 1), bind(size)], 0.3)
-        if cost(after, size) > (1 + allowed) * cost(before, size - 1):
-            yield size, cost(before, size - 1), cost(after, size)
+        count += 1
+        # What takes less than a call does cannot be told.
+        if times[i - 1] >= 2 * times[0] and pair(i, *times[i - 1:i + 1]).loss() > allowed:
+            again = pair(i, *best(calls[i - 1:i + 1], 0.2))
+            if again.loss() > allowed:
+                found.append(again)
+    return count, found
+
+
+def worst(pairs):
+    if not pairs:
+        return "-"
+    pair = max(pairs, key=Pair.loss)
+    return f"{pair.loss():.0%} at {pair.small} -> {pair.large}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--upto", type=int, default=300)
     parser.add_argument("--loss", type=float, default=15)
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--list", action="store_true", help="print each pair that loses")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
-    for name, (make, inputs) in KERNELS.items():
+
+    def row(cells):
+        if arguments.markdown:
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+        else:
+            print(f"{cells[0]:32}" + "".join(f"{cell:>11}" for cell in cells[1:4]) +
+                  "".join(f"{cell:>21}" for cell in cells[4:]), flush=True)
+    row(["", "neighbours", "padding", "other loss", "worst padding", "worst other"])
+    if arguments.markdown:
+        print("|---" * 6 + "|")
+    allowed = arguments.loss / 100
+    for name, kernel in KERNELS.items():
         if arguments.names and not any(word in name for word in arguments.names):
             continue
-        session = runtime.Module(compiler.compile_model(make())).session()
-        found = 0
-        for size, before, after in losses(session, inputs, arguments.upto, arguments.loss / 100):
-            found += 1
-            print(f"{name:16} {size - 1:4} -> {size:4}: {before * 1e9:9.2f} -> {after * 1e9:9.2f} "
-                  f"ns an element, {after / before - 1:+.0%}", flush=True)
-        print(f"{name:16} {found} of {arguments.upto - 1} neighbours lose more than "
-              f"{arguments.loss:.0f} %", flush=True)
+        count, found = losses(kernel, arguments.upto, allowed)
+        padding = [pair for pair in found if pair.is_padding(allowed)]
+        other = [pair for pair in found if not pair.is_padding(allowed)]
+        row([name, count, len(padding), len(other), worst(padding), worst(other)])
+        for pair in found if arguments.list else []:
+            kind = "padding" if pair in padding else "other"
+            print(f"    {pair.small:4} -> {pair.large:4}: {pair.before * 1e6:9.2f} -> "
+                  f"{pair.after * 1e6:9.2f} us, {pair.loss():+.0%} {kind}", flush=True)
 
 
 if __name__ == "__main__":
