@@ -49,9 +49,16 @@ static int32_t tableReport(void *context, int32_t site, const int64_t *values, i
   return contextOf(context).report(site, values, numValues);
 }
 
+static void tableKernel(void *context, const char *name, int32_t ends) {
+  ssmrt_session *session = contextOf(context).session;
+  if (session && session->kernelHook)
+    session->kernelHook(session->kernelHookUser, name, ends);
+}
+
 const ssm_table ssmrt::callTable = {
     SSM_MODULE_ABI_VERSION, sizeof(ssm_table),   tableParallelFor, tableSegmentAlloc,
     tableSegmentMark,       tableSegmentRelease, tableOutput,      tableReport,
+    tableKernel,
 };
 
 /// Copies `text` with "{0}", "{1}" replaced by values, as far as there is room.

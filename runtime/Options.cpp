@@ -64,6 +64,14 @@ ssmrt_status ssmrt_session_options_set_output_allocator(ssmrt_session_options *o
   return SSMRT_OK;
 }
 
+ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_options *options,
+                                                   ssmrt_kernel_fn hook, void *user) {
+  SSMRT_TRY(need(options));
+  options->kernelHook = hook;
+  options->kernelHookUser = user;
+  return SSMRT_OK;
+}
+
 ssmrt_status ssmrt_session_options_set_carry_states(ssmrt_session_options *options, int carry) {
   SSMRT_TRY(need(options));
   options->carryStates = carry != 0;

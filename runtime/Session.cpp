@@ -24,6 +24,8 @@ ssmrt_status ssmrt_session::initialize(ssmrt_module *owner, int32_t index,
   allocator = options->allocator;
   outputFn = options->output;
   outputUser = options->outputUser;
+  kernelHook = options->kernelHook;
+  kernelHookUser = options->kernelHookUser;
   parallelFor = options->parallelFor;
   parallelForUser = options->parallelForUser;
   if (options->pool) {

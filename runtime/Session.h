@@ -71,6 +71,8 @@ struct ssmrt_session_options {
   void *parallelForUser = nullptr;
   ssmrt_output_fn output = nullptr;
   void *outputUser = nullptr;
+  ssmrt_kernel_fn kernelHook = nullptr;
+  void *kernelHookUser = nullptr;
   ssmrt::Allocator allocator;
   bool carryStates = false;
 
@@ -108,6 +110,8 @@ struct ssmrt_session {
   void *parallelForUser = nullptr;
   ssmrt_output_fn outputFn = nullptr;
   void *outputUser = nullptr;
+  ssmrt_kernel_fn kernelHook = nullptr;
+  void *kernelHookUser = nullptr;
 
   ssmrt::Segment segment;
   ssmrt::Array<ssmrt::State> states;

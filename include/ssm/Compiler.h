@@ -57,6 +57,8 @@ struct CompileOptions {
   /// Beside the pairs that names tell.
   std::vector<StatePair> states;
   bool embedWeights = false;
+  /// Calls of kernels tell the runtime when they begin and end (ssm-run --profile).
+  bool profile = false;
   /// Shared objects with passes of others (mlir::PassPlugin).
   std::vector<std::string> passPlugins;
   /// Passes that run at the end of a stage of the model (not of what is computed from

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 1u
+#define SSM_MODULE_ABI_VERSION 2u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -90,6 +90,10 @@ typedef struct ssm_table {
   /* Reports that check `site` of the running entry failed, with the values its
    * text refers to. Returns the status that run is to return. */
   int32_t (*report)(void *context, int32_t site, const int64_t *values, int32_t num_values);
+
+  /* Tells that a kernel of the entry begins (ends is 0) or is done (1). Called by
+   * modules that were compiled for it alone. */
+  void (*kernel)(void *context, const char *name, int32_t ends);
 } ssm_table;
 
 /* One dimension of a signature. */
@@ -197,7 +201,7 @@ typedef struct ssm_trailer {
 #ifdef __cplusplus
 }
 static_assert(sizeof(ssm_arg) == 16, "ABI layout");
-static_assert(sizeof(ssm_table) == 56, "ABI layout");
+static_assert(sizeof(ssm_table) == 64, "ABI layout");
 static_assert(sizeof(ssm_dim) == 16, "ABI layout");
 static_assert(sizeof(ssm_value_info) == 24, "ABI layout");
 static_assert(sizeof(ssm_entry) == 88, "ABI layout");

@@ -279,6 +279,13 @@ SSMRT_API ssmrt_status ssmrt_session_options_set_allocator(ssmrt_session_options
 SSMRT_API ssmrt_status ssmrt_session_options_set_output_allocator(ssmrt_session_options *options,
                                                                   ssmrt_output_fn output,
                                                                   void *user);
+/* Called when a kernel begins (ends is 0) and when it is done (1), during the run
+ * and by the thread that runs, with the kernel's name. Only modules compiled with
+ * --profile call it. */
+typedef void (*ssmrt_kernel_fn)(void *user, const char *kernel, int ends);
+SSMRT_API ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_options *options,
+                                                             ssmrt_kernel_fn hook, void *user);
+
 /* Non-zero: the session keeps the states from one run to the next; they are
  * no longer inputs of the call. Default 0. */
 SSMRT_API ssmrt_status ssmrt_session_options_set_carry_states(ssmrt_session_options *options,

@@ -229,6 +229,7 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, bool isIni
   pipeline.vectorRegisters = target.vectorRegisters();
   pipeline.avx512 = target.has("avx512f") && target.has("avx512dq");
   pipeline.f16c = target.has("f16c");
+  pipeline.profile = options.profile && !isInit;
   buildStage(stage, manager, pipeline);
   if (failed(runPasses(stage, manager, module)))
     return failure();

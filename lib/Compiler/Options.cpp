@@ -62,5 +62,7 @@ std::string ssm::describeOptions(const CompileOptions &options, const CpuTarget 
     text += " --state " + pair.input + "=" + pair.output;
   if (options.embedWeights)
     text += " --embed-weights";
+  if (options.profile)
+    text += " --profile";
   return text;
 }

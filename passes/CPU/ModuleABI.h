@@ -23,6 +23,7 @@ enum : int32_t {
   kTableSegmentRelease = 32,
   kTableOutput = 40,
   kTableReport = 48,
+  kTableKernel = 56,
 };
 enum : int32_t { kStatusOutOfMemory = 2, kStatusOutputRefused = 3 };
 

@@ -61,6 +61,24 @@ def ExpandHalf : Pass<"ssm-expand-half"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+def ProfileKernels : Pass<"ssm-profile-kernels", "::mlir::ModuleOp"> {
+  let summary = "calls of kernels tell when they begin and end";
+  let description = [{
+    Around every call of a kernel the module calls the table's function `kernel` with the
+    kernel's name, and 0 before and 1 behind it. Only in modules that are compiled for it
+    (`--profile`): others have nothing to pay.
+
+    ```mlir
+    func.call @kernel_softmax(%table, %context, ...)
+    // becomes
+    llvm.call %told(%context, %name, %zero)
+    func.call @kernel_softmax(%table, %context, ...)
+    llvm.call %told(%context, %name, %one)
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 def CopyToKernel : Pass<"ssm-copy-to-kernel", "::mlir::func::FuncOp"> {
   let summary = "memref.copy to ssm.kernel";
   let description = [{

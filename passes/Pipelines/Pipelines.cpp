@@ -157,6 +157,8 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createLoopInvariantCodeMotionPass());
   cleanUp(pm);
   pm.addPass(createOutlineParallel());
+  if (options.profile)
+    pm.addPass(createProfileKernels());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createLowerModuleOps());
   ExpandHalfOptions half;

@@ -27,6 +27,8 @@ struct PipelineOptions {
   int vectorRegisters = 16;
   /// The target has AVX-512 F and DQ; conversions of f16.
   bool avx512 = false, f16c = false;
+  /// Calls of kernels tell the runtime when they begin and end.
+  bool profile = false;
 };
 
 /// The stages that passes make up, in the order a model goes through them.

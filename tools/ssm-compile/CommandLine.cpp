@@ -115,6 +115,7 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
     return createStringError("unknown level '-O" + level + "', expected -O0 to -O3");
   options.optLevel = level[0] - '0';
   options.embedWeights = args.hasArg(OPT_embed_weights);
+  options.profile = args.hasArg(OPT_profile);
   options.verifyEach = args.hasArg(OPT_verify_each);
   options.saveTemps = args.hasArg(OPT_save_temps);
   options.remarks = args.getLastArgValue(OPT_remarks).str();

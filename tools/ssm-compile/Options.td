@@ -27,6 +27,7 @@ defm entry : V<"entry", "<name>=<file>",
                "One more model, as an entry of that name; a model without a name is 'main'">;
 defm state : V<"state", "<input>=<output>", "A recurrent state that names do not tell">;
 def embed_weights : F<"embed-weights", "Put the weights into the module">;
+def profile : F<"profile", "Let kernels tell when they begin and end, for ssm-run --profile">;
 defm emit : V<"emit", "<stage>",
               "Stop after a stage and print it: import, graph, tensor, raise, quantize, "
               "fuse, tile, buffer, vector, target, llvm, asm, obj; or static: an object and "

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Profile.h"
 #include "Support.h"
 
 #include <algorithm>
@@ -113,13 +114,16 @@ void ssmrun::writeOutputs(const Options &options, const ssmrt_module *module,
     printOutputs(outputs);
 }
 
-static Session makeSession(const Options &options, const Module &module, bool carryStates) {
+static Session makeSession(const Options &options, const Module &module, bool carryStates,
+                           Profile &profile) {
   ssmrt_session_options *settings;
   check(ssmrt_session_options_create(&settings));
   std::unique_ptr<ssmrt_session_options, void (*)(ssmrt_session_options *)> owned(
       settings, ssmrt_session_options_destroy);
   check(ssmrt_session_options_set_threads(settings, options.threads));
   check(ssmrt_session_options_set_carry_states(settings, carryStates));
+  if (options.profile || !options.trace.empty())
+    check(ssmrt_session_options_set_kernel_hook(settings, Profile::hook, &profile));
   ssmrt_session *session = nullptr;
   check(ssmrt_session_create(module.get(), options.entry.empty() ? nullptr : options.entry.c_str(),
                              settings, &session));
@@ -158,7 +162,8 @@ static void printTimes(std::vector<double> times) {
 void ssmrun::run(const Options &options, const Module &module) {
   bool carryStates =
       options.carryStates || !options.loadStates.empty() || !options.saveStates.empty();
-  Session session = makeSession(options, module, carryStates);
+  Profile profile;
+  Session session = makeSession(options, module, carryStates, profile);
   std::vector<HostTensor> tensors =
       makeInputs(options, module.get(), ssmrt_session_entry(session.get()), carryStates);
   if (!options.loadStates.empty())
@@ -180,17 +185,25 @@ void ssmrun::run(const Options &options, const Module &module) {
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module.get(), ssmrt_session_entry(session.get()), &info));
   std::vector<double> times;
-  for (int32_t i = 0; i < options.repeat; ++i) {
+  bool profiles = options.profile || !options.trace.empty();
+  profile.clear();
+  int32_t repeat = options.repeat == 0 && profiles ? 1 : options.repeat;
+  for (int32_t i = 0; i < repeat; ++i) {
     if (carryStates && info.num_states)
       check(ssmrt_session_roll_back(session.get()));
     auto start = std::chrono::steady_clock::now();
     runOnce();
     std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     times.push_back(took.count());
+    profile.addRun(took.count() * 1e-3);
   }
   writeOutputs(options, module.get(), session.get());
   if (!options.saveStates.empty())
     check(ssmrt_session_save_states_file(session.get(), options.saveStates.c_str()));
   if (options.repeat)
     printTimes(std::move(times));
+  if (options.profile)
+    profile.print();
+  if (!options.trace.empty())
+    profile.writeTrace(options.trace);
 }

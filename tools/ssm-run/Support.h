@@ -43,6 +43,8 @@ struct Options {
   uint64_t seed = 0;
   int32_t threads = 0;
   int32_t repeat = 0;
+  std::string trace;
+  bool profile = false;
   bool carryStates = false, describe = false, json = false, verify = false;
 };
 

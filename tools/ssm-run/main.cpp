@@ -33,6 +33,9 @@ static void addOptions(CLI::App &app, Options &options) {
   app.add_option("--repeat", options.repeat,
                  "Time N runs after a first one; print min, median, max")
       ->check(CLI::Range(0, 1000000000));
+  app.add_flag("--profile", options.profile,
+               "Print the time of each kernel (of a module compiled with --profile)");
+  app.add_option("--trace", options.trace, "The same as a file for chrome://tracing or Perfetto");
   app.add_flag("--carry-states", options.carryStates, "States begin as zeros and are no inputs");
   app.add_option("--load-states", options.loadStates, "Begin with these states");
   app.add_option("--save-states", options.saveStates, "Write the states after");
@@ -53,7 +56,8 @@ static void execute(const Options &options) {
   if (options.describe || options.json)
     return describe(options, module.get());
   bool asked = !options.inputs.empty() || !options.input.empty() || !options.outputs.empty() ||
-               !options.outputDir.empty() || !options.saveStates.empty() || options.repeat;
+               !options.outputDir.empty() || !options.saveStates.empty() || options.repeat ||
+               options.profile || !options.trace.empty();
   if (asked || !options.verify)
     run(options, module);
 }
