@@ -548,6 +548,11 @@ private:
       for (int64_t column = 0; column < columns; ++column)
         parts[column] = acc[column * rows + i];
       Value sum = addLanes(parts);
+      // No more than there are: behind a row lies the next one.
+      if (columns < kDotColumns)
+        sum = vector::ExtractStridedSliceOp::create(b, sum, ArrayRef<int64_t>{0},
+                                                    ArrayRef<int64_t>{columns},
+                                                    ArrayRef<int64_t>{1});
       SmallVector<Value> at = {e.add(e.add(firstSum, row), i), column};
       if (isChunked()) {
         Value isFirst =

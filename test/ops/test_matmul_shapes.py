@@ -145,3 +145,38 @@ def test_threads():
         one, many = (module.session(threads=n).run({"x": x})["y"] for n in (1, 3))
         check(one, x.astype(np.float64) @ w, 300, f32)
         assert one.tobytes() == many.tobytes()
+
+
+WIDTHS = [1, 2, 3, 4, 5, 7, 15, 17, 28, 29, 30, 31, 33, 45, 62, 63, 65, 100]
+
+
+@pytest.mark.parametrize("options", ["-O3", "-O3 --cpu=v2", "-O3 --cpu=v3"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 9, 31])
+def test_few_rows_of_columns(options, rows):
+    """Both sides dense along the depth, and so few rows that no column is turned: what
+    is summed up for the last columns of a row must not touch the next row."""
+    rng = generator(f"columns {options} {rows}")
+    model = build([helper.make_node("Gemm", ["a", "b"], ["y"], transB=1)],
+                  {"a": [rows, None], "b": [None, None]}, {}, f32)
+    module = runtime.Module(compile_model(model, options.split()))
+    for width in WIDTHS:
+        for depth in (1, 4, 16, 37, 2100):
+            a, b = (rng.standard_normal((n, depth)).astype(f32) for n in (rows, width))
+            check(run(module, a=a, b=b), a.astype(np.float64) @ b.T.astype(np.float64), depth, f32)
+
+
+@pytest.mark.parametrize("options", ["-O3", "-O3 --cpu=v2", "-O3 --cpu=v3"])
+def test_ragged_columns_of_many_rows(options):
+    """Columns behind the last whole vector that are worth turning, of open and fixed
+    width."""
+    rng = generator(f"ragged {options}")
+    for fixed in (None, 20):
+        model = build([helper.make_node("MatMul", ["a", "b"], ["y"])],
+                      {"a": [None, None], "b": [None, fixed]}, {}, f32)
+        module = runtime.Module(compile_model(model, options.split()))
+        for width in [fixed] if fixed else WIDTHS:
+            for rows, depth in ((150, 128), (37, 300), (13, 2100), (200, 33)):
+                a = rng.standard_normal((rows, depth)).astype(f32)
+                b = rng.standard_normal((depth, width)).astype(f32)
+                check(run(module, a=a, b=b), a.astype(np.float64) @ b.astype(np.float64), depth,
+                      f32)
