@@ -503,7 +503,8 @@ private:
   /// The tile of `count` rows from m0 in the strip from n0, columns read along the depth.
   void emitDeepTile(Value count, Value m0, Value n0) {
     Value columns = e.min(e.sub(width, n0), e.index(vectors * lanes));
-    Value inFours = e.sub(columns, b.createOrFold<arith::RemUIOp>(columns, e.index(kDotColumns)));
+    Value rest = b.createOrFold<arith::RemUIOp>(columns, e.index(kDotColumns));
+    Value inFours = e.sub(columns, rest);
     overRows(count, [&](int64_t rows) {
       auto dots = [&](int64_t columns, Value column) {
         emitDots(rows, columns, m0, e.index(0), column, [&](int64_t i, Value) {
@@ -512,12 +513,19 @@ private:
         });
       };
       e.loop(e.index(0), inFours, kDotColumns, [&](Value column) { dots(kDotColumns, column); });
-      e.loop(inFours, columns, 1, [&](Value column) { dots(1, column); });
+      int64_t fixed = fixedWidth < 0 ? -1 : fixedWidth % kDotColumns;
+      if (fixed != 0)
+        overCases(rest, fixed < 0 ? 0 : fixed, fixed < 0 ? kDotColumns - 1 : fixed,
+                  [&](int64_t columns) {
+                    if (columns > 0)
+                      dots(columns, inFours);
+                  });
     });
   }
 
   /// Sums of `rows` rows from m0 + row and `columns` columns over the chunk, to `sums`
-  /// from its row `row` and column `column`.
+  /// from its row `row` and column `column`, a multiple of kDotColumns: as many columns
+  /// are written.
   void emitDots(int64_t rows, int64_t columns, Value m0, Value row, Value column,
                 llvm::function_ref<Value(int64_t, Value)> right) {
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(vector));
