@@ -282,11 +282,7 @@ ssmrt_status ssmrt_session::execute() {
     return outOfMemory("the arena", arenaBytes);
   // From here on a run may write over the previous states.
   canRollBack = false;
-  if (pool)
-    pool->enterRun();
   int32_t returned = entry->run(&callTable, &context, args.data(), arena.data(), module->weights);
-  if (pool)
-    pool->leaveRun();
   segment.reset(allocator);
   SSMRT_TRY(statusOf(context, returned, "run"));
   for (int32_t i = 0; i < entry->num_outputs; ++i)

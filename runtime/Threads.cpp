@@ -89,12 +89,13 @@ static void relax() {
 #endif
 }
 
-/// Waking a sleeping thread costs its waker about 5 us, as much as a small loop
-/// takes. So while a run is in progress, a thread first waits this long awake, once.
-static constexpr int64_t kAwakeNanoseconds = 30000;
+/// Waking a sleeping thread costs its waker about 5 us, as much as a small loop takes,
+/// and the loop more until it comes. So a thread first waits this long awake, once:
+/// through the gaps of a run and from one step of a decoder to the next.
+static constexpr int64_t kAwakeNanoseconds = 200000;
 
 /// True once the condition holds, false if there is no time left for that, or no
-/// run, or no processor of its own for each thread.
+/// processor of its own for each thread.
 template <typename Condition> bool ssmrt_pool::waitAwake(Condition reached) const {
   if (threads > processors)
     return false;
@@ -104,8 +105,6 @@ template <typename Condition> bool ssmrt_pool::waitAwake(Condition reached) cons
         return true;
       relax();
     }
-    if (!runs.load(std::memory_order_relaxed))
-      return false;
     // Who waits must not keep from running what it waits for.
     sched_yield();
     int64_t now = nanoseconds();

@@ -46,11 +46,6 @@ struct ssmrt_pool {
 
   int32_t parallelFor(ssmrt_range_fn fn, void *closure, int64_t n, int64_t grain);
 
-  /// Around a run of a module, in which loops follow each other closely: until it
-  /// ends, a worker that has nothing to do waits awake for a moment.
-  void enterRun() { runs.fetch_add(1, std::memory_order_relaxed); }
-  void leaveRun() { runs.fetch_sub(1, std::memory_order_relaxed); }
-
   std::atomic<int32_t> references{1};
   const int32_t threads; // the calling one among them
   const int32_t processors = ssmrt::usableThreads();
@@ -67,7 +62,6 @@ private:
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER; // a loop has come, or the end
   pthread_cond_t done = PTHREAD_COND_INITIALIZER; // a worker has left a loop
   Loop *loops = nullptr;                          // those that may have pieces left
-  std::atomic<int32_t> runs{0};                   // in progress
   std::atomic<int32_t> posted{0};                 // loops so far
   int32_t awake = 0;                              // workers waiting awake
   ssmrt::Array<pthread_t> workers;

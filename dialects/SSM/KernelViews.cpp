@@ -76,6 +76,20 @@ static bool isMove(KernelOp kernel) {
          kernel.getYield().getValues()[0] == kernel.getInputArg(0);
 }
 
+/// The loops as functions of an out's indices; null if these do not tell all. (Upstream's
+/// inversePermutation knows no axes of size 1, which have no loop.)
+static AffineMap loopsFrom(AffineMap out) {
+  SmallVector<AffineExpr> loops(out.getNumDims());
+  for (auto [axis, expr] : llvm::enumerate(out.getResults()))
+    if (auto dim = dyn_cast<AffineDimExpr>(expr))
+      loops[dim.getPosition()] = getAffineDimExpr(axis, out.getContext());
+    else if (!isa<AffineConstantExpr>(expr))
+      return {};
+  if (llvm::is_contained(loops, AffineExpr()))
+    return {};
+  return AffineMap::get(out.getNumResults(), 0, loops, out.getContext());
+}
+
 bool ssm::foldView(Value &tensor, AffineMap &map) {
   Operation *op = tensor.getDefiningOp();
   if (!op)
@@ -96,18 +110,19 @@ bool ssm::foldView(Value &tensor, AffineMap &map) {
         source.push_back(index);
   } else if (auto generic = dyn_cast<linalg::GenericOp>(op); generic && isMove(generic)) {
     AffineMap in = generic.getIndexingMapsArray()[0], out = generic.getIndexingMapsArray()[1];
-    if (!out.isPermutation() || !generic.hasPureTensorSemantics())
+    AffineMap loops = loopsFrom(out);
+    if (!loops || !generic.hasPureTensorSemantics())
       return false;
-    from = generic.getDpsInputs()[0];
-    map = in.compose(inversePermutation(out)).compose(map);
-    tensor = from;
+    tensor = generic.getDpsInputs()[0];
+    map = in.compose(loops).compose(map);
     return true;
   } else if (auto kernel = dyn_cast<KernelOp>(op); kernel && isMove(kernel)) {
     AffineMap in = kernel.getInputMap(0), out = kernel.getOutMap(0);
-    if (!out.isPermutation())
+    AffineMap loops = loopsFrom(out);
+    if (!loops)
       return false;
     tensor = kernel.getInputs()[0];
-    map = in.compose(inversePermutation(out)).compose(map);
+    map = in.compose(loops).compose(map);
     return true;
   } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
     from = expand.getSrc();

@@ -39,8 +39,10 @@ struct CompileOptions {
   /// weights of OUT.so go to OUT.weights.safetensors beside it.
   std::string output;
   /// Empty: a module. Else the stage to stop after and print (see getStageNames),
-  /// or "llvm", "asm", "obj".
+  /// or "llvm", "asm", "obj"; or "static": a module as an object, with a header, for
+  /// programs that are linked with libssmrt.a.
   std::string emit;
+  bool emitsModule() const { return emit.empty() || emit == "static"; }
   /// Only "cpu".
   std::string target = "cpu";
   /// "native", "v2" to "v4", "x86-64-v2" to "x86-64-v4", or LLVM's name of a CPU.

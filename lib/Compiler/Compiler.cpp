@@ -105,7 +105,7 @@ LogicalResult Compilation::prepare() {
     return fail(resolved.takeError());
   target = std::move(*resolved);
   // What cannot be linked need not be compiled.
-  if (options.emit.empty()) {
+  if (options.emitsModule()) {
     llvm::Expected<std::string> linker = findLinker(options.linker);
     if (!linker)
       return fail(linker.takeError());
@@ -261,7 +261,8 @@ LogicalResult Compilation::package() {
         return llvm::createStringError("cannot save a temporary file");
       return llvm::Error::success();
     };
-  if (options.emit.empty()) {
+  packaging.isStatic = options.emit == "static";
+  if (options.emitsModule()) {
     llvm::Error error = packageModule(*models.module, init ? *init : ModuleOp(), models.weights,
                                       packaging, options.output);
     return error ? fail(std::move(error)) : success();
@@ -287,7 +288,7 @@ LogicalResult Compilation::run() {
     return failure();
   if (llvm::is_contained(getStages(), options.emit))
     return emitText(print(*models.module));
-  if (options.emit.empty() && failed(runInitStages()))
+  if (options.emitsModule() && failed(runInitStages()))
     return failure();
   return package();
 }
@@ -302,7 +303,7 @@ std::vector<std::string> ssm::getStageNames() {
   std::vector<std::string> names;
   for (StringRef stage : getStages())
     names.push_back(stage.str());
-  names.insert(names.end(), {"llvm", "asm", "obj"});
+  names.insert(names.end(), {"llvm", "asm", "obj", "static"});
   return names;
 }
 

@@ -37,7 +37,7 @@ std::string ssm::checkOptions(const CompileOptions &options) {
   std::vector<std::string> stages = getStageNames();
   if (!options.emit.empty() && !llvm::is_contained(stages, options.emit))
     return "unknown stage '" + options.emit + "', expected one of " + llvm::join(stages, ", ");
-  if (options.output.empty() || (options.output == "-" && options.emit.empty()))
+  if (options.output.empty() || (options.output == "-" && options.emitsModule()))
     return "no output given, expected -o FILE";
   if (options.output == "-" && options.saveTemps)
     return "--save-temps needs an output file";

@@ -30,7 +30,7 @@ Error ssm::writeWholeFile(StringRef path, StringRef bytes) {
 
 Error ssm::buildModuleFile(Module &module, const CpuTarget &target, int level, StringRef linker,
                            std::vector<std::string> objects, const ScratchFolder &scratch,
-                           StringRef output) {
+                           StringRef output, LinkForm form) {
   Expected<SmallVector<char, 0>> code = emitCode(module, target, level, CodeForm::Object);
   if (!code)
     return code.takeError();
@@ -49,5 +49,7 @@ Error ssm::buildModuleFile(Module &module, const CpuTarget &target, int level, S
     if (Error error = writeWholeFile(objects.back(), StringRef(builtins->data(), builtins->size())))
       return error;
   }
+  if (form == LinkForm::Static)
+    return linkStaticModule(linker, objects, scratch, output);
   return linkModule(linker, objects, needs->math, scratch, output);
 }

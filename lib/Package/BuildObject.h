@@ -15,10 +15,13 @@
 namespace ssm {
 
 /// Generates code for an optimised module, checks what it refers to, and links it
-/// with the other objects to `output`, without a trailer.
+/// with the other objects to `output`: a shared object, without a trailer, or an
+/// object for programs to link.
+enum class LinkForm { Shared, Static };
 llvm::Error buildModuleFile(llvm::Module &module, const CpuTarget &target, int level,
                             llvm::StringRef linker, std::vector<std::string> objects,
-                            const ScratchFolder &scratch, llvm::StringRef output);
+                            const ScratchFolder &scratch, llvm::StringRef output,
+                            LinkForm form = LinkForm::Shared);
 
 /// Writes a file anew.
 llvm::Error writeWholeFile(llvm::StringRef path, llvm::StringRef bytes);

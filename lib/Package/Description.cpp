@@ -131,7 +131,7 @@ static Constant *buildWeights(Builder &b, const std::vector<WeightSpec> &weights
 }
 
 void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
-                         const CpuTarget &target, StringRef options) {
+                         const CpuTarget &target, StringRef options, StringRef symbol) {
   // Only the description is seen from outside.
   for (llvm::GlobalValue &value : module.global_values())
     if (!value.isDeclaration())
@@ -159,5 +159,5 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const Wei
                            embedded, place.fileName.empty() ? b.null() : b.string(place.fileName),
                            b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash)});
   new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
-                           llvm::GlobalValue::ExternalLinkage, description, SSM_MODULE_SYMBOL);
+                           llvm::GlobalValue::ExternalLinkage, description, symbol);
 }

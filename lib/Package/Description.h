@@ -31,9 +31,9 @@ struct WeightsPlace {
 
 /// Adds the constant `ssm_module` (include/ssmrt/module_abi.h) to a module that
 /// defines @<entry>.run and @<entry>.plan, and makes everything else internal.
-/// `options` is the command line without its paths.
+/// `options` is the command line without its paths, `symbol` the constant's name.
 void addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
-                    const CpuTarget &target, llvm::StringRef options);
+                    const CpuTarget &target, llvm::StringRef options, llvm::StringRef symbol);
 
 } // namespace ssm
 

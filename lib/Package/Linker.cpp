@@ -16,6 +16,10 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Config/llvm-config.h"
+#include "llvm/ObjCopy/CommonConfig.h"
+#include "llvm/ObjCopy/ELF/ELFConfig.h"
+#include "llvm/ObjCopy/ELF/ELFObjcopy.h"
+#include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -97,6 +101,30 @@ Error ssm::linkModule(StringRef linker, ArrayRef<std::string> objects, bool need
     args.push_back(*math);
   }
   return runLinker(linker, args, scratch);
+}
+
+Error ssm::linkStaticModule(StringRef linker, ArrayRef<std::string> objects,
+                            const ScratchFolder &scratch, StringRef output) {
+  std::string merged = scratch.file("merged.o");
+  std::vector<std::string> args = {"-r", "--build-id=none", "-o", merged};
+  append_range(args, objects);
+  if (Error error = runLinker(linker, args, scratch))
+    return error;
+  // What is hidden in a shared object is a symbol of its own in a program of several.
+  Expected<object::OwningBinary<object::ObjectFile>> object =
+      object::ObjectFile::createObjectFile(merged);
+  if (!object)
+    return object.takeError();
+  objcopy::CommonConfig common;
+  objcopy::ELFConfig elf;
+  elf.LocalizeHidden = true;
+  common.DiscardMode = objcopy::DiscardType::All;
+  std::error_code code;
+  raw_fd_ostream stream(output, code);
+  if (code)
+    return createStringError("cannot write '" + output + "': " + code.message());
+  return objcopy::elf::executeObjcopyOnBinary(
+      common, elf, *cast<object::ELFObjectFileBase>(object->getBinary()), stream);
 }
 
 //===----------------------------------------------------------------------===//

@@ -36,6 +36,11 @@ llvm::Expected<ObjectNeeds> checkUndefinedSymbols(llvm::StringRef object);
 llvm::Error linkModule(llvm::StringRef linker, llvm::ArrayRef<std::string> objects, bool needsMath,
                        const ScratchFolder &scratch, llvm::StringRef output);
 
+/// Merges objects to one at `output`, for programs to link, in which only the symbol
+/// of the description is seen from outside.
+llvm::Error linkStaticModule(llvm::StringRef linker, llvm::ArrayRef<std::string> objects,
+                             const ScratchFolder &scratch, llvm::StringRef output);
+
 /// Appends the trailer (include/ssmrt/module_abi.h) that the loader checks.
 llvm::Error appendTrailer(llvm::StringRef path);
 

@@ -7,6 +7,7 @@
 
 #include "lib/Package/Package.h"
 
+#include "include/ssmrt/module_abi.h"
 #include "lib/Package/BuildObject.h"
 #include "lib/Package/Codegen.h"
 #include "lib/Package/Description.h"
@@ -14,6 +15,7 @@
 #include "lib/Package/WeightsFile.h"
 #include "lib/Support/OutputFiles.h"
 #include "lib/Support/ScratchFolder.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -51,6 +53,31 @@ std::string ssm::getWeightsPath(StringRef modulePath) {
   return path.str().str();
 }
 
+std::string ssm::getStaticSymbol(StringRef modulePath) {
+  std::string name;
+  for (char c : llvm::sys::path::stem(modulePath))
+    name += llvm::isAlnum(c) ? c : '_';
+  if (name.empty() || llvm::isDigit(name.front()))
+    name = "_" + name;
+  return name + "_module";
+}
+
+static std::string makeHeader(StringRef modulePath, const ModuleSpec &spec, bool embedded) {
+  std::string symbol = getStaticSymbol(modulePath), text;
+  llvm::raw_string_ostream os(text);
+  os << "/* A module to be linked into a program: " << llvm::sys::path::filename(modulePath)
+     << " and libssmrt.a.\n *\n *   ssmrt_module *module;\n *   ssmrt_module_create(&" << symbol
+     << ", " << (spec.weights.empty() || embedded ? "NULL" : "options") << ", &module);\n";
+  if (!spec.weights.empty() && !embedded)
+    os << " *\n * where the options tell where "
+       << llvm::sys::path::filename(getWeightsPath(modulePath))
+       << " lies (ssmrt_load_options_set_weights_file).\n";
+  os << " */\n#pragma once\n\n#include \"ssmrt/module_abi.h\"\n#include \"ssmrt/ssmrt.h\"\n\n"
+     << "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\nextern const struct ssm_module " << symbol
+     << ";\n\n#ifdef __cplusplus\n}\n#endif\n";
+  return text;
+}
+
 /// Fills the weights file and the hashes of `spec`.
 static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &sources,
                           WeightsFile &file, const PackageOptions &options, StringRef linker) {
@@ -81,12 +108,13 @@ static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &source
 static Expected<std::unique_ptr<llvm::Module>> makeLLVM(ModuleOp module, const ModuleSpec &spec,
                                                         const WeightsPlace &place,
                                                         llvm::LLVMContext &context,
-                                                        const PackageOptions &options) {
+                                                        const PackageOptions &options,
+                                                        StringRef symbol = SSM_MODULE_SYMBOL) {
   Step step(options, "llvm");
   Expected<std::unique_ptr<llvm::Module>> result = translateModule(module, context, options.target);
   if (!result)
     return result;
-  addDescription(**result, spec, place, options.target, options.options);
+  addDescription(**result, spec, place, options.target, options.options, symbol);
   if (Error error = optimizeModule(**result, options.target, options.level, options.verifyEach))
     return error;
   return result;
@@ -139,7 +167,9 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
   }
 
   llvm::LLVMContext context;
-  Expected<std::unique_ptr<llvm::Module>> code = makeLLVM(module, *spec, place, context, options);
+  Expected<std::unique_ptr<llvm::Module>> code =
+      makeLLVM(module, *spec, place, context, options,
+               options.isStatic ? getStaticSymbol(path) : SSM_MODULE_SYMBOL);
   if (!code)
     return code.takeError();
   if (options.saveTemporary)
@@ -151,9 +181,20 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
   {
     Step step(options, "object");
     if (Error error = buildModuleFile(**code, options.target, options.level, *linker, objects,
-                                      *scratch, *temporary))
+                                      *scratch, *temporary,
+                                      options.isStatic ? LinkForm::Static : LinkForm::Shared))
       return error;
-    if (Error error = appendTrailer(*temporary))
+    if (!options.isStatic)
+      if (Error error = appendTrailer(*temporary))
+        return error;
+  }
+  if (options.isStatic) {
+    llvm::SmallString<128> headerPath(path);
+    llvm::sys::path::replace_extension(headerPath, "h");
+    Expected<std::string> header = outputs.add(headerPath);
+    if (!header)
+      return header.takeError();
+    if (Error error = writeWholeFile(*header, makeHeader(path, *spec, options.embedWeights)))
       return error;
   }
   return outputs.commit();

@@ -26,6 +26,8 @@ struct PackageOptions {
   /// The command line, for the description.
   std::string options;
   bool embedWeights = false;
+  /// An object for programs to link and a header beside it, not a shared object.
+  bool isStatic = false;
   bool verifyEach = false;
   /// Called with the name of a step and its seconds, if set.
   std::function<void(llvm::StringRef, double)> onStep;
@@ -35,6 +37,10 @@ struct PackageOptions {
 
 /// The weights file of a module: model.so has model.weights.safetensors.
 std::string getWeightsPath(llvm::StringRef modulePath);
+
+/// The name of a static module's description, after its file: model.o has
+/// `model_module`. Letters, digits and `_`.
+std::string getStaticSymbol(llvm::StringRef modulePath);
 
 /// Writes the module to `path` and its weights beside it, both or neither. The
 /// module is in the form that ModuleSpec.h tells; it is taken apart. `init` has

@@ -330,7 +330,7 @@ Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec, WeightSources &source
   if (!module)
     return module.takeError();
   initSpec->weights.clear();
-  addDescription(**module, *initSpec, WeightsPlace(), *host, "");
+  addDescription(**module, *initSpec, WeightsPlace(), *host, "", SSM_MODULE_SYMBOL);
   if (Error error = optimizeModule(**module, *host, level, /*verifyEach=*/false))
     return error;
   std::string library = scratch->file("weights.so");

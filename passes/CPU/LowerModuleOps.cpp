@@ -292,14 +292,14 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     Value table = function.getArgument(0), context = function.getArgument(1);
     auto site = DictionaryAttr::get(&getContext(), {b.getNamedAttr("node", op.getNodeAttr()),
                                                     b.getNamedAttr("text", op.getTextAttr())});
-    auto [it, inserted] = siteIndex.try_emplace(site, sites.size());
-    if (inserted)
+    unsigned place = siteIndex.try_emplace(site, sites.size()).first->second;
+    if (place == sites.size())
       sites.push_back(site);
     returnUnless(b, op, op.getCondition(), [&]() -> Value {
       SmallVector<Value> values;
       for (Value value : op.getValues())
         values.push_back(toI64(b, value));
-      Value number = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(it->second));
+      Value number = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(place));
       Value count =
           LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(values.size()));
       Value status = call(b, b.getI32Type(), loadPointer(b, table, kTableReport),

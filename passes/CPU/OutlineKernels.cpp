@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/CPU/Captures.h"
+#include "passes/CPU/KernelNames.h"
 #include "passes/CPU/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
@@ -185,7 +186,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         continue;
       }
       SmallVector<Value> sizes;
-      for (int64_t n = 0; n < type.getNumDynamicDims(); ++n)
+      for (size_t n = 0; n < type.getNumDynamicDims(); ++n)
         sizes.push_back(block->getArgument(next++));
       mapping.map(param, ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes));
     }
@@ -204,7 +205,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     }
     auto [it, inserted] = kernels.try_emplace(text, "");
     if (inserted) {
-      std::string name = "kernel_" + describe(nest);
+      std::string name = "kernel_" + describeNest(nest);
       unsigned count = names[name]++;
       it->second = count == 0 ? name : name + "_" + std::to_string(count);
       kernel.setName(it->second);
@@ -215,59 +216,6 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     builder.setInsertionPoint(nest);
     func::CallOp::create(builder, loc, it->second, TypeRange(), args);
     nest->erase();
-  }
-
-  /// What kind of work a nest is.
-  static StringRef kindOf(Operation *nest) {
-    if (isa<scf::SCFDialect>(nest->getDialect()) || isa<ParallelForOp>(nest))
-      return "loop";
-    if (auto kernel = dyn_cast<KernelOp>(nest)) {
-      bool sums = !kernel.getStep().getOps<ReduceOp>().empty();
-      if (kernel.getTime())
-        return sums ? "scan" : "recurrence";
-      if (kernel.getConfig() && kernel.getConfig()->getForm() == Form::Matmul)
-        return "matmul";
-      bool moves = kernel.getStep().getOperations().size() == 1;
-      bool turns =
-          moves && kernel.getInputs().size() == 1 && kernel.getInputMap(0) != kernel.getOutMap(0);
-      bool gathers = !kernel.getStep().getOps<memref::LoadOp>().empty();
-      return sums ? "reduce" : turns ? "transpose" : gathers ? "gather" : "map";
-    }
-    auto generic = dyn_cast<linalg::GenericOp>(nest);
-    return generic && !generic.isAllParallelLoops() ? "reduce" : "map";
-  }
-
-  /// A name after what the nest computes: its kind, then its operations, the
-  /// uncommon ones first.
-  static std::string describe(Operation *nest) {
-    SmallVector<StringRef> rare, common;
-    nest->walk([&](Operation *op) {
-      StringRef dialect = op->getName().getDialectNamespace();
-      if (dialect != "arith" && dialect != "math")
-        return;
-      StringRef name = op->getName().stripDialect();
-      if (isa<arith::ConstantOp, arith::IndexCastOp>(op) || op->getResult(0).getType().isIndex())
-        return;
-      auto &parts = isa<arith::AddFOp, arith::MulFOp, arith::SubFOp, arith::NegFOp, arith::SelectOp,
-                        arith::CmpFOp, math::AbsFOp>(op)
-                        ? common
-                        : rare;
-      if (!llvm::is_contained(parts, name))
-        parts.push_back(name);
-    });
-    StringRef kind = kindOf(nest);
-    SmallVector<StringRef> parts(rare);
-    // Every product multiplies and adds.
-    if (kind != "matmul" && kind != "scan")
-      llvm::append_range(parts, common);
-    std::string name = kind.str();
-    if (parts.empty() && kind != "map" && kind != "loop")
-      return name;
-    if (parts.empty())
-      return name + "_copy";
-    for (StringRef part : ArrayRef<StringRef>(parts).take_front(4))
-      name += "_" + part.str();
-    return name;
   }
 
   llvm::StringMap<std::string> kernels;

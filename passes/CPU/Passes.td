@@ -61,13 +61,13 @@ def ExpandHalf : Pass<"ssm-expand-half"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
-def CopyToLinalg : Pass<"ssm-copy-to-linalg", "::mlir::func::FuncOp"> {
-  let summary = "memref.copy to linalg.generic";
+def CopyToKernel : Pass<"ssm-copy-to-kernel", "::mlir::func::FuncOp"> {
+  let summary = "memref.copy to ssm.kernel";
   let description = [{
-    Upstream lowers a copy of a strided buffer to a call of a function of its own
-    runtime, which modules do not have.
+    So that a copy runs in vectors and on all threads. Upstream lowers one of a strided
+    buffer to a call of a function of its own runtime, which modules do not have.
   }];
-  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+  let dependentDialects = ["::ssm::SSMDialect"];
 }
 
 def ResolveExpandShape : Pass<"ssm-resolve-expand-shape", "::mlir::func::FuncOp"> {

@@ -73,6 +73,21 @@ bool hasSlowOps(KernelOp kernel) {
   return llvm::any_of(kernel.getStep().without_terminator(), isSlowHere);
 }
 
+/// Whether each index is another loop by itself, or of an axis of size 1. (Upstream's
+/// isProjectedPermutation is false wherever there are more axes than loops.)
+bool isPermuted(AffineMap map) {
+  LoopSet seen = 0;
+  for (AffineExpr expr : map.getResults()) {
+    if (isa<AffineConstantExpr>(expr))
+      continue;
+    auto dim = dyn_cast<AffineDimExpr>(expr);
+    if (!dim || contains(seen, dim.getPosition()))
+      return false;
+    seen |= loopBit(dim.getPosition());
+  }
+  return true;
+}
+
 /// A sum of products of which each factor has a loop that the other lacks.
 bool isContraction(KernelOp kernel) {
   KernelLoops loops(kernel);
@@ -218,7 +233,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
         continue;
       AffineMap map = consumer.getInputMap(i);
       LoopSet read = loopsOf(map);
-      bool inPlace = map.isProjectedPermutation(/*allowZeroInResults=*/true);
+      bool inPlace = isPermuted(map);
       if (!inPlace && !isCheap(producer))
         return "elements would be computed several times";
       switch (to) {

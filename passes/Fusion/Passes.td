@@ -38,4 +38,38 @@ def FuseKernels : Pass<"ssm-fuse-kernels"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::ssm::SSMDialect"];
 }
 
+def WidenHalves : Pass<"ssm-widen-halves", "::mlir::func::FuncOp"> {
+  let summary = "kernels compute f16 and bf16 in f32, and keep carries so";
+  let description = [{
+    An operator of ONNX on a half type rounds its result. Inside a kernel nothing needs
+    that: what is rounded and extended again stays f32, and only what is stored is
+    rounded. A carry that each step rounds is kept in f32 over all of time, between a
+    kernel that extends its start and one that rounds what is left at the end: a state
+    that loses bits in each of thousands of steps drifts.
+
+    ```mlir
+    %h, %y = ssm.kernel time 0 ins(%x) inits(%h0 : tensor<?xf16>) {
+      ^bb0(%v: f16, %c: f16):
+        %0 = arith.extf %v : f16 to f32
+        %1 = arith.extf %c : f16 to f32
+        %2 = arith.addf %0, %1 : f32
+        %3 = arith.truncf %2 : f32 to f16
+        ssm.yield %3, %3
+    }
+    // becomes
+    %w0 = ssm.kernel ins(%h0) { arith.extf }
+    %w, %y = ssm.kernel time 0 ins(%x) inits(%w0 : tensor<?xf32>) {
+      ^bb0(%v: f16, %c: f32):
+        %0 = arith.extf %v : f16 to f32
+        %2 = arith.addf %0, %c : f32
+        %3 = arith.truncf %2 : f32 to f16
+        ssm.yield %2, %3
+    }
+    %h = ssm.kernel ins(%w) { arith.truncf }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
+}
+
 #endif // SSM_PASSES_FUSION_PASSES

@@ -49,14 +49,49 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
       weightArguments.clear();
       calls =
           function.isPrivate() ? callsOf[function.getSymNameAttr()] : SmallVector<func::CallOp>();
-      for (Value root : findRoots(function))
+      SmallVector<Value> roots = findRoots(function);
+      for (Value root : roots)
         hoist(root, function);
+      if (!calls.empty() && !roots.empty())
+        dropUnusedWeights(function);
     }
     if (!init)
       return;
     Builder b(&getContext());
     init->setAttr("ssm.entries", b.getArrayAttr(entries));
     init->setAttr("ssm.init_entries", b.getArrayAttr(initEntries));
+  }
+
+  /// What a repeated function no longer reads, now that something was made of it, is
+  /// not handed to it: else it would stay in the weights file.
+  void dropUnusedWeights(func::FuncOp function) {
+    Block &body = function.getBody().front();
+    SmallVector<Operation *> ops;
+    for (Operation &op : body)
+      ops.push_back(&op);
+    for (Operation *op : llvm::reverse(ops))
+      if (isOpTriviallyDead(op))
+        op->erase();
+    llvm::BitVector unused(function.getNumArguments());
+    for (BlockArgument arg : function.getArguments())
+      if (arg.use_empty() && weightArguments.lookup(arg))
+        unused.set(arg.getArgNumber());
+    if (unused.none())
+      return;
+    // Results tell by number which arguments are their sizes.
+    SmallVector<int64_t> numbers;
+    int64_t next = 0;
+    for (unsigned i = 0; i < unused.size(); ++i)
+      numbers.push_back(unused.test(i) ? -1 : next++);
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      if (auto sizes = function.getResultAttrOfType<DenseI64ArrayAttr>(i, "ssm.sizes")) {
+        SmallVector<int64_t> moved =
+            llvm::map_to_vector(sizes.asArrayRef(), [&](int64_t arg) { return numbers[arg]; });
+        function.setResultAttr(i, "ssm.sizes", DenseI64ArrayAttr::get(&getContext(), moved));
+      }
+    for (func::CallOp call : calls)
+      call->eraseOperands(unused);
+    (void)function.eraseArguments(unused);
   }
 
   /// What a value is computed from.

@@ -50,6 +50,8 @@ static void buildTensor(OpPassManager &pm, const PipelineOptions &options) {
   // Sizes of results in terms of the arguments' sizes.
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
+  pm.addNestedPass<func::FuncOp>(createMergeChecks());
+  pm.addNestedPass<func::FuncOp>(createHoistSizes());
   if (options.optLevel > 0) {
     pm.addPass(createOutlineRepeats());
     cleanUp(pm);
@@ -63,6 +65,7 @@ static void buildRaise(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createRaiseKernels());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createRaiseConvs());
+  pm.addNestedPass<func::FuncOp>(createTurnPadding());
   pm.addNestedPass<func::FuncOp>(createFoldFlips());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createRaiseScans());
@@ -73,19 +76,25 @@ static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel == 0)
     return;
   pm.addPass(createFuseKernels());
+  pm.addNestedPass<func::FuncOp>(createWidenHalves());
   cleanUp(pm);
+}
+
+static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
+  ConfigureKernelsOptions tiles;
+  tiles.vectorBits = options.vectorBits;
+  tiles.registers = options.vectorRegisters;
+  return tiles;
 }
 
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0) {
-    ConfigureKernelsOptions tiles;
-    tiles.vectorBits = options.vectorBits;
-    tiles.registers = options.vectorRegisters;
-    pm.addPass(createConfigureKernels(tiles));
+    pm.addPass(createUnrollGroups());
+    pm.addPass(createConfigureKernels(configuration(options)));
     pm.addPass(createLayoutOperands());
     pm.addPass(createPackOperands());
     // What the layouts brought.
-    pm.addPass(createConfigureKernels(tiles));
+    pm.addPass(createConfigureKernels(configuration(options)));
     cleanUp(pm);
   }
   pm.addPass(createHoistWeightsInit());
@@ -120,14 +129,17 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
-  pm.addNestedPass<func::FuncOp>(createCopyToLinalg());
+  pm.addNestedPass<func::FuncOp>(createCopyToKernel());
+  if (options.optLevel > 0)
+    pm.addPass(createConfigureKernels(configuration(options)));
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
   pm.addPass(createOutlineKernels());
+  if (options.optLevel > 0)
+    pm.addNestedPass<func::FuncOp>(createEmitKernels());
+  pm.addNestedPass<func::FuncOp>(createLowerKernels());
   if (options.optLevel == 0)
     return;
-  pm.addNestedPass<func::FuncOp>(createEmitKernels());
-  pm.addNestedPass<func::FuncOp>(createLowerKernels());
   cleanUp(pm);
   pm.addPass(createLoopInvariantCodeMotionPass());
   ExpandMathOptions math;

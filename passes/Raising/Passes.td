@@ -56,6 +56,9 @@ def RaiseConvs : Pass<"ssm-raise-convs", "::mlir::func::FuncOp"> {
     carries. If the sum was taken over a sequence padded at both ends and cut to the
     sequence's length, it is not computed behind the cut.
 
+    Where time is the innermost axis of sequence and result, they stay sums: lanes lie
+    along time, and a recurrence would need both turned.
+
     ```mlir
     %p = tensor.insert_slice %past into %e[0, 0] [8, 1] [1, 1]
     %s = tensor.insert_slice %x into %p[0, 1] [8, %n] [1, 1]
@@ -78,6 +81,26 @@ def RaiseConvs : Pass<"ssm-raise-convs", "::mlir::func::FuncOp"> {
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
                            "::ssm::SSMDialect"];
+}
+
+def TurnPadding : Pass<"ssm-turn-padding", "::mlir::func::FuncOp"> {
+  let summary = "sequences are padded in the layout that they have";
+  let description = [{
+    A convolution wants channels before time, so exporters turn a sequence, and what
+    pads it would store it turned. Kernels read any layout through their maps: so the
+    padding is put around the sequence as it lies, channels innermost. Slices of the
+    padded sequence are turned on their own.
+
+    ```mlir
+    %t = ssm.kernel ins(%x) maps [(d, t) -> (t, d), (d, t) -> (d, t)] { copy }
+    %p = tensor.insert_slice %t into %zeros[0, 3] [8, %n] [1, 1]
+    %y = ssm.kernel ins(%p) maps [(d, t, k) -> (d, t + k), ...]
+    // becomes
+    %p = tensor.insert_slice %x into %zeros[3, 0] [%n, 8] [1, 1]
+    %y = ssm.kernel ins(%p) maps [(d, t, k) -> (t + k, d), ...]
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
 }
 
 def FoldFlips : Pass<"ssm-fold-flips", "::mlir::func::FuncOp"> {

@@ -45,6 +45,7 @@ private:
   bool matchSequence();
   bool isWhole(tensor::InsertSliceOp insert, OpFoldResult offset);
   bool matchUsers();
+  bool isDenseInTime();
   bool isLength(OpFoldResult size) { return isSizeOf(size, sequence, axis); }
   bool trim(Value result, int64_t at, SmallVectorImpl<Operation *> &path);
   void applyTrim(ArrayRef<Operation *> path);
@@ -490,6 +491,22 @@ void ConvRaiser::replaceWindows(KernelOp made) {
   }
 }
 
+/// Whether sequence and result both lie in memory with time innermost.
+bool ConvRaiser::isDenseInTime() {
+  auto isLast = [&](Value tensor, AffineMap map) {
+    auto type = cast<RankedTensorType>(tensor.getType());
+    for (int64_t i = type.getRank() - 1; i >= 0; --i)
+      if (type.getDimSize(i) != 1)
+        return map.getResult(i).isFunctionOfDim(time);
+    return false;
+  };
+  Value source = sequence;
+  AffineMap map = kernel.getInputMap(window);
+  while (foldView(source, map)) {
+  }
+  return isLast(source, map) && isLast(kernel.getOuts()[0], kernel.getOutMap(0));
+}
+
 StringRef ConvRaiser::raise() {
   if (!matchSequence())
     return "its input is not a past and a sequence";
@@ -520,6 +537,8 @@ StringRef ConvRaiser::raise() {
       if (llvm::is_contained(reduce.getLoops(), tap))
         sum = reduce;
   }
+  if (isDenseInTime())
+    return "time is innermost in memory, where sums over a window are faster";
   KernelOp made = build();
   replaceWindows(made);
   rewriter.replaceOp(kernel, made.getResults().back());

@@ -7,6 +7,7 @@
 
 #include "passes/Raising/Passes.h"
 
+#include "dialects/SSM/KernelBuilders.h"
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelMerge.h"
 #include "dialects/SSM/KernelTransition.h"
@@ -89,17 +90,10 @@ void ScanRaiser::makeKernelsYield() {
     Location loc = yield.getLoc();
     Value out = tensor::EmptyOp::create(rewriter, loc, tensor::getMixedSizes(rewriter, loc, value),
                                         type.getElementType());
-    unsigned rank = type.getRank();
-    AffineMap identity = rewriter.getMultiDimIdentityMap(rank), map = identity;
+    AffineMap map = rewriter.getMultiDimIdentityMap(type.getRank());
     while (foldView(value, map)) {
     }
-    auto copy = KernelOp::create(rewriter, loc, TypeRange(type), rewriter.getI64IntegerAttr(rank),
-                                 IntegerAttr(), value, ValueRange(), out,
-                                 rewriter.getAffineMapArrayAttr({map, identity}),
-                                 DenseBoolArrayAttr(), TransitionAttr(), ConfigAttr());
-    Block *body = rewriter.createBlock(&copy.getBody());
-    body->addArgument(type.getElementType(), loc);
-    YieldOp::create(rewriter, loc, ValueRange(body->getArgument(0)));
+    KernelOp copy = buildElementwise(rewriter, loc, value, map, out);
     rewriter.modifyOpInPlace(yield, [&] { operand.set(copy.getResult(0)); });
   }
 }

@@ -154,10 +154,12 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
       if (contains(excluded, loop) || !contains(needed, loop) ||
           !canBeLaneLoop(kernel, loop, lanes))
         continue;
-      int64_t score = scoreLaneLoop(kernel, loop);
-      // A vector of one.
-      if (fixedSize(kernel, loop) == 1)
+      int64_t score = scoreLaneLoop(kernel, loop), size = fixedSize(kernel, loop);
+      // A vector of one; and one that is never full.
+      if (size == 1)
         score = std::numeric_limits<int64_t>::min();
+      else if (size > 0 && size < lanes && score > 0)
+        score = score * size / lanes;
       if (!best || score >= bestScore) {
         best = loop;
         bestScore = score;

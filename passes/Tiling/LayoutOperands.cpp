@@ -7,9 +7,10 @@
 
 #include "passes/Tiling/Passes.h"
 
+#include "dialects/SSM/KernelBuilders.h"
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/IRMapping.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_LAYOUTOPERANDS
@@ -64,7 +65,8 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     SmallVector<KernelOp> kernels;
     getOperation()->walk([&](KernelOp kernel) {
       if (!kernel.hasBuffers() && kernel.getConfig() &&
-          kernel.getConfig()->getForm() == Form::Recurrence)
+          (kernel.getConfig()->getForm() == Form::Recurrence ||
+           kernel.getConfig()->getForm() == Form::Rows))
         kernels.push_back(kernel);
     });
     for (KernelOp kernel : kernels)
@@ -79,15 +81,7 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     for (auto [i, axis] : llvm::enumerate(order))
       exprs[axis] = b.getAffineDimExpr(i);
     AffineMap read = AffineMap::get(type.getRank(), 0, exprs, b.getContext());
-    auto kernel =
-        KernelOp::create(b, loc, out.getType(), b.getI64IntegerAttr(type.getRank()), IntegerAttr(),
-                         source, ValueRange(), out,
-                         b.getAffineMapArrayAttr({read, b.getMultiDimIdentityMap(type.getRank())}),
-                         b.getDenseBoolArrayAttr({}), TransitionAttr(), ConfigAttr());
-    OpBuilder::InsertionGuard guard(b);
-    Block *body = b.createBlock(&kernel.getBody(), {}, type.getElementType(), loc);
-    ssm::YieldOp::create(b, loc, body->getArgument(0));
-    return kernel.getResult(0);
+    return buildElementwise(b, loc, source, read, out).getResult(0);
   }
 
   static Value transposedEmpty(OpBuilder &b, Location loc, Value like, ArrayRef<int64_t> order) {
@@ -112,8 +106,11 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     auto orderOf = [](unsigned rank, unsigned axis) {
       return moveLast(ArrayRef<int64_t>(llvm::to_vector(llvm::seq<int64_t>(0, rank))), axis);
     };
-    // Inputs and inits.
+    // Inputs and inits. Rows are run over once: only what is turned before pays there.
+    bool isRows = kernel.getConfig()->getForm() == Form::Rows;
     for (unsigned i = 0; i < numInputs + numCarries; ++i) {
+      if (isRows && !isFromWeights(operands[i]))
+        continue;
       std::optional<unsigned> axis = misplacedAxis(operands[i].getType(), maps[i], lane);
       if (!axis)
         continue;
@@ -126,7 +123,8 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     SmallVector<std::optional<unsigned>> turned;
     for (unsigned i = 0; i < kernel.getNumResults(); ++i) {
       unsigned at = numInputs + numCarries + i;
-      std::optional<unsigned> axis = misplacedAxis(operands[at].getType(), maps[at], lane);
+      std::optional<unsigned> axis =
+          isRows ? std::nullopt : misplacedAxis(operands[at].getType(), maps[at], lane);
       turned.push_back(axis);
       if (!axis)
         continue;

@@ -32,14 +32,35 @@ def ConfigureKernels : Pass<"ssm-configure-kernels"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
+def UnrollGroups : Pass<"ssm-unroll-groups"> {
+  let summary = "results that share a state are computed in one pass over it";
+  let description = [{
+    Where several query heads read one state, a loop over them belongs to the results
+    and to no carry. Of a fixed size, it goes: each member of a group has results (and
+    inputs) of its own in one kernel, which reads and advances the state once for up to
+    8 of them. More members take another kernel each 8, whose last state nobody reads.
+
+    ```mlir
+    // y[t, g, v] = sum over k of q[t, g, k] * h[k, v], for 2 values of g
+    %h, %y = ssm.kernel loops 4 time 0 ins(%q) inits(%h0) maps [(t, g, v, k) -> (t, g, k), ...]
+    // becomes
+    %h, %y0, %y1 = ssm.kernel loops 3 time 0 ins(%q, %q) inits(%h0)
+        maps [(t, v, k) -> (t, 0, k), (t, v, k) -> (t, 1, k), ...]
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
+}
+
 def LayoutOperands : Pass<"ssm-layout-operands"> {
-  let summary = "operands of recurrences get their lanes as the last axis";
+  let summary = "operands get their lanes as the last axis";
   let description = [{
     A recurrence loads and stores vectors across its lane loop at every step. An
     operand that is not dense along it is transposed before the kernel, or after it
     if it is a result. For weights that costs nothing at run time (see
     ssm-hoist-weights-init); for carries it moves what is read and written once per
-    block of time out of the loop.
+    block of time out of the loop. Rows are run over once, so that only weights are
+    turned for them.
 
     ```mlir
     %h = ssm.kernel time 0 inits(%h0 : tensor<64x16xf32>) ... maps [.., (t, d, n) -> (d, n)]

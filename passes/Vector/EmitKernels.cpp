@@ -34,18 +34,18 @@ struct EmitKernels : ssm::impl::EmitKernelsBase<EmitKernels> {
     });
     for (KernelOp kernel : kernels) {
       ImplicitLocOpBuilder b(kernel.getLoc(), kernel);
-      if (succeeded(emit(kernel, b))) {
+      StringRef why = emit(kernel, b);
+      if (why.empty()) {
         kernel.erase();
         continue;
       }
-      if (kernel.getConfig()->getForm() != Form::Loops)
-        remark::missed(kernel.getLoc(), remark::RemarkOpts::name("Loops").category("vector"))
-            << "the form of the kernel cannot do it: plain loops";
+      remark::missed(kernel.getLoc(), remark::RemarkOpts::name("Loops").category("vector"))
+          << ("plain loops: " + why).str();
       kernel.setConfigAttr(ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {}));
     }
   }
 
-  static LogicalResult emit(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  static StringRef emit(KernelOp kernel, ImplicitLocOpBuilder &b) {
     switch (kernel.getConfig()->getForm()) {
     case Form::Rows:
       return emitRows(kernel, b);
@@ -54,7 +54,7 @@ struct EmitKernels : ssm::impl::EmitKernelsBase<EmitKernels> {
     case Form::Recurrence:
       return emitRecurrence(kernel, b);
     case Form::Loops:
-      return failure(); // left to ssm-lower-kernels
+      return "its region has no form on vectors"; // left to ssm-lower-kernels
     }
     llvm_unreachable("unknown form");
   }

@@ -4,8 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // One function for each form: puts loops and vector operations in the place of a
-// kernel on buffers, before it; the caller erases the kernel. Failure: the kernel is
-// not what the form can do, and nothing was emitted.
+// kernel on buffers, before it; the caller erases the kernel, and the result is "". If
+// the kernel is not what the form can do, it is why not, and nothing was emitted.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,13 +18,13 @@
 namespace ssm {
 
 /// Elementwise loops and reductions. tiles: none.
-mlir::LogicalResult emitRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+llvm::StringRef emitRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
 /// A sum of products with sums in registers. tiles: rows, vectors of a register tile.
-mlir::LogicalResult emitMatmul(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+llvm::StringRef emitMatmul(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
 /// A loop over time with carries in registers. tiles: steps of a block of time.
-mlir::LogicalResult emitRecurrence(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+llvm::StringRef emitRecurrence(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
 } // namespace ssm
 

@@ -708,14 +708,15 @@ static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   return what;
 }
 
-LogicalResult ssm::emitMatmul(KernelOp kernel, ImplicitLocOpBuilder &b) {
+StringRef ssm::emitMatmul(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  StringRef why = "it is no product of matrices with lanes along its last axis";
   if (!matchConfigured(kernel))
-    return failure();
+    return why;
   // Batches of rows with one right side are rows.
   collapseLoops(kernel, b);
   std::optional<Matmul> what = matchConfigured(kernel);
   if (!what)
-    return failure();
+    return why;
   MatmulEmitter(kernel, *what, b).emit();
-  return success();
+  return "";
 }

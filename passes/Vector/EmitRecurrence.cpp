@@ -22,7 +22,8 @@ namespace {
 
 /// Carries of at most that many vectors stay in registers over a block of time.
 constexpr int64_t kRegisterCarries = 24;
-/// Bytes of stack that carries of one tile may take otherwise.
+/// Bytes of stack that carries of one tile may take otherwise; larger ones, and those of
+/// a size that only the run knows, stay where the last ones belong, in the outs.
 constexpr int64_t kMaxStack = 32 << 10;
 /// Points of the inner loop that are taken at once, each with sums of its own.
 constexpr int64_t kUnroll = 4;
@@ -40,6 +41,9 @@ struct Phases {
   SmallVector<unsigned> late;
 };
 
+/// Where carries are from step to step.
+enum class Home { Registers, Stack, Outs };
+
 class Recurrence {
 public:
   Recurrence(KernelOp kernel, ImplicitLocOpBuilder &b)
@@ -49,11 +53,11 @@ public:
     block = tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
   }
 
-  LogicalResult run() {
-    if (failed(analyze()))
-      return failure();
-    emit();
-    return success();
+  StringRef run() {
+    StringRef why = analyze();
+    if (why.empty())
+      emit();
+    return why;
   }
 
 private:
@@ -61,19 +65,17 @@ private:
   // Analysis
   //===--------------------------------------------------------------------===//
 
-  LogicalResult analyze() {
+  /// Why it cannot be done, or "".
+  StringRef analyze() {
     for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
       reduces.push_back(reduce);
       innerSet |= loopsOf(reduce.getLoops());
     }
     if (contains(innerSet, lane) || contains(innerSet, time))
-      return failure();
+      return "a recurrence sums over its lanes";
     SmallVector<unsigned> innerLoops = listLoops(innerSet);
     if (innerLoops.size() > 1)
-      return failure();
-    for (auto reduce : reduces)
-      if (loopsOf(reduce.getLoops()) != innerSet)
-        return failure();
+      return "a recurrence sums over several loops";
     outerSet = 0;
     for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
       outerSet |= loopsOf(kernel.getOutMap(i));
@@ -81,28 +83,32 @@ private:
     LoopSet all = outerSet | innerSet | loopBit(time);
     for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
       if (!contains(all, loop))
-        return failure();
+        return "a loop of the recurrence belongs to no result";
     // A carry that lacks a loop would be advanced once for each of its indices.
     for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
       if (!isSubset(outerSet, loopsOf(kernel.getOutMap(i))))
-        return failure();
+        return "a carry lacks a loop that results have";
     if (!innerLoops.empty()) {
       inner = innerLoops.front();
       innerSize = e.fixedSize(*inner);
-      if (innerSize < 0)
-        return failure();
     }
+    home = findHome();
+    findPhases();
+    return "";
+  }
+
+  Home findHome() {
+    if (innerSize < 0)
+      return Home::Outs;
     int64_t vectors = 0, bytes = 0;
     for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
       int64_t points = isInnerCarry(i) ? innerSize : 1;
       vectors += points;
       bytes += points * lanes * llvm::divideCeil(carryType(i).getIntOrFloatBitWidth(), 8);
     }
-    inRegisters = vectors <= kRegisterCarries && innerSize <= kRegisterCarries;
-    if (!inRegisters && bytes > kMaxStack)
-      return failure();
-    findPhases();
-    return success();
+    if (vectors <= kRegisterCarries && innerSize <= kRegisterCarries)
+      return Home::Registers;
+    return bytes <= kMaxStack ? Home::Stack : Home::Outs;
   }
 
   Type carryType(unsigned i) { return kernel.getCarryArg(i).getType(); }
@@ -212,7 +218,8 @@ private:
       }
     Value steps = e.size(time);
     // A step takes about 3 ns for each inner point and 10 beside them.
-    Value cost = e.add(e.mul(steps, e.index(3 * std::max<int64_t>(innerSize, 1) + 10)), 1);
+    Value points = inner ? e.size(*inner) : e.index(1);
+    Value cost = e.add(e.mul(steps, e.add(e.mul(points, e.index(3)), 10)), 1);
     Value grain = e.add(b.createOrFold<arith::DivUIOp>(e.index(kPieceNs), cost), 1);
     auto parallel = ParallelForOp::create(b, total, grain);
     Block *body = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
@@ -247,7 +254,7 @@ private:
       buffers[value] = make(block, value.getType());
     for (Value value : phases.fromSteps)
       buffers[value] = make(block, value.getType());
-    if (!inRegisters)
+    if (home == Home::Stack)
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         carryBuffers.push_back(make(isInnerCarry(i) ? innerSize : 1, carryType(i)));
   }
@@ -298,10 +305,10 @@ private:
         for (Value value : phases.before)
           saveRow(value, step);
       });
-    if (inRegisters)
+    if (home == Home::Registers)
       runInRegisters(first, count, steps);
     else
-      runOnStack(first, count, steps);
+      runInMemory(first, count, steps);
     if (!phases.late.empty())
       e.loop(e.index(0), count, 1, [&](Value step) {
         PointEmitter::Scope scope(e);
@@ -332,13 +339,19 @@ private:
     auto branch = scf::IfOp::create(b, TypeRange(e.vectorOf(carryType(i))), isFirst, true);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
+    scf::YieldOp::create(b, loadInit(i));
+    b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(b, loadOut(i));
+    return branch.getResult(0);
+  }
+  Value loadInit(unsigned i) {
     Value init = kernel.getInits()[i];
     if (isa<MemRefType>(init.getType()))
       init = e.load(init, kernel.getInitMap(i), false);
-    scf::YieldOp::create(b, e.spread(init));
-    b.setInsertionPointToStart(branch.elseBlock());
-    scf::YieldOp::create(b, e.load(kernel.getOuts()[i], kernel.getOutMap(i), false));
-    return branch.getResult(0);
+    return e.spread(init);
+  }
+  Value loadOut(unsigned i) {
+    return e.spread(e.load(kernel.getOuts()[i], kernel.getOutMap(i), false));
   }
 
   /// Runs `body` with each inner point of carry i set.
@@ -399,10 +412,10 @@ private:
     };
     for (ReduceOp reduce : reduces) {
       emitReady();
-      SmallVector<Value> sums(std::min<int64_t>(2, innerSize));
+      SmallVector<Value> sums(std::min(kUnroll, innerSize));
       for (int64_t point = 0; point < innerSize; ++point) {
         Value term = atPoint(point, reduce.getValue());
-        Value &sum = sums[point % 2];
+        Value &sum = sums[point % kUnroll];
         sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
       }
       e.provide(reduce, combineAll(reduce, sums));
@@ -460,44 +473,59 @@ private:
   }
 
   //===--------------------------------------------------------------------===//
-  // Carries on the stack, the inner loop a loop
+  // Carries in memory, the inner loop a loop
   //===--------------------------------------------------------------------===//
 
-  void runOnStack(Value first, Value count, Value steps) {
+  void runInMemory(Value first, Value count, Value steps) {
     Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, first, e.index(0));
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-      overRows(i, [&](Value row) {
-        vector::StoreOp::create(b, loadCarry(i, isFirst), carryBuffers[i],
-                                ValueRange{row, e.index(0)});
-      });
+    if (home == Home::Outs) {
+      auto start = scf::IfOp::create(b, isFirst);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(start.thenBlock());
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        overRows(i, [&] { e.storeOut(i, loadInit(i)); });
+    } else {
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        overRows(i, [&] { keepCarry(i, loadCarry(i, isFirst)); });
+    }
     e.loop(e.index(0), count, 1, [&](Value step) {
       PointEmitter::Scope scope(e);
       at(first, step, steps);
       restoreRows(phases.before, step);
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         if (!isInnerCarry(i))
-          e.provide(kernel.getCarryArg(i), carryAt(i, e.index(0)));
-      stepOnStack();
+          e.provide(kernel.getCarryArg(i), keptCarry(i));
+      stepInMemory();
       finishStep(step);
     });
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-      overRows(i, [&](Value row) { e.storeOut(i, carryAt(i, row)); });
+    if (home == Home::Stack)
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        overRows(i, [&] { e.storeOut(i, keptCarry(i)); });
   }
 
-  void overRows(unsigned i, llvm::function_ref<void(Value)> body) {
-    if (!isInnerCarry(i)) {
-      body(e.index(0));
-      return;
-    }
-    e.loop(e.index(0), e.index(innerSize), 1, [&](Value row) {
+  void overRows(unsigned i, llvm::function_ref<void()> body) {
+    if (!isInnerCarry(i))
+      return body();
+    e.loop(e.index(0), e.size(*inner), 1, [&](Value row) {
       PointEmitter::Scope scope(e);
       e.at[*inner] = row;
-      body(row);
+      body();
     });
   }
-  Value carryAt(unsigned i, Value row) {
-    return vector::LoadOp::create(b, e.vectorOf(carryType(i)), carryBuffers[i],
-                                  ValueRange{row, e.index(0)});
+  /// Carry i at the present inner point, if it has one.
+  Value keptCarry(unsigned i) {
+    if (home == Home::Outs)
+      return loadOut(i);
+    return vector::LoadOp::create(b, e.vectorOf(carryType(i)), carryBuffers[i], rowOf(i));
+  }
+  void keepCarry(unsigned i, Value value) {
+    if (home == Home::Outs)
+      e.storeOut(i, value);
+    else
+      vector::StoreOp::create(b, value, carryBuffers[i], rowOf(i));
+  }
+  SmallVector<Value> rowOf(unsigned i) {
+    return {isInnerCarry(i) ? e.at[*inner] : e.index(0), e.index(0)};
   }
 
   /// Whether a value can be computed at inner points with the reductions so far.
@@ -511,7 +539,7 @@ private:
 
   /// Rounds of loops over the inner points: reductions that are ready share one.
   /// The last round also makes the next carries: nothing reads the old ones after it.
-  void stepOnStack() {
+  void stepInMemory() {
     SmallVector<ReduceOp> left(reduces);
     llvm::DenseSet<Value> done;
     SmallVector<Value> nextOuter(kernel.getNumCarries());
@@ -539,8 +567,7 @@ private:
         nextOuter[i] = e.getVector(kernel.getYield().getValues()[i]);
     for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
       if (nextOuter[i])
-        vector::StoreOp::create(b, nextOuter[i], carryBuffers[i],
-                                ValueRange{e.index(0), e.index(0)});
+        keepCarry(i, nextOuter[i]);
   }
 
   void innerRound(MutableArrayRef<ReduceOp> round, bool isLast) {
@@ -549,32 +576,40 @@ private:
         e.provide(reduce, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
       return;
     }
-    int64_t unroll = kUnroll;
-    while (innerSize % unroll != 0)
-      unroll /= 2;
+    // Many sums hide the latency of their additions by themselves.
+    int64_t unroll = round.size() > 4 ? 1 : round.size() > 2 ? 2 : kUnroll;
     SmallVector<Value> sums;
     for (ReduceOp reduce : round)
       sums.append(unroll, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
-    SmallVector<Value> totals =
-        e.loop(e.index(0), e.index(innerSize), unroll, sums, [&](Value row, ValueRange now) {
-          SmallVector<Value> next(now);
-          for (int64_t u = 0; u < unroll; ++u) {
-            PointEmitter::Scope scope(e);
-            e.at[*inner] = e.add(row, u);
-            for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-              if (isInnerCarry(i))
-                e.provide(kernel.getCarryArg(i), carryAt(i, e.at[*inner]));
-            for (auto [k, reduce] : llvm::enumerate(round)) {
-              Value &sum = next[k * unroll + u];
-              sum = e.combine(reduce.getKind(), sum, e.getVector(reduce.getValue()));
-            }
-            if (isLast)
-              finishPoint();
-          }
-          return next;
-        });
+    Value size = e.size(*inner);
+    Value whole = e.sub(size, b.createOrFold<arith::RemUIOp>(size, e.index(unroll)));
+    sums = innerLoop(e.index(0), whole, unroll, round, isLast, sums);
+    if (innerSize < 0 || innerSize % unroll != 0)
+      sums = innerLoop(whole, size, 1, round, isLast, sums);
     for (auto [k, reduce] : llvm::enumerate(round))
-      e.provide(reduce, combineAll(reduce, ArrayRef(totals).slice(k * unroll, unroll)));
+      e.provide(reduce, combineAll(reduce, ArrayRef(sums).slice(k * unroll, unroll)));
+  }
+
+  /// Inner points [low, high), `unroll` at once.
+  SmallVector<Value> innerLoop(Value low, Value high, int64_t unroll,
+                               MutableArrayRef<ReduceOp> round, bool isLast, ValueRange sums) {
+    return e.loop(low, high, unroll, sums, [&](Value row, ValueRange now) {
+      SmallVector<Value> next(now);
+      for (int64_t u = 0; u < unroll; ++u) {
+        PointEmitter::Scope scope(e);
+        e.at[*inner] = e.add(row, u);
+        for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+          if (isInnerCarry(i))
+            e.provide(kernel.getCarryArg(i), keptCarry(i));
+        for (auto [k, reduce] : llvm::enumerate(round)) {
+          Value &sum = next[k * (sums.size() / round.size()) + u];
+          sum = e.combine(reduce.getKind(), sum, e.getVector(reduce.getValue()));
+        }
+        if (isLast)
+          finishPoint();
+      }
+      return next;
+    });
   }
 
   /// The next carries and the outs of one inner point.
@@ -585,7 +620,7 @@ private:
         next.push_back({i, e.getVector(kernel.getYield().getValues()[i])});
     for (auto [i, value] : next) {
       if (i < kernel.getNumCarries())
-        vector::StoreOp::create(b, value, carryBuffers[i], ValueRange{e.at[*inner], e.index(0)});
+        keepCarry(i, value);
       else
         e.storeOut(i, value);
     }
@@ -600,7 +635,7 @@ private:
   LoopSet innerSet = 0, outerSet = 0;
   std::optional<unsigned> inner;
   int64_t innerSize = 0;
-  bool inRegisters = false;
+  Home home = Home::Registers;
   Phases phases;
   llvm::DenseMap<Value, Value> buffers;
   SmallVector<Value> carryBuffers;
@@ -608,8 +643,8 @@ private:
 };
 } // namespace
 
-LogicalResult ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
+StringRef ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
   if (!kernel.getTime())
-    return failure();
+    return "it is no recurrence";
   return Recurrence(kernel, b).run();
 }

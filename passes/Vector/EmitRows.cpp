@@ -16,6 +16,7 @@
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
@@ -51,6 +52,11 @@ struct Nest {
 /// What a piece of a parallel loop should take at least, and what operations take,
 /// in cycles a vector, roughly.
 constexpr int64_t kPieceCost = 75000;
+/// Squares along the lane loop that are turned before the next along the other: so
+/// that rows of the outs are written, and pages of them used, by some cache lines.
+constexpr int64_t kSquares = 4;
+/// Sums of at most that many terms are written out.
+constexpr int64_t kMaxUnrolled = 8;
 int64_t costOf(Operation *op) {
   if (isa<arith::ConstantOp, ReduceOp>(op))
     return 0;
@@ -476,8 +482,7 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
   if (nest.turned && next == nest.all())
     llvm::erase(toOpen, *nest.turned);
   auto body = [&](Points &inner, ValueRange args) {
-    if (nest.turned && next == nest.all() && nest.reduces.empty() && inner.size() == 1 &&
-        !inner[0].at[*nest.turned]) {
+    if (nest.turned && next == nest.all() && nest.reduces.empty() && inner.size() == 1) {
       hoist(nest, next & ~loopBit(*nest.turned), inner);
       openBlocks(nest, inner[0], [&](Points &block, ValueRange) {
         return level(nest, number + 1, next, block, {});
@@ -509,6 +514,18 @@ SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> to
   if (loop == lane)
     return openLanes(first, first.index(0), first.size(lane), unrollOf(nest), carried,
                      inside);
+  // The taps of a window: a loop of few steps costs more than what it does.
+  if (int64_t size = first.fixedSize(loop);
+      toOpen.size() == 1 && !nest.reduces.empty() && size >= 0 && size <= kMaxUnrolled) {
+    SmallVector<Value> results(carried);
+    for (int64_t i = 0; i < size; ++i) {
+      Points inner(points);
+      for (PointEmitter &point : inner)
+        point.at[loop] = point.index(i);
+      results = inside(inner, results);
+    }
+    return results;
+  }
   return first.loop(first.index(0), first.size(loop), 1, carried, [&](Value i, ValueRange args) {
     Points inner(points);
     for (PointEmitter &point : inner)
@@ -556,7 +573,7 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
       spread.push_back(loop);
   bool hasLanes = spread.size() < toOpen.size();
   bool splitsLanes = hasLanes && (spread.empty() || nest.turned || hasColumns(nest));
-  int64_t step = splitsLanes ? unrollOf(nest) * lanes : 1;
+  int64_t step = splitsLanes ? (nest.turned ? kSquares : unrollOf(nest)) * lanes : 1;
   Value count = first.index(1), steps;
   for (unsigned loop : spread)
     count = first.mul(count, first.size(loop));
@@ -582,9 +599,17 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
                                {b.getLoc(), b.getLoc()});
   Value low = block->getArgument(0), high = block->getArgument(1);
   auto runSteps = [&](Points &made, Value from, Value to) {
-    Value width = first.index(step);
-    (void)openLanes(made.front(), first.mul(from, width),
-                    first.min(first.mul(to, width), first.size(lane)), step / lanes, {}, body);
+    Value width = first.index(step), start = first.mul(from, width);
+    Value end = first.min(first.mul(to, width), first.size(lane));
+    if (!nest.turned) {
+      (void)openLanes(made.front(), start, end, step / lanes, {}, body);
+      return;
+    }
+    first.loop(first.index(0), first.size(*nest.turned), lanes, [&](Value block) {
+      PointEmitter point = made.front();
+      point.at[*nest.turned] = block;
+      (void)openLanes(point, start, end, 1, {}, body);
+    });
   };
   if (spread.empty()) {
     runSteps(points, low, high);
@@ -630,7 +655,8 @@ static SmallVector<Value> transpose(ImplicitLocOpBuilder &b, SmallVector<Value> 
   return rows;
 }
 
-/// Runs over the turned loop by `lanes` indices: the body gets a point for each.
+/// Runs over the turned loop by `lanes` indices, or those from where the point is: the
+/// body gets a point for each.
 void RowEmitter::openBlocks(const Nest &nest, PointEmitter &point, Body body) {
   unsigned turned = *nest.turned;
   Value size = point.size(turned), width = point.index(lanes), zero = point.index(0);
@@ -673,11 +699,27 @@ void RowEmitter::openBlocks(const Nest &nest, PointEmitter &point, Body body) {
     (void)body(inner, {});
   };
   int64_t fixed = point.fixedSize(turned);
+  bool isEven = fixed >= 0 && fixed % lanes == 0 && !point.mask;
+  if (Value start = point.at[turned]) {
+    if (isEven || point.mask) {
+      block(start, !isEven);
+      return;
+    }
+    Value isWhole = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, point.add(start, width),
+                                          size);
+    auto branch = scf::IfOp::create(b, isWhole, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    block(start, false);
+    b.setInsertionPointToStart(branch.elseBlock());
+    block(start, true);
+    return;
+  }
   Value whole = zero;
   if (!point.mask) {
     whole = point.sub(size, b.createOrFold<arith::RemUIOp>(size, width));
     point.loop(zero, whole, lanes, [&](Value start) { block(start, false); });
-    if (fixed >= 0 && fixed % lanes == 0)
+    if (isEven)
       return;
   }
   point.loop(whole, size, lanes, [&](Value start) { block(start, true); });
@@ -761,14 +803,15 @@ void RowEmitter::emit() {
 
 } // namespace
 
-LogicalResult ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b) {
+StringRef ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  StringRef why = "its sums and results have loops that do not nest";
   if (failed(RowEmitter(kernel, b).plan()))
-    return failure();
+    return why;
   invertRowDivisors(kernel);
   collapseLoops(kernel, b);
   RowEmitter emitter(kernel, b);
   if (failed(emitter.plan()))
-    return failure();
+    return why;
   emitter.emit();
-  return success();
+  return "";
 }

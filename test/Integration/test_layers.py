@@ -175,3 +175,15 @@ def test_a_block_takes_less_than_three_seconds(tmp_path):
     seconds = compile_in_turns(tmp_path, block=model)["block"].seconds
     print(f"block: {seconds:.2f} s")
     assert seconds < 3
+
+
+def test_exported_layers_are_one_function(tmp_path):
+    """An exporter's layers check sizes and make masks, each for itself: that is done
+    once, before them, and they are equal."""
+    path = tmp_path / "tensor.mlir"
+    done = compiler.run_compiler([build.MODELS / "hf_mamba2_tiny.onnx", "--emit=tensor", "-o", path])
+    assert done.returncode == 0, done.stderr
+    text = path.read_text()
+    assert text.count("call @repeated(") == 2
+    body = text[text.index("func.func private @repeated"):]
+    assert "ssm.check" not in body

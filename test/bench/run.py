@@ -31,6 +31,7 @@ from limits import Limits  # noqa: E402
 from ssmtest import compare, compiler, runtime  # noqa: E402
 
 PAUSE = 0.1
+CALLS = 8
 SECONDS = 2.0  # at least that long for each row and side
 
 
@@ -68,13 +69,14 @@ def install_openvino():
 
 def best_times(calls):
     """Turn by turn, so that all meet the same neighbours, and with a pause between:
-    threads of some peers spin for a while after their work. Seconds."""
+    threads of some peers spin for a while after their work. A turn is several calls, as
+    a server or a decoder makes them: the first finds threads asleep. Seconds."""
     best = [float("inf")] * len(calls)
     start = time.perf_counter()
     while time.perf_counter() - start < SECONDS * len(calls):
         for side, call in enumerate(calls):
             time.sleep(PAUSE)
-            for _ in range(3):
+            for _ in range(CALLS):
                 begin = time.perf_counter()
                 call()
                 best[side] = min(best[side], time.perf_counter() - begin)

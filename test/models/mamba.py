@@ -34,36 +34,56 @@ def scan_step(a, skip):
     return g.graph("step")
 
 
+def random_weights(rng, width, inner, state, rank, kernel):
+    """The weights of a Layer by name; matrices are [in, out]."""
+    def random(*shape):
+        return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+    weights = {
+        "norm": rng.uniform(0.5, 1.5, width).astype(np.float32),
+        "in_proj": random(width, 2 * inner),
+        "conv": random(kernel, 1, inner).transpose(2, 1, 0).copy(),
+        "conv_bias": random(inner),
+        "x_proj": random(inner, rank + 2 * state),
+        "dt_proj": random(rank, inner),
+        "dt_bias": rng.uniform(-4, -1, inner).astype(np.float32),
+    }
+    a_log = np.log(np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1)))
+    weights["a_log"] = a_log + rng.uniform(-0.1, 0.1, a_log.shape).astype(np.float32)
+    weights["skip"] = random(inner)
+    weights["out_proj"] = random(inner, width)
+    return weights
+
+
+def rms_norm(g, hidden, scale):
+    """RMSNorm over the last axis, as older opsets write it."""
+    mean = g.add("ReduceMean", g.add("Mul", hidden, hidden), g.ints(-1))
+    epsilon = g.weight(np.array([1e-5], np.float32))
+    return g.add("Mul", g.add("Div", hidden, g.add("Sqrt", g.add("Add", mean, epsilon))), scale)
+
+
 class Layer:
     """The weights of one layer, and its parts as nodes of a graph."""
 
-    def __init__(self, g, rng, width, inner, state, rank, kernel):
-        def random(*shape):
-            return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
-        self.g, self.inner, self.state, self.rank, self.kernel = g, inner, state, rank, kernel
-        self.norm_scale = g.weight(rng.uniform(0.5, 1.5, width).astype(np.float32), "norm")
-        self.in_proj = g.weight(random(width, 2 * inner), "in_proj")
-        self.conv = g.weight(random(kernel, 1, inner).transpose(2, 1, 0).copy(), "conv")
-        self.conv_bias = g.weight(random(inner), "conv_bias")
-        self.x_proj = g.weight(random(inner, rank + 2 * state), "x_proj")
-        self.dt_proj = g.weight(random(rank, inner), "dt_proj")
-        self.dt_bias = g.weight(rng.uniform(-4, -1, inner).astype(np.float32), "dt_bias")
-        a_log = np.log(np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1)))
-        a_log += rng.uniform(-0.1, 0.1, a_log.shape).astype(np.float32)
-        self.a = g.add("Neg", g.add("Exp", g.weight(a_log, "a_log")))
-        self.skip = g.weight(random(inner), "skip")
-        self.out_proj = g.weight(random(inner, width), "out_proj")
+    def __init__(self, g, weights):
+        """weights: as random_weights makes them."""
+        self.g = g
+        self.rank = weights["dt_proj"].shape[0]
+        self.inner, self.state = weights["a_log"].shape
+        self.kernel = weights["conv"].shape[2]
+        names = {name: g.weight(array, name) for name, array in weights.items()}
+        self.norm_scale = names["norm"]
+        self.in_proj, self.out_proj = names["in_proj"], names["out_proj"]
+        self.conv, self.conv_bias = names["conv"], names["conv_bias"]
+        self.x_proj, self.dt_proj, self.dt_bias = (
+            names[n] for n in ("x_proj", "dt_proj", "dt_bias"))
+        self.a = g.add("Neg", g.add("Exp", names["a_log"]))
+        self.skip = names["skip"]
 
     def silu(self, x):
         return self.g.add("Mul", x, self.g.add("Sigmoid", x))
 
     def norm(self, hidden):
-        """RMSNorm over the last axis, as older opsets write it."""
-        g = self.g
-        mean = g.add("ReduceMean", g.add("Mul", hidden, hidden), g.ints(-1))
-        epsilon = g.weight(np.array([1e-5], np.float32))
-        return g.add("Mul", g.add("Div", hidden, g.add("Sqrt", g.add("Add", mean, epsilon))),
-                     self.norm_scale)
+        return rms_norm(self.g, hidden, self.norm_scale)
 
     def project_in(self, hidden):
         """[B, L, width] -> x, gate [B, L, inner]."""
@@ -100,7 +120,8 @@ def block(width=32, inner=64, state=8, rank=4, kernel=4, seed=7):
     hidden = g.input("hidden", ["batch", "length", width])
     past_conv = g.input("past_conv", ["batch", inner, kernel - 1])
     past_ssm = g.input("past_ssm", ["batch", inner, state])
-    layer = Layer(g, np.random.default_rng(seed), width, inner, state, rank, kernel)
+    layer = Layer(g, random_weights(np.random.default_rng(seed), width, inner, state, rank,
+                                    kernel))
     x, gate = layer.project_in(hidden)
     x, new_conv = layer.convolve(x, past_conv)
     new_ssm, y = layer.scan(x, past_ssm)
@@ -129,7 +150,7 @@ def stack(layers=4, states=True, width=32, inner=48, state=8, rank=4, kernel=4, 
     news, rng = {}, np.random.default_rng(seed)
     for index in range(layers):
         if index == 0 or not shared:
-            layer = Layer(g, rng, width, inner, state, rank, kernel)
+            layer = Layer(g, random_weights(rng, width, inner, state, rank, kernel))
         x, gate = layer.project_in(layer.norm(hidden))
         x, news["conv", index] = layer.convolve(x, begin("conv", index))
         news["ssm", index], y = layer.scan(x, begin("ssm", index))
@@ -148,7 +169,8 @@ def bidirectional(width=24, inner=40, state=5, rank=3, kernel=3, seed=8):
     torch writes it. `output` and `flipped` are equal up to rounding."""
     g = Builder()
     hidden = g.input("hidden", ["batch", "length", width])
-    layer = Layer(g, np.random.default_rng(seed), width, inner, state, rank, kernel)
+    layer = Layer(g, random_weights(np.random.default_rng(seed), width, inner, state, rank,
+                                    kernel))
     x, gate = layer.project_in(hidden)
     batch = g.add("Shape", hidden, start=0, end=1)
     zeros = g.add("Expand", g.weight(np.zeros((1, 1, 1), np.float32)),

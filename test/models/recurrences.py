@@ -5,7 +5,7 @@
 #
 # ===----------------------------------------------------------------------===#
 """Steps of recurrences, each twice: as nodes of a scan's body and in NumPy. Dims
-are B (batch), D (channels), H (heads), which stay open, and numbers."""
+are B (batch), D (channels), H (heads), S (states), which stay open, and numbers."""
 
 import dataclasses
 from typing import Callable
@@ -14,7 +14,7 @@ import numpy as np
 from builder import Builder
 from onnx import helper
 
-NAMES = {"B": "batch", "D": "channels", "H": "heads"}
+NAMES = {"B": "batch", "D": "channels", "H": "heads", "S": "states"}
 
 
 @dataclasses.dataclass
@@ -167,8 +167,9 @@ def per_head(width, state):
                       {"dt": (0, 0.5), "a": (-3, -0.1)})
 
 
-def delta(keys, width, gated):
-    """The delta rule: h [B, K, V] forgets along k what it puts there."""
+def delta(keys, width, gated, largest=None):
+    """The delta rule: h [B, K, V] forgets along k what it puts there. largest: the
+    largest size of an open K that will be drawn."""
     def build(g, h, k, v, q, beta, decay):
         if gated:
             h = g.add("Mul", h, unsqueeze(g, decay, -2, -1))
@@ -183,7 +184,7 @@ def delta(keys, width, gated):
         change = beta[:, None] * (v - np.einsum("bkv,bk->bv", h, k))
         new = h + k[:, :, None] * change[:, None]
         return [new], [np.einsum("bkv,bk->bv", new, q)]
-    size = 1 / np.sqrt(keys)
+    size = 1 / np.sqrt(largest or keys)
     return Recurrence({"h": ("B", keys, width)},
                       {"k": ("B", keys), "v": ("B", width), "q": ("B", keys), "beta": ("B",),
                        "decay": ("B",)},

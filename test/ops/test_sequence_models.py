@@ -55,6 +55,10 @@ LINEAR = [
     *[linear_attention(rule, q_heads=3, kv_heads=3, dk=4, dv=9, scale=0.37, chunk_size=16)
       for rule in RULES],
     linear_attention("gated", q_heads=2, kv_heads=1, dk=16, dv=16),
+    # Several readers of one state; more than one kernel serves.
+    *[linear_attention(rule, q_heads=6, kv_heads=2, dk=5, dv=17) for rule in RULES],
+    linear_attention("gated_delta", q_heads=11, kv_heads=1, dk=33, dv=4),
+    linear_attention("gated", f16, q_heads=9, kv_heads=1, dk=30, dv=16),
     linear_attention("gated_delta", f16, state=f32), linear_attention("gated", bf16, state=f32),
 ]
 

@@ -6,9 +6,9 @@
 # ===----------------------------------------------------------------------===#
 """The second half of `demo`: everything is built when it starts.
 
-Fetches typeseg's trained Mamba, compiles it, runs it on a text and prints what
-it found, beside ONNX Runtime's answer and time. If the model cannot be fetched,
-a small one of the repository with random weights takes its place.
+Compiles the language model of this repository and lets it write, beside ONNX Runtime
+on the same file. Then fetches typeseg's trained Mamba, compiles it, runs it on a text
+and prints what it found, beside ONNX Runtime's answer and time.
 """
 
 import re
@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / "build" / "bin"
 MODELS = ROOT / "build" / "models"
 REPEAT = 5
+LANGUAGE_MODEL = ROOT / "test" / "models" / "bible_lm" / "bible_lm.onnx"
+PROMPT = "And it came to pass in those days, that"
 
 SAMPLE = """\
 <div class="card"><h1>Weekly report</h1><p>Numbers of the spring</p></div>
@@ -131,33 +133,70 @@ def demo_typeseg(model, manifest, text):
     return same == len(inputs["ids"]) and worst < 1e-3
 
 
-def demo_small():
-    model = ROOT / "test" / "models" / "torch_scan_mamba.onnx"
-    rng = np.random.default_rng()
-    inputs = {"hidden": rng.standard_normal((1, 512, 32), dtype=np.float32),
-              "past_ssm": np.zeros((1, 64, 8), dtype=np.float32)}
-    say(f"Compiling {model.name} (one Mamba layer, random weights) and running 512 steps")
-    ours, our_time = compile_and_run(model, inputs)
-    say("ONNX Runtime on the same")
-    theirs, their_time = reference(model, inputs)
-    worst = compare(ours, theirs)
-    report_times(our_time, their_time, worst)
-    return worst < 1e-3
+def write_with_onnxruntime(prompt, count):
+    """-> (the likeliest bytes, tokens/s) of a loop that hands the states on."""
+    session = onnxruntime.InferenceSession(str(LANGUAGE_MODEL), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    feeds = {i.name: np.zeros([1, *i.shape[1:]], np.float32) for i in session.get_inputs()
+             if i.name != "ids"}
+    feeds["ids"] = np.frombuffer(prompt.encode(), np.uint8)[None].astype(np.int64)
+    made, start = bytearray(), 0.0
+    while len(made) <= count:
+        results = dict(zip(names, session.run(names, feeds)))
+        start = start or time.perf_counter()  # the prompt is not counted
+        made.append(int(results["logits"][0, -1].argmax()))
+        feeds = {n: results[n.replace("past", "present")] for n in feeds if n != "ids"}
+        feeds["ids"] = np.array([[made[-1]]], np.int64)
+    return bytes(made[:count]), count / (time.perf_counter() - start)
+
+
+def write(module, *options):
+    """Streams what the model writes. -> (text, new tokens/s)."""
+    words = [str(w) for w in (BIN / "ssm-run", "generate", module, "--prompt", PROMPT, *options)]
+    print("  $ " + " ".join(f'"{w}"' if " " in w else w.replace(f"{ROOT}/", "") for w in words),
+          flush=True)
+    print(f"\n{PROMPT}", end="", flush=True)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    text = bytearray()
+    while chunk := process.stdout.read1():
+        text += chunk
+        print(chunk.decode(errors="replace"), end="", flush=True)
+    told = process.stderr.read().decode()
+    if process.wait() != 0:
+        sys.exit(f"demo: ssm-run failed: {told}")
+    print("\n" + "\n".join(f"  {line}" for line in told.splitlines()))
+    return bytes(text[:-1]), float(re.search(r"new: .* ([0-9]+) tokens/s", told).group(1))
+
+
+def demo_language_model():
+    say(f"Compiling {LANGUAGE_MODEL.name}, a byte-level Mamba of 1.8 M parameters, and letting it write")
+    module = MODELS / "bible_lm.so"
+    call(BIN / "ssm-compile", LANGUAGE_MODEL, "-o", module)
+    write(module, "--max-new", 400, "--temperature", 0.7, "--top-p", 0.95, "--seed", 7)
+    say("The likeliest text, beside ONNX Runtime on the same file")
+    ours, our_rate = write(module, "--max-new", 200, "--temperature", 0)
+    theirs, their_rate = write_with_onnxruntime(PROMPT, 200)
+    print(f"\n  {'':14}{'new text':>12}")
+    print(f"  {'ssm-mlir':14}{our_rate:8.0f} tokens/s")
+    print(f"  {'ONNX Runtime':14}{their_rate:8.0f} tokens/s")
+    same = ours == theirs
+    print(f"\n  {'Both write the same.' if same else 'They write different texts!'}")
+    return same
 
 
 def main():
     text = Path(sys.argv[1]).read_text(encoding="utf-8") if len(sys.argv) > 1 else SAMPLE
     if not text:
         sys.exit("demo: the text is empty")
-    say(f"Fetching the trained model of typeseg {typeseg.VERSION} (21 MB, once)")
     MODELS.mkdir(parents=True, exist_ok=True)
+    right = demo_language_model()
+    say(f"Fetching the trained model of typeseg {typeseg.VERSION} (21 MB, once)")
     try:
         files = typeseg.fetch(MODELS)
     except OSError as error:
-        print(f"  not to be had ({error}): a small model of the repository instead")
-        right = demo_small()
+        print(f"  not to be had ({error}): left out")
     else:
-        right = demo_typeseg(*files, text)
+        right = demo_typeseg(*files, text) and right
     if not right:
         sys.exit("demo: the answers differ")
     print("\n  The answers agree.")

@@ -99,7 +99,7 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
     return error;
   options.emit = args.getLastArgValue(OPT_emit).str();
   // "obj" is not text that one would want on a terminal.
-  bool isText = !options.emit.empty() && options.emit != "obj";
+  bool isText = !options.emitsModule() && options.emit != "obj";
   options.output = args.getLastArgValue(OPT_output, isText ? "-" : "").str();
   options.target = args.getLastArgValue(OPT_target, "cpu").str();
   options.cpu = args.getLastArgValue(OPT_cpu, "native").str();

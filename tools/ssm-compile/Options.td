@@ -29,7 +29,8 @@ defm state : V<"state", "<input>=<output>", "A recurrent state that names do not
 def embed_weights : F<"embed-weights", "Put the weights into the module">;
 defm emit : V<"emit", "<stage>",
               "Stop after a stage and print it: import, graph, tensor, raise, quantize, "
-              "fuse, tile, buffer, vector, target, llvm, asm, obj">;
+              "fuse, tile, buffer, vector, target, llvm, asm, obj; or static: an object and "
+              "a header for a program to be linked with libssmrt.a">;
 def check : F<"check", "Only tell what is in the model and whether it can be compiled">;
 defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories">;
 def print_timings : F<"print-timings", "Print the time each step takes">;

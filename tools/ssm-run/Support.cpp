@@ -148,3 +148,15 @@ std::vector<ssmrt_size> Sizes::view() const {
     list.push_back({name.c_str(), size});
   return list;
 }
+
+Module ssmrun::load(const std::string &path, const std::string &weights) {
+  ssmrt_load_options *settings;
+  check(ssmrt_load_options_create(&settings));
+  std::unique_ptr<ssmrt_load_options, void (*)(ssmrt_load_options *)> owned(
+      settings, ssmrt_load_options_destroy);
+  if (!weights.empty())
+    check(ssmrt_load_options_set_weights_file(settings, weights.c_str()));
+  ssmrt_module *module = nullptr;
+  check(ssmrt_module_load(path.c_str(), settings, &module));
+  return {module, ssmrt_module_release};
+}

@@ -60,6 +60,9 @@ struct HostTensor {
 using Module = std::unique_ptr<ssmrt_module, void (*)(ssmrt_module *)>;
 using Session = std::unique_ptr<ssmrt_session, void (*)(ssmrt_session *)>;
 
+/// Loads a module; `weights` is the path of its weights file, "" for the usual one.
+Module load(const std::string &path, const std::string &weights);
+
 /// "float32", ...
 std::string typeName(DLDataType type);
 

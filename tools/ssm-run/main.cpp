@@ -5,10 +5,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Generate.h"
 #include "Support.h"
 
 #include <CLI/CLI.hpp>
 
+#include <cstring>
 #include <iostream>
 #include <new>
 
@@ -39,20 +41,8 @@ static void addOptions(CLI::App &app, Options &options) {
   app.add_flag("--verify", options.verify, "Check all bytes of the weights");
 }
 
-static Module load(const Options &options) {
-  ssmrt_load_options *settings;
-  check(ssmrt_load_options_create(&settings));
-  std::unique_ptr<ssmrt_load_options, void (*)(ssmrt_load_options *)> owned(
-      settings, ssmrt_load_options_destroy);
-  if (!options.weights.empty())
-    check(ssmrt_load_options_set_weights_file(settings, options.weights.c_str()));
-  ssmrt_module *module = nullptr;
-  check(ssmrt_module_load(options.module.c_str(), settings, &module));
-  return {module, ssmrt_module_release};
-}
-
 static void execute(const Options &options) {
-  Module module = load(options);
+  Module module = load(options.module, options.weights);
   if (options.verify) {
     check(ssmrt_module_verify_weights(module.get()));
     ssmrt_module_info info;
@@ -70,11 +60,19 @@ static void execute(const Options &options) {
 
 int main(int argc, char **argv) {
   Options options;
-  CLI::App app("Runs a compiled module.", "ssm-run");
-  addOptions(app, options);
+  // A command of its own, for `ssm-run MODULE` has a module where others have commands.
+  bool writes = argc > 1 && std::strcmp(argv[1], "generate") == 0;
+  CLI::App app(writes ? "Lets a language model write."
+                      : "Runs a compiled module. `ssm-run generate` lets a language model write.",
+               writes ? "ssm-run generate" : "ssm-run");
+  if (writes)
+    addGenerate(app);
+  else
+    addOptions(app, options);
   try {
-    app.parse(argc, argv);
-    execute(options);
+    app.parse(argc - writes, argv + writes);
+    if (!writes)
+      execute(options);
   } catch (const CLI::Success &success) {
     return app.exit(success);
   } catch (const std::bad_alloc &) {

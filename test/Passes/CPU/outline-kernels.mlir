@@ -1,6 +1,6 @@
 // RUN: ssm-opt %s -ssm-outline-kernels | FileCheck %s
 
-// CHECK: module attributes {ssm.kernels.checked = ["kernel_map_addi"], ssm.kernels.main = ["kernel_map_exp", "kernel_map_negf"], ssm.kernels.parallel = ["kernel_loop_copy"]}
+// CHECK: module attributes {ssm.kernels.checked = ["kernel_map_addi"], ssm.kernels.main = ["kernel_map_exp", "kernel_map_negf"], ssm.kernels.parallel = ["kernel_loop"]}
 
 // Two equal nests call one kernel; each has the table and the context, its pointers
 // and its dynamic sizes.
@@ -74,7 +74,7 @@ func.func @checked.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !
 
 // A parallel loop is a nest.
 // CHECK-LABEL: func.func @parallel.run
-// CHECK: call @kernel_loop_copy(
+// CHECK: call @kernel_loop(
 // CHECK-NOT: ssm.parallel_for
 // CHECK: return
 func.func @parallel.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,

@@ -38,45 +38,20 @@ func.func @narrow(%a: tensor<?x?xf32>, %b: tensor<?x12xf32>, %e: tensor<?x12xf32
   return %y : tensor<?x12xf32>
 }
 
-// Few columns are no exception, only a single one is.
-// CHECK-LABEL: func.func @few_columns
-// CHECK: config <matmul, lane_loop = 1, lanes = 16, tiles = [12, 1]>
-func.func @few_columns(%a: tensor<?x?xf32>, %b: tensor<?x3xf32>, %e: tensor<?x3xf32>) -> tensor<?x3xf32> {
-  %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xf32>, tensor<?x3xf32>) outs(%e : tensor<?x3xf32>) maps [#a, #b, #c] {
-  ^bb0(%l: f32, %r: f32):
-    %p = arith.mulf %l, %r : f32
-    %s = ssm.reduce addf %p over [2] : f32
-    ssm.yield %s : f32
-  } -> tensor<?x3xf32>
-  return %y : tensor<?x3xf32>
-}
-
-// CHECK-LABEL: func.func @one_column
-// CHECK: config <rows,
-func.func @one_column(%a: tensor<?x?xf32>, %b: tensor<?x1xf32>, %e: tensor<?x1xf32>) -> tensor<?x1xf32> {
-  %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xf32>, tensor<?x1xf32>) outs(%e : tensor<?x1xf32>) maps [#a, #b, #c] {
-  ^bb0(%l: f32, %r: f32):
-    %p = arith.mulf %l, %r : f32
-    %s = ssm.reduce addf %p over [2] : f32
-    ssm.yield %s : f32
-  } -> tensor<?x1xf32>
-  return %y : tensor<?x1xf32>
-}
-
-// For few rows a right side that is no weight is not turned: where it is dense along the
-// depth, the lanes are too.
+// A right side that is no weight is not turned for few rows: lanes lie along the depth
+// where both sides are dense along it.
 // CHECK-LABEL: func.func @few_rows
 // CHECK: config <matmul, lane_loop = 2, lanes = 16, tiles = [4, 2]>
 // AVX2-LABEL: func.func @few_rows
 // AVX2: config <matmul, lane_loop = 2, lanes = 8, tiles = [2, 2]>
-func.func @few_rows(%a: tensor<31x?xf32>, %b: tensor<?x?xf32>, %e: tensor<31x?xf32>) -> tensor<31x?xf32> {
-  %y = ssm.kernel loops 3 ins(%a, %b : tensor<31x?xf32>, tensor<?x?xf32>) outs(%e : tensor<31x?xf32>) maps [#a, #bt, #c] {
+func.func @few_rows(%a: tensor<1x?xf32>, %b: tensor<?x?xf32>, %e: tensor<1x?xf32>) -> tensor<1x?xf32> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<1x?xf32>, tensor<?x?xf32>) outs(%e : tensor<1x?xf32>) maps [#a, #bt, #c] {
   ^bb0(%l: f32, %r: f32):
     %p = arith.mulf %l, %r : f32
     %s = ssm.reduce addf %p over [2] : f32
     ssm.yield %s : f32
-  } -> tensor<31x?xf32>
-  return %y : tensor<31x?xf32>
+  } -> tensor<1x?xf32>
+  return %y : tensor<1x?xf32>
 }
 
 // CHECK-LABEL: func.func @many_rows
@@ -103,6 +78,32 @@ func.func @scattered(%a: tensor<15x?xf32>, %b: tensor<?x?x2xf32>, %e: tensor<15x
     ssm.yield %s : f32
   } -> tensor<15x?xf32>
   return %y : tensor<15x?xf32>
+}
+
+// Few columns are no exception.
+// CHECK-LABEL: func.func @few_columns
+// CHECK: config <matmul, lane_loop = 1, lanes = 16, tiles = [12, 1]>
+func.func @few_columns(%a: tensor<?x?xf32>, %b: tensor<?x3xf32>, %e: tensor<?x3xf32>) -> tensor<?x3xf32> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xf32>, tensor<?x3xf32>) outs(%e : tensor<?x3xf32>) maps [#a, #b, #c] {
+  ^bb0(%l: f32, %r: f32):
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    ssm.yield %s : f32
+  } -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
+}
+
+// One column is a row of numbers that are added up.
+// CHECK-LABEL: func.func @column
+// CHECK: config <rows,
+func.func @column(%a: tensor<?x?xf32>, %b: tensor<?x1xf32>, %e: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xf32>, tensor<?x1xf32>) outs(%e : tensor<?x1xf32>) maps [#a, #b, #c] {
+  ^bb0(%l: f32, %r: f32):
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    ssm.yield %s : f32
+  } -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
 }
 
 // What is reduced once more, over the columns, is no product.

@@ -3,33 +3,17 @@
 #a = affine_map<(m, n, k) -> (m, k)>
 #b = affine_map<(m, n, k) -> (k, n)>
 #p = affine_map<(m, n, k) -> (n floordiv 8, k, n mod 8)>
-#t = affine_map<(m, n, k) -> (n, k)>
 #c = affine_map<(m, n, k) -> (m, n)>
 #bias = affine_map<(m, n, k) -> (n)>
 
-// Sums of 2 rows by 2 vectors stay in registers, each in two parts, for four sums would
-// wait for each other; what comes next is fetched meanwhile; the strips are padded, so
-// only the epilogue has a mask. Columns past whole vectors, 3 at most, are turned where
-// that pays and have lanes along the depth.
+// Sums of 2 rows by 2 vectors stay in registers, in two parts each so that none waits
+// for the one before; what comes next is fetched meanwhile; the strips are padded, so only the epilogue has a mask.
 // CHECK-LABEL: func.func @packed
 // CHECK: ssm.parallel_for
 // CHECK: %[[SUMS:.*]] = memref.alloca() {{.*}} : memref<2x8xf32>
-// CHECK: %[[TURNED:.*]] = memref.alloca() {{.*}} : memref<3x24xf32>
-// CHECK: scf.if %[[PAYS:.*]] {
-// CHECK: vector.gather %arg1
-// CHECK: vector.store %{{.*}}, %[[TURNED]]
-// CHECK: %{{.*}}:8 = scf.for {{.*}} to %c24 step %c2 {{.*}} vector<4xf32>)
+// CHECK: %{{.*}}:8 = scf.for {{.*}} step %c2
 // CHECK: memref.prefetch %arg1
 // CHECK-NOT: maskedload
-// CHECK: vector.store %{{.*}}, %[[SUMS]]
-// CHECK: scf.index_switch
-// CHECK: case 0
-// CHECK: case 1
-// CHECK: scf.if %[[PAYS]] {
-// CHECK: scf.for {{.*}} to %c24 step %c4
-// CHECK: vector.load %arg0
-// CHECK: vector.load %[[TURNED]]
-// CHECK: vector.shuffle
 // CHECK: vector.store %{{.*}}, %[[SUMS]]
 // CHECK: scf.if
 // CHECK: vector.load %[[SUMS]]
@@ -71,9 +55,47 @@ func.func @rows(%a: memref<?x?xf32>, %b: memref<?x16xf32>, %c: memref<?x16xf32>)
   return
 }
 
+// The columns behind the last whole vector are turned once for a block of rows, and
+// summed up with lanes along the depth, if they are few.
+// CHECK-LABEL: func.func @columns
+// CHECK: memref.alloca() {{.*}} : memref<12x8xf32>
+// CHECK: %[[TURNED:.*]] = memref.alloca() {{.*}} : memref<3x24xf32>
+// CHECK: scf.if %[[DOTS:.*]] {
+// CHECK: vector.store %{{.*}}, %[[TURNED]]
+// CHECK: scf.if %[[DOTS]] {
+// CHECK: vector.load %[[TURNED]]
+// CHECK: vector.shuffle
+func.func @columns(%a: memref<?x24xf32>, %b: memref<24x?xf32>, %c: memref<?x?xf32>) {
+  ssm.kernel loops 3 ins(%a, %b : memref<?x24xf32>, memref<24x?xf32>) outs(%c : memref<?x?xf32>) maps [#a, #b, #c] config <matmul, lane_loop = 1, lanes = 4, tiles = [12, 2]> {
+    ^bb0(%l: f32, %r: f32):
+      %m = arith.mulf %l, %r : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      ssm.yield %s : f32
+  }
+  return
+}
+
+// Both sides dense along the depth, few rows: no column is turned.
+// CHECK-LABEL: func.func @deep
+// CHECK-NOT: memref.alloca() {{.*}}24xf32>
+// CHECK: scf.for {{.*}} iter_args
+// CHECK: vector.load %arg0
+// CHECK: vector.load %arg1
+// CHECK: vector.shuffle
+// CHECK: vector.store %{{.*}}, %arg2
+func.func @deep(%a: memref<3x24xf32>, %b: memref<8x24xf32>, %c: memref<3x8xf32>) {
+  ssm.kernel loops 3 ins(%a, %b : memref<3x24xf32>, memref<8x24xf32>) outs(%c : memref<3x8xf32>) maps [#a, affine_map<(m, n, k) -> (n, k)>, #c] config <matmul, lane_loop = 2, lanes = 4, tiles = [4, 2]> {
+    ^bb0(%l: f32, %r: f32):
+      %m = arith.mulf %l, %r : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      ssm.yield %s : f32
+  }
+  return
+}
+
 // Lanes along the depth: vectors of both sides, the last one under a mask that keeps
 // lanes which do not exist out of the sums; four columns' lanes are added up together.
-// CHECK-LABEL: func.func @deep
+// CHECK-LABEL: func.func @deep_ragged
 // CHECK: %[[SUMS:.*]] = memref.alloca() {{.*}} : memref<32x8xf32>
 // CHECK: %[[WHOLE:.*]]:8 = scf.for {{.*}} step %c4
 // CHECK: vector.load %arg0
@@ -86,9 +108,9 @@ func.func @rows(%a: memref<?x?xf32>, %b: memref<?x16xf32>, %c: memref<?x16xf32>)
 // CHECK: vector.store %{{.*}}, %[[SUMS]]
 // CHECK: vector.load %[[SUMS]]
 // CHECK: vector.store %{{.*}}, %arg2
-func.func @deep(%a: memref<2x?xf32>, %b: memref<?x?xf32>, %c: memref<2x?xf32>) {
+func.func @deep_ragged(%a: memref<2x?xf32>, %b: memref<?x?xf32>, %c: memref<2x?xf32>) {
   ssm.kernel loops 3 ins(%a, %b : memref<2x?xf32>, memref<?x?xf32>) outs(%c : memref<2x?xf32>)
-      maps [#a, #t, #c] config <matmul, lane_loop = 2, lanes = 4, tiles = [2, 2]> {
+      maps [#a, affine_map<(m, n, k) -> (n, k)>, #c] config <matmul, lane_loop = 2, lanes = 4, tiles = [2, 2]> {
   ^bb0(%l: f32, %r: f32):
     %x = arith.mulf %l, %r : f32
     %s = ssm.reduce addf %x over [2] : f32

@@ -61,3 +61,34 @@ func.func @stack(%v: memref<?x32xf32>, %k: memref<?x64xf32>, %h0: memref<64x32xf
   }
   return
 }
+
+// -----
+
+// A state of open size stays in the buffer of the last one, from its start on.
+
+// CHECK-LABEL: @outs
+// CHECK-SAME: %[[H0:[a-z0-9]+]]: memref<?x32xf32>, %[[H:[a-z0-9]+]]: memref<?x32xf32>
+// CHECK-NOT: memref.alloca
+// CHECK: scf.if
+// CHECK: vector.load %[[H0]]
+// CHECK: vector.store {{.*}} %[[H]]
+// CHECK: scf.for %{{.*}} step %c4 iter_args
+// CHECK: vector.load %[[H]]
+// CHECK: vector.store {{.*}} %[[H]]
+// CHECK: scf.for %{{.*}} step %c1{{(_[0-9]+)?}} iter_args
+// CHECK: vector.load %[[H]]
+// CHECK: vector.store {{.*}} %[[H]]
+func.func @outs(%v: memref<?x32xf32>, %k: memref<?x?xf32>, %h0: memref<?x32xf32>, %eh: memref<?x32xf32>, %ey: memref<?x32xf32>) {
+  ssm.kernel loops 3 time 0 ins(%v, %k : memref<?x32xf32>, memref<?x?xf32>) inits(%h0 : memref<?x32xf32>)
+      outs(%eh, %ey : memref<?x32xf32>, memref<?x32xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (n, d)>,
+            affine_map<(t, d, n) -> (n, d)>, affine_map<(t, d, n) -> (t, d)>]
+      config <recurrence, lane_loop = 1, lanes = 16, tiles = [8]> {
+    ^bb0(%vt: f32, %kt: f32, %c: f32):
+      %p = arith.mulf %kt, %c : f32
+      %n = arith.addf %p, %vt : f32
+      %s = ssm.reduce addf %n over [2] : f32
+      ssm.yield %n, %s : f32, f32
+  }
+  return
+}

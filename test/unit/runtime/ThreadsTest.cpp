@@ -130,32 +130,25 @@ TEST(Pool, ServesSeveralCallers) {
   EXPECT_EQ(wrong, 0);
 }
 
-// Inside a run threads wait awake, but not for long.
+// Threads wait awake for the next loop, but not for long.
 TEST(Pool, SleepsWhenIdle) {
-  for (bool inRun : {false, true}) {
-    ssmrt_pool pool(4);
-    if (inRun)
-      pool.enterRun();
-    Marks marks(1000);
-    pool.parallelFor(Marks::mark, &marks, 1000, 1);
-    auto cpu = [] {
-      timespec time;
-      clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-      return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-    };
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    double before = cpu();
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    EXPECT_LT(cpu() - before, 0.05);
-    if (inRun)
-      pool.leaveRun();
-  }
+  ssmrt_pool pool(4);
+  Marks marks(1000);
+  pool.parallelFor(Marks::mark, &marks, 1000, 1);
+  auto cpu = [] {
+    timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
+  };
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  double before = cpu();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_LT(cpu() - before, 0.05);
 }
 
-TEST(Pool, RunsEveryLoopOfARun) {
+TEST(Pool, RunsEveryLoop) {
   for (int32_t threads : {2, 3}) {
     ssmrt_pool pool(threads);
-    pool.enterRun();
     for (int i = 0; i < 2000; ++i) {
       Marks marks(17);
       ASSERT_EQ(pool.parallelFor(Marks::mark, &marks, 17, 1), 0);
@@ -163,7 +156,6 @@ TEST(Pool, RunsEveryLoopOfARun) {
       if (i % 500 == 0) // asleep again
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    pool.leaveRun();
   }
 }
 
