@@ -37,6 +37,8 @@ endfunction()
 function(ssm_tool name)
   cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  # Pass plugins find our dialects in the program that loads them.
+  set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} MLIR LLVM)
   ssm_compile_options(${name})
 endfunction()

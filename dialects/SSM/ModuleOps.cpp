@@ -85,7 +85,7 @@ template <typename Op> static LogicalResult verifySizes(Op op) {
   auto type = cast<MemRefType>(op.getResult().getType());
   if (!type.getLayout().isIdentity())
     return op.emitOpError("gives ") << type << ", expected the identity layout";
-  if (static_cast<int64_t>(op.getSizes().size()) != type.getNumDynamicDims())
+  if (op.getSizes().size() != static_cast<size_t>(type.getNumDynamicDims()))
     return op.emitOpError("has ") << op.getSizes().size() << " sizes for "
                                   << type.getNumDynamicDims() << " dynamic dimensions";
   return success();

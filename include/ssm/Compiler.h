@@ -32,6 +32,11 @@ struct StatePair {
   std::string input, output;
 };
 
+/// A pass, or a pipeline in MLIR's textual form, behind a stage.
+struct AddedPass {
+  std::string stage, pipeline;
+};
+
 struct CompileOptions {
   /// The models, one for each entry of the module. Equal weights are stored once.
   std::vector<EntryFile> entries;
@@ -52,6 +57,11 @@ struct CompileOptions {
   /// Beside the pairs that names tell.
   std::vector<StatePair> states;
   bool embedWeights = false;
+  /// Shared objects with passes of others (mlir::PassPlugin).
+  std::vector<std::string> passPlugins;
+  /// Passes that run at the end of a stage of the model (not of what is computed from
+  /// its weights at compile time), in order.
+  std::vector<AddedPass> addedPasses;
   /// Verifies after each pass, not only after each stage.
   bool verifyEach = false;
   /// Writes what every stage gives to OUT.<stage>.mlir, OUT.ll.
@@ -68,7 +78,8 @@ struct CompileOptions {
 
 enum class Severity { Error, Warning, Remark };
 
-/// Gets one error at most, and that last of all: after it nothing was written.
+/// Gets one error at most, and that last of all: after it nothing was written but a
+/// reproducer, which the error names, if a stage behind `tensor` failed.
 using MessageHandler = std::function<void(Severity, const std::string &)>;
 
 struct StepTime {

@@ -16,10 +16,13 @@
 #include "lib/Package/Package.h"
 #include "lib/Support/OutputFiles.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Tools/Plugins/PassPlugin.h"
 #include "passes/Pipelines/Pipelines.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
@@ -48,7 +51,13 @@ private:
   LogicalResult enableRemarks();
   /// Runs the stages from number `first` on; stops after the one to be emitted.
   LogicalResult runStages(size_t first, ModuleOp module, bool isInit);
-  LogicalResult runStage(StringRef stage, ModuleOp module);
+  LogicalResult runStage(StringRef stage, ModuleOp module, bool isInit);
+  LogicalResult loadPlugins();
+  /// The passes that were added behind the stage.
+  LogicalResult addPasses(StringRef stage, PassManager &manager);
+  /// Runs passes; a failure behind the stage `tensor` leaves a file that shows it.
+  LogicalResult runPasses(StringRef stage, PassManager &manager, ModuleOp module);
+  std::string saveReproducer(PassManager &manager, ModuleOp module);
   LogicalResult afterGraph(ModuleOp module);
   LogicalResult runInitStages();
   /// Takes the module of derived weights out of its parent.
@@ -110,7 +119,7 @@ LogicalResult Compilation::prepare() {
     if (!linker)
       return fail(linker.takeError());
   }
-  if (failed(checkOutput()))
+  if (failed(checkOutput()) || failed(loadPlugins()))
     return failure();
   return enableRemarks();
 }
@@ -150,7 +159,68 @@ LogicalResult Compilation::saveTemporary(StringRef extension, StringRef text) {
   return success();
 }
 
-LogicalResult Compilation::runStage(StringRef stage, ModuleOp module) {
+LogicalResult Compilation::loadPlugins() {
+  if (!options.addedPasses.empty())
+    registerPassesAndStages();
+  for (const std::string &path : options.passPlugins) {
+    llvm::Expected<PassPlugin> plugin = PassPlugin::load(path);
+    if (!plugin)
+      return fail("--load-pass-plugin: " + llvm::toString(plugin.takeError()));
+    plugin->registerPassRegistryCallbacks();
+  }
+  return success();
+}
+
+LogicalResult Compilation::addPasses(StringRef stage, PassManager &manager) {
+  for (const AddedPass &added : options.addedPasses) {
+    if (added.stage != stage)
+      continue;
+    std::string problem;
+    llvm::raw_string_ostream stream(problem);
+    // Passes on functions need not say so.
+    std::string nested = "func.func(" + added.pipeline + ")";
+    if (failed(parsePassPipeline(added.pipeline, manager, stream)) &&
+        failed(parsePassPipeline(nested, manager, llvm::nulls())))
+      return fail("--add-pass " + added.stage + "=" + added.pipeline + ": " +
+                  StringRef(problem).trim().split('\n').first);
+  }
+  return success();
+}
+
+std::string Compilation::saveReproducer(PassManager &manager, ModuleOp module) {
+  std::string path = (options.output == "-" ? "ssm-compile" : options.output) + ".repro.mlir";
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  AsmState state(module);
+  std::string pipeline;
+  llvm::raw_string_ostream pipelineStream(pipeline);
+  manager.printAsTextualPipeline(pipelineStream);
+  state.attachResourcePrinter("mlir_reproducer", [&](Operation *, AsmResourceBuilder &builder) {
+    builder.buildString("pipeline", pipeline);
+    builder.buildBool("disable_threading", true);
+    builder.buildBool("verify_each", true);
+  });
+  module->print(stream, state);
+  if (llvm::Error error = writeWholeFile(path, text)) {
+    llvm::consumeError(std::move(error));
+    return "";
+  }
+  return path;
+}
+
+LogicalResult Compilation::runPasses(StringRef stage, PassManager &manager, ModuleOp module) {
+  // Until then, what fails is the model, and says so.
+  bool isOurs = !llvm::is_contained({"import", "graph", "tensor"}, stage);
+  OwningOpRef<ModuleOp> before = isOurs ? module.clone() : ModuleOp();
+  if (succeeded(manager.run(module)) && succeeded(verify(module)))
+    return success();
+  std::string path = isOurs ? saveReproducer(manager, *before) : "";
+  return fail("stage '" + stage + "' failed" +
+              (path.empty() ? ""
+                            : "; '" + path + "' shows it: ssm-opt --run-reproducer " + path));
+}
+
+LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, bool isInit) {
   PassManager manager(&context);
   manager.enableVerifier(options.verifyEach);
   PipelineOptions pipeline;
@@ -160,9 +230,15 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module) {
   pipeline.avx512 = target.has("avx512f") && target.has("avx512dq");
   pipeline.f16c = target.has("f16c");
   buildStage(stage, manager, pipeline);
-  if (failed(manager.run(module)) || failed(verify(module)))
-    return fail("stage '" + stage + "' failed");
-  return success();
+  if (failed(runPasses(stage, manager, module)))
+    return failure();
+  if (isInit || options.addedPasses.empty())
+    return success();
+  PassManager added(&context, ModuleOp::getOperationName());
+  added.enableVerifier(options.verifyEach);
+  if (failed(addPasses(stage, added)))
+    return failure();
+  return added.empty() ? success() : runPasses(stage, added, module);
 }
 
 LogicalResult Compilation::afterGraph(ModuleOp module) {
@@ -187,9 +263,8 @@ void Compilation::detachInit(size_t stage, ModuleOp module) {
 }
 
 LogicalResult Compilation::runStages(size_t first, ModuleOp module, bool isInit) {
-  for (auto [i, stage] : llvm::enumerate(getStages())) {
-    if (i < first)
-      continue;
+  for (size_t i = first; i < getStages().size(); ++i) {
+    StringRef stage = getStages()[i];
     if (stage == "tensor") {
       llvm::Error error =
           timed("hash weights", [&] { return mergeEqualWeights(module, models.weights); });
@@ -199,7 +274,7 @@ LogicalResult Compilation::runStages(size_t first, ModuleOp module, bool isInit)
     if (!isInit && !init)
       detachInit(i, module);
     std::string name = (isInit ? "weights " : "") + stage.str();
-    if (failed(timed(name, [&] { return runStage(stage, module); })))
+    if (failed(timed(name, [&] { return runStage(stage, module, isInit); })))
       return failure();
     if (stage == "graph" && failed(afterGraph(module)))
       return failure();

@@ -7,6 +7,7 @@
 
 #include "lib/Compiler/Options.h"
 
+#include "passes/Pipelines/Pipelines.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Regex.h"
@@ -41,6 +42,10 @@ std::string ssm::checkOptions(const CompileOptions &options) {
     return "no output given, expected -o FILE";
   if (options.output == "-" && options.saveTemps)
     return "--save-temps needs an output file";
+  for (const AddedPass &added : options.addedPasses)
+    if (!llvm::is_contained(getStages(), added.stage))
+      return "--add-pass: unknown stage '" + added.stage + "', expected one of " +
+             llvm::join(getStages(), ", ");
   std::string problem;
   if (!options.remarks.empty() && !llvm::Regex(options.remarks).isValid(problem))
     return "--remarks=" + options.remarks + ": " + problem;

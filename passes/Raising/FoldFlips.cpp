@@ -170,7 +170,8 @@ static void absorb(IRRewriter &rewriter, ScanOp scan) {
     rewriter.modifyOpInPlace(scan, [&] { operand.set(flip->source); });
   }
   unsigned numCarries = scan.getCarries().size();
-  for (auto [i, axis] : llvm::enumerate(scan.getOutputAxes())) {
+  for (unsigned i = 0; i < scan.getOutputAxes().size(); ++i) {
+    int64_t axis = scan.getOutputAxes()[i];
     Value result = scan.getResult(numCarries + i);
     bool undone = !result.use_empty() && llvm::all_of(result.getUsers(), [&](Operation *user) {
       auto reader = user->getParentOfType<KernelOp>();

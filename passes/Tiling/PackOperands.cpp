@@ -7,6 +7,7 @@
 
 #include "passes/Tiling/Passes.h"
 
+#include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/MatmulShape.h"
 #include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -150,6 +151,8 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     if (!type || !map.isFunctionOfDim(what.n) ||
         llvm::none_of(what.k, [&](unsigned k) { return map.isFunctionOfDim(k); }))
       return;
+    if (isStridedWindow(kernel, map, what.n))
+      return spreadWindow(b, kernel, what, input);
     // The axes in their new order: others, [strips of n], k in the order of the sum, n.
     SmallVector<unsigned> order;
     std::optional<unsigned> wide;
@@ -200,6 +203,54 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     Value turned =
         createCopy(b, loc, operand, AffineMap::get(sizes.size(), 0, read, b.getContext()), sizes);
     kernel.getInputsMutable().slice(input, 1).assign(turned);
+    SmallVector<Attribute> attributes(kernel.getMaps().getValue());
+    attributes[input] =
+        AffineMapAttr::get(AffineMap::get(kernel.getNumLoops(), 0, index, b.getContext()));
+    kernel.setMapsAttr(b.getArrayAttr(attributes));
+  }
+
+  /// Whether lanes read elements that lie apart in a window: a convolution that moves
+  /// on by several elements.
+  static bool isStridedWindow(KernelOp kernel, AffineMap map, unsigned n) {
+    int64_t lanes = kernel.getConfig()->getLanes();
+    bool isWindow = false, isDense = true;
+    for (auto [axis, expr] : llvm::enumerate(map.getResults())) {
+      bool isLast = axis + 1 == map.getNumResults();
+      isWindow |= isa<AffineBinaryOpExpr>(expr);
+      isDense &= getLaneStep(expr, n, lanes).value_or(1) <= isLast;
+    }
+    return isWindow && !isDense;
+  }
+
+  /// All windows beside each other, so that lanes read neighbours: each element is
+  /// read once for every tile of rows.
+  static void spreadWindow(OpBuilder &b, KernelOp kernel, const Matmul &what, unsigned input) {
+    AffineMap map = kernel.getInputMap(input);
+    // The loops that are last in the out stay together: they become one.
+    SmallVector<unsigned> order, last;
+    for (AffineExpr expr : llvm::reverse(kernel.getOutMap(0).getResults())) {
+      auto dim = dyn_cast<AffineDimExpr>(expr);
+      if (!dim || !map.isFunctionOfDim(dim.getPosition()))
+        break;
+      last.insert(last.begin(), dim.getPosition());
+    }
+    for (unsigned loop : listLoops(loopsOf(map)))
+      if (!llvm::is_contained(last, loop) && !llvm::is_contained(what.k, loop))
+        order.push_back(loop);
+    for (unsigned loop : what.k)
+      if (map.isFunctionOfDim(loop))
+        order.push_back(loop);
+    llvm::append_range(order, last);
+    SmallVector<OpFoldResult> all = kernel.getLoopSizes(b), sizes;
+    SmallVector<AffineExpr> renamed(kernel.getNumLoops(), b.getAffineConstantExpr(0)), index;
+    for (auto [i, loop] : llvm::enumerate(order)) {
+      sizes.push_back(all[loop]);
+      renamed[loop] = b.getAffineDimExpr(i);
+      index.push_back(b.getAffineDimExpr(loop));
+    }
+    Value spread = createCopy(b, kernel.getLoc(), kernel.getInputs()[input],
+                              map.replaceDimsAndSymbols(renamed, {}, order.size(), 0), sizes);
+    kernel.getInputsMutable().slice(input, 1).assign(spread);
     SmallVector<Attribute> attributes(kernel.getMaps().getValue());
     attributes[input] =
         AffineMapAttr::get(AffineMap::get(kernel.getNumLoops(), 0, index, b.getContext()));

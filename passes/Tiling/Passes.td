@@ -83,7 +83,9 @@ def PackOperands : Pass<"ssm-pack-operands"> {
     - A right side that comes from weights alone is cut into strips of that width, one
       after the other in memory and padded with zeros. That is done at compile time
       (see ssm-hoist-weights-init), in the type that the weight has.
-    - Another right side that is not dense along the lanes is turned.
+    - Another right side that is not dense along the lanes is turned; one that lanes read
+      through windows lying apart (a convolution with strides, patches of an image) is
+      spread: all windows beside each other.
     - A left side that has to be computed (converted to f32, for instance) is computed
       once, not once for each strip.
 

@@ -16,7 +16,8 @@ import pytest
 from ssmtest import build, compare, compiler, reference, runtime
 from ssmtest.case import f32
 
-sys.path.insert(0, str(build.MODELS))
+sys.path[:0] = [str(build.MODELS), str(build.ROOT / "test" / "fuzz")]
+import graphs  # noqa: E402
 import random_graphs  # noqa: E402
 
 # Whole small models.
@@ -52,3 +53,14 @@ def test_graph(number, tmp_path):
         print(f"graph {number}: test/models/random_graphs.py {number} OUT.onnx, or "
               f"{tmp_path}/model.onnx")
         raise
+
+
+# 300 more, each at sizes of its own (test/fuzz/graphs.py runs as many as one likes).
+@pytest.mark.parametrize("first", range(1000, 1300, 15))
+def test_many(first):
+    wrong = {}
+    for number in range(first, first + 15):
+        why, only_sensitive = graphs.check(number)
+        if why and not only_sensitive:
+            wrong[number] = why
+    assert not wrong

@@ -152,6 +152,13 @@ CONVS = [
     conv_case(f32, [(0, 6, 5)], (6, 1, 4), group=6, pads=[3, 0], note="no batch"),
     conv_case(f32, [(2, 6, 9), (1, 6, 5), (1, 6, 4)], (4, 6, 3), strides=[3], dilations=[2],
               note="strided"),
+    # As many rows as are worth spreading windows for.
+    conv_case(f32, [(2, 3, 37), (1, 3, 4), (0, 3, 9)], (20, 3, 4), strides=[4], note="patches"),
+    *[conv_case(t, [(2, 3, 12, 20), (1, 3, 4, 7)], (33, 3, 4, 4), strides=[4, 4], note="patches")
+      for t in (f32, f16)],
+    conv_case(f32, [(2, 5, 9, 35), (1, 5, 3, 3)], (18, 5, 3, 3), strides=[2, 2],
+              pads=[1, 1, 1, 1]),
+    conv_case(f32, [(2, 36, 11)], (36, 18, 3), group=2, strides=[2], note="groups"),
     conv_case(f32, [(2, 6, 9), (1, 6, 2)], (9, 2, 3), group=3, pads=[1, 1]),
     conv_case(f32, [(2, 4, 9), (1, 4, 2)], (8, 1, 3), group=4, pads=[1, 1], note="multiplier"),
     *[conv_case(f32, [(1, 2, 9, 7), (2, 2, 1, 1), (1, 2, 4, 8)], (3, 2, 3, 2), auto_pad=auto,

@@ -73,6 +73,13 @@ static Error parseLists(const opt::InputArgList &args, CompileOptions &options) 
       return pair.takeError();
     options.states.push_back({pair->first, pair->second});
   }
+  for (const std::string &value : args.getAllArgValues(OPT_add_pass)) {
+    auto pair = splitPair("--add-pass", value);
+    if (!pair)
+      return pair.takeError();
+    options.addedPasses.push_back({pair->first, pair->second});
+  }
+  options.passPlugins = args.getAllArgValues(OPT_load_pass_plugin);
   return Error::success();
 }
 

@@ -31,6 +31,9 @@ defm emit : V<"emit", "<stage>",
               "Stop after a stage and print it: import, graph, tensor, raise, quantize, "
               "fuse, tile, buffer, vector, target, llvm, asm, obj; or static: an object and "
               "a header for a program to be linked with libssmrt.a">;
+defm load_pass_plugin : V<"load-pass-plugin", "<file>", "Load passes from a shared object">;
+defm add_pass : V<"add-pass", "<stage>=<pass>",
+                  "Run a pass, or a pipeline of them, at the end of a stage">;
 def check : F<"check", "Only tell what is in the model and whether it can be compiled">;
 defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories">;
 def print_timings : F<"print-timings", "Print the time each step takes">;

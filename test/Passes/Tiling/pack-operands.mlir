@@ -47,3 +47,23 @@ func.func @turned(%a: tensor<?x?xf16>, %b: tensor<?x?xf32>, %e: tensor<?x?xf32>)
   } -> tensor<?x?xf32>
   return %y : tensor<?x?xf32>
 }
+
+// The windows of a convolution that moves on by two: lanes would read every second
+// element. They are put beside each other, with the loops that are last in the out last.
+// CHECK-LABEL: func.func @strided_windows
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<3x41x?xf32>
+// CHECK: %[[S:.*]] = ssm.kernel loops 4 ins(%[[X]] : tensor<3x41x?xf32>) outs({{.*}} : tensor<3x2x20x?xf32>)
+// CHECK: ssm.kernel loops 5 ins({{.*}}, %[[S]] :
+#wx = affine_map<(m, i, n, c, k) -> (c, i * 2 + k, n * 2)>
+#ww = affine_map<(m, i, n, c, k) -> (m, c, k)>
+#wy = affine_map<(m, i, n, c, k) -> (m, i, n)>
+func.func @strided_windows(%x: tensor<3x41x?xf32>, %w: tensor<48x3x2xf32>, %e: tensor<48x20x?xf32>) -> tensor<48x20x?xf32> {
+  %y = ssm.kernel loops 5 ins(%w, %x : tensor<48x3x2xf32>, tensor<3x41x?xf32>) outs(%e : tensor<48x20x?xf32>) maps [#ww, #wx, #wy]
+      config <matmul, lane_loop = 2, lanes = 16, tiles = [12, 2]> {
+    ^bb0(%a: f32, %b: f32):
+      %p = arith.mulf %a, %b : f32
+      %s = ssm.reduce addf %p over [3, 4] : f32
+      ssm.yield %s : f32
+  } -> tensor<48x20x?xf32>
+  return %y : tensor<48x20x?xf32>
+}

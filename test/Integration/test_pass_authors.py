@@ -1,0 +1,186 @@
+# ===- test_pass_authors.py - Tools for those who write passes -------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""examples/pass from its README: a plugin in ssm-opt and in a stage; reproducers;
+ssm-reduce; ssm-lsp-server."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from ssmtest import build, compiler, runtime
+from ssmtest.case import f32, generator
+
+sys.path.insert(0, str(build.MODELS))
+from builder import Builder  # noqa: E402
+
+EXAMPLE = build.ROOT / "examples" / "pass"
+
+FAILING = """
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Tools/Plugins/PassPlugin.h"
+using namespace mlir;
+namespace {
+struct Fail : PassWrapper<Fail, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(Fail)
+  StringRef getArgument() const override { return "my-failure"; }
+  void runOnOperation() override { signalPassFailure(); }
+};
+} // namespace
+extern "C" PassPluginLibraryInfo mlirGetPassPluginInfo() {
+  return {MLIR_PLUGIN_API_VERSION, "Fail", "1", [] { PassRegistration<Fail>(); }};
+}
+"""
+
+
+def build_plugin(folder, *options):
+    for words in (["cmake", "-S", EXAMPLE, "-B", folder, f"-DSSM_SOURCE_DIR={build.ROOT}",
+                   f"-DSSM_BINARY_DIR={build.BUILD}", *options], ["cmake", "--build", folder]):
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "pass.so"
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    return build_plugin(tmp_path_factory.mktemp("plugin"))
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("failing")
+    (folder / "Fail.cpp").write_text(FAILING)
+    return build_plugin(folder / "build", f"-DPASS_SOURCE={folder}/Fail.cpp")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    g = Builder()
+    x = g.input("x", ["n", 8])
+    # Constants, not weights: numbers that a pass can see.
+    y = g.add("Mul", g.add("Mul", x, g.constant(f32(2))), g.constant(f32(3)))
+    g.output(y, ["n", 8], name="y")
+    path = tmp_path_factory.mktemp("model") / "scales.onnx"
+    onnx.save(g.model(), str(path))
+    return path
+
+
+def opt(*arguments, text=None, fails=False):
+    done = subprocess.run([str(build.tool("ssm-opt")), *map(str, arguments)], input=text,
+                          capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, done.stderr
+    return done.stderr if fails else done.stdout
+
+
+SMALL = """
+func.func @f(%x: tensor<4xf32>, %e: tensor<4xf32>) -> tensor<4xf32> {
+  %a = arith.constant 2.0 : f32
+  %b = arith.constant 3.0 : f32
+  %y = ssm.kernel loops 1 ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>)
+      maps [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>] {
+    ^bb0(%v: f32):
+      %0 = arith.mulf %v, %a : f32
+      %1 = arith.mulf %0, %b : f32
+      ssm.yield %1 : f32
+  } -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}
+"""
+
+
+def test_plugin_in_opt(plugin):
+    text = opt(f"--load-pass-plugin={plugin}",
+               "--pass-pipeline=builtin.module(func.func(my-fuse-scales))", text=SMALL)
+    assert text.count("arith.mulf") == 1 and "6.000000e+00" in text
+    assert opt(text=SMALL).count("arith.mulf") == 2
+
+
+def test_plugin_in_a_stage(plugin, model, tmp_path):
+    added = [f"--load-pass-plugin={plugin}", "--add-pass=fuse=my-fuse-scales"]
+    plain = compiler.run_compiler([model, "--emit=fuse"])
+    fused = compiler.run_compiler([model, "--emit=fuse", *added])
+    assert plain.stdout.count("arith.mulf") == 2 and fused.stdout.count("arith.mulf") == 1
+    done = compiler.run_compiler([model, *added, "-o", tmp_path / "scales.so"])
+    assert done.returncode == 0, done.stderr
+    x = generator("scales").standard_normal((5, 8)).astype(f32)
+    np.testing.assert_allclose(runtime.Module(tmp_path / "scales.so").session().run({"x": x})["y"],
+                               x * 6, rtol=1e-6)
+
+
+def test_refused(plugin, model, tmp_path):
+    def message(*arguments):
+        done = compiler.run_compiler([model, "-o", tmp_path / "out.so", *arguments])
+        assert done.returncode != 0 and not (tmp_path / "out.so").exists()
+        return done.stderr
+    assert "unknown stage 'fusion', expected one of import, graph" in \
+        message("--add-pass=fusion=cse")
+    assert "'my-fuse-scales' does not refer to a registered pass" in \
+        message("--add-pass=fuse=my-fuse-scales")
+    assert "--add-pass" in message("--add-pass=fuse")
+    assert "--load-pass-plugin" in message("--load-pass-plugin=/nowhere/pass.so")
+
+
+def test_reproducer(failing, model, tmp_path):
+    """A failure behind the model's own errors leaves a file with which ssm-opt fails as
+    well; one of the model does not."""
+    done = compiler.run_compiler([model, f"--load-pass-plugin={failing}",
+                                  "--add-pass=buffer=my-failure", "-o", tmp_path / "out.so"])
+    path = tmp_path / "out.so.repro.mlir"
+    assert done.returncode != 0
+    assert f"stage 'buffer' failed; '{path}' shows it: ssm-opt --run-reproducer {path}" in done.stderr
+    assert not (tmp_path / "out.so").exists()
+    text = path.read_text()
+    assert "my-failure" in text and "@main.run" in text
+    opt(f"--load-pass-plugin={failing}", "--run-reproducer", path, fails=True)
+    path.write_text(text.replace("my-failure", "cse"))
+    opt("--run-reproducer", path)
+
+    g = Builder()
+    g.output(g.add("Det", g.input("x", [2, 2])), [], name="y")
+    onnx.save(g.model(), str(tmp_path / "bad.onnx"))
+    done = compiler.run_compiler([tmp_path / "bad.onnx", "-o", tmp_path / "bad.so"])
+    assert done.returncode != 0 and list(tmp_path.glob("bad.so*")) == []
+
+
+def test_reduce(tmp_path):
+    """What does not matter for the fault goes."""
+    source = tmp_path / "in.mlir"
+    source.write_text(SMALL + SMALL.replace("@f", "@g").replace("arith.mulf %0", "arith.divf %0"))
+    script = tmp_path / "test.sh"
+    script.write_text("#!/bin/sh\n"
+                      # 1: the fault is there.
+                      "grep -q arith.divf $1 && exit 1\nexit 0\n")
+    script.chmod(0o755)
+    done = subprocess.run([str(build.tool("ssm-reduce")), str(source), "-o",
+                           str(tmp_path / "out.mlir"),
+                           f"--reduction-tree=traversal-mode=0 test={script}"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out.mlir").read_text()
+    assert "arith.divf" in text and "@f" not in text
+
+
+def test_language_server():
+    """It begins, says what it can do, and knows our operations."""
+    def message(method, number=None, **params):
+        text = json.dumps({"jsonrpc": "2.0", "method": method, "params": params,
+                           **({"id": number} if number is not None else {})})
+        return f"Content-Length: {len(text)}\r\n\r\n{text}"
+    broken = SMALL.replace("loops 1", "loops 7")
+    uri = "test:///small.mlir"
+    asked = (message("initialize", 0, processId=1, capabilities={}, rootUri=None)
+             + message("textDocument/didOpen", textDocument={
+                 "uri": uri, "languageId": "mlir", "version": 1, "text": broken})
+             + message("shutdown", 1) + message("exit"))
+    done = subprocess.run([str(build.tool("ssm-lsp-server"))], input=asked, capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert '"capabilities"' in done.stdout
+    assert "expected 7 loops" in done.stdout
