@@ -93,6 +93,18 @@ bool ssm::isDenseAlong(AffineMap map, unsigned loop) {
                        [&](AffineExpr expr) { return expr.isFunctionOfDim(loop); });
 }
 
+bool ssm::canSumAlongDepth(KernelOp kernel, const Matmul &what, int64_t lanes) {
+  return what.k.size() == 1 && lanes % 4 == 0 && canBeLaneLoop(kernel, what.k.front(), lanes);
+}
+
+bool ssm::isDenseAlongDepth(KernelOp kernel, const Matmul &what, Value side) {
+  unsigned k = what.k.back();
+  return llvm::all_of(inputsOf(kernel, side), [&](unsigned input) {
+    AffineMap map = kernel.getInputMap(input);
+    return !map.isFunctionOfDim(k) || isDenseAlong(map, k);
+  });
+}
+
 bool ssm::isPackedAlong(KernelOp kernel, unsigned input, unsigned loop, int64_t lanes) {
   AffineMap map = kernel.getInputMap(input);
   if (map.getNumResults() == 0)

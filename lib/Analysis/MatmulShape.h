@@ -40,6 +40,14 @@ llvm::SmallVector<unsigned> inputsOf(KernelOp kernel, mlir::Value value);
 /// has it.
 bool isDenseAlong(mlir::AffineMap map, unsigned loop);
 
+/// Whether lanes can lie along the depth of the product, whose sums are sums of lanes in
+/// the end: it has one loop for it, reached evenly, and lanes in groups of four.
+bool canSumAlongDepth(KernelOp kernel, const Matmul &what, int64_t lanes);
+
+/// Whether vectors of the depth are neighbours in memory in all that a side of the
+/// product is computed from.
+bool isDenseAlongDepth(KernelOp kernel, const Matmul &what, mlir::Value side);
+
 /// Whether the input is cut into strips of `loop` that one vector lies in, all of
 /// them complete: then lanes past the loop's end read padding.
 bool isPackedAlong(KernelOp kernel, unsigned input, unsigned loop, int64_t lanes);

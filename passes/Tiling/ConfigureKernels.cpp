@@ -91,7 +91,9 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     };
     if (!ShapedType::isDynamic(height) &&
         !llvm::all_of(inputsOf(kernel, what->right), isDenseOrWeight)) {
-      if (height < kManyDeepRows && isDenseAlongDepth(kernel, *what, lanes))
+      if (height < kManyDeepRows && canSumAlongDepth(kernel, *what, lanes) &&
+          isDenseAlongDepth(kernel, *what, what->left) &&
+          isDenseAlongDepth(kernel, *what, what->right))
         return ConfigAttr::get(&getContext(), Form::Matmul, what->k.back(), lanes,
                                {registers >= 32 ? 4 : 2, 2});
       if (height < kManyRows)
@@ -102,18 +104,6 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     // one more where products are not fused into sums.
     int64_t rows = registers >= 32 ? 12 : vectorBits >= 256 ? 6 : 4;
     return ConfigAttr::get(&getContext(), Form::Matmul, what->n, lanes, {rows, isNarrow ? 1 : 2});
-  }
-
-  /// Whether both sides can be read by vectors of the depth.
-  static bool isDenseAlongDepth(KernelOp kernel, const Matmul &what, int64_t lanes) {
-    unsigned k = what.k.back();
-    auto isDense = [&](unsigned input) {
-      AffineMap map = kernel.getInputMap(input);
-      return !map.isFunctionOfDim(k) || isDenseAlong(map, k);
-    };
-    return what.k.size() == 1 && lanes >= 4 && canBeLaneLoop(kernel, k, lanes) &&
-           llvm::all_of(inputsOf(kernel, what.left), isDense) &&
-           llvm::all_of(inputsOf(kernel, what.right), isDense);
   }
 
   static int64_t fixedSize(KernelOp kernel, unsigned loop) {

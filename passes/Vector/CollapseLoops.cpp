@@ -33,8 +33,14 @@ struct Operand {
     SmallVector<ReassociationIndices> joined(axes);
     llvm::append_range(joined[i], joined[i + 1]);
     joined.erase(joined.begin() + i + 1);
-    if (!memref::CollapseShapeOp::isGuaranteedCollapsible(cast<MemRefType>(buffer.getType()),
-                                                          joined))
+    auto type = cast<MemRefType>(buffer.getType());
+    if (!memref::CollapseShapeOp::isGuaranteedCollapsible(type, joined))
+      return false;
+    // Upstream takes an open size times 0 for 0, and then for a mistake.
+    auto sizeIs = [&](bool (*property)(int64_t)) {
+      return llvm::any_of(joined[i], [&](int64_t axis) { return property(type.getDimSize(axis)); });
+    };
+    if (sizeIs(ShapedType::isDynamic) && sizeIs([](int64_t size) { return size == 0; }))
       return false;
     axes = std::move(joined);
     indices[i] = index;

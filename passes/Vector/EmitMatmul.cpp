@@ -40,19 +40,12 @@ constexpr int64_t kDotColumns = 4;
 constexpr int64_t kInFlight = 8;
 constexpr int64_t kMostParts = 4;
 
-/// Whether sums can be done with lanes along the depth too.
-bool canHaveDots(KernelOp kernel, const Matmul &what, int64_t lanes) {
-  return what.k.size() == 1 && lanes % kDotColumns == 0 &&
-         canBeLaneLoop(kernel, what.k.back(), lanes);
-}
-
 class MatmulEmitter {
 public:
   MatmulEmitter(KernelOp kernel, const Matmul &what, ImplicitLocOpBuilder &b)
-      : kernel(kernel), what(what), b(b),
-        e(kernel, b, what.n, kernel.getConfig()->getLanes()), lanes(e.lanes),
-        rows(kernel.getConfig()->getTiles()[0]), vectors(kernel.getConfig()->getTiles()[1]),
-        deep(kernel, b, what.k.back(), lanes),
+      : kernel(kernel), what(what), b(b), e(kernel, b, what.n, kernel.getConfig()->getLanes()),
+        lanes(e.lanes), rows(kernel.getConfig()->getTiles()[0]),
+        vectors(kernel.getConfig()->getTiles()[1]), deep(kernel, b, what.k.back(), lanes),
         alongDepth(kernel.getConfig()->getLaneLoop() != what.n),
         vector(e.vectorOf(this->what.sum.getType())) {}
 
@@ -72,7 +65,8 @@ public:
       depth = e.mul(depth, e.size(loop));
     Value tileBytes = e.mul(depth, e.index(rows * vector.getElementTypeBitWidth() / 8));
     Value blockTiles = b.createOrFold<arith::DivUIOp>(e.index(kBlockBytes), e.add(tileBytes, 1));
-    blockTiles = b.createOrFold<arith::MaxUIOp>(e.min(blockTiles, e.index(kBlockTiles)), e.index(2));
+    blockTiles =
+        b.createOrFold<arith::MaxUIOp>(e.min(blockTiles, e.index(kBlockTiles)), e.index(2));
     Value groups = b.createOrFold<arith::CeilDivUIOp>(tiles, blockTiles);
     Value strips = e.ceilDiv(width, vectors * lanes);
     Value items = e.mul(groups, strips);
@@ -88,7 +82,8 @@ public:
                                 {b.getLoc(), b.getLoc()});
     sums = allocate((isChunked() ? kBlockTiles : 1) * rows, vectors * lanes);
     if (hasDots)
-      turned = allocate(mostDots(), isChunked() ? kChunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
+      turned = allocate(mostDots(),
+                        isChunked() ? kChunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
     SmallVector<Value> sizes = {strips, groups};
     llvm::append_range(sizes, llvm::reverse(outer));
     overItems(body->getArgument(0), body->getArgument(1), sizes, [&](ValueRange item) {
@@ -155,8 +150,8 @@ private:
     Value share = e.index(vectors * lanes);
     for (int64_t count = 2; count <= kBlockTiles; count *= 2) {
       Value many = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles, e.index(count));
-      share = arith::SelectOp::create(
-          b, many, e.index(llvm::divideCeil(vectors * lanes, count)), share);
+      share = arith::SelectOp::create(b, many, e.index(llvm::divideCeil(vectors * lanes, count)),
+                                      share);
     }
     return share;
   }
@@ -173,16 +168,14 @@ private:
     }
     if (alongDepth)
       return;
-    bool readsByIndex = llvm::any_of(
-        kernel.getStep(), [](Operation &op) { return getIndexedRead(&op).has_value(); });
-    bool isLeftDense = llvm::all_of(inputsOf(kernel, what.left), [&](unsigned input) {
-      return isDenseAlong(kernel.getInputMap(input), what.k.back());
-    });
+    bool readsByIndex = llvm::any_of(kernel.getStep(),
+                                     [](Operation &op) { return getIndexedRead(&op).has_value(); });
     // Few rows are not worth turning columns.
     bool hasRows = fixedHeight < 0 || fixedHeight > rows;
     int64_t columns = fixedWidth % lanes;
-    hasDots = hasTail && canHaveDots(kernel, what, lanes) && isLeftDense && !readsByIndex &&
-              hasRows && (fixedWidth < 0 || (columns > 0 && columns <= mostDots()));
+    hasDots = hasTail && canSumAlongDepth(kernel, what, lanes) &&
+              isDenseAlongDepth(kernel, what, what.left) && !readsByIndex && hasRows &&
+              (fixedWidth < 0 || (columns > 0 && columns <= mostDots()));
     if (!hasDots)
       leastVectors = fixedWidth < 0 ? 1 : tailVectors;
     // What is read by index has no padding either.
@@ -293,16 +286,17 @@ private:
     else
       sumUp(vectors, false);
     auto finish = [&] {
-      overWidth(n0, [&] { emitEpilogue(count, vectors, false, m0, n0); },
-                [&] { emitEpilogue(count, tailVectors, true, m0, n0); });
+      overWidth(
+          n0, [&] { emitEpilogue(count, vectors, false, m0, n0); },
+          [&] { emitEpilogue(count, tailVectors, true, m0, n0); });
     };
     Value next = e.add(m0, count);
     if (!isChunked()) {
       finish();
       return next;
     }
-    Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkEnd,
-                                         e.size(what.k.back()));
+    Value isLast =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkEnd, e.size(what.k.back()));
     auto last = scf::IfOp::create(b, isLast);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(last.thenBlock());
@@ -316,8 +310,7 @@ private:
     SmallVector<Value> acc(rows * vectors, zero);
     if (!isChunked())
       return acc;
-    Value isFirst =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkBegin, e.index(0));
+    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkBegin, e.index(0));
     auto choice = scf::IfOp::create(b, SmallVector<Type>(acc.size(), vector), isFirst,
                                     /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(b);
@@ -326,8 +319,7 @@ private:
     b.setInsertionPointToStart(choice.elseBlock());
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t v = 0; v < vectors; ++v)
-        acc[row * vectors + v] =
-            vector::LoadOp::create(b, vector, sums, sumAt(e.index(row), v));
+        acc[row * vectors + v] = vector::LoadOp::create(b, vector, sums, sumAt(e.index(row), v));
     scf::YieldOp::create(b, acc);
     return llvm::to_vector_of<Value>(choice.getResults());
   }
@@ -419,13 +411,12 @@ private:
     unsigned count = acc.size() / parts;
     Value length = e.sub(chunkEnd, chunkBegin);
     Value whole = e.sub(chunkEnd, b.createOrFold<arith::RemUIOp>(length, e.index(parts)));
-    SmallVector<Value> sums =
-        e.loop(chunkBegin, whole, parts, acc, [&](Value k, ValueRange acc) {
-          SmallVector<Value> next;
-          for (int64_t part = 0; part < parts; ++part)
-            llvm::append_range(next, step(e.add(k, part), acc.slice(part * count, count)));
-          return next;
-        });
+    SmallVector<Value> sums = e.loop(chunkBegin, whole, parts, acc, [&](Value k, ValueRange acc) {
+      SmallVector<Value> next;
+      for (int64_t part = 0; part < parts; ++part)
+        llvm::append_range(next, step(e.add(k, part), acc.slice(part * count, count)));
+      return next;
+    });
     SmallVector<Value> first =
         e.loop(whole, chunkEnd, 1, ArrayRef<Value>(sums).take_front(count), step);
     llvm::copy(first, sums.begin());
@@ -503,7 +494,8 @@ private:
   /// The tile of `count` rows from m0 in the strip from n0, columns read along the depth.
   void emitDeepTile(Value count, Value m0, Value n0) {
     Value columns = e.min(e.sub(width, n0), e.index(vectors * lanes));
-    Value inFours = e.sub(columns, b.createOrFold<arith::RemUIOp>(columns, e.index(kDotColumns)));
+    Value rest = b.createOrFold<arith::RemUIOp>(columns, e.index(kDotColumns));
+    Value inFours = e.sub(columns, rest);
     overRows(count, [&](int64_t rows) {
       auto dots = [&](int64_t columns, Value column) {
         emitDots(rows, columns, m0, e.index(0), column, [&](int64_t i, Value) {
@@ -512,12 +504,19 @@ private:
         });
       };
       e.loop(e.index(0), inFours, kDotColumns, [&](Value column) { dots(kDotColumns, column); });
-      e.loop(inFours, columns, 1, [&](Value column) { dots(1, column); });
+      int64_t fixed = fixedWidth < 0 ? -1 : fixedWidth % kDotColumns;
+      if (fixed != 0)
+        overCases(rest, fixed < 0 ? 0 : fixed, fixed < 0 ? kDotColumns - 1 : fixed,
+                  [&](int64_t columns) {
+                    if (columns > 0)
+                      dots(columns, inFours);
+                  });
     });
   }
 
   /// Sums of `rows` rows from m0 + row and `columns` columns over the chunk, to `sums`
-  /// from its row `row` and column `column`.
+  /// from its row `row` and column `column`, a multiple of kDotColumns: as many columns
+  /// are written.
   void emitDots(int64_t rows, int64_t columns, Value m0, Value row, Value column,
                 llvm::function_ref<Value(int64_t, Value)> right) {
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(vector));
@@ -555,8 +554,7 @@ private:
                                                     ArrayRef<int64_t>{1});
       SmallVector<Value> at = {e.add(e.add(firstSum, row), i), column};
       if (isChunked()) {
-        Value isFirst =
-            arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkBegin, e.index(0));
+        Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chunkBegin, e.index(0));
         Value before = vector::LoadOp::create(b, cast<VectorType>(sum.getType()), sums, at);
         sum = arith::SelectOp::create(b, isFirst, sum, addUp(sum, before));
       }
@@ -700,7 +698,7 @@ static std::optional<Matmul> matchConfigured(KernelOp kernel) {
       config.getLanes() <= 0 || !canBeLaneLoop(kernel, what->n, config.getLanes()))
     return std::nullopt;
   if (config.getLaneLoop() != what->n && (config.getLaneLoop() != what->k.back() ||
-                                          !canHaveDots(kernel, *what, config.getLanes())))
+                                          !canSumAlongDepth(kernel, *what, config.getLanes())))
     return std::nullopt;
   return what;
 }

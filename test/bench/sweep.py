@@ -6,17 +6,20 @@
 # ===----------------------------------------------------------------------===#
 """Looks for cliffs: sizes that are much slower than their neighbours.
 
-usage: build/venv/bin/python test/bench/sweep.py [--upto N] [--loss PERCENT] [--markdown]
-       [NAME]...
+usage: build/venv/bin/python test/bench/sweep.py [--upto N] [--loss PERCENT] [--list]
+       [--markdown] [NAME]...
 
 A kernel is compiled once with an open size, or, where its name says "fixed", for each
 size; all run on one thread. A pair of neighbours loses if the time per element grows by
 more than the loss from one to the next, or if the larger takes that much less time in
 all. Such pairs are measured again, in turns and longer, before they count.
 
-A vector is computed whole: 17 columns cost two vectors of 16, which is 88 % more for
-each column. A loss that is none by the vectors that are computed counts as padding, and
-is printed apart from the others.
+Losses of two kinds are inherent to a form, and printed apart from the others:
+- padding: a vector is computed whole, so 17 columns may cost two vectors of 16, 88 % more
+  for each column. A loss that is none by the vectors that are computed.
+- alignment: where the size is the length of an argument's rows, these begin on a cache line,
+  or halfway, at each 8th size only; elsewhere a vector is read from two lines. A loss next
+  to such a size.
 """
 
 import argparse
@@ -46,6 +49,7 @@ class Kernel:
     inputs: Callable  # size -> {name: array}
     fixed: bool = False
     lanes: int = 1    # elements that the swept axis is padded to
+    line: int = 0     # elements of a cache line, where the swept axis is a matrix's last one
 
     def sizes(self, upto):
         if not self.fixed:
@@ -92,7 +96,9 @@ def product(axis, m=FIXED, k=FIXED, n=FIXED, batch=(), weight=False, transposed=
     def inputs(size):
         left, right, _ = dims(size)
         return {"x": ones(left, dtype), **({} if weight else {"w": ones(right, dtype)})}
-    return Kernel(make, inputs, fixed, LANES if axis == "n" else 1)
+    is_row = not weight and axis == ("k" if transposed else "n")
+    return Kernel(make, inputs, fixed, LANES if axis == "n" else 1,
+                  64 // np.dtype(dtype).itemsize if is_row else 0)
 
 
 def products():
@@ -124,7 +130,7 @@ def rows(op, **attributes):
         x = g.input("x", [FIXED, size])
         g.output(g.add(op, x, **attributes), [FIXED, size], name="y")
         return g.model()
-    return Kernel(make, lambda size: {"x": ones((FIXED, size))}, lanes=LANES)
+    return Kernel(make, lambda size: {"x": ones((FIXED, size))}, lanes=LANES, line=16)
 
 
 def channels():
@@ -180,8 +186,16 @@ class Pair:
         """Of the larger by the element, or of the smaller in all."""
         return max(self.growth(lambda size: size), self.before / self.after - 1)
 
-    def is_padding(self, allowed):
-        return self.growth(self.kernel.padded) <= allowed and self.before / self.after - 1 <= allowed
+    def kind(self, allowed):
+        grows = self.growth(self.kernel.padded) > allowed
+        falls = self.before / self.after - 1 > allowed
+        if not grows and not falls:
+            return "padding"
+        line = self.kernel.line
+        if line and any(slow % (line // 2) and fast % (line // 2) == 0 for slow, fast in
+                        [(self.large, self.small)] * grows + [(self.small, self.large)] * falls):
+            return "alignment"
+        return "other"
 
 
 def losses(kernel, upto, allowed):
@@ -208,10 +222,15 @@ def losses(kernel, upto, allowed):
             continue
         count += 1
         # What takes less than a call does cannot be told.
-        if times[i - 1] >= 2 * times[0] and pair(i, *times[i - 1:i + 1]).loss() > allowed:
-            again = pair(i, *best(calls[i - 1:i + 1], 0.2))
-            if again.loss() > allowed:
-                found.append(again)
+        if times[i - 1] < 2 * times[0] or pair(i, *times[i - 1:i + 1]).loss() <= allowed:
+            continue
+        # Again, and then with other memory: which pages it has counts too.
+        again = pair(i, *best(calls[i - 1:i + 1], 0.1))
+        if again.loss() > allowed:
+            again = min(again, pair(i, *best([bind(sizes[i - 1]), bind(sizes[i])], 0.1)),
+                        key=Pair.loss)
+        if again.loss() > allowed:
+            found.append(again)
     return count, found
 
 
@@ -235,23 +254,23 @@ def main():
         if arguments.markdown:
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
         else:
-            print(f"{cells[0]:32}" + "".join(f"{cell:>11}" for cell in cells[1:4]) +
-                  "".join(f"{cell:>21}" for cell in cells[4:]), flush=True)
-    row(["", "neighbours", "padding", "other loss", "worst padding", "worst other"])
+            print(f"{cells[0]:32}" + "".join(f"{cell:>11}" for cell in cells[1:5]) +
+                  "".join(f"{cell:>21}" for cell in cells[5:]), flush=True)
+    kinds = ["padding", "alignment", "other"]
+    row(["", "neighbours", *kinds, *[f"worst {kind}" for kind in kinds]])
     if arguments.markdown:
-        print("|---" * 6 + "|")
+        print("|---" * 8 + "|")
     allowed = arguments.loss / 100
     for name, kernel in KERNELS.items():
         if arguments.names and not any(word in name for word in arguments.names):
             continue
         count, found = losses(kernel, arguments.upto, allowed)
-        padding = [pair for pair in found if pair.is_padding(allowed)]
-        other = [pair for pair in found if not pair.is_padding(allowed)]
-        row([name, count, len(padding), len(other), worst(padding), worst(other)])
+        by_kind = [[pair for pair in found if pair.kind(allowed) == kind] for kind in kinds]
+        row([name, count, *map(len, by_kind), *map(worst, by_kind)])
         for pair in found if arguments.list else []:
-            kind = "padding" if pair in padding else "other"
             print(f"    {pair.small:4} -> {pair.large:4}: {pair.before * 1e6:9.2f} -> "
-                  f"{pair.after * 1e6:9.2f} us, {pair.loss():+.0%} {kind}", flush=True)
+                  f"{pair.after * 1e6:9.2f} us, {pair.loss():+.0%} {pair.kind(allowed)}",
+                  flush=True)
 
 
 if __name__ == "__main__":

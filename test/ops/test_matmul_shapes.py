@@ -5,8 +5,9 @@
 #
 # ===----------------------------------------------------------------------===#
 """Products against NumPy in double precision: the right side a weight, which is
-packed, or an input; all numbers of rows around a tile's; ragged columns; depths
-around those that are taken in chunks; what follows the product fused into it."""
+packed, or an input; all numbers of rows around a tile's; ragged columns, with and
+without lanes along the depth; depths around those that are taken in chunks; what
+follows the product fused into it."""
 
 import numpy as np
 import pytest
@@ -65,6 +66,93 @@ def test_weight(options, dtype, depth, width):
     for rows in [0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 24, 25, 40, 200]:
         x = rng.standard_normal((rows, depth)).astype(dtype)
         check(run(module, x=x), x.astype(np.float64) @ w.astype(np.float64), depth, dtype)
+
+
+@pytest.mark.parametrize("options", TARGETS)
+@pytest.mark.parametrize("dtype", [f32, f16])
+@pytest.mark.parametrize("depth,width", [(64, 1), (70, 2), (129, 5), (300, 7), (64, 12), (200, 23),
+                                         (129, 39), (2100, 19)])
+def test_ragged_columns(options, dtype, depth, width):
+    """Columns past whole vectors, few rows and many."""
+    rng = generator(f"ragged {depth} {width} {dtype}")
+    w = rng.standard_normal((depth, width)).astype(dtype)
+    model = build([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [None, depth]}, {"w": w},
+                  dtype)
+    module = runtime.Module(compile_model(model, options.split()))
+    for rows in [0, 1, 13, 64, 250]:
+        x = rng.standard_normal((rows, depth)).astype(dtype)
+        check(run(module, x=x), x.astype(np.float64) @ w.astype(np.float64), depth, dtype)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_open_columns(options, transposed):
+    """Every width with one module, rows and depth such that both ways are taken."""
+    rng = generator(f"open {transposed}")
+    model = build([helper.make_node("Gemm", ["a", "b"], ["y"], transB=transposed)],
+                  {"a": [None, None], "b": [None, None]}, {}, f32)
+    module = runtime.Module(compile_model(model, options.split()))
+    for width in range(70):
+        for rows, depth in [(100, 90), (20, 33), (60, 2060) if width % 16 == 3 else (1, 5)]:
+            a = rng.standard_normal((rows, depth)).astype(f32)
+            b = rng.standard_normal((depth, width)).astype(f32)
+            given = np.ascontiguousarray(b.T) if transposed else b
+            check(run(module, a=a, b=given), a.astype(np.float64) @ b, depth, f32)
+
+
+@pytest.mark.parametrize("options", TARGETS)
+@pytest.mark.parametrize("dtype", [f32, f16])
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5, 8, 15, 31])
+def test_few_rows(options, dtype, rows):
+    """Times an input that is dense along the depth, with what follows."""
+    rng = generator(f"few {rows} {dtype}")
+    nodes = [helper.make_node("Transpose", ["b"], ["t"], perm=[0, 2, 1]),
+             helper.make_node("MatMul", ["a", "t"], ["p"]),
+             helper.make_node("Mul", ["p", "scale"], ["s"]),
+             helper.make_node("Add", ["s", "mask"], ["y"])]
+    scale = np.array(0.5, dtype)
+    model = build(nodes, {"a": [None, rows, None], "b": [None, None, None], "mask": [None]},
+                  {"scale": scale}, dtype)
+    module = runtime.Module(compile_model(model, options.split()))
+    for batch, depth, width in [(0, 3, 4), (1, 0, 5), (2, 1, 1), (3, 15, 3), (1, 16, 33), (2, 64, 40),
+                                (1, 20, 31), (2, 100, 63), (1, 2053, 37)]:
+        a = rng.standard_normal((batch, rows, depth)).astype(dtype)
+        b = rng.standard_normal((batch, width, depth)).astype(dtype)
+        mask = rng.standard_normal(width).astype(dtype)
+        want = a.astype(np.float64) @ b.astype(np.float64).swapaxes(1, 2) * 0.5 + mask
+        check(run(module, a=a, b=b, mask=mask), want, depth, dtype)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+@pytest.mark.parametrize("rows", [3, 100])
+def test_computed_sides(options, rows):
+    """What lanes past the depth's end would compute is no number: 0 times 1 / 0."""
+    rng = generator(f"computed {rows}")
+    nodes = [helper.make_node("Reciprocal", ["b"], ["r"]),
+             helper.make_node("Sqrt", ["a"], ["l"]),
+             helper.make_node("Gemm", ["l", "r"], ["y"], transB=1)]
+    model = build(nodes, {"a": [rows, None], "b": [None, None]}, {}, f32)
+    module = runtime.Module(compile_model(model, options.split()))
+    for depth, width in [(5, 3), (70, 21), (131, 7)]:
+        a = rng.uniform(0, 2, (rows, depth)).astype(f32)
+        b = rng.uniform(0.5, 2, (width, depth)).astype(f32)
+        check(run(module, a=a, b=b), np.sqrt(a.astype(np.float64)) @ (1 / b.astype(np.float64)).T,
+              depth, f32)
+
+
+@pytest.mark.parametrize("options", TARGETS)
+@pytest.mark.parametrize("dtype", [np.int32, np.float64])
+@pytest.mark.parametrize("rows", [3, 100])
+def test_other_types(options, dtype, rows):
+    """Whole numbers are exact, doubles have half the lanes."""
+    rng = generator(f"types {rows} {dtype}")
+    nodes = [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0]),
+             helper.make_node("MatMul", ["a", "t"], ["y"])]
+    model = build(nodes, {"a": [rows, None], "b": [None, None]}, {}, dtype)
+    module = runtime.Module(compile_model(model, options.split()))
+    for depth, width in [(0, 2), (1, 1), (17, 5), (130, 19), (2050, 7)]:
+        a, b = (rng.integers(-1000, 1000, (n, depth)).astype(dtype) for n in (rows, width))
+        assert np.array_equal(run(module, a=a, b=b), a @ b.T)
 
 
 @pytest.mark.parametrize("options", LEVELS)
@@ -140,7 +228,7 @@ def test_threads():
     w = rng.standard_normal((300, 500)).astype(f32)
     model = build([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [None, 300]}, {"w": w}, f32)
     module = runtime.Module(compile_model(model, ["-O3"]))
-    for rows in [1, 13, 400]:
+    for rows in [1, 13, 400]: # 500 columns are 31 vectors and 4 columns
         x = rng.standard_normal((rows, 300)).astype(f32)
         one, many = (module.session(threads=n).run({"x": x})["y"] for n in (1, 3))
         check(one, x.astype(np.float64) @ w, 300, f32)

@@ -54,6 +54,45 @@ func.func @few_rows(%a: tensor<1x?xf32>, %b: tensor<?x?xf32>, %e: tensor<1x?xf32
   return %y : tensor<1x?xf32>
 }
 
+// CHECK-LABEL: func.func @many_rows
+// CHECK: config <matmul, lane_loop = 1,
+func.func @many_rows(%a: tensor<32x?xf32>, %b: tensor<?x?xf32>, %e: tensor<32x?xf32>) -> tensor<32x?xf32> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<32x?xf32>, tensor<?x?xf32>) outs(%e : tensor<32x?xf32>) maps [#a, #bt, #c] {
+  ^bb0(%l: f32, %r: f32):
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    ssm.yield %s : f32
+  } -> tensor<32x?xf32>
+  return %y : tensor<32x?xf32>
+}
+
+// Dense along neither: row by row.
+// CHECK-LABEL: func.func @scattered
+// CHECK: config <rows,
+func.func @scattered(%a: tensor<15x?xf32>, %b: tensor<?x?x2xf32>, %e: tensor<15x?xf32>) -> tensor<15x?xf32> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<15x?xf32>, tensor<?x?x2xf32>) outs(%e : tensor<15x?xf32>)
+      maps [#a, affine_map<(m, n, k) -> (n, k, 1)>, #c] {
+  ^bb0(%l: f32, %r: f32):
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    ssm.yield %s : f32
+  } -> tensor<15x?xf32>
+  return %y : tensor<15x?xf32>
+}
+
+// Few columns are no exception.
+// CHECK-LABEL: func.func @few_columns
+// CHECK: config <matmul, lane_loop = 1, lanes = 16, tiles = [12, 1]>
+func.func @few_columns(%a: tensor<?x?xf32>, %b: tensor<?x3xf32>, %e: tensor<?x3xf32>) -> tensor<?x3xf32> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xf32>, tensor<?x3xf32>) outs(%e : tensor<?x3xf32>) maps [#a, #b, #c] {
+  ^bb0(%l: f32, %r: f32):
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    ssm.yield %s : f32
+  } -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
+}
+
 // One column is a row of numbers that are added up.
 // CHECK-LABEL: func.func @column
 // CHECK: config <rows,

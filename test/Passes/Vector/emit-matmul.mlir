@@ -79,8 +79,8 @@ func.func @columns(%a: memref<?x24xf32>, %b: memref<24x?xf32>, %c: memref<?x?xf3
 // CHECK-LABEL: func.func @deep
 // CHECK-NOT: memref.alloca() {{.*}}24xf32>
 // CHECK: scf.for {{.*}} iter_args
-// CHECK: vector.load %arg1
 // CHECK: vector.load %arg0
+// CHECK: vector.load %arg1
 // CHECK: vector.shuffle
 // CHECK: vector.store %{{.*}}, %arg2
 func.func @deep(%a: memref<3x24xf32>, %b: memref<8x24xf32>, %c: memref<3x8xf32>) {
@@ -89,6 +89,32 @@ func.func @deep(%a: memref<3x24xf32>, %b: memref<8x24xf32>, %c: memref<3x8xf32>)
       %m = arith.mulf %l, %r : f32
       %s = ssm.reduce addf %m over [2] : f32
       ssm.yield %s : f32
+  }
+  return
+}
+
+// Lanes along the depth: vectors of both sides, the last one under a mask that keeps
+// lanes which do not exist out of the sums; four columns' lanes are added up together.
+// CHECK-LABEL: func.func @deep_ragged
+// CHECK: %[[SUMS:.*]] = memref.alloca() {{.*}} : memref<32x8xf32>
+// CHECK: %[[WHOLE:.*]]:8 = scf.for {{.*}} step %c4
+// CHECK: vector.load %arg0
+// CHECK: vector.load %arg1
+// CHECK: %{{.*}}:8 = scf.if
+// CHECK: vector.maskedload %arg0
+// CHECK: vector.maskedload %arg1
+// CHECK: arith.select %{{.*}}, %{{.*}}, %[[WHOLE]]#0
+// CHECK: vector.shuffle
+// CHECK: vector.store %{{.*}}, %[[SUMS]]
+// CHECK: vector.load %[[SUMS]]
+// CHECK: vector.store %{{.*}}, %arg2
+func.func @deep_ragged(%a: memref<2x?xf32>, %b: memref<?x?xf32>, %c: memref<2x?xf32>) {
+  ssm.kernel loops 3 ins(%a, %b : memref<2x?xf32>, memref<?x?xf32>) outs(%c : memref<2x?xf32>)
+      maps [#a, affine_map<(m, n, k) -> (n, k)>, #c] config <matmul, lane_loop = 2, lanes = 4, tiles = [2, 2]> {
+  ^bb0(%l: f32, %r: f32):
+    %x = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %x over [2] : f32
+    ssm.yield %s : f32
   }
   return
 }
