@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 2u
+#define SSM_MODULE_ABI_VERSION 3u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -91,9 +91,10 @@ typedef struct ssm_table {
    * text refers to. Returns the status that run is to return. */
   int32_t (*report)(void *context, int32_t site, const int64_t *values, int32_t num_values);
 
-  /* Tells that a kernel of the entry begins (ends is 0) or is done (1). Called by
+  /* Tells that a kernel of the entry begins (ends is 0) or is done (1), the bytes
+   * it moves at least and its floating point operations; -1: not known. Called by
    * modules that were compiled for it alone. */
-  void (*kernel)(void *context, const char *name, int32_t ends);
+  void (*kernel)(void *context, const char *name, int32_t ends, int64_t bytes, int64_t flops);
 } ssm_table;
 
 /* One dimension of a signature. */

@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or function of this file changes its meaning. */
-#define SSMRT_API_VERSION 1u
+#define SSMRT_API_VERSION 2u
 
 /* The version the library was built with; compare with SSMRT_API_VERSION. */
 SSMRT_API uint32_t ssmrt_api_version(void);
@@ -280,9 +280,11 @@ SSMRT_API ssmrt_status ssmrt_session_options_set_output_allocator(ssmrt_session_
                                                                   ssmrt_output_fn output,
                                                                   void *user);
 /* Called when a kernel begins (ends is 0) and when it is done (1), during the run
- * and by the thread that runs, with the kernel's name. Only modules compiled with
- * --profile call it. */
-typedef void (*ssmrt_kernel_fn)(void *user, const char *kernel, int ends);
+ * and by the thread that runs, with the kernel's name, the bytes it must move at
+ * least (each of its buffers once) and its floating point operations, at the sizes
+ * of the call; -1: not known. Only modules compiled with --profile call it. */
+typedef void (*ssmrt_kernel_fn)(void *user, const char *kernel, int ends, int64_t bytes,
+                                int64_t flops);
 SSMRT_API ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_options *options,
                                                              ssmrt_kernel_fn hook, void *user);
 

@@ -135,6 +135,8 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
   pm.addPass(createOutlineKernels());
+  if (options.profile)
+    pm.addPass(createCountWork());
   if (options.optLevel > 0)
     pm.addNestedPass<func::FuncOp>(createEmitKernels());
   pm.addNestedPass<func::FuncOp>(createLowerKernels());

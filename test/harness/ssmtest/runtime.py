@@ -16,7 +16,7 @@ import numpy as np
 
 from . import build
 
-API_VERSION = 1
+API_VERSION = 2
 MAX_RANK = 16
 
 
