@@ -85,7 +85,8 @@ SSMRT_API ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *o
 SSMRT_API ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options,
                                                              const void *data, size_t bytes);
 
-/* Loads the module file `path`. Refused before any of its code runs: a file
+/* Loads the module file `path`; of a module for several processors, the best
+ * version that this machine can run. Refused before any of its code runs: a file
  * that is not whole, another ABI version, a description that does not hold
  * together, CPU features this machine lacks, weights that do not belong to it.
  * `options` may be NULL. */
@@ -111,8 +112,8 @@ typedef struct ssmrt_module_info {
   const char *producer;
   const char *options;
   const char *target;
-  const char *cpu;
-  const char *features; /* comma separated */
+  const char *cpu;      /* of several versions, the one that runs here */
+  const char *features; /* comma separated; of that version */
   int32_t num_entries;
   int32_t num_weights;
   const char *weights_path; /* NULL: embedded, from memory, or none */

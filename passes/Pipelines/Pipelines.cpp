@@ -217,6 +217,8 @@ llvm::ArrayRef<StringLiteral> ssm::getStages() {
   return names;
 }
 
+llvm::StringRef ssm::getFirstTargetStage() { return "tile"; }
+
 bool ssm::buildStage(StringRef name, OpPassManager &pm, const PipelineOptions &options) {
   for (const Stage &stage : stages)
     if (stage.name == name) {
