@@ -21,7 +21,8 @@ PACKAGES=(
   clang-22 lld-22 libclang-rt-22-dev llvm-22-dev llvm-22-tools
   libmlir-22-dev mlir-22-tools
   libprotozero-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libgtest-dev
-  python3 python3-venv qemu-user
+  python3 python3-venv
+  qemu-user g++-aarch64-linux-gnu
 )
 
 step() { printf '\n==> [%s] %s\n' "$(date +%H:%M:%S)" "$*"; }
