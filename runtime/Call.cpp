@@ -49,10 +49,11 @@ static int32_t tableReport(void *context, int32_t site, const int64_t *values, i
   return contextOf(context).report(site, values, numValues);
 }
 
-static void tableKernel(void *context, const char *name, int32_t ends) {
+static void tableKernel(void *context, const char *name, int32_t ends, int64_t bytes,
+                        int64_t flops) {
   ssmrt_session *session = contextOf(context).session;
   if (session && session->kernelHook)
-    session->kernelHook(session->kernelHookUser, name, ends);
+    session->kernelHook(session->kernelHookUser, name, ends, bytes, flops);
 }
 
 const ssm_table ssmrt::callTable = {

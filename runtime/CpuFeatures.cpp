@@ -16,6 +16,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 using namespace ssmrt;
@@ -166,14 +168,53 @@ static bool has(const Feature &feature) {
 
 #else
 
-// Elsewhere only what every CPU of the architecture has can be told.
 #if defined(__aarch64__)
 static constexpr const char *hostArchitectures[] = {"aarch64", "arm64"};
-static constexpr const char *knownFeatures[] = {"fp-armv8", "neon", "v8a", "ete",
-                                                "outline-atomics"};
+
+namespace {
+struct Feature {
+  const char *name;
+  uint64_t hwcap, hwcap2; // Linux's bits, all of which must be set
+};
+} // namespace
+
+static const Feature knownFeatures[] = {
+    {"fp-armv8", 1u << 0, 0},
+    {"neon", 1u << 1, 0},
+    {"fullfp16", 1u << 9 | 1u << 10, 0},
+    {"rdm", 1u << 12, 0},
+    {"jsconv", 1u << 13, 0},
+    {"complxnum", 1u << 14, 0},
+    {"dotprod", 1u << 20, 0},
+    {"sve", 1u << 22, 0},
+    {"fp16fml", 1u << 23, 0},
+    {"sve2", 0, uint64_t(1) << 1},
+    {"fptoint", 0, uint64_t(1) << 8},
+    {"i8mm", 0, uint64_t(1) << 13},
+    {"bf16", 0, uint64_t(1) << 14},
+    {"sme", 0, uint64_t(1) << 23},
+    {"cssc", 0, uint64_t(1) << 34},
+    {"sve2p1", 0, uint64_t(1) << 36},
+    {"mops", 0, uint64_t(1) << 43},
+};
+
+static bool has(const Feature &feature) {
+  return (getauxval(AT_HWCAP) & feature.hwcap) == feature.hwcap &&
+         (getauxval(AT_HWCAP2) & feature.hwcap2) == feature.hwcap2;
+}
 #elif defined(__riscv) && __riscv_xlen == 64
 static constexpr const char *hostArchitectures[] = {"riscv64"};
-static constexpr const char *knownFeatures[] = {"64bit", "i", "m", "a", "f", "d", "c"};
+
+namespace {
+struct Feature {
+  const char *name;
+};
+} // namespace
+
+// What every processor of the architecture has.
+static constexpr Feature knownFeatures[] = {{"64bit"}, {"i"}, {"m"}, {"a"}, {"f"}, {"d"}, {"c"}};
+
+static bool has(const Feature &) { return true; }
 #else
 #error "a 64-bit x86, Arm or RISC-V host"
 #endif
@@ -183,59 +224,84 @@ static constexpr const char *knownFeatures[] = {"64bit", "i", "m", "a", "f", "d"
 enum class Lookup { Present, Missing, Unknown };
 
 static Lookup lookUp(const char *name, size_t length) {
-  for (const auto &feature : knownFeatures) {
-#if defined(__x86_64__)
+  for (const Feature &feature : knownFeatures)
     if (std::strlen(feature.name) == length && std::memcmp(feature.name, name, length) == 0)
       return has(feature) ? Lookup::Present : Lookup::Missing;
-#else
-    if (std::strlen(feature) == length && std::memcmp(feature, name, length) == 0)
-      return Lookup::Present;
-#endif
-  }
   return Lookup::Unknown;
 }
 
-ssmrt_status ssmrt::checkCpu(const char *target, const char *features, const char *path) {
-  size_t length = std::strcspn(target, "-");
-  bool known = false;
-  for (const char *name : hostArchitectures)
-    known |= std::strlen(name) == length && !std::memcmp(name, target, length);
-  if (!known)
-    return fail(SSMRT_UNSUPPORTED, "module '%s' was compiled for '%s', this machine is '%s'", path,
-                target, hostArchitectures[0]);
-
-  // All missing features in one message.
-  char missing[512];
+namespace {
+/// A text of limited length, cut where it ends.
+struct Text {
+  char data[768];
   size_t used = 0;
-  missing[0] = 0;
+
+  Text() { data[0] = 0; }
+  void add(const char *text, size_t length) {
+    if (used + length >= sizeof(data))
+      length = sizeof(data) - 1 - used;
+    std::memcpy(data + used, text, length);
+    used += length;
+    data[used] = 0;
+  }
+  void add(const char *text) { add(text, std::strlen(text)); }
+};
+} // namespace
+
+static bool hasArchitecture(const char *target) {
+  size_t length = std::strcspn(target, "-");
+  for (const char *name : hostArchitectures)
+    if (std::strlen(name) == length && !std::memcmp(name, target, length))
+      return true;
+  return false;
+}
+
+/// Appends the features of the list that this machine lacks, or that nobody can check.
+static bool tellMissing(const char *features, Text &text) {
+  bool any = false;
   for (const char *name = features; *name;) {
-    length = std::strcspn(name, ",");
+    size_t length = std::strcspn(name, ",");
     const char *next = name + length + (name[length] == ',');
     if (*name == '+') {
       ++name;
       --length;
     }
-    if (length) {
-      Lookup found = lookUp(name, length);
+    Lookup found = length ? lookUp(name, length) : Lookup::Present;
+    if (found != Lookup::Present) {
+      if (any)
+        text.add(", ");
+      text.add(name, length);
       if (found == Lookup::Unknown)
-        return fail(SSMRT_UNSUPPORTED,
-                    "module '%s' needs the CPU feature '%.*s', which this "
-                    "runtime cannot check",
-                    path, int(length), name);
-      if (found == Lookup::Missing && used + length + 3 < sizeof(missing)) {
-        if (used) {
-          std::memcpy(missing + used, ", ", 2);
-          used += 2;
-        }
-        std::memcpy(missing + used, name, length);
-        used += length;
-        missing[used] = 0;
-      }
+        text.add(" (which this runtime cannot check)");
+      any = true;
     }
     name = next;
   }
-  if (used)
-    return fail(SSMRT_UNSUPPORTED, "module '%s' needs CPU features that this machine lacks: %s",
-                path, missing);
-  return SSMRT_OK;
+  return any;
+}
+
+ssmrt_status ssmrt::selectVersion(const ssm_module &module, const char *path,
+                                  const ssm_module **version) {
+  Text lacks;
+  bool anyArchitecture = false;
+  for (int32_t i = -1; i < module.num_versions; ++i) {
+    const ssm_module &candidate = i < 0 ? module : *module.versions[i];
+    if (!hasArchitecture(candidate.target))
+      continue;
+    if (module.num_versions) {
+      lacks.add(anyArchitecture ? "; for " : "for ");
+      lacks.add(candidate.cpu);
+      lacks.add(": ");
+    }
+    anyArchitecture = true;
+    if (!tellMissing(candidate.features, lacks)) {
+      *version = &candidate;
+      return SSMRT_OK;
+    }
+  }
+  if (!anyArchitecture)
+    return fail(SSMRT_UNSUPPORTED, "module '%s' was compiled for '%s', this machine is '%s'", path,
+                module.target, hostArchitectures[0]);
+  return fail(SSMRT_UNSUPPORTED, "module '%s' needs CPU features that this machine lacks%s %s", path,
+              module.num_versions ? "," : ":", lacks.data);
 }

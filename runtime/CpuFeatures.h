@@ -8,14 +8,16 @@
 #ifndef SSMRT_CPUFEATURES_H
 #define SSMRT_CPUFEATURES_H
 
+#include "ssmrt/module_abi.h"
 #include "ssmrt/ssmrt.h"
 
 namespace ssmrt {
 
-/// Fails unless this machine has the architecture of the LLVM triple `target`
-/// and every feature of the comma-separated list (LLVM names). A feature that
-/// cannot be looked up is refused too. `path` is for messages.
-ssmrt_status checkCpu(const char *target, const char *features, const char *path);
+/// Of the module and its versions the first that this machine can run: it has the
+/// architecture of the LLVM triple and every feature of the list. A feature that
+/// cannot be looked up is taken as missing. Fails, telling what each lacks, if there
+/// is none. `path` is for messages.
+ssmrt_status selectVersion(const ssm_module &module, const char *path, const ssm_module **version);
 
 } // namespace ssmrt
 

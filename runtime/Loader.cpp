@@ -48,6 +48,32 @@ static ssmrt_status checkTrailer(const MappedFile &file, const char *path) {
   return SSMRT_OK;
 }
 
+/// Code of another architecture, for which the dynamic loader says that there is no such
+/// file. What is no ELF file at all is left to that.
+static ssmrt_status checkMachine(const MappedFile &file, const char *path) {
+#if defined(__x86_64__)
+  constexpr uint16_t host = EM_X86_64;
+#elif defined(__aarch64__)
+  constexpr uint16_t host = EM_AARCH64;
+#else
+  constexpr uint16_t host = EM_RISCV;
+#endif
+  ElfW(Ehdr) header;
+  if (file.size() < sizeof(header))
+    return SSMRT_OK;
+  std::memcpy(&header, file.data(), sizeof(header));
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) || header.e_machine == host)
+    return SSMRT_OK;
+  auto nameOf = [](uint16_t machine) {
+    return machine == EM_X86_64    ? "x86-64"
+           : machine == EM_AARCH64 ? "AArch64"
+           : machine == EM_RISCV   ? "RISC-V"
+                                   : "another architecture";
+  };
+  return fail(SSMRT_UNSUPPORTED, "module '%s' has code for %s, this machine is %s", path,
+              nameOf(header.e_machine), nameOf(host));
+}
+
 /// A path of the open file that no earlier call of this process has given: the
 /// dynamic loader takes a name that it has seen for the same file, but
 /// descriptors are used again. A counter is written in steps that lead nowhere.
@@ -105,6 +131,7 @@ static ssmrt_status findDescription(ssmrt_module &module) {
 static ssmrt_status load(ssmrt_module &module, const ssmrt_load_options *options) {
   SSMRT_TRY(module.file.open(module.path, "module"));
   SSMRT_TRY(checkTrailer(module.file, module.path));
+  SSMRT_TRY(checkMachine(module.file, module.path));
   module.file.unmap();
   SSMRT_TRY(openLibrary(module));
   SSMRT_TRY(findDescription(module));

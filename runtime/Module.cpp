@@ -86,7 +86,7 @@ ssmrt_module::~ssmrt_module() {
 
 ssmrt_status ssmrt_module::initialize(const ssmrt_load_options *options) {
   SSMRT_TRY(validateModule(*description, path));
-  SSMRT_TRY(checkCpu(description->target, description->features, path));
+  SSMRT_TRY(selectVersion(*description, path, &description));
   size_t count = size_t(description->num_entries);
   layouts = static_cast<EntryLayout *>(std::malloc(count * sizeof(EntryLayout)));
   if (!layouts)

@@ -45,7 +45,7 @@ struct ssmrt_load_options {
 
 struct ssmrt_module {
   std::atomic<int32_t> references{1};
-  const ssm_module *description = nullptr;
+  const ssm_module *description = nullptr; // once initialized, the version that runs
   ssmrt::EntryLayout *layouts = nullptr; // one per entry
   const uint8_t *weights = nullptr;      // what weight offsets count from
   char *path = nullptr;

@@ -45,6 +45,7 @@ struct Checker {
   ssmrt_status states(const ssm_entry &e);
   ssmrt_status entryOf(const ssm_entry &e);
   ssmrt_status weights(const ssm_module &module);
+  ssmrt_status versions(const ssm_module &module);
 };
 
 } // namespace
@@ -182,6 +183,19 @@ ssmrt_status Checker::weights(const ssm_module &module) {
   return SSMRT_OK;
 }
 
+ssmrt_status Checker::versions(const ssm_module &module) {
+  SSMRT_TRY(list("versions", module.num_versions, module.versions));
+  for (int32_t i = 0; i < module.num_versions; ++i) {
+    if (!module.versions[i])
+      return bad("list", "versions", "none at", i);
+    SSMRT_TRY(validateVersion(*module.versions[i], path));
+    if (module.versions[i]->num_versions)
+      return bad("list", "versions", "one has versions of its own, number", i);
+    SSMRT_TRY(validateModule(*module.versions[i], path));
+  }
+  return SSMRT_OK;
+}
+
 ssmrt_status ssmrt::validateVersion(const ssm_module &module, const char *path) {
   if (module.magic != SSM_MODULE_MAGIC)
     return fail(SSMRT_BAD_FILE, "module '%s': its description begins with %08x, expected %08x",
@@ -222,5 +236,6 @@ ssmrt_status ssmrt::validateModule(const ssm_module &module, const char *path) {
     check.entry = "";
   }
   SSMRT_TRY(check.uniqueNames("entry", names));
-  return check.weights(module);
+  SSMRT_TRY(check.weights(module));
+  return check.versions(module);
 }

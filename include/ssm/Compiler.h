@@ -48,10 +48,13 @@ struct CompileOptions {
   /// programs that are linked with libssmrt.a.
   std::string emit;
   bool emitsModule() const { return emit.empty() || emit == "static"; }
-  /// Only "cpu".
+  /// "cpu", this machine's architecture, or "cpu:TRIPLE": x86_64-linux-gnu or
+  /// aarch64-linux-gnu.
   std::string target = "cpu";
-  /// "native", "v2" to "v4", "x86-64-v2" to "x86-64-v4", or LLVM's name of a CPU.
-  std::string cpu = "native";
+  /// "native", "v2" to "v4", "x86-64-v2" to "x86-64-v4", or LLVM's names of CPUs. Several
+  /// give a module with code for each, of which the best is picked when it is loaded.
+  /// None: native, or for another architecture what all of its processors run.
+  std::vector<std::string> cpus;
   /// 0 skips the stages that raise, fuse and tile.
   int optLevel = 3;
   /// Beside the pairs that names tell.

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 2u
+#define SSM_MODULE_ABI_VERSION 4u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -91,9 +91,10 @@ typedef struct ssm_table {
    * text refers to. Returns the status that run is to return. */
   int32_t (*report)(void *context, int32_t site, const int64_t *values, int32_t num_values);
 
-  /* Tells that a kernel of the entry begins (ends is 0) or is done (1). Called by
+  /* Tells that a kernel of the entry begins (ends is 0) or is done (1), the bytes
+   * it moves at least and its floating point operations; -1: not known. Called by
    * modules that were compiled for it alone. */
-  void (*kernel)(void *context, const char *name, int32_t ends);
+  void (*kernel)(void *context, const char *name, int32_t ends, int64_t bytes, int64_t flops);
 } ssm_table;
 
 /* One dimension of a signature. */
@@ -178,8 +179,12 @@ typedef struct ssm_module {
   const char *features; /* comma-separated LLVM names the code needs */
 
   int32_t num_weights;
-  int32_t reserved;
+  int32_t num_versions;
   const ssm_weight_info *weights;
+  /* The same model for other processors, best first and all behind this one; they
+   * have no versions themselves. The first that the machine can run is taken. All
+   * of them use one weights file. */
+  const struct ssm_module *const *versions;
   /* Embedded weights, or NULL: then a safetensors file of weights_file_bytes
    * bytes is mapped; its first weights_base bytes (length word and header) hash
    * to weights_header_hash (XXH3_64bits) and weight offsets count from there. */
@@ -206,6 +211,7 @@ static_assert(sizeof(ssm_dim) == 16, "ABI layout");
 static_assert(sizeof(ssm_value_info) == 24, "ABI layout");
 static_assert(sizeof(ssm_entry) == 88, "ABI layout");
 static_assert(sizeof(ssm_weight_info) == 48, "ABI layout");
+static_assert(sizeof(ssm_module) == 128, "ABI layout");
 static_assert(sizeof(ssm_trailer) == 32, "ABI layout");
 #endif
 

@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or function of this file changes its meaning. */
-#define SSMRT_API_VERSION 1u
+#define SSMRT_API_VERSION 2u
 
 /* The version the library was built with; compare with SSMRT_API_VERSION. */
 SSMRT_API uint32_t ssmrt_api_version(void);
@@ -85,7 +85,8 @@ SSMRT_API ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *o
 SSMRT_API ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options,
                                                              const void *data, size_t bytes);
 
-/* Loads the module file `path`. Refused before any of its code runs: a file
+/* Loads the module file `path`; of a module for several processors, the best
+ * version that this machine can run. Refused before any of its code runs: a file
  * that is not whole, another ABI version, a description that does not hold
  * together, CPU features this machine lacks, weights that do not belong to it.
  * `options` may be NULL. */
@@ -111,8 +112,8 @@ typedef struct ssmrt_module_info {
   const char *producer;
   const char *options;
   const char *target;
-  const char *cpu;
-  const char *features; /* comma separated */
+  const char *cpu;      /* of several versions, the one that runs here */
+  const char *features; /* comma separated; of that version */
   int32_t num_entries;
   int32_t num_weights;
   const char *weights_path; /* NULL: embedded, from memory, or none */
@@ -280,9 +281,11 @@ SSMRT_API ssmrt_status ssmrt_session_options_set_output_allocator(ssmrt_session_
                                                                   ssmrt_output_fn output,
                                                                   void *user);
 /* Called when a kernel begins (ends is 0) and when it is done (1), during the run
- * and by the thread that runs, with the kernel's name. Only modules compiled with
- * --profile call it. */
-typedef void (*ssmrt_kernel_fn)(void *user, const char *kernel, int ends);
+ * and by the thread that runs, with the kernel's name, the bytes it must move at
+ * least (each of its buffers once) and its floating point operations, at the sizes
+ * of the call; -1: not known. Only modules compiled with --profile call it. */
+typedef void (*ssmrt_kernel_fn)(void *user, const char *kernel, int ends, int64_t bytes,
+                                int64_t flops);
 SSMRT_API ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_options *options,
                                                              ssmrt_kernel_fn hook, void *user);
 

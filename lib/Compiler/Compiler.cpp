@@ -11,6 +11,7 @@
 #include "lib/Compiler/LoadModels.h"
 #include "lib/Compiler/Options.h"
 #include "lib/Compiler/States.h"
+#include "lib/Compiler/WeightPlaces.h"
 #include "lib/Package/BuildObject.h"
 #include "lib/Package/Linker.h"
 #include "lib/Package/Package.h"
@@ -36,6 +37,16 @@ using llvm::StringRef;
 
 namespace {
 
+/// The module for one of the processors.
+struct Version {
+  CpuTarget target;
+  /// Set from the first stage on that looks at the target.
+  OwningOpRef<ModuleOp> module;
+  /// What computes the derived weights, and the stage that it is at; null if there are none.
+  OwningOpRef<ModuleOp> init;
+  size_t initStage = 0;
+};
+
 /// One compilation.
 class Compilation {
 public:
@@ -49,9 +60,12 @@ private:
   LogicalResult prepare();
   LogicalResult checkOutput();
   LogicalResult enableRemarks();
-  /// Runs the stages from number `first` on; stops after the one to be emitted.
-  LogicalResult runStages(size_t first, ModuleOp module, bool isInit);
-  LogicalResult runStage(StringRef stage, ModuleOp module, bool isInit);
+  /// Runs the stages that all versions share.
+  LogicalResult runSharedStages();
+  LogicalResult runStages(Version &version);
+  /// Runs a stage of a version or, where that is null, of all of them.
+  LogicalResult runStep(size_t stage, ModuleOp module, const Version *version, bool isInit);
+  LogicalResult runStage(StringRef stage, ModuleOp module, const Version *version, bool isInit);
   LogicalResult loadPlugins();
   /// The passes that were added behind the stage.
   LogicalResult addPasses(StringRef stage, PassManager &manager);
@@ -59,9 +73,9 @@ private:
   LogicalResult runPasses(StringRef stage, PassManager &manager, ModuleOp module);
   std::string saveReproducer(PassManager &manager, ModuleOp module);
   LogicalResult afterGraph(ModuleOp module);
-  LogicalResult runInitStages();
+  LogicalResult runInitStages(Version &version);
   /// Takes the module of derived weights out of its parent.
-  void detachInit(size_t stage, ModuleOp module);
+  void detachInit(size_t stage, Version &version);
   LogicalResult emitText(StringRef bytes);
   LogicalResult saveTemporary(StringRef extension, StringRef text);
   LogicalResult package();
@@ -91,10 +105,11 @@ private:
   Diagnostics &diagnostics;
   std::vector<StepTime> *times;
 
-  CpuTarget target;
+  /// Best first.
+  std::vector<Version> versions;
+  CpuTarget host;
   LoadedModels models;
-  OwningOpRef<ModuleOp> init;
-  size_t initStage = 0;
+  WeightPlaces places;
 };
 
 } // namespace
@@ -109,10 +124,15 @@ static std::string print(ModuleOp module) {
 LogicalResult Compilation::prepare() {
   if (std::string problem = checkOptions(options); !problem.empty())
     return fail(problem);
-  llvm::Expected<CpuTarget> resolved = CpuTarget::resolve(options.cpu);
-  if (!resolved)
-    return fail(resolved.takeError());
-  target = std::move(*resolved);
+  llvm::Expected<std::vector<CpuTarget>> targets = resolveTargets(options);
+  if (!targets)
+    return fail(targets.takeError());
+  for (CpuTarget &target : *targets)
+    versions.push_back({std::move(target), nullptr, nullptr});
+  llvm::Expected<CpuTarget> native = CpuTarget::resolve("native");
+  if (!native)
+    return fail(native.takeError());
+  host = std::move(*native);
   // What cannot be linked need not be compiled.
   if (options.emitsModule()) {
     llvm::Expected<std::string> linker = findLinker(options.linker);
@@ -220,16 +240,25 @@ LogicalResult Compilation::runPasses(StringRef stage, PassManager &manager, Modu
                             : "; '" + path + "' shows it: ssm-opt --run-reproducer " + path));
 }
 
-LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, bool isInit) {
+static bool hasAvx512(const CpuTarget &target) {
+  return target.has("avx512f") && target.has("avx512dq");
+}
+
+LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, const Version *version,
+                                    bool isInit) {
   PassManager manager(&context);
   manager.enableVerifier(options.verifyEach);
   PipelineOptions pipeline;
   pipeline.optLevel = options.optLevel;
-  pipeline.vectorBits = target.vectorBits();
-  pipeline.vectorRegisters = target.vectorRegisters();
-  pipeline.avx512 = target.has("avx512f") && target.has("avx512dq");
-  pipeline.f16c = target.has("f16c");
   pipeline.profile = options.profile && !isInit;
+  if (version) {
+    const CpuTarget &target = version->target;
+    pipeline.vectorBits = target.vectorBits();
+    pipeline.vectorRegisters = target.vectorRegisters();
+    // Weights are computed by this machine, whatever the module is for.
+    pipeline.avx512 = hasAvx512(target) && (!isInit || hasAvx512(host));
+    pipeline.f16c = target.convertsHalf();
+  }
   buildStage(stage, manager, pipeline);
   if (failed(runPasses(stage, manager, module)))
     return failure();
@@ -253,18 +282,35 @@ LogicalResult Compilation::afterGraph(ModuleOp module) {
   return success();
 }
 
-void Compilation::detachInit(size_t stage, ModuleOp module) {
-  for (ModuleOp nested : module.getOps<ModuleOp>())
+void Compilation::detachInit(size_t stage, Version &version) {
+  for (ModuleOp nested : version.module->getOps<ModuleOp>())
     if (nested->hasAttr(kInitEntriesAttr)) {
       nested->remove();
-      init = nested;
-      initStage = stage;
+      version.init = nested;
+      version.initStage = stage;
       return;
     }
 }
 
-LogicalResult Compilation::runStages(size_t first, ModuleOp module, bool isInit) {
-  for (size_t i = first; i < getStages().size(); ++i) {
+LogicalResult Compilation::runStep(size_t number, ModuleOp module, const Version *version,
+                                   bool isInit) {
+  StringRef stage = getStages()[number];
+  std::string name = (isInit ? "weights " : "") + stage.str();
+  std::string extension = (isInit ? "weights." : "") + stage.str() + ".mlir";
+  if (version && versions.size() > 1) {
+    name += " " + version->target.cpu;
+    extension = version->target.cpu + "." + extension;
+  }
+  if (failed(timed(name, [&] { return runStage(stage, module, version, isInit); })))
+    return failure();
+  if (stage == "graph" && failed(afterGraph(module)))
+    return failure();
+  return options.saveTemps ? saveTemporary(extension, print(module)) : success();
+}
+
+LogicalResult Compilation::runSharedStages() {
+  ModuleOp module = *models.module;
+  for (size_t i = 0; getStages()[i] != getFirstTargetStage(); ++i) {
     StringRef stage = getStages()[i];
     if (stage == "tensor") {
       llvm::Error error =
@@ -272,36 +318,50 @@ LogicalResult Compilation::runStages(size_t first, ModuleOp module, bool isInit)
       if (error)
         return fail(std::move(error));
     }
-    if (!isInit && !init)
-      detachInit(i, module);
-    std::string name = (isInit ? "weights " : "") + stage.str();
-    if (failed(timed(name, [&] { return runStage(stage, module, isInit); })))
+    if (failed(runStep(i, module, nullptr, /*isInit=*/false)))
       return failure();
-    if (stage == "graph" && failed(afterGraph(module)))
-      return failure();
-    if (options.saveTemps) {
-      std::string extension = (isInit ? "weights." : "") + stage.str() + ".mlir";
-      if (failed(saveTemporary(extension, print(module))))
-        return failure();
-    }
-    if (!isInit && options.emit == stage)
+    if (options.emit == stage)
       return success();
   }
+  for (Version &version : versions)
+    version.module = &version == &versions.back() ? std::move(models.module) : module.clone();
   return success();
 }
 
-LogicalResult Compilation::runInitStages() {
-  if (!init)
+LogicalResult Compilation::runStages(Version &version) {
+  size_t first = llvm::find(getStages(), getFirstTargetStage()) - getStages().begin();
+  for (size_t i = first; i < getStages().size(); ++i) {
+    StringRef stage = getStages()[i];
+    if (!version.init)
+      detachInit(i, version);
+    bool laysOutWeights = stage == "buffer" && versions.size() > 1;
+    ModuleOp init = version.init ? *version.init : ModuleOp();
+    if (laysOutWeights)
+      places.assign(*version.module, init);
+    if (failed(runStep(i, *version.module, &version, /*isInit=*/false)))
+      return failure();
+    if (laysOutWeights)
+      places.remember(*version.module, init);
+    if (options.emit == stage)
+      return success();
+  }
+  return options.emitsModule() ? runInitStages(version) : success();
+}
+
+LogicalResult Compilation::runInitStages(Version &version) {
+  if (!version.init)
     return success();
+  ModuleOp init = *version.init;
   // Functions get the sources as arguments, so that to a stage they are unused.
   SmallVector<OwningOpRef<WeightOp>> sources;
-  for (WeightOp weight : init->getOps<WeightOp>())
+  for (WeightOp weight : init.getOps<WeightOp>())
     sources.push_back(cast<WeightOp>(weight->clone()));
-  if (failed(runStages(initStage, *init, /*isInit=*/true)))
-    return failure();
+  for (size_t i = version.initStage; i < getStages().size(); ++i)
+    if (failed(runStep(i, init, &version, /*isInit=*/true)))
+      return failure();
   for (OwningOpRef<WeightOp> &weight : sources)
-    if (!init->lookupSymbol(weight->getSymName()))
-      init->push_back(weight.release());
+    if (!init.lookupSymbol(weight->getSymName()))
+      init.push_back(weight.release());
   return success();
 }
 
@@ -324,10 +384,16 @@ LogicalResult Compilation::emitText(StringRef bytes) {
 
 LogicalResult Compilation::package() {
   PackageOptions packaging;
-  packaging.target = target;
   packaging.level = options.optLevel;
   packaging.linker = options.linker;
-  packaging.options = describeOptions(options, target);
+  std::vector<CpuTarget> targets;
+  std::vector<ModuleVersion> parts;
+  for (Version &version : versions) {
+    targets.push_back(version.target);
+    parts.push_back(
+        {version.target, *version.module, version.init ? *version.init : ModuleOp()});
+  }
+  packaging.options = describeOptions(options, targets);
   packaging.embedWeights = options.embedWeights;
   packaging.verifyEach = options.verifyEach;
   packaging.onStep = [this](StringRef name, double seconds) { addTime(name, seconds); };
@@ -339,14 +405,13 @@ LogicalResult Compilation::package() {
     };
   packaging.isStatic = options.emit == "static";
   if (options.emitsModule()) {
-    llvm::Error error = packageModule(*models.module, init ? *init : ModuleOp(), models.weights,
-                                      packaging, options.output);
+    llvm::Error error = packageModule(parts, models.weights, packaging, options.output);
     return error ? fail(std::move(error)) : success();
   }
   TextForm form = options.emit == "llvm"  ? TextForm::LLVM
                   : options.emit == "asm" ? TextForm::Assembly
                                           : TextForm::Object;
-  auto bytes = emitModule(*models.module, packaging, form);
+  auto bytes = emitModule(parts.front(), packaging, form);
   if (!bytes)
     return fail(bytes.takeError());
   return emitText(StringRef(bytes->data(), bytes->size()));
@@ -360,12 +425,21 @@ LogicalResult Compilation::run() {
   if (failed(loaded))
     return failure();
   models = std::move(*loaded);
-  if (failed(runStages(0, *models.module, /*isInit=*/false)))
+  if (failed(runSharedStages()))
     return failure();
-  if (llvm::is_contained(getStages(), options.emit))
+  if (models.module)
     return emitText(print(*models.module));
-  if (options.emitsModule() && failed(runInitStages()))
-    return failure();
+  for (Version &version : versions)
+    if (failed(runStages(version)))
+      return failure();
+  if (llvm::is_contained(getStages(), options.emit))
+    return emitText(print(*versions.front().module));
+  // Layouts of weights differ between processors, and nobody would expect the sum.
+  if (versions.size() > 1)
+    diagnostics.remark("weights of " + std::to_string(versions.size()) + " versions: " +
+                       std::to_string(places.totalBytes()) + " bytes; of " +
+                       versions.front().target.cpu + " alone: " +
+                       std::to_string(WeightPlaces::bytesOf(*versions.front().module)));
   return package();
 }
 

@@ -31,8 +31,8 @@ std::string ssm::checkOptions(const CompileOptions &options) {
     if (!names.insert(entry.name).second)
       return "two entries are named '" + entry.name + "'";
   }
-  if (options.target != "cpu")
-    return "unknown target '" + options.target + "', expected cpu";
+  if (options.cpus.size() > 1 && !options.emitsModule())
+    return "--emit=" + options.emit + " shows one version of the code, expected one --cpu";
   if (options.optLevel < 0 || options.optLevel > 3)
     return "unknown level -O" + std::to_string(options.optLevel) + ", expected -O0 to -O3";
   std::vector<std::string> stages = getStageNames();
@@ -52,9 +52,36 @@ std::string ssm::checkOptions(const CompileOptions &options) {
   return "";
 }
 
-std::string ssm::describeOptions(const CompileOptions &options, const CpuTarget &target) {
+llvm::Expected<std::vector<CpuTarget>> ssm::resolveTargets(const CompileOptions &options) {
+  llvm::Expected<std::string> triple = parseTarget(options.target);
+  if (!triple)
+    return triple.takeError();
+  std::vector<CpuTarget> targets;
+  std::vector<std::string> names = options.cpus;
+  if (names.empty())
+    names.push_back("");
+  for (const std::string &name : names) {
+    // Nothing between two commas is no name.
+    if (name.empty() && !options.cpus.empty())
+      return llvm::createStringError("--cpu: expected names of CPUs with ',' between");
+    llvm::Expected<CpuTarget> target = CpuTarget::resolve(name, *triple);
+    if (!target)
+      return target.takeError();
+    for (const CpuTarget &other : targets)
+      if (other.cpu == target->cpu)
+        return llvm::createStringError("--cpu: '" + target->cpu + "' is given twice");
+    targets.push_back(std::move(*target));
+  }
+  CpuTarget::sortBestFirst(targets);
+  return targets;
+}
+
+std::string ssm::describeOptions(const CompileOptions &options,
+                                 llvm::ArrayRef<CpuTarget> targets) {
   std::string text = "-O" + std::to_string(options.optLevel) + " --target=" + options.target +
-                     " --cpu=" + target.cpu;
+                     " --cpu=";
+  for (const CpuTarget &target : targets)
+    text += (&target == targets.begin() ? "" : ",") + target.cpu;
   if (options.entries.size() > 1 || options.entries.front().name != "main")
     for (const EntryFile &entry : options.entries)
       text += " --entry " + entry.name;

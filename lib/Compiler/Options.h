@@ -16,10 +16,13 @@ namespace ssm {
 /// What is wrong with the options, or "".
 std::string checkOptions(const CompileOptions &options);
 
+/// The processors that the module is compiled for, best first.
+llvm::Expected<std::vector<CpuTarget>> resolveTargets(const CompileOptions &options);
+
 /// The command line that a module records: defaults and paths left out, so that the
 /// same compilation in another folder gives the same bytes. The processor is the
 /// one that "native" was.
-std::string describeOptions(const CompileOptions &options, const CpuTarget &target);
+std::string describeOptions(const CompileOptions &options, llvm::ArrayRef<CpuTarget> targets);
 
 } // namespace ssm
 

@@ -28,28 +28,45 @@ Error ssm::writeWholeFile(StringRef path, StringRef bytes) {
   return Error::success();
 }
 
-Error ssm::buildModuleFile(Module &module, const CpuTarget &target, int level, StringRef linker,
+/// Adds an object file of these bytes to the list.
+static Error addObject(const SmallVector<char, 0> &bytes, std::string path,
+                       std::vector<std::string> &objects) {
+  objects.push_back(std::move(path));
+  return writeWholeFile(objects.back(), StringRef(bytes.data(), bytes.size()));
+}
+
+Error ssm::buildModuleFile(ArrayRef<CodePart> parts, int level, StringRef linker,
                            std::vector<std::string> objects, const ScratchFolder &scratch,
                            StringRef output, LinkForm form) {
-  Expected<SmallVector<char, 0>> code = emitCode(module, target, level, CodeForm::Object);
-  if (!code)
-    return code.takeError();
-  StringRef bytes(code->data(), code->size());
-  Expected<ObjectNeeds> needs = checkUndefinedSymbols(bytes);
-  if (!needs)
-    return needs.takeError();
-  objects.push_back(scratch.file("module.o"));
-  if (Error error = writeWholeFile(objects.back(), bytes))
-    return error;
-  if (needs->builtins) {
-    Expected<SmallVector<char, 0>> builtins = emitBuiltins(target);
+  ObjectNeeds all;
+  for (auto [i, part] : enumerate(parts)) {
+    Expected<SmallVector<char, 0>> code =
+        emitCode(part.module, part.target, level, CodeForm::Object);
+    if (!code)
+      return code.takeError();
+    Expected<ObjectNeeds> needs = checkUndefinedSymbols(StringRef(code->data(), code->size()));
+    if (!needs)
+      return needs.takeError();
+    all.math |= needs->math;
+    all.builtins |= needs->builtins;
+    if (Error error =
+            addObject(*code, scratch.file("module" + std::to_string(i) + ".o"), objects))
+      return error;
+  }
+  const CpuTarget &first = parts.front().target;
+  if (all.builtins) {
+    // Shared by all versions: for a processor that none of them is better than.
+    Expected<CpuTarget> baseline =
+        parts.size() == 1 ? first : CpuTarget::resolve(kBaselineCpu, first.triple);
+    if (!baseline)
+      return baseline.takeError();
+    Expected<SmallVector<char, 0>> builtins = emitBuiltins(*baseline);
     if (!builtins)
       return builtins.takeError();
-    objects.push_back(scratch.file("builtins.o"));
-    if (Error error = writeWholeFile(objects.back(), StringRef(builtins->data(), builtins->size())))
+    if (Error error = addObject(*builtins, scratch.file("builtins.o"), objects))
       return error;
   }
   if (form == LinkForm::Static)
     return linkStaticModule(linker, objects, scratch, output);
-  return linkModule(linker, objects, needs->math, scratch, output);
+  return linkModule(linker, objects, first.triple, all.math, scratch, output);
 }

@@ -14,14 +14,19 @@
 
 namespace ssm {
 
-/// Generates code for an optimised module, checks what it refers to, and links it
+/// An optimised module and the processor that its code is for.
+struct CodePart {
+  llvm::Module &module;
+  const CpuTarget &target;
+};
+
+/// Generates code for modules of one triple, checks what it refers to, and links it
 /// with the other objects to `output`: a shared object, without a trailer, or an
 /// object for programs to link.
 enum class LinkForm { Shared, Static };
-llvm::Error buildModuleFile(llvm::Module &module, const CpuTarget &target, int level,
-                            llvm::StringRef linker, std::vector<std::string> objects,
-                            const ScratchFolder &scratch, llvm::StringRef output,
-                            LinkForm form = LinkForm::Shared);
+llvm::Error buildModuleFile(llvm::ArrayRef<CodePart> parts, int level, llvm::StringRef linker,
+                            std::vector<std::string> objects, const ScratchFolder &scratch,
+                            llvm::StringRef output, LinkForm form = LinkForm::Shared);
 
 /// Writes a file anew.
 llvm::Error writeWholeFile(llvm::StringRef path, llvm::StringRef bytes);

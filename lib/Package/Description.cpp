@@ -69,6 +69,15 @@ public:
 
   Constant *function(llvm::Twine name) { return module.getFunction(name.str()); }
 
+  /// Data of another object of the same module.
+  Constant *hidden(StringRef name) {
+    auto *symbol = new llvm::GlobalVariable(module, llvm::Type::getInt8Ty(context),
+                                            /*isConstant=*/true,
+                                            llvm::GlobalValue::ExternalLinkage, nullptr, name);
+    symbol->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    return symbol;
+  }
+
 private:
   llvm::GlobalVariable *global(Constant *value, StringRef name) {
     auto *variable = new llvm::GlobalVariable(module, value->getType(), /*isConstant=*/true,
@@ -131,7 +140,8 @@ static Constant *buildWeights(Builder &b, const std::vector<WeightSpec> &weights
 }
 
 void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
-                         const CpuTarget &target, StringRef options, StringRef symbol) {
+                         const CpuTarget &target, StringRef options,
+                         const DescriptionSymbol &symbol) {
   // Only the description is seen from outside.
   for (llvm::GlobalValue &value : module.global_values())
     if (!value.isDeclaration())
@@ -139,13 +149,11 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const Wei
 
   Builder b(module);
   Constant *embedded = b.null();
-  if (place.embedded && !spec.weights.empty()) {
-    auto *symbol = new llvm::GlobalVariable(module, llvm::Type::getInt8Ty(module.getContext()),
-                                            /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage,
-                                            nullptr, kEmbeddedWeightsSymbol);
-    symbol->setVisibility(llvm::GlobalValue::HiddenVisibility);
-    embedded = symbol;
-  }
+  if (place.embedded && !spec.weights.empty())
+    embedded = b.hidden(kEmbeddedWeightsSymbol);
+  std::vector<Constant *> versions;
+  for (const std::string &version : symbol.versions)
+    versions.push_back(b.hidden(version));
   std::vector<Constant *> entries;
   for (const EntrySpec &entry : spec.entries)
     entries.push_back(buildEntry(b, entry));
@@ -155,9 +163,12 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const Wei
                            b.u32(sizeof(ssm_module)), b.i32(entries.size()), b.array(entries),
                            b.string(kProducer), b.string(options), b.string(target.triple),
                            b.string(target.cpu), b.string(llvm::join(target.requiredFeatures, ",")),
-                           b.i32(spec.weights.size()), b.i32(0), buildWeights(b, spec.weights),
-                           embedded, place.fileName.empty() ? b.null() : b.string(place.fileName),
+                           b.i32(spec.weights.size()), b.i32(versions.size()),
+                           buildWeights(b, spec.weights), b.array(versions), embedded, place.fileName.empty() ? b.null() : b.string(place.fileName),
                            b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash)});
-  new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
-                           llvm::GlobalValue::ExternalLinkage, description, symbol);
+  auto *global = new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
+                                          llvm::GlobalValue::ExternalLinkage, description,
+                                          symbol.name);
+  if (symbol.isHidden)
+    global->setVisibility(llvm::GlobalValue::HiddenVisibility);
 }

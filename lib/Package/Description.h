@@ -29,11 +29,21 @@ struct WeightsPlace {
   uint64_t headerHash = 0; // XXH3_64bits of the first `base` bytes
 };
 
+/// Under which name a description is found.
+struct DescriptionSymbol {
+  std::string name;
+  /// By the other versions of the module only.
+  bool isHidden = false;
+  /// The descriptions of the other versions, if this is the first.
+  std::vector<std::string> versions = {};
+};
+
 /// Adds the constant `ssm_module` (include/ssmrt/module_abi.h) to a module that
 /// defines @<entry>.run and @<entry>.plan, and makes everything else internal.
-/// `options` is the command line without its paths, `symbol` the constant's name.
+/// `options` is the command line without its paths.
 void addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
-                    const CpuTarget &target, llvm::StringRef options, llvm::StringRef symbol);
+                    const CpuTarget &target, llvm::StringRef options,
+                    const DescriptionSymbol &symbol);
 
 } // namespace ssm
 

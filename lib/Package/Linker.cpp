@@ -10,7 +10,6 @@
 #include "include/ssmrt/module_abi.h"
 #include "lib/Package/BuildObject.h"
 #include "lib/Package/Builtins.h"
-#include "lib/Package/Description.h"
 #include "lib/Package/ElfObject.h"
 #include "lib/Package/Hash.h"
 #include "llvm/ADT/StringExtras.h"
@@ -26,7 +25,6 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/raw_ostream.h"
-#include "llvm/TargetParser/Host.h"
 
 using namespace llvm;
 using namespace ssm;
@@ -72,8 +70,9 @@ static Error runLinker(StringRef linker, ArrayRef<std::string> arguments,
 /// A shared object that is nothing but the name of the C mathematics library:
 /// linked against it, a module asks for that library at load, whatever folder it
 /// lies in there. The linker needs no C library of the target.
-static Expected<std::string> makeMathLibrary(StringRef linker, const ScratchFolder &scratch) {
-  Expected<ElfObject> empty = makeElfObject(sys::getProcessTriple(), "ssm_nothing", 0);
+static Expected<std::string> makeMathLibrary(StringRef linker, StringRef triple,
+                                             const ScratchFolder &scratch) {
+  Expected<ElfObject> empty = makeElfObject(triple, "ssm_nothing", 0);
   if (!empty)
     return empty.takeError();
   std::string object = scratch.file("libm.o");
@@ -86,15 +85,15 @@ static Expected<std::string> makeMathLibrary(StringRef linker, const ScratchFold
   return library;
 }
 
-Error ssm::linkModule(StringRef linker, ArrayRef<std::string> objects, bool needsMath,
-                      const ScratchFolder &scratch, StringRef output) {
+Error ssm::linkModule(StringRef linker, ArrayRef<std::string> objects, StringRef triple,
+                      bool needsMath, const ScratchFolder &scratch, StringRef output) {
   // Nothing here depends on the machine or the time: same objects, same bytes.
   std::vector<std::string> args = {
       "-shared", "--build-id=none", "--hash-style=gnu", "-O1", "--gc-sections", "--strip-all",
       "-znow",   "-zrelro",         "-znoexecstack",    "-o",  output.str()};
   append_range(args, objects);
   if (needsMath) {
-    Expected<std::string> math = makeMathLibrary(linker, scratch);
+    Expected<std::string> math = makeMathLibrary(linker, triple, scratch);
     if (!math)
       return math.takeError();
     args.push_back("--no-as-needed");
@@ -158,7 +157,8 @@ Expected<ObjectNeeds> ssm::checkUndefinedSymbols(StringRef object) {
     Expected<uint32_t> flags = symbol.getFlags();
     if (!flags)
       return flags.takeError();
-    if (!(*flags & object::SymbolRef::SF_Undefined))
+    // What is hidden lies in another object of the module; the linker looks for it.
+    if (!(*flags & object::SymbolRef::SF_Undefined) || *flags & object::SymbolRef::SF_Hidden)
       continue;
     Expected<StringRef> name = symbol.getName();
     if (!name)
@@ -167,8 +167,7 @@ Expected<ObjectNeeds> ssm::checkUndefinedSymbols(StringRef object) {
       needs.math = true;
     else if (isBuiltin(*name))
       needs.builtins = true;
-    else if (!name->empty() && !isMemoryFunction(*name) && *name != kEmbeddedWeightsSymbol &&
-             *name != "_GLOBAL_OFFSET_TABLE_")
+    else if (!name->empty() && !isMemoryFunction(*name) && *name != "_GLOBAL_OFFSET_TABLE_")
       return createStringError("the generated code calls '" + *name +
                                "'; a module may refer to the C library's memory and mathematics "
                                "functions only");

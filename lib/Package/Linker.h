@@ -27,14 +27,15 @@ struct ObjectNeeds {
   bool math = false;     // functions of the C mathematics library
 };
 
-/// Error: a symbol that is none of: embedded weights, builtins, the C library's
+/// Error: a symbol that is none of: parts of the same module, builtins, the C library's
 /// memory and mathematics functions. Names the first such symbol.
 llvm::Expected<ObjectNeeds> checkUndefinedSymbols(llvm::StringRef object);
 
-/// Links objects to a shared object at `output` that exports `ssm_module` and
-/// nothing else.
-llvm::Error linkModule(llvm::StringRef linker, llvm::ArrayRef<std::string> objects, bool needsMath,
-                       const ScratchFolder &scratch, llvm::StringRef output);
+/// Links objects of that triple to a shared object at `output` that exports
+/// `ssm_module` and nothing else.
+llvm::Error linkModule(llvm::StringRef linker, llvm::ArrayRef<std::string> objects,
+                       llvm::StringRef triple, bool needsMath, const ScratchFolder &scratch,
+                       llvm::StringRef output);
 
 /// Merges objects to one at `output`, for programs to link, in which only the symbol
 /// of the description is seen from outside.

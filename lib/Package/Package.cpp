@@ -16,10 +16,12 @@
 #include "lib/Support/OutputFiles.h"
 #include "lib/Support/ScratchFolder.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
+#include <map>
 
 using namespace mlir;
 using namespace ssm;
@@ -78,7 +80,7 @@ static std::string makeHeader(StringRef modulePath, const ModuleSpec &spec, bool
   return text;
 }
 
-/// Fills the weights file and the hashes of `spec`.
+/// Fills the places of the weights of `spec` in the weights file, and their hashes.
 static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &sources,
                           WeightsFile &file, const PackageOptions &options, StringRef linker) {
   WeightSpec *previous = nullptr;
@@ -105,17 +107,75 @@ static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &source
   return runWeightsInit(init, spec, sources, file, options.level, linker);
 }
 
-static Expected<std::unique_ptr<llvm::Module>> makeLLVM(ModuleOp module, const ModuleSpec &spec,
-                                                        const WeightsPlace &place,
-                                                        llvm::LLVMContext &context,
-                                                        const PackageOptions &options,
-                                                        StringRef symbol = SSM_MODULE_SYMBOL) {
+namespace {
+/// The weights of all versions in one file.
+class SharedWeights {
+public:
+  /// Gives weights of different places different names.
+  SharedWeights(ArrayRef<ModuleVersion> versions, std::vector<ModuleSpec> &specs);
+
+  /// What the file is to hold.
+  ModuleSpec all;
+
+  /// Writes what no version before had, and sets the hashes of all.
+  Error write(ArrayRef<ModuleVersion> versions, WeightSources &sources, WeightsFile &file,
+              const PackageOptions &options, StringRef linker);
+
+private:
+  using Place = std::pair<int64_t, int64_t>; // offset, bytes
+  static Place placeOf(const WeightSpec &weight) { return {weight.offset, weight.bytes}; }
+  std::vector<ModuleSpec> &specs;
+};
+} // namespace
+
+SharedWeights::SharedWeights(ArrayRef<ModuleVersion> versions, std::vector<ModuleSpec> &specs)
+    : specs(specs) {
+  llvm::StringMap<Place> places;
+  for (auto [version, spec] : llvm::zip_equal(versions, specs)) {
+    for (WeightSpec &weight : spec.weights) {
+      auto [it, inserted] = places.try_emplace(weight.name, placeOf(weight));
+      while (!inserted && it->second != placeOf(weight)) {
+        weight.name += "@" + version.target.cpu;
+        std::tie(it, inserted) = places.try_emplace(weight.name, placeOf(weight));
+      }
+      if (inserted)
+        all.weights.push_back(weight);
+    }
+  }
+  llvm::sort(all.weights, [](const WeightSpec &a, const WeightSpec &b) {
+    return std::tie(a.offset, a.bytes, a.name) < std::tie(b.offset, b.bytes, b.name);
+  });
+}
+
+Error SharedWeights::write(ArrayRef<ModuleVersion> versions, WeightSources &sources,
+                           WeightsFile &file, const PackageOptions &options, StringRef linker) {
+  std::map<Place, uint64_t> hashes;
+  for (auto [version, spec] : llvm::zip_equal(versions, specs)) {
+    ModuleSpec missing;
+    for (const WeightSpec &weight : spec.weights)
+      if (!hashes.count(placeOf(weight)))
+        missing.weights.push_back(weight);
+    if (Error error = writeWeights(missing, version.init, sources, file, options, linker))
+      return error;
+    for (const WeightSpec &weight : missing.weights)
+      hashes[placeOf(weight)] = weight.hash;
+    for (WeightSpec &weight : spec.weights)
+      weight.hash = hashes[placeOf(weight)];
+  }
+  return Error::success();
+}
+
+static Expected<std::unique_ptr<llvm::Module>>
+makeLLVM(const ModuleVersion &version, const ModuleSpec &spec, const WeightsPlace &place,
+         llvm::LLVMContext &context, const PackageOptions &options,
+         const DescriptionSymbol &symbol) {
   Step step(options, "llvm");
-  Expected<std::unique_ptr<llvm::Module>> result = translateModule(module, context, options.target);
+  Expected<std::unique_ptr<llvm::Module>> result =
+      translateModule(version.module, context, version.target);
   if (!result)
     return result;
-  addDescription(**result, spec, place, options.target, options.options, symbol);
-  if (Error error = optimizeModule(**result, options.target, options.level, options.verifyEach))
+  addDescription(**result, spec, place, version.target, options.options, symbol);
+  if (Error error = optimizeModule(**result, version.target, options.level, options.verifyEach))
     return error;
   return result;
 }
@@ -127,14 +187,30 @@ static std::string printModule(llvm::Module &module) {
   return text;
 }
 
-Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
+/// The names of the versions' descriptions; the first is the one that is seen.
+static std::vector<DescriptionSymbol> nameDescriptions(size_t count, const std::string &first) {
+  std::vector<DescriptionSymbol> symbols(1);
+  symbols[0].name = first;
+  for (size_t i = 1; i < count; ++i) {
+    symbols.push_back({first + "." + std::to_string(i), /*isHidden=*/true, {}});
+    symbols[0].versions.push_back(symbols.back().name);
+  }
+  return symbols;
+}
+
+Error ssm::packageModule(ArrayRef<ModuleVersion> versions, WeightSources &sources,
                          const PackageOptions &options, StringRef path) {
   Expected<std::string> linker = findLinker(options.linker);
   if (!linker)
     return linker.takeError();
-  Expected<ModuleSpec> spec = readModuleSpec(module);
-  if (!spec)
-    return spec.takeError();
+  std::vector<ModuleSpec> specs;
+  for (const ModuleVersion &version : versions) {
+    Expected<ModuleSpec> spec = readModuleSpec(version.module);
+    if (!spec)
+      return spec.takeError();
+    specs.push_back(std::move(*spec));
+  }
+  SharedWeights weights(versions, specs);
   Expected<ScratchFolder> scratch = ScratchFolder::create("ssm-module");
   if (!scratch)
     return scratch.takeError();
@@ -143,7 +219,7 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
   OutputFiles outputs;
   WeightsPlace place;
   std::vector<std::string> objects;
-  if (!spec->weights.empty()) {
+  if (!weights.all.weights.empty()) {
     Step step(options, "weights");
     std::string weightsPath = getWeightsPath(path);
     Expected<std::string> temporary =
@@ -151,11 +227,12 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
     if (!temporary)
       return temporary.takeError();
     Expected<std::unique_ptr<WeightsFile>> file =
-        options.embedWeights ? WeightsFile::createObject(*temporary, *spec, options.target.triple)
-                             : WeightsFile::createSafetensors(*temporary, *spec);
+        options.embedWeights
+            ? WeightsFile::createObject(*temporary, weights.all, versions.front().target.triple)
+            : WeightsFile::createSafetensors(*temporary, weights.all);
     if (!file)
       return file.takeError();
-    if (Error error = writeWeights(*spec, init, sources, **file, options, *linker))
+    if (Error error = weights.write(versions, sources, **file, options, *linker))
       return error;
     place = (*file)->getPlace();
     if (Error error = (*file)->close())
@@ -167,21 +244,28 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
   }
 
   llvm::LLVMContext context;
-  Expected<std::unique_ptr<llvm::Module>> code =
-      makeLLVM(module, *spec, place, context, options,
-               options.isStatic ? getStaticSymbol(path) : SSM_MODULE_SYMBOL);
-  if (!code)
-    return code.takeError();
-  if (options.saveTemporary)
-    if (Error error = options.saveTemporary("ll", printModule(**code)))
-      return error;
+  std::vector<std::unique_ptr<llvm::Module>> modules;
+  std::vector<CodePart> parts;
+  std::vector<DescriptionSymbol> symbols = nameDescriptions(
+      versions.size(), options.isStatic ? getStaticSymbol(path) : SSM_MODULE_SYMBOL);
+  for (auto [version, spec, symbol] : llvm::zip_equal(versions, specs, symbols)) {
+    Expected<std::unique_ptr<llvm::Module>> code =
+        makeLLVM(version, spec, place, context, options, symbol);
+    if (!code)
+      return code.takeError();
+    std::string extension = versions.size() > 1 ? version.target.cpu + ".ll" : "ll";
+    if (options.saveTemporary)
+      if (Error error = options.saveTemporary(extension, printModule(**code)))
+        return error;
+    modules.push_back(std::move(*code));
+    parts.push_back({*modules.back(), version.target});
+  }
   Expected<std::string> temporary = outputs.add(path);
   if (!temporary)
     return temporary.takeError();
   {
     Step step(options, "object");
-    if (Error error = buildModuleFile(**code, options.target, options.level, *linker, objects,
-                                      *scratch, *temporary,
+    if (Error error = buildModuleFile(parts, options.level, *linker, objects, *scratch, *temporary,
                                       options.isStatic ? LinkForm::Static : LinkForm::Shared))
       return error;
     if (!options.isStatic)
@@ -194,21 +278,22 @@ Error ssm::packageModule(ModuleOp module, ModuleOp init, WeightSources &sources,
     Expected<std::string> header = outputs.add(headerPath);
     if (!header)
       return header.takeError();
-    if (Error error = writeWholeFile(*header, makeHeader(path, *spec, options.embedWeights)))
+    if (Error error = writeWholeFile(*header, makeHeader(path, weights.all, options.embedWeights)))
       return error;
   }
   return outputs.commit();
 }
 
-Expected<llvm::SmallVector<char, 0>> ssm::emitModule(ModuleOp module, const PackageOptions &options,
-                                                     TextForm form) {
-  Expected<ModuleSpec> spec = readModuleSpec(module);
+Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &version,
+                                                     const PackageOptions &options, TextForm form) {
+  Expected<ModuleSpec> spec = readModuleSpec(version.module);
   if (!spec)
     return spec.takeError();
   llvm::LLVMContext context;
   WeightsPlace place;
   place.embedded = options.embedWeights;
-  Expected<std::unique_ptr<llvm::Module>> code = makeLLVM(module, *spec, place, context, options);
+  Expected<std::unique_ptr<llvm::Module>> code =
+      makeLLVM(version, *spec, place, context, options, {SSM_MODULE_SYMBOL});
   if (!code)
     return code.takeError();
   if (form == TextForm::LLVM) {
@@ -216,6 +301,6 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(ModuleOp module, const Pack
     return llvm::SmallVector<char, 0>(text.begin(), text.end());
   }
   Step step(options, "object");
-  return emitCode(**code, options.target, options.level,
+  return emitCode(**code, version.target, options.level,
                   form == TextForm::Object ? CodeForm::Object : CodeForm::Assembly);
 }

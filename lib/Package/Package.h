@@ -17,8 +17,16 @@
 
 namespace ssm {
 
-struct PackageOptions {
+/// The functions of a module for one processor, in the form that ModuleSpec.h tells. They
+/// are taken apart.
+struct ModuleVersion {
   CpuTarget target;
+  mlir::ModuleOp module;
+  /// The functions of the derived weights; null if there are none.
+  mlir::ModuleOp init;
+};
+
+struct PackageOptions {
   /// 0 to 3, see optimizeModule.
   int level = 3;
   /// As findLinker takes it.
@@ -42,17 +50,17 @@ std::string getWeightsPath(llvm::StringRef modulePath);
 /// `model_module`. Letters, digits and `_`.
 std::string getStaticSymbol(llvm::StringRef modulePath);
 
-/// Writes the module to `path` and its weights beside it, both or neither. The
-/// module is in the form that ModuleSpec.h tells; it is taken apart. `init` has
-/// the derived weights' functions, or is null if there are none.
-llvm::Error packageModule(mlir::ModuleOp module, mlir::ModuleOp init, WeightSources &sources,
+/// Writes the module to `path` and its weights beside it, both or neither. Several
+/// versions are of one model and one triple, best first; a place in the weights file
+/// holds the same in all of them.
+llvm::Error packageModule(llvm::ArrayRef<ModuleVersion> versions, WeightSources &sources,
                           const PackageOptions &options, llvm::StringRef path);
 
 enum class TextForm { LLVM, Assembly, Object };
 
 /// The code of the module as --emit=llvm, asm and obj give it, without weights.
 /// The object is what packageModule would link, except for the weights' hashes.
-llvm::Expected<llvm::SmallVector<char, 0>> emitModule(mlir::ModuleOp module,
+llvm::Expected<llvm::SmallVector<char, 0>> emitModule(const ModuleVersion &version,
                                                       const PackageOptions &options, TextForm form);
 
 } // namespace ssm

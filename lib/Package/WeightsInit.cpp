@@ -119,7 +119,7 @@ public:
     for (WeightOp op : init.getOps<WeightOp>())
       sourceOps.insert({op.getSymName(), op});
     for (WeightSpec &weight : spec.weights)
-      placed.insert({weight.name, &weight});
+      placed.insert({weight.op.getSymName(), &weight});
   }
 
   Error run(ArrayRef<Derived> list, const ssm_module &module);
@@ -330,11 +330,11 @@ Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec, WeightSources &source
   if (!module)
     return module.takeError();
   initSpec->weights.clear();
-  addDescription(**module, *initSpec, WeightsPlace(), *host, "", SSM_MODULE_SYMBOL);
+  addDescription(**module, *initSpec, WeightsPlace(), *host, "", {SSM_MODULE_SYMBOL});
   if (Error error = optimizeModule(**module, *host, level, /*verifyEach=*/false))
     return error;
   std::string library = scratch->file("weights.so");
-  if (Error error = buildModuleFile(**module, *host, level, linker, {}, *scratch, library))
+  if (Error error = buildModuleFile(CodePart{**module, *host}, level, linker, {}, *scratch, library))
     return error;
 
   void *handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -31,14 +31,57 @@ static constexpr StringLiteral kX86Extensions[] = {
     "gfni",       "lzcnt",       "movbe",      "popcnt",       "sse3",
     "sse4.1",     "sse4.2",      "ssse3"};
 
+static constexpr StringLiteral kAArch64Extensions[] = {
+    "bf16",     "complxnum", "cssc",   "dotprod", "faminmax", "fp16fml", "fptoint",
+    "fullfp16", "i8mm",      "jsconv", "mops",    "rdm",      "sme",     "sve",
+    "sve2",     "sve2p1"};
+
+static ArrayRef<StringLiteral> extensionsOf(const Triple &triple) {
+  if (triple.isX86())
+    return kX86Extensions;
+  if (triple.isAArch64())
+    return kAArch64Extensions;
+  return {};
+}
+
 static void initializeTargets() {
   static const bool done = [] {
-    InitializeNativeTarget();
-    InitializeNativeTargetAsmPrinter();
-    InitializeNativeTargetAsmParser();
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeAArch64AsmParser();
     return true;
   }();
   (void)done;
+}
+
+/// Whether code for the triple runs in this process.
+static bool isHost(const Triple &triple) {
+  Triple host(sys::getProcessTriple());
+  return triple.getArch() == host.getArch() && triple.getOS() == host.getOS() &&
+         triple.getEnvironment() == host.getEnvironment();
+}
+
+Expected<std::string> ssm::parseTarget(StringRef target) {
+  auto [kind, name] = target.split(':');
+  if (target == "cpu")
+    return sys::getProcessTriple();
+  Triple triple(Triple::normalize(name));
+  bool isKnown = (triple.getArch() == Triple::x86_64 || triple.getArch() == Triple::aarch64) &&
+                 triple.isOSLinux() && triple.getEnvironment() == Triple::GNU &&
+                 triple.isOSBinFormatELF();
+  if (kind != "cpu" || !isKnown)
+    return createStringError("unknown target '" + target +
+                             "', expected cpu (this machine), cpu:x86_64-linux-gnu or "
+                             "cpu:aarch64-linux-gnu");
+  // The same target by another name gives the same bytes.
+  return isHost(triple) ? sys::getProcessTriple() : triple.str();
 }
 
 static Expected<const Target *> lookupTarget(const Triple &triple) {
@@ -63,7 +106,9 @@ static bool serves(const Target &target, const Triple &triple, StringRef cpu) {
 }
 
 static Error unknownCpu(const Target &target, const Triple &triple, StringRef name) {
-  std::vector<std::string> known = {"native"};
+  std::vector<std::string> known;
+  if (isHost(triple))
+    known.push_back("native");
   auto all = createSubtarget(target, triple, "", "");
   for (const SubtargetSubTypeKV &entry : all->getAllProcessorDescriptions())
     if (serves(target, triple, entry.Key))
@@ -72,14 +117,20 @@ static Error unknownCpu(const Target &target, const Triple &triple, StringRef na
 }
 
 Expected<CpuTarget> CpuTarget::resolve(StringRef name) {
-  Triple triple(sys::getProcessTriple());
+  return resolve(name, sys::getProcessTriple());
+}
+
+Expected<CpuTarget> CpuTarget::resolve(StringRef name, StringRef tripleName) {
+  Triple triple(tripleName);
+  if (name.empty())
+    name = isHost(triple) ? "native" : triple.isX86() ? "v2" : kBaselineCpu.data();
   Expected<const Target *> target = lookupTarget(triple);
   if (!target)
     return target.takeError();
 
   CpuTarget result;
   result.triple = triple.str();
-  if (name == "native") {
+  if (name == "native" && isHost(triple)) {
     result.cpu = sys::getHostCPUName().str();
     std::vector<std::string> features;
     for (const auto &feature : sys::getHostCPUFeatures())
@@ -103,10 +154,10 @@ Expected<CpuTarget> CpuTarget::resolve(StringRef name) {
 
   auto subtarget = createSubtarget(**target, triple, result.cpu, result.features);
   StringSet<> extensions;
-  for (StringLiteral extension : kX86Extensions)
+  for (StringLiteral extension : extensionsOf(triple))
     extensions.insert(extension);
   for (const SubtargetFeatureKV &feature : subtarget->getEnabledProcessorFeatures())
-    if (triple.isX86() && extensions.contains(feature.Key))
+    if (extensions.contains(feature.Key))
       result.requiredFeatures.push_back(feature.Key);
   llvm::sort(result.requiredFeatures);
   return result;
@@ -126,6 +177,16 @@ Expected<std::unique_ptr<TargetMachine>> CpuTarget::createMachine(CodeGenOptLeve
     return createStringError("LLVM cannot generate code for '%s'", triple.c_str());
   return machine;
 }
+
+void CpuTarget::sortBestFirst(std::vector<CpuTarget> &targets) {
+  auto rank = [](const CpuTarget &target) {
+    return std::make_tuple(target.vectorBits(), target.requiredFeatures.size(),
+                           StringRef(target.cpu));
+  };
+  llvm::sort(targets, [&](const CpuTarget &a, const CpuTarget &b) { return rank(a) > rank(b); });
+}
+
+bool CpuTarget::convertsHalf() const { return has("f16c") || Triple(triple).isAArch64(); }
 
 bool CpuTarget::has(StringRef extension) const {
   return llvm::is_contained(requiredFeatures, extension);

@@ -8,6 +8,7 @@
 #ifndef SSM_LIB_TARGET_CPUTARGET_H
 #define SSM_LIB_TARGET_CPUTARGET_H
 
+#include "llvm/ADT/StringRef.h"
 #include "llvm/Support/CodeGen.h"
 #include "llvm/Support/Error.h"
 #include <memory>
@@ -19,6 +20,13 @@ class TargetMachine;
 }
 
 namespace ssm {
+
+/// LLVM's name of the processor that has what all of its architecture have.
+inline constexpr llvm::StringLiteral kBaselineCpu = "generic";
+
+/// The triple of `--target`: "cpu" is this machine's, "cpu:TRIPLE" another one. Error:
+/// anything but Linux with glibc on x86-64 or AArch64.
+llvm::Expected<std::string> parseTarget(llvm::StringRef target);
 
 struct CpuTarget {
   std::string triple;
@@ -32,12 +40,21 @@ struct CpuTarget {
   std::vector<std::string> requiredFeatures;
 
   /// The target by the name a user gives: "native" (this machine), "v2" to "v4"
-  /// or "x86-64-v2" to "x86-64-v4", or LLVM's name of a processor. Error: an
-  /// unknown name, with the known ones listed.
+  /// or "x86-64-v2" to "x86-64-v4", or LLVM's name of a processor. Empty: native, or
+  /// for another machine than this one what any processor of its kind runs
+  /// (x86-64-v2, generic). Error: an unknown name, with the known ones listed.
+  static llvm::Expected<CpuTarget> resolve(llvm::StringRef name, llvm::StringRef triple);
+  /// The same for this machine's triple.
   static llvm::Expected<CpuTarget> resolve(llvm::StringRef name);
+
+  /// Sorts by what code can make of them, best first: width of vectors, then number of
+  /// extensions.
+  static void sortBestFirst(std::vector<CpuTarget> &targets);
 
   /// Whether generated code may use that extension.
   bool has(llvm::StringRef extension) const;
+  /// Whether it converts f16 by instructions.
+  bool convertsHalf() const;
 
   /// Width of the vectors that generated code should use, in bits.
   int vectorBits() const;

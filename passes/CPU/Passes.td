@@ -65,18 +65,44 @@ def ProfileKernels : Pass<"ssm-profile-kernels", "::mlir::ModuleOp"> {
   let summary = "calls of kernels tell when they begin and end";
   let description = [{
     Around every call of a kernel the module calls the table's function `kernel` with the
-    kernel's name, and 0 before and 1 behind it. Only in modules that are compiled for it
-    (`--profile`): others have nothing to pay.
+    kernel's name, 0 before and 1 behind it, and the bytes and floating point operations that
+    `@KERNEL.work` (ssm-count-work) tells for the sizes of the call: -1 if there is none. Only
+    in modules that are compiled for it (`--profile`): others have nothing to pay.
 
     ```mlir
     func.call @kernel_softmax(%table, %context, ...)
     // becomes
-    llvm.call %told(%context, %name, %zero)
+    %work:2 = func.call @kernel_softmax.work(%table, %context, ...)
+    llvm.call %told(%context, %name, %zero, %work#0, %work#1)
     func.call @kernel_softmax(%table, %context, ...)
-    llvm.call %told(%context, %name, %one)
+    llvm.call %told(%context, %name, %one, %work#0, %work#1)
     ```
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def CountWork : Pass<"ssm-count-work", "::mlir::ModuleOp"> {
+  let summary = "functions that tell the traffic and arithmetic of kernels";
+  let description = [{
+    For every kernel function that is one ssm.kernel or linalg operation, a function
+    `@KERNEL.work` of the same parameters that gives the bytes it must move at least and its
+    floating point operations, at the sizes it is called with. Runs as long as kernels are
+    operations.
+
+    Bytes: each buffer once, whole; of a table that is read by index what is asked for, at
+    most all of it. Operations: those of the region, each at the points of the loops that it
+    depends on, however it is emitted. A function like exp is one; conversions, comparisons
+    and choices are none.
+
+    ```mlir
+    func.func private @kernel_map(%t: !llvm.ptr, %c: !llvm.ptr, %x: !llvm.ptr, %n: index, ...) {
+      ssm.kernel loops 1 ins(%xm : memref<?xf32>) outs(%ym : memref<?xf32>) ... { mulf; addf }
+    }
+    // gets, in substance
+    func.func private @kernel_map.work(...) -> (i64, i64) { return 8 * n, 2 * n }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
 def CopyToKernel : Pass<"ssm-copy-to-kernel", "::mlir::func::FuncOp"> {

@@ -34,9 +34,10 @@ struct ProfileKernels : ssm::impl::ProfileKernelsBase<ProfileKernels> {
     for (func::CallOp call : calls) {
       LLVM::GlobalOp name = nameOf(call.getCallee(), symbols);
       ImplicitLocOpBuilder b(call.getLoc(), call);
-      tell(b, call, name, 0);
+      SmallVector<Value> work = workOf(b, call, symbols);
+      tell(b, call, name, 0, work);
       b.setInsertionPointAfter(call);
-      tell(b, call, name, 1);
+      tell(b, call, name, 1, work);
     }
   }
 
@@ -54,8 +55,16 @@ struct ProfileKernels : ssm::impl::ProfileKernelsBase<ProfileKernels> {
     return global;
   }
 
-  /// table->kernel(context, name, ends)
-  void tell(ImplicitLocOpBuilder &b, func::CallOp call, LLVM::GlobalOp name, int32_t ends) {
+  static SmallVector<Value> workOf(ImplicitLocOpBuilder &b, func::CallOp call,
+                                   SymbolTable &symbols) {
+    if (auto work = symbols.lookup<func::FuncOp>((call.getCallee() + ".work").str()))
+      return func::CallOp::create(b, work, call.getOperands()).getResults();
+    return SmallVector<Value>(2, LLVM::ConstantOp::create(b, b.getI64Type(), int64_t(-1)));
+  }
+
+  /// table->kernel(context, name, ends, bytes, flops)
+  void tell(ImplicitLocOpBuilder &b, func::CallOp call, LLVM::GlobalOp name, int32_t ends,
+            ArrayRef<Value> work) {
     auto function = call->getParentOfType<func::FuncOp>();
     Value table = function.getArgument(0), context = function.getArgument(1);
     auto pointer = LLVM::LLVMPointerType::get(&getContext());
@@ -63,10 +72,11 @@ struct ProfileKernels : ssm::impl::ProfileKernelsBase<ProfileKernels> {
                                       ArrayRef<LLVM::GEPArg>{ssm::kTableKernel});
     Value callee = LLVM::LoadOp::create(b, pointer, place);
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
-                                            {pointer, pointer, b.getI32Type()});
+                                            {pointer, pointer, b.getI32Type(),
+                                             b.getI64Type(), b.getI64Type()});
     Value text = LLVM::AddressOfOp::create(b, name);
     Value flag = LLVM::ConstantOp::create(b, b.getI32Type(), static_cast<int64_t>(ends));
-    LLVM::CallOp::create(b, type, ValueRange{callee, context, text, flag});
+    LLVM::CallOp::create(b, type, ValueRange{callee, context, text, flag, work[0], work[1]});
   }
 };
 } // namespace

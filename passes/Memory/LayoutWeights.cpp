@@ -34,7 +34,8 @@ struct LayoutWeights : ssm::impl::LayoutWeightsBase<LayoutWeights> {
     });
     // Equal bytes share one place: by content hash, or by place in the file.
     std::map<std::tuple<std::string, int64_t, int64_t>, int64_t> places;
-    int64_t next = 0;
+    auto begin = module->getAttrOfType<IntegerAttr>("ssm.weights_begin");
+    int64_t next = begin ? begin.getInt() : 0;
     Builder b(&getContext());
     for (auto weight : llvm::make_early_inc_range(module.getOps<WeightOp>())) {
       if (!used.contains(weight.getSymName())) {
@@ -48,8 +49,10 @@ struct LayoutWeights : ssm::impl::LayoutWeightsBase<LayoutWeights> {
         key = {weight.getFile()->str(), *weight.getOffset(), weight.getLength()};
       else
         key = {"@" + weight.getSymName().str(), 0, weight.getLength()};
-      auto [it, inserted] = places.try_emplace(key, next);
-      if (inserted)
+      // Another version of the module may have given it a place.
+      auto given = weight->getAttrOfType<IntegerAttr>("ssm.offset");
+      auto [it, inserted] = places.try_emplace(key, given ? given.getInt() : next);
+      if (inserted && !given)
         next = llvm::alignTo(next + weight.getLength(), 64);
       weight->setAttr("ssm.offset", b.getI64IntegerAttr(it->second));
     }

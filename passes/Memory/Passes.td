@@ -133,6 +133,10 @@ def LayoutWeights : Pass<"ssm-layout-weights", "::mlir::ModuleOp"> {
   let description = [{
     Unused weights are erased; equal ones (same hash and length, or the same bytes
     of the same file) share an offset. Sets `ssm.offset`, aligned to 64 bytes.
+
+    A weight that has one keeps it, and the others lie behind the module's attribute
+    `ssm.weights_begin` (0 if there is none): so versions of a module for several
+    processors share one file.
   }];
   let dependentDialects = ["::ssm::SSMDialect"];
 }

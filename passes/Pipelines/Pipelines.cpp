@@ -135,6 +135,8 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
   pm.addPass(createOutlineKernels());
+  if (options.profile)
+    pm.addPass(createCountWork());
   if (options.optLevel > 0)
     pm.addNestedPass<func::FuncOp>(createEmitKernels());
   pm.addNestedPass<func::FuncOp>(createLowerKernels());
@@ -214,6 +216,8 @@ llvm::ArrayRef<StringLiteral> ssm::getStages() {
   }();
   return names;
 }
+
+llvm::StringRef ssm::getFirstTargetStage() { return "tile"; }
 
 bool ssm::buildStage(StringRef name, OpPassManager &pm, const PipelineOptions &options) {
   for (const Stage &stage : stages)

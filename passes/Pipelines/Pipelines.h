@@ -34,6 +34,10 @@ struct PipelineOptions {
 /// The stages that passes make up, in the order a model goes through them.
 llvm::ArrayRef<llvm::StringLiteral> getStages();
 
+/// The first stage whose passes look at the target: before it all versions of a module
+/// are one.
+llvm::StringRef getFirstTargetStage();
+
 /// Adds the passes of one stage to a pass manager of builtin.module. False if
 /// there is no stage of that name.
 bool buildStage(llvm::StringRef stage, mlir::OpPassManager &pm, const PipelineOptions &options);

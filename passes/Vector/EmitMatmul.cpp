@@ -505,12 +505,16 @@ private:
       };
       e.loop(e.index(0), inFours, kDotColumns, [&](Value column) { dots(kDotColumns, column); });
       int64_t fixed = fixedWidth < 0 ? -1 : fixedWidth % kDotColumns;
-      if (fixed != 0)
+      auto last = [&] {
         overCases(rest, fixed < 0 ? 0 : fixed, fixed < 0 ? kDotColumns - 1 : fixed,
                   [&](int64_t columns) {
                     if (columns > 0)
                       dots(columns, inFours);
                   });
+      };
+      // A whole strip has none left, whatever is known of the width.
+      if (fixed != 0)
+        overWidth(n0, [] {}, last);
     });
   }
 

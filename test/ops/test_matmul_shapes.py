@@ -254,6 +254,21 @@ def test_few_rows_of_columns(options, rows):
 
 
 @pytest.mark.parametrize("options", ["-O3", "-O3 --cpu=v2", "-O3 --cpu=v3"])
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 9, 17, 18, 31, 33, 34, 35, 66, 67])
+def test_fixed_columns_along_the_depth(options, width):
+    """The same where the width is fixed: what is left of the last strip of columns is in no
+    other strip."""
+    rng = generator(f"fixed {options} {width}")
+    for batch, rows, depth in ((1, 1, 8), (2, 2, 3), (6, 4, 8), (2, 7, 21)):
+        model = build([helper.make_node("Transpose", ["b"], ["t"], perm=[0, 2, 1]),
+                       helper.make_node("MatMul", ["a", "t"], ["y"])],
+                      {"a": [batch, rows, depth], "b": [batch, width, depth]}, {}, f32)
+        a, b = (rng.standard_normal((batch, n, depth)).astype(f32) for n in (rows, width))
+        check(run(runtime.Module(compile_model(model, options.split())), a=a, b=b),
+              a.astype(np.float64) @ b.transpose(0, 2, 1).astype(np.float64), depth, f32)
+
+
+@pytest.mark.parametrize("options", ["-O3", "-O3 --cpu=v2", "-O3 --cpu=v3"])
 def test_ragged_columns_of_many_rows(options):
     """Columns behind the last whole vector that are worth turning, of open and fixed
     width."""

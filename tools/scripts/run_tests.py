@@ -7,7 +7,8 @@
 """The second half of `check`: everything is built when it starts.
 
 Suites: unit tests and fuzzers (ctest), the runtime built alone, plain and under
-sanitizers, files with RUN lines (lit), Python tests (pytest). The last line is
+sanitizers, files with RUN lines (lit), Python tests (pytest), ONNX's node tests again in
+code for AArch64. The last line is
 `N passed, N failed`, with `, N skipped` if any were; exit code 1 if any failed.
 
 usage: run_tests.py [SUITE]...    names as printed; default: all
@@ -131,6 +132,24 @@ def run_runtime(name):
     return run_ctest(name, build)
 
 
+def run_aarch64(name):
+    """ONNX's node tests in code for AArch64, under qemu-user, with a runtime built for it."""
+    missing = [package for program, package in (("aarch64-linux-gnu-g++",
+                                                 "g++-aarch64-linux-gnu"),
+                                                ("qemu-aarch64", "qemu-user"))
+               if shutil.which(program) is None]
+    if missing:
+        print(f"  needs Debian's packages {' '.join(missing)}")
+        return Counts(skipped=1)
+    build = BUILD / f"runtime-{name}"
+    configure = ["cmake", "-S", "runtime", "-B", build, "-G", "Ninja", "-DSSMRT_TOOL=ON",
+                 f"-DCMAKE_TOOLCHAIN_FILE={ROOT}/cmake/aarch64-linux-gnu.cmake",
+                 "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache", "--log-level=WARNING"]
+    if call(configure) != 0 or call(["cmake", "--build", build, "-j", JOBS, "--", "--quiet"]) != 0:
+        return Counts(failed=1)
+    return run_python(name, "test/ops/test_node_cases.py", SSM_TEST_TARGET="aarch64-linux-gnu")
+
+
 def run_lit(name):
     report = RESULTS / f"{name}.xml"
     code = call([Path(sys.executable).parent / "lit", "-v", "-j", JOBS, "--xunit-xml-output", report,
@@ -138,15 +157,15 @@ def run_lit(name):
     return settled(count_junit(report), code)
 
 
-def run_python(name):
+def run_python(name, tests="test", **environment):
     report = RESULTS / f"{name}.xml"
-    code = call([sys.executable, "-m", "pytest", "-c", "test/pytest.ini", "test", "-n", JOBS,
-                 "--junitxml", report, "-rs"])
+    code = call([sys.executable, "-m", "pytest", "-c", "test/pytest.ini", tests, "-n", JOBS,
+                 "--junitxml", report, "-rs"], **environment)
     return settled(count_junit(report), code)
 
 
 SUITES = {"unit": run_unit, **{name: run_runtime for name in RUNTIMES}, "lit": run_lit,
-          "python": run_python}
+          "python": run_python, "aarch64": run_aarch64}
 
 
 def main():

@@ -22,6 +22,7 @@ PACKAGES=(
   libmlir-22-dev mlir-22-tools
   libprotozero-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libgtest-dev
   python3 python3-venv
+  qemu-user g++-aarch64-linux-gnu
 )
 
 step() { printf '\n==> [%s] %s\n' "$(date +%H:%M:%S)" "$*"; }

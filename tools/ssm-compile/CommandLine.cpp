@@ -109,7 +109,12 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   bool isText = !options.emitsModule() && options.emit != "obj";
   options.output = args.getLastArgValue(OPT_output, isText ? "-" : "").str();
   options.target = args.getLastArgValue(OPT_target, "cpu").str();
-  options.cpu = args.getLastArgValue(OPT_cpu, "native").str();
+  if (args.hasArg(OPT_cpu)) {
+    SmallVector<StringRef> names;
+    args.getLastArgValue(OPT_cpu).split(names, ',');
+    for (StringRef name : names)
+      options.cpus.push_back(name.str());
+  }
   StringRef level = args.getLastArgValue(OPT_level, "3");
   if (level.size() != 1 || level[0] < '0' || level[0] > '3')
     return createStringError("unknown level '-O" + level + "', expected -O0 to -O3");

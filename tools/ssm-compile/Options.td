@@ -20,9 +20,11 @@ def output : JoinedOrSeparate<["-"], "o">, MetaVarName<"<file>">,
              HelpText<"The module to write, or the text of a stage (default there: stdout)">;
 def level : Joined<["-"], "O">, MetaVarName<"<0-3>">,
             HelpText<"Level of optimisation (default: 3)">;
-defm target : V<"target", "<name>", "cpu">;
-defm cpu : V<"cpu", "<name>",
-             "native (default), x86-64-v2, x86-64-v3, x86-64-v4, or LLVM's name of a CPU">;
+defm target : V<"target", "<name>",
+                "cpu (default), cpu:x86_64-linux-gnu or cpu:aarch64-linux-gnu">;
+defm cpu : V<"cpu", "<names>",
+             "native (default), x86-64-v2, x86-64-v3, x86-64-v4, or LLVM's name of a CPU; "
+             "several with ',' between: code for each, picked when it is loaded">;
 defm entry : V<"entry", "<name>=<file>",
                "One more model, as an entry of that name; a model without a name is 'main'">;
 defm state : V<"state", "<input>=<output>", "A recurrent state that names do not tell">;

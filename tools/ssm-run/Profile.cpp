@@ -7,6 +7,7 @@
 
 #include "Profile.h"
 
+#include "Roofline.h"
 #include "Support.h"
 
 #include <nlohmann/json.hpp>
@@ -18,23 +19,35 @@
 
 using namespace ssmrun;
 
-void Profile::hook(void *user, const char *kernel, int ends) {
+void Profile::hook(void *user, const char *kernel, int ends, int64_t bytes, int64_t flops) {
   auto &events = static_cast<Profile *>(user)->events;
   if (!ends) {
-    events.push_back({kernel, Clock::now(), 0});
+    events.push_back({kernel, Clock::now(), 0, bytes, flops});
     return;
   }
   std::chrono::duration<double> took = Clock::now() - events.back().begin;
   events.back().seconds = took.count();
 }
 
-void Profile::print() const {
+namespace {
+struct Sum {
+  size_t calls = 0;
+  double seconds = 0;
+  double bytes = 0, flops = 0, least = 0; // of those calls that tell
+  bool isCounted = true;
+};
+} // namespace
+
+static std::string format(const char *text, double value) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof(buffer), text, value);
+  return buffer;
+}
+
+void Profile::print(int32_t threads) const {
   if (events.empty())
     throw Error("the module does not tell of its kernels: compile it with --profile");
-  struct Sum {
-    size_t calls = 0;
-    double seconds = 0;
-  };
+  Roofline roofline(threads);
   std::map<std::string, Sum> byKernel;
   double total = 0, inKernels = 0;
   for (double run : runs)
@@ -44,21 +57,40 @@ void Profile::print() const {
     ++sum.calls;
     sum.seconds += event.seconds;
     inKernels += event.seconds;
+    sum.isCounted &= event.bytes >= 0 && event.flops >= 0;
+    if (!sum.isCounted)
+      continue;
+    sum.bytes += double(event.bytes);
+    sum.flops += double(event.flops);
+    sum.least += roofline.seconds(event.bytes, event.flops);
   }
   std::vector<std::pair<std::string, Sum>> rows(byKernel.begin(), byKernel.end());
   std::sort(rows.begin(), rows.end(), [](const auto &a, const auto &b) {
     return a.second.seconds > b.second.seconds;
   });
   double count = double(runs.size());
-  auto row = [&](const std::string &name, const std::string &calls, double seconds) {
-    std::printf("%-48s %8s %12.4f %7.1f %%\n", name.c_str(), calls.c_str(),
-                1e3 * seconds / count, total > 0 ? 100 * seconds / total : 0);
+  auto row = [&](const std::string &name, const std::string &calls, double seconds,
+                 const std::string &rates) {
+    std::printf("%-48s %8s %12.4f %7.1f %%%s\n", name.c_str(), calls.c_str(),
+                1e3 * seconds / count, total > 0 ? 100 * seconds / total : 0, rates.c_str());
   };
-  std::printf("%-48s %8s %12s %9s\n", "kernel", "calls", "ms a run", "share");
-  for (const auto &[name, sum] : rows)
-    row(name, std::to_string(sum.calls / runs.size()), sum.seconds);
-  row("between kernels", "", std::max(0.0, total - inKernels));
-  row("a run", "", total);
+  std::printf("%-48s %8s %12s %9s %10s %10s %11s\n", "kernel", "calls", "ms a run", "share",
+              "GFLOP/s", "GB/s", "of roofline");
+  for (const auto &[name, sum] : rows) {
+    // Where time is too short for the clock there is no rate.
+    bool hasRates = sum.isCounted && sum.seconds > 0;
+    row(name, std::to_string(sum.calls / runs.size()), sum.seconds,
+        hasRates ? format(" %10.1f", 1e-9 * sum.flops / sum.seconds) +
+                       format(" %10.1f", 1e-9 * sum.bytes / sum.seconds) +
+                       format(" %9.1f %%", 100 * sum.least / sum.seconds)
+                 : "          -          -           -");
+  }
+  row("between kernels", "", std::max(0.0, total - inKernels), "");
+  row("a run", "", total, "");
+  std::printf("roofline of %d thread%s: %.1f GFLOP/s in f32, %.1f GB/s from memory; from caches "
+              "more\n",
+              threads, threads == 1 ? "" : "s", 1e-9 * roofline.flopsPerSecond(),
+              1e-9 * roofline.bytesPerSecond(INT64_MAX));
 }
 
 void Profile::writeTrace(const std::string &path) const {
@@ -67,6 +99,8 @@ void Profile::writeTrace(const std::string &path) const {
     std::chrono::duration<double, std::micro> begin = event.begin - events.front().begin;
     list.push_back({{"name", event.kernel}, {"ph", "X"}, {"pid", 1}, {"tid", 1},
                     {"ts", begin.count()}, {"dur", 1e6 * event.seconds}});
+    if (event.bytes >= 0 && event.flops >= 0)
+      list.back()["args"] = {{"bytes", event.bytes}, {"flops", event.flops}};
   }
   std::ofstream file(path);
   file << nlohmann::json({{"traceEvents", list}}).dump() << "\n";

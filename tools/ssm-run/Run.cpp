@@ -159,6 +159,15 @@ static void printTimes(std::vector<double> times) {
   std::printf("min %.4f ms, median %.4f ms, max %.4f ms\n", times.front(), median, times.back());
 }
 
+/// How many threads a session of that option has.
+static int32_t countThreads(int32_t threads) {
+  ssmrt_pool *pool;
+  check(ssmrt_pool_create(threads, &pool));
+  int32_t count = ssmrt_pool_threads(pool);
+  ssmrt_pool_release(pool);
+  return count;
+}
+
 void ssmrun::run(const Options &options, const Module &module) {
   bool carryStates =
       options.carryStates || !options.loadStates.empty() || !options.saveStates.empty();
@@ -203,7 +212,7 @@ void ssmrun::run(const Options &options, const Module &module) {
   if (options.repeat)
     printTimes(std::move(times));
   if (options.profile)
-    profile.print();
+    profile.print(countThreads(options.threads));
   if (!options.trace.empty())
     profile.writeTrace(options.trace);
 }

@@ -34,7 +34,8 @@ static void addOptions(CLI::App &app, Options &options) {
                  "Time N runs after a first one; print min, median, max")
       ->check(CLI::Range(0, 1000000000));
   app.add_flag("--profile", options.profile,
-               "Print the time of each kernel (of a module compiled with --profile)");
+               "Print time, bytes and FLOPs of each kernel against the measured roofline "
+               "(of a module compiled with --profile)");
   app.add_option("--trace", options.trace, "The same as a file for chrome://tracing or Perfetto");
   app.add_flag("--carry-states", options.carryStates, "States begin as zeros and are no inputs");
   app.add_option("--load-states", options.loadStates, "Begin with these states");

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import onnx
 
-from . import build
+from . import build, emulator
 
 CACHE = build.BUILD / "test" / "modules"
 # What other compilers made is thrown away once it was not used for this long.
@@ -70,6 +70,8 @@ def compile_model(model, options=()):
         path = Path(model)
         data = path.read_bytes()
     options = [str(option) for option in options]
+    if emulator.TARGET:
+        options.append(f"--target=cpu:{emulator.TARGET}")
     key = hashlib.sha256()
     for part in [repr(options).encode(), data]:
         key.update(len(part).to_bytes(8, "little") + part)

@@ -14,9 +14,9 @@ from ctypes import (POINTER, Structure, byref, c_char_p, c_int, c_int32, c_int64
 import ml_dtypes
 import numpy as np
 
-from . import build
+from . import build, emulator
 
-API_VERSION = 1
+API_VERSION = 2
 MAX_RANK = 16
 
 
@@ -228,3 +228,8 @@ class Session:
             check(lib.ssmrt_session_get_output(self._handle, index, byref(tensor)))
             result[name] = copy_tensor(tensor)
         return result
+
+
+# A test of another architecture is the same test with other classes.
+if emulator.TARGET:
+    Module, RuntimeFailure = emulator.Module, emulator.EmulatedFailure

@@ -57,7 +57,7 @@ define double @f16_f64(i16 %x) { %y = bitcast i16 %x to half
     ASSERT_TRUE(module) << diagnostic.getMessage().str();
     module->setTargetTriple(llvm::Triple(target->triple));
     std::string path = folder.file("builtins.so");
-    cantFail(buildModuleFile(*module, *target, 2, cantFail(findLinker("")), {}, folder, path));
+    cantFail(buildModuleFile(CodePart{*module, *target}, 2, cantFail(findLinker("")), {}, folder, path));
     handle = dlopen(path.c_str(), RTLD_NOW);
     ASSERT_TRUE(handle) << dlerror();
   }

@@ -59,11 +59,78 @@ TEST(CpuTarget, UnknownNamesListTheKnownOnes) {
   std::string message = errorOf("z80");
   EXPECT_NE(message.find("unknown CPU 'z80', expected one of native, "), std::string::npos)
       << message;
-  EXPECT_NE(errorOf(""), "");
+  EXPECT_EQ(errorOf(""), "");
   if (!isX86())
     return;
   EXPECT_NE(message.find("x86-64-v3"), std::string::npos);
   // LLVM knows it, but it has no 64-bit mode.
   EXPECT_EQ(message.find("i386"), std::string::npos);
   EXPECT_NE(errorOf("i386"), "");
+}
+
+TEST(CpuTarget, BestComesFirst) {
+  auto resolve = [](llvm::StringRef name, llvm::StringRef triple) {
+    return llvm::cantFail(CpuTarget::resolve(name, triple));
+  };
+  std::string x86 = "x86_64-unknown-linux-gnu", arm = "aarch64-unknown-linux-gnu";
+  std::vector<CpuTarget> targets = {resolve("v2", x86), resolve("skylake-avx512", x86),
+                                    resolve("haswell", x86), resolve("v3", x86),
+                                    resolve("generic", x86)};
+  CpuTarget::sortBestFirst(targets);
+  std::vector<std::string> order;
+  for (const CpuTarget &target : targets)
+    order.push_back(target.cpu);
+  EXPECT_EQ(order, (std::vector<std::string>{"skylake-avx512", "x86-64-v3", "haswell", "x86-64-v2",
+                                             "generic"}));
+  targets = {resolve("generic", arm), resolve("neoverse-v1", arm), resolve("neoverse-n1", arm)};
+  CpuTarget::sortBestFirst(targets);
+  EXPECT_EQ(targets[0].cpu, "neoverse-v1");
+  EXPECT_EQ(targets[2].cpu, "generic");
+}
+
+TEST(CpuTarget, Targets) {
+  auto parse = [](llvm::StringRef text) {
+    llvm::Expected<std::string> triple = parseTarget(text);
+    return triple ? *triple : llvm::toString(triple.takeError());
+  };
+  EXPECT_EQ(parse("cpu"), llvm::sys::getProcessTriple());
+  for (const char *name : {"cpu:aarch64-linux-gnu", "cpu:aarch64-unknown-linux-gnu",
+                           "cpu:x86_64-linux-gnu"}) {
+    llvm::Triple triple(parse(name)), host(llvm::sys::getProcessTriple());
+    EXPECT_EQ(triple.getOS(), llvm::Triple::Linux) << name;
+    // This machine by another name is this machine.
+    if (triple.getArch() == host.getArch())
+      EXPECT_EQ(triple.str(), host.str());
+  }
+  for (const char *name : {"", "gpu", "cpu:", "cpux", "cpu:riscv64-linux-gnu", "cpu:aarch64",
+                           "cpu:aarch64-linux-musl", "cpu:aarch64-apple-darwin",
+                           "cpu:x86_64-pc-windows-msvc", "gpu:x86_64-linux-gnu"})
+    EXPECT_NE(parse(name).find("expected cpu (this machine), cpu:x86_64-linux-gnu or "
+                               "cpu:aarch64-linux-gnu"),
+              std::string::npos)
+        << name;
+}
+
+TEST(CpuTarget, OtherArchitectures) {
+  std::string arm = "aarch64-unknown-linux-gnu";
+  auto generic = CpuTarget::resolve("", arm);
+  ASSERT_TRUE(bool(generic)) << llvm::toString(generic.takeError());
+  if (isX86()) {
+    EXPECT_EQ(generic->cpu, "generic");
+    auto native = CpuTarget::resolve("native", arm);
+    std::string message = native ? "" : llvm::toString(native.takeError());
+    EXPECT_NE(message.find("unknown CPU 'native', expected one of "), std::string::npos);
+    EXPECT_NE(message.find("neoverse-n1"), std::string::npos);
+    EXPECT_EQ(message.find("of native"), std::string::npos);
+  }
+  EXPECT_TRUE(generic->requiredFeatures.empty());
+  EXPECT_EQ(generic->vectorBits(), 128);
+  EXPECT_EQ(generic->vectorRegisters(), 32);
+  EXPECT_TRUE(generic->convertsHalf());
+  auto newer = llvm::cantFail(CpuTarget::resolve("neoverse-n1", arm));
+  EXPECT_TRUE(newer.has("dotprod"));
+  EXPECT_TRUE(newer.has("fullfp16"));
+  EXPECT_FALSE(newer.has("sve"));
+  auto level = CpuTarget::resolve("v3", arm);
+  EXPECT_NE(level ? "" : llvm::toString(level.takeError()), "");
 }

@@ -28,7 +28,7 @@ protected:
   std::string package(llvm::StringRef text, const PackageOptions &options,
                       llvm::StringRef name = "m.so") {
     auto module = context.parse(text);
-    return toString(packageModule(*module, nullptr, sources, options, folder.file(name)));
+    return toString(packageModule(nativeVersion(*module), sources, options, folder.file(name)));
   }
   std::vector<std::string> files() { return listFolder(folder.path()); }
 
@@ -79,9 +79,9 @@ TEST_F(Package, DescribesAndRuns) {
   EXPECT_EQ(module->abi_version, SSM_MODULE_ABI_VERSION);
   EXPECT_EQ(module->struct_bytes, sizeof(ssm_module));
   EXPECT_STREQ(module->options, "-O3 --cpu=native");
-  EXPECT_EQ(nativeOptions().target.cpu, module->cpu);
-  EXPECT_EQ(nativeOptions().target.triple, module->target);
-  EXPECT_EQ(llvm::join(nativeOptions().target.requiredFeatures, ","), module->features);
+  EXPECT_EQ(nativeTarget().cpu, module->cpu);
+  EXPECT_EQ(nativeTarget().triple, module->target);
+  EXPECT_EQ(llvm::join(nativeTarget().requiredFeatures, ","), module->features);
   ASSERT_EQ(module->num_entries, 1);
 
   const ssm_entry &entry = module->entries[0];
@@ -207,7 +207,7 @@ TEST_F(Package, SameInputsGiveTheSameBytes) {
     // Not even the folder matters.
     ScratchFolder other = cantFail(ScratchFolder::create("ssm-elsewhere"));
     auto again = context.parse(kScaleModule);
-    ASSERT_EQ(toString(packageModule(*again, nullptr, sources, options, other.file("m.so"))), "");
+    ASSERT_EQ(toString(packageModule(nativeVersion(*again), sources, options, other.file("m.so"))), "");
     EXPECT_EQ(module, readFile(other.file("m.so")));
     if (!embed)
       EXPECT_EQ(readFile(folder.file("m.weights.safetensors")),
@@ -280,7 +280,7 @@ TEST_F(Package, EmitsCode) {
                {TextForm::Object, "\177ELF"}};
   for (const auto &test : cases) {
     auto module = context.parse(kScaleModule);
-    auto bytes = emitModule(*module, nativeOptions(), test.form);
+    auto bytes = emitModule(nativeVersion(*module), nativeOptions(), test.form);
     ASSERT_TRUE(bool(bytes)) << toString(bytes.takeError());
     EXPECT_TRUE(llvm::StringRef(bytes->data(), bytes->size()).contains(test.contains));
   }

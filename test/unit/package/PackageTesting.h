@@ -90,9 +90,15 @@ struct Context : mlir::MLIRContext {
   }
 };
 
+inline CpuTarget nativeTarget() { return llvm::cantFail(CpuTarget::resolve("native")); }
+
+/// A module for this machine.
+inline ModuleVersion nativeVersion(mlir::ModuleOp module, mlir::ModuleOp init = nullptr) {
+  return {nativeTarget(), module, init};
+}
+
 inline PackageOptions nativeOptions() {
   PackageOptions options;
-  options.target = llvm::cantFail(CpuTarget::resolve("native"));
   options.options = "-O3 --cpu=native";
   return options;
 }

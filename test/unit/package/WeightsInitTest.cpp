@@ -17,7 +17,7 @@ protected:
     sources.add("w", w);
     auto module = context.parse(kDerivedModule);
     auto init = context.parse(kInitModule);
-    return toString(packageModule(*module, *init, sources, nativeOptions(), folder.file("m.so")));
+    return toString(packageModule(nativeVersion(*module, *init), sources, nativeOptions(), folder.file("m.so")));
   }
 
   Context context;
@@ -51,6 +51,6 @@ TEST_F(Init, NeedsItsModule) {
   sources.add<int32_t>("w", {1, 2, 3});
   auto module = context.parse(kDerivedModule);
   EXPECT_EQ(
-      toString(packageModule(*module, nullptr, sources, nativeOptions(), folder.file("m.so"))),
+      toString(packageModule(nativeVersion(*module), sources, nativeOptions(), folder.file("m.so"))),
       "weights are to be computed, but nothing says how");
 }

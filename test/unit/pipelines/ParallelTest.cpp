@@ -122,7 +122,7 @@ protected:
     MemorySources none;
     PackageOptions options = nativeOptions();
     options.level = GetParam();
-    ASSERT_EQ(toString(packageModule(*text, nullptr, none, options, folder.file("m.so"))), "");
+    ASSERT_EQ(toString(packageModule(nativeVersion(*text), none, options, folder.file("m.so"))), "");
     ASSERT_EQ(ssmrt_module_load(folder.file("m.so").c_str(), nullptr, &module), SSMRT_OK)
         << ssmrt_last_message();
   }

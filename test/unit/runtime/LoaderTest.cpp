@@ -153,6 +153,48 @@ TEST(Loader, RefusesWhatCannotRunHere) {
 #endif
 }
 
+// Of several versions the first that this machine can run, whatever the order of what it
+// cannot.
+TEST(Loader, PicksAVersion) {
+  LoadOptions options;
+  options.weights(testFile("TestModule.weights.safetensors").c_str());
+  auto pick = [&](std::vector<const char *> features) {
+    std::vector<ssm_module> modules(features.size(), linkedModule);
+    std::vector<std::string> names;
+    for (size_t i = 0; i < features.size(); ++i)
+      names.push_back("cpu" + std::to_string(i));
+    std::vector<const ssm_module *> others;
+    for (size_t i = 0; i < features.size(); ++i) {
+      modules[i].features = features[i];
+      modules[i].cpu = names[i].c_str();
+      if (i > 0)
+        others.push_back(&modules[i]);
+    }
+    modules[0].versions = others.data();
+    modules[0].num_versions = int32_t(others.size());
+    ssmrt_module *module = nullptr;
+    if (ssmrt_module_create(modules.data(), options.options, &module) != SSMRT_OK)
+      return std::string(ssmrt_last_message());
+    ssmrt_module_info info;
+    EXPECT_EQ(ssmrt_module_get_info(module, &info), SSMRT_OK);
+    std::string cpu = info.cpu;
+    ssmrt_module_release(module);
+    return cpu;
+  };
+  EXPECT_EQ(pick({""}), "cpu0");
+  EXPECT_EQ(pick({"", ""}), "cpu0");
+  EXPECT_EQ(pick({"madeup", ""}), "cpu1");
+  EXPECT_EQ(pick({"madeup", "other", "", ""}), "cpu2");
+  std::string none = pick({"madeup", "+other,,more"});
+  EXPECT_NE(none.find("lacks, for cpu0: madeup (which this runtime cannot check); for cpu1: other "
+                      "(which this runtime cannot check), more"),
+            std::string::npos)
+      << none;
+  // However long the list is.
+  std::string longList(5000, 'x');
+  EXPECT_NE(pick({longList.c_str(), longList.c_str()}).find("cpu0: xxx"), std::string::npos);
+}
+
 // The dynamic loader knows files by name, and the name is made of a descriptor
 // that is used again: modules must not be taken for one another.
 TEST(Loader, TellsModulesApart) {

@@ -300,6 +300,7 @@ __attribute__((visibility("default"))) const struct ssm_module testModule = {
     0,
     weights,
     NULL,
+    NULL,
     "TestModule.weights.safetensors",
     TEST_WEIGHTS_FILE_BYTES,
     TEST_WEIGHTS_BASE,

@@ -26,7 +26,15 @@ struct Copy {
   std::vector<std::vector<ssm_dim>> dims;
   std::vector<ssm_weight_info> weights;
   std::vector<int64_t> weightDims = {4};
+  ssm_module other = linkedModule;
+  const ssm_module *versions[1];
 
+  ssm_module *addVersion(ssm_module *version) {
+    versions[0] = version;
+    module.versions = versions;
+    module.num_versions = 1;
+    return version;
+  }
   template <typename T>
   const T *keep(std::vector<std::vector<T>> &where, const T *from, int count) {
     where.emplace_back(from, from + count);
@@ -129,6 +137,12 @@ TEST(Validate, RefusesEachSpoiledField) {
       {"multiple of 64", [](Copy &c) { c.weights[0].offset = 8; }},
       {"beyond", [](Copy &c) { c.weights[0].offset = 64; }},
       {"beyond", [](Copy &c) { c.weights[0].offset = INT64_MAX - 63; }},
+      {"versions", [](Copy &c) { c.module.num_versions = -1; }},
+      {"missing", [](Copy &c) { c.module.num_versions = 2; }},
+      {"none at", [](Copy &c) { c.addVersion(nullptr); }},
+      {"ABI version", [](Copy &c) { c.addVersion(&c.other)->abi_version = 1; }},
+      {"features", [](Copy &c) { c.addVersion(&c.other)->features = nullptr; }},
+      {"of its own", [](Copy &c) { c.addVersion(&c.other)->num_versions = 1; }},
   };
   int number = 0;
   for (const Case &test : cases) {
@@ -140,6 +154,12 @@ TEST(Validate, RefusesEachSpoiledField) {
         << "case " << number << ": " << ssmrt_last_message();
     ++number;
   }
+}
+
+TEST(Validate, AcceptsVersions) {
+  Copy copy;
+  copy.addVersion(&copy.other);
+  EXPECT_EQ(validate(copy), SSMRT_OK) << ssmrt_last_message();
 }
 
 TEST(Validate, StateOutputOfAnotherFixedSize) {

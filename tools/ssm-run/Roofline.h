@@ -1,0 +1,38 @@
+//===- Roofline.h - What this machine can do, measured ----------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_RUN_ROOFLINE_H
+#define SSM_RUN_ROOFLINE_H
+
+#include <cstdint>
+#include <map>
+
+namespace ssmrun {
+
+/// The rates of some threads at once, each with the widest vectors of this machine.
+/// Measures at the first need, and every block size once.
+class Roofline {
+public:
+  explicit Roofline(int32_t threads) : threads(threads) {}
+
+  /// f32 multiply-adds a second, each as two operations.
+  double flopsPerSecond();
+  /// The rate at which so many bytes are read that were read just before: from the
+  /// cache that holds them, or from memory.
+  double bytesPerSecond(int64_t bytes);
+  /// The least time for so much arithmetic and traffic.
+  double seconds(int64_t bytes, int64_t flops);
+
+private:
+  int32_t threads;
+  double flopRate = 0;
+  std::map<int64_t, double> byteRates; // by block size
+};
+
+} // namespace ssmrun
+
+#endif // SSM_RUN_ROOFLINE_H
