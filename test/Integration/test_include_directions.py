@@ -46,6 +46,7 @@ ALLOWED = {
     "lib/Compiler": COMPILER,
     "tools": COMPILER | {"lib/Compiler", "include/ssmrt"},
     "examples": {"include/ssmrt", "include/ssm"},
+    "examples/pass": DIALECTS,
 }
 # Headers that are read by one room of the compiler only.
 ABI = "include/ssmrt/module_abi.h"
@@ -55,7 +56,8 @@ ABI_READERS = ("lib/Package", "runtime", "include/ssmrt", "test", "tools/ssm-run
 def room_of(path):
     """'passes/Memory/X.cpp' -> 'passes/Memory'; None outside of all rooms."""
     parts = path.split("/")
-    if parts[0] in ("lib", "passes", "include") and len(parts) > 2:
+    if parts[0] in ("lib", "passes", "include") and len(parts) > 2 or \
+            parts[:2] == ["examples", "pass"]:
         return "/".join(parts[:2])
     return parts[0] if parts[0] in TOP and len(parts) > 1 else None
 
@@ -135,6 +137,8 @@ PLANTED = [
     ("runtime/A.cpp", '#include "lib/Package/Hash.h"'),
     ("runtime/A.cpp", '#include "llvm/ADT/StringRef.h"'),
     ("include/ssmrt/a.h", '#include "ssm/Compiler.h"'),
+    ("examples/a.cpp", '#include "llvm/ADT/StringRef.h"'),
+    ("examples/pass/A.cpp", '#include "passes/CPU/Passes.h"'),
 ]
 FINE = [
     ("passes/Memory/A.cpp", '#include "lib/Import/OperatorTable.h"'),
