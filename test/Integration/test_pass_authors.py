@@ -110,6 +110,9 @@ def test_reduce(tmp_path):
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "out.mlir").read_text()
     assert "arith.divf" in text and "@f" not in text
+    # Within the function as well, and what is left is valid.
+    assert "arith.mulf" not in text
+    opt(tmp_path / "out.mlir")
 
 
 def test_language_server():
