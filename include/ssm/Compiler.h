@@ -3,8 +3,8 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Needs no header of MLIR or LLVM. Keeps no state between calls; several threads
-// may compile at once.
+// Needs no header of MLIR or LLVM. Keeps no state between calls but the plugins that
+// were loaded; several threads may compile at once.
 //
 //===----------------------------------------------------------------------===//
 
@@ -32,9 +32,10 @@ struct StatePair {
   std::string input, output;
 };
 
-/// A pass, or a pipeline in MLIR's textual form, behind a stage.
+/// A pass, or a registered pipeline, at the end of a stage.
 struct AddedPass {
-  std::string stage, pipeline;
+  std::string stage;
+  std::string pass; // "name" or "name{option=value ...}"
 };
 
 struct CompileOptions {
@@ -57,6 +58,9 @@ struct CompileOptions {
   std::vector<std::string> cpus;
   /// 0 skips the stages that raise, fuse and tile.
   int optLevel = 3;
+  /// The last stage that runs at that level, the ones after it and LLVM at 0; empty:
+  /// all do. To find the stage that goes wrong.
+  std::string optimizeThrough;
   /// Beside the pairs that names tell.
   std::vector<StatePair> states;
   bool embedWeights = false;
@@ -64,13 +68,16 @@ struct CompileOptions {
   bool profile = false;
   /// Shared objects with passes of others (mlir::PassPlugin).
   std::vector<std::string> passPlugins;
-  /// Passes that run at the end of a stage of the model (not of what is computed from
+  /// Passes that run at the end of a stage of the model, at every level (not of what is computed from
   /// its weights at compile time), in order.
   std::vector<AddedPass> addedPasses;
   /// Verifies after each pass, not only after each stage.
   bool verifyEach = false;
   /// Writes what every stage gives to OUT.<stage>.mlir, OUT.ll.
   bool saveTemps = false;
+  /// Where a pass that fails or crashes leaves a file for ssm-opt --run-reproducer;
+  /// empty: nowhere. Signals of crashes then have handlers while passes run.
+  std::string reproducer;
   /// A regular expression of the categories whose remarks are wanted; empty: none.
   std::string remarks;
   /// A path, or a name to find on PATH; empty: ld.lld where it is usually found.
@@ -84,7 +91,7 @@ struct CompileOptions {
 enum class Severity { Error, Warning, Remark };
 
 /// Gets one error at most, and that last of all: after it nothing was written but a
-/// reproducer, which the error names, if a stage behind `tensor` failed.
+/// reproducer, which the error names.
 using MessageHandler = std::function<void(Severity, const std::string &)>;
 
 struct StepTime {

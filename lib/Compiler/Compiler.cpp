@@ -10,6 +10,8 @@
 #include "lib/Compiler/BakedSizes.h"
 #include "lib/Compiler/LoadModels.h"
 #include "lib/Compiler/Options.h"
+#include "lib/Compiler/PassPlugins.h"
+#include "lib/Compiler/Reproducer.h"
 #include "lib/Compiler/States.h"
 #include "lib/Compiler/WeightPlaces.h"
 #include "lib/Package/BuildObject.h"
@@ -17,13 +19,10 @@
 #include "lib/Package/Package.h"
 #include "lib/Support/OutputFiles.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Remarks.h"
-#include "mlir/IR/Verifier.h"
+#include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Pass/PassRegistry.h"
-#include "mlir/Tools/Plugins/PassPlugin.h"
 #include "passes/Pipelines/Pipelines.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Regex.h"
@@ -66,12 +65,7 @@ private:
   /// Runs a stage of a version or, where that is null, of all of them.
   LogicalResult runStep(size_t stage, ModuleOp module, const Version *version, bool isInit);
   LogicalResult runStage(StringRef stage, ModuleOp module, const Version *version, bool isInit);
-  LogicalResult loadPlugins();
-  /// The passes that were added behind the stage.
-  LogicalResult addPasses(StringRef stage, PassManager &manager);
-  /// Runs passes; a failure behind the stage `tensor` leaves a file that shows it.
-  LogicalResult runPasses(StringRef stage, PassManager &manager, ModuleOp module);
-  std::string saveReproducer(PassManager &manager, ModuleOp module);
+  int levelOf(StringRef stage);
   LogicalResult afterGraph(ModuleOp module);
   LogicalResult runInitStages(Version &version);
   /// Takes the module of derived weights out of its parent.
@@ -139,8 +133,10 @@ LogicalResult Compilation::prepare() {
     if (!linker)
       return fail(linker.takeError());
   }
-  if (failed(checkOutput()) || failed(loadPlugins()))
+  if (failed(checkOutput()))
     return failure();
+  if (llvm::Error error = preparePasses(options))
+    return fail(std::move(error));
   return enableRemarks();
 }
 
@@ -179,65 +175,11 @@ LogicalResult Compilation::saveTemporary(StringRef extension, StringRef text) {
   return success();
 }
 
-LogicalResult Compilation::loadPlugins() {
-  if (!options.addedPasses.empty())
-    registerPassesAndStages();
-  for (const std::string &path : options.passPlugins) {
-    llvm::Expected<PassPlugin> plugin = PassPlugin::load(path);
-    if (!plugin)
-      return fail("--load-pass-plugin: " + llvm::toString(plugin.takeError()));
-    plugin->registerPassRegistryCallbacks();
-  }
-  return success();
-}
-
-LogicalResult Compilation::addPasses(StringRef stage, PassManager &manager) {
-  for (const AddedPass &added : options.addedPasses) {
-    if (added.stage != stage)
-      continue;
-    std::string problem;
-    llvm::raw_string_ostream stream(problem);
-    // Passes on functions need not say so.
-    std::string nested = "func.func(" + added.pipeline + ")";
-    if (failed(parsePassPipeline(added.pipeline, manager, stream)) &&
-        failed(parsePassPipeline(nested, manager, llvm::nulls())))
-      return fail("--add-pass " + added.stage + "=" + added.pipeline + ": " +
-                  StringRef(problem).trim().split('\n').first);
-  }
-  return success();
-}
-
-std::string Compilation::saveReproducer(PassManager &manager, ModuleOp module) {
-  std::string path = (options.output == "-" ? "ssm-compile" : options.output) + ".repro.mlir";
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  AsmState state(module);
-  std::string pipeline;
-  llvm::raw_string_ostream pipelineStream(pipeline);
-  manager.printAsTextualPipeline(pipelineStream);
-  state.attachResourcePrinter("mlir_reproducer", [&](Operation *, AsmResourceBuilder &builder) {
-    builder.buildString("pipeline", pipeline);
-    builder.buildBool("disable_threading", true);
-    builder.buildBool("verify_each", true);
-  });
-  module->print(stream, state);
-  if (llvm::Error error = writeWholeFile(path, text)) {
-    llvm::consumeError(std::move(error));
-    return "";
-  }
-  return path;
-}
-
-LogicalResult Compilation::runPasses(StringRef stage, PassManager &manager, ModuleOp module) {
-  // Until then, what fails is the model, and says so.
-  bool isOurs = !llvm::is_contained({"import", "graph", "tensor"}, stage);
-  OwningOpRef<ModuleOp> before = isOurs ? module.clone() : ModuleOp();
-  if (succeeded(manager.run(module)) && succeeded(verify(module)))
-    return success();
-  std::string path = isOurs ? saveReproducer(manager, *before) : "";
-  return fail("stage '" + stage + "' failed" +
-              (path.empty() ? ""
-                            : "; '" + path + "' shows it: ssm-opt --run-reproducer " + path));
+int Compilation::levelOf(StringRef stage) {
+  auto numberOf = [](StringRef name) { return llvm::find(getStages(), name); };
+  bool isAfter = !options.optimizeThrough.empty() &&
+                 numberOf(stage) > numberOf(options.optimizeThrough);
+  return isAfter ? 0 : options.optLevel;
 }
 
 static bool hasAvx512(const CpuTarget &target) {
@@ -246,10 +188,10 @@ static bool hasAvx512(const CpuTarget &target) {
 
 LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, const Version *version,
                                     bool isInit) {
-  PassManager manager(&context);
+  PassManager manager(&context, ModuleOp::getOperationName());
   manager.enableVerifier(options.verifyEach);
   PipelineOptions pipeline;
-  pipeline.optLevel = options.optLevel;
+  pipeline.optLevel = levelOf(stage);
   pipeline.profile = options.profile && !isInit;
   if (version) {
     const CpuTarget &target = version->target;
@@ -260,15 +202,13 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, const Vers
     pipeline.f16c = target.convertsHalf();
   }
   buildStage(stage, manager, pipeline);
-  if (failed(runPasses(stage, manager, module)))
-    return failure();
-  if (isInit || options.addedPasses.empty())
-    return success();
-  PassManager added(&context, ModuleOp::getOperationName());
-  added.enableVerifier(options.verifyEach);
-  if (failed(addPasses(stage, added)))
-    return failure();
-  return added.empty() ? success() : runPasses(stage, added, module);
+  if (!isInit)
+    if (llvm::Error error = addPasses(options, stage, manager))
+      return fail(std::move(error));
+  manager.addPass(createVerifyModule());
+  if (!options.reproducer.empty())
+    writeReproducerOnFailure(manager, stage, options.reproducer, diagnostics);
+  return failed(manager.run(module)) ? fail("stage '" + stage + "' failed") : success();
 }
 
 LogicalResult Compilation::afterGraph(ModuleOp module) {
@@ -384,7 +324,7 @@ LogicalResult Compilation::emitText(StringRef bytes) {
 
 LogicalResult Compilation::package() {
   PackageOptions packaging;
-  packaging.level = options.optLevel;
+  packaging.level = options.optimizeThrough.empty() ? options.optLevel : 0;
   packaging.linker = options.linker;
   std::vector<CpuTarget> targets;
   std::vector<ModuleVersion> parts;

@@ -60,6 +60,20 @@ void Diagnostics::remark(const std::string &message) {
   handler(Severity::Remark, message);
 }
 
+void Diagnostics::addToError(llvm::StringRef fallback, llvm::StringRef text) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!firstError)
+    firstError = fallback.str();
+  *firstError += text;
+}
+
+void Diagnostics::reportCrash(const std::string &message) {
+  std::lock_guard<std::mutex> lock(mutex);
+  handler(Severity::Error, message);
+  reported = true;
+}
+
 void Diagnostics::reportError(llvm::StringRef fallback) {
-  handler(Severity::Error, firstError.value_or(fallback.str()));
+  if (!reported)
+    handler(Severity::Error, firstError.value_or(fallback.str()));
 }

@@ -29,6 +29,11 @@ public:
   void warning(const std::string &message);
   void remark(const std::string &message);
 
+  /// Appends to the error, to `fallback` if there is none.
+  void addToError(llvm::StringRef fallback, llvm::StringRef text);
+  /// Hands an error to the handler at once.
+  void reportCrash(const std::string &message);
+
   /// Hands the error to the handler, `fallback` if a step failed without one.
   void reportError(llvm::StringRef fallback);
 
@@ -38,6 +43,7 @@ private:
   const MessageHandler &handler;
   std::mutex mutex;
   std::optional<std::string> firstError;
+  bool reported = false;
   mlir::ScopedDiagnosticHandler scope;
 };
 

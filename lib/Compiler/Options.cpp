@@ -46,6 +46,10 @@ std::string ssm::checkOptions(const CompileOptions &options) {
     if (!llvm::is_contained(getStages(), added.stage))
       return "--add-pass: unknown stage '" + added.stage + "', expected one of " +
              llvm::join(getStages(), ", ");
+  if (!options.optimizeThrough.empty() &&
+      !llvm::is_contained(getStages(), options.optimizeThrough))
+    return "--optimize-through: unknown stage '" + options.optimizeThrough +
+           "', expected one of " + llvm::join(getStages(), ", ");
   std::string problem;
   if (!options.remarks.empty() && !llvm::Regex(options.remarks).isValid(problem))
     return "--remarks=" + options.remarks + ": " + problem;
@@ -82,11 +86,15 @@ std::string ssm::describeOptions(const CompileOptions &options,
                      " --cpu=";
   for (const CpuTarget &target : targets)
     text += (&target == targets.begin() ? "" : ",") + target.cpu;
+  if (!options.optimizeThrough.empty())
+    text += " --optimize-through=" + options.optimizeThrough;
   if (options.entries.size() > 1 || options.entries.front().name != "main")
     for (const EntryFile &entry : options.entries)
       text += " --entry " + entry.name;
   for (const StatePair &pair : options.states)
     text += " --state " + pair.input + "=" + pair.output;
+  for (const AddedPass &added : options.addedPasses)
+    text += " --add-pass=" + added.stage + "=" + added.pass;
   if (options.embedWeights)
     text += " --embed-weights";
   if (options.profile)

@@ -228,6 +228,12 @@ bool ssm::buildStage(StringRef name, OpPassManager &pm, const PipelineOptions &o
   return false;
 }
 
+bool ssm::reportsOnModel(StringRef pass) {
+  static constexpr StringLiteral names[] = {"onnx-infer-shapes", "onnx-fold-constants",
+                                            "convert-onnx-to-tensor"};
+  return llvm::is_contained(names, pass);
+}
+
 void ssm::registerPassesAndStages() {
   registerSSMGraphPasses();
   registerSSMLoweringPasses();
@@ -237,6 +243,13 @@ void ssm::registerPassesAndStages() {
   registerSSMTilingPasses();
   registerSSMVectorPasses();
   registerSSMCPUPasses();
+  registerVerifyModule();
+  registerTransformsPasses();
+  registerConversionPasses();
+  registerLinalgPasses();
+  arith::registerArithPasses();
+  bufferization::registerBufferizationPasses();
+  memref::registerMemRefPasses();
   static SmallVector<std::string> names;
   for (const Stage &stage : stages) {
     names.push_back("ssm-stage-" + stage.name.str());

@@ -11,9 +11,12 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 
+#include <memory>
+
 namespace mlir {
 class DialectRegistry;
 class OpPassManager;
+class Pass;
 } // namespace mlir
 
 namespace ssm {
@@ -42,10 +45,18 @@ llvm::StringRef getFirstTargetStage();
 /// there is no stage of that name.
 bool buildStage(llvm::StringRef stage, mlir::OpPassManager &pm, const PipelineOptions &options);
 
+/// The pass that ends every stage in the driver: fails if the module is invalid.
+std::unique_ptr<mlir::Pass> createVerifyModule();
+void registerVerifyModule();
+
+/// Whether an error of the pass of that name tells of the model, not of the compiler.
+bool reportsOnModel(llvm::StringRef pass);
+
 /// Registers the dialects and interfaces that the stages need.
 void registerPipelineDialects(mlir::DialectRegistry &registry);
 
-/// Registers our passes, and each stage as a pass pipeline `ssm-stage-NAME`.
+/// Registers our passes, the upstream ones of our stages, and each stage as a pass
+/// pipeline `ssm-stage-NAME`. Once a process.
 void registerPassesAndStages();
 
 } // namespace ssm

@@ -138,6 +138,8 @@ PLANTED = [
     ("runtime/A.cpp", '#include "lib/Package/Hash.h"'),
     ("runtime/A.cpp", '#include "llvm/ADT/StringRef.h"'),
     ("include/ssmrt/a.h", '#include "ssm/Compiler.h"'),
+    ("examples/a.cpp", '#include "llvm/ADT/StringRef.h"'),
+    ("examples/pass/A.cpp", '#include "passes/CPU/Passes.h"'),
 ]
 FINE = [
     ("passes/Memory/A.cpp", '#include "lib/Import/OperatorTable.h"'),

@@ -10,6 +10,7 @@
 #include "llvm/Option/Arg.h"
 #include "llvm/Option/ArgList.h"
 #include "llvm/Option/OptTable.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
@@ -83,6 +84,12 @@ static Error parseLists(const opt::InputArgList &args, CompileOptions &options) 
   return Error::success();
 }
 
+/// Beside the output, in this folder if that is no file.
+static std::string defaultReproducer(const std::string &output) {
+  bool isFile = output != "-" && (!sys::fs::exists(output) || sys::fs::is_regular_file(output));
+  return (isFile ? output : "ssm-compile") + ".repro.mlir";
+}
+
 Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   Options table;
   unsigned missingIndex, missingCount;
@@ -123,6 +130,9 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   options.profile = args.hasArg(OPT_profile);
   options.verifyEach = args.hasArg(OPT_verify_each);
   options.saveTemps = args.hasArg(OPT_save_temps);
+  options.optimizeThrough = args.getLastArgValue(OPT_optimize_through).str();
+  options.reproducer =
+      args.getLastArgValue(OPT_reproducer, defaultReproducer(options.output)).str();
   options.remarks = args.getLastArgValue(OPT_remarks).str();
   options.linker = args.getLastArgValue(OPT_linker).str();
   options.weightsDir = args.getLastArgValue(OPT_weights_dir).str();

@@ -20,6 +20,8 @@ def output : JoinedOrSeparate<["-"], "o">, MetaVarName<"<file>">,
              HelpText<"The module to write, or the text of a stage (default there: stdout)">;
 def level : Joined<["-"], "O">, MetaVarName<"<0-3>">,
             HelpText<"Level of optimisation (default: 3)">;
+defm optimize_through : V<"optimize-through", "<stage>",
+                          "Run the stages after this one as at -O0, to find a fault">;
 defm target : V<"target", "<name>",
                 "cpu (default), cpu:x86_64-linux-gnu or cpu:aarch64-linux-gnu">;
 defm cpu : V<"cpu", "<names>",
@@ -36,11 +38,14 @@ defm emit : V<"emit", "<stage>",
               "a header for a program to be linked with libssmrt.a">;
 defm load_pass_plugin : V<"load-pass-plugin", "<file>", "Load passes from a shared object">;
 defm add_pass : V<"add-pass", "<stage>=<pass>",
-                  "Run a pass, or a pipeline of them, at the end of a stage">;
+                  "Run a pass, of a plugin or our own, at the end of a stage">;
 def check : F<"check", "Only tell what is in the model and whether it can be compiled">;
 defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories">;
 def print_timings : F<"print-timings", "Print the time each step takes">;
 def save_temps : F<"save-temps", "Write what each stage gives beside the output">;
+defm reproducer : V<"reproducer", "<file>",
+                    "Where a pass that fails is left for ssm-opt --run-reproducer "
+                    "(default: OUT.repro.mlir)">;
 def verify_each : F<"verify-each", "Verify after each pass">;
 defm linker : V<"linker", "<program>", "The linker (default: ld.lld)">;
 defm weights_dir : V<"weights-dir", "<folder>",

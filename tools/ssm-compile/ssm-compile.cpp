@@ -15,18 +15,11 @@ using namespace ssm;
 
 static void printMessage(Severity severity, const std::string &message) {
   llvm::outs().flush();
-  switch (severity) {
-  case Severity::Error:
-    llvm::errs() << "error: ";
-    break;
-  case Severity::Warning:
-    llvm::errs() << "warning: ";
-    break;
-  case Severity::Remark:
-    llvm::errs() << "remark: ";
-  }
-  // Names come from the model, whatever bytes they hold.
-  llvm::errs() << llvm::json::fixUTF8(message) << "\n";
+  llvm::StringRef kind = severity == Severity::Error     ? "error: "
+                         : severity == Severity::Warning ? "warning: "
+                                                         : "remark: ";
+  // Names come from the model, whatever bytes they hold. One piece, lest a crash cut it.
+  llvm::errs() << kind.str() + llvm::json::fixUTF8(message) + "\n";
 }
 
 static void printTimes(const std::vector<StepTime> &times) {
@@ -68,19 +61,15 @@ int main(int argc, char **argv) {
   }
   // Times come before an error, for the same reason.
   std::vector<StepTime> times;
-  std::string failure;
   bool good = compile(
       line->options,
       [&](Severity severity, const std::string &text) {
-        if (severity == Severity::Error)
-          failure = text;
-        else
-          printMessage(severity, text);
+        if (severity == Severity::Error && line->printTimings)
+          printTimes(times);
+        printMessage(severity, text);
       },
       &times);
-  if (line->printTimings)
+  if (good && line->printTimings)
     printTimes(times);
-  if (!good)
-    printMessage(Severity::Error, failure);
   return good ? 0 : 1;
 }

@@ -7,22 +7,10 @@
 
 #include "tools/ssm-opt/Registration.h"
 
-#include "mlir/Conversion/Passes.h"
-#include "mlir/Dialect/Arith/Transforms/Passes.h"
-#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
-#include "mlir/Dialect/Linalg/Passes.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
-#include "mlir/Transforms/Passes.h"
 #include "passes/Pipelines/Pipelines.h"
 
 void ssm::registerForTools(mlir::DialectRegistry &registry) {
   registerPipelineDialects(registry);
   registerPassesAndStages();
   registerTestPasses();
-  mlir::registerTransformsPasses();
-  mlir::registerConversionPasses();
-  mlir::registerLinalgPasses();
-  mlir::arith::registerArithPasses();
-  mlir::bufferization::registerBufferizationPasses();
-  mlir::memref::registerMemRefPasses();
 }

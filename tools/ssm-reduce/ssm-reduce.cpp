@@ -7,14 +7,14 @@
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/IR/MLIRContext.h"
-#include "mlir/Reducer/Passes.h"
 #include "mlir/Tools/mlir-reduce/MlirReduceMain.h"
 #include "tools/ssm-opt/Registration.h"
+#include "tools/ssm-reduce/ReductionPatterns.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   ssm::registerForTools(registry);
-  mlir::registerReducerPasses();
+  ssm::registerReductionPatterns(registry);
   mlir::MLIRContext context(registry);
   return mlir::failed(mlir::mlirReduceMain(argc, argv, context));
 }

@@ -13,5 +13,6 @@ independent references.
   model      one-operator models in their variants
   reference  ONNX Runtime, in double precision where it can
   compare    shapes, types, values, with the bounds of each type
+  plugin     pass plugins, built out of tree
   case       a test of an operator as data
 """

@@ -79,7 +79,7 @@ TEST(Validate, RefusesEachSpoiledField) {
   };
   const Case cases[] = {
       {"begins with", [](Copy &c) { c.module.magic ^= 1; }},
-      {"ABI version", [](Copy &c) { c.module.abi_version = 2; }},
+      {"ABI version", [](Copy &c) { c.module.abi_version += 1; }},
       {"bytes, expected", [](Copy &c) { c.module.struct_bytes -= 8; }},
       {"producer", [](Copy &c) { c.module.producer = nullptr; }},
       {"features", [](Copy &c) { c.module.features = nullptr; }},

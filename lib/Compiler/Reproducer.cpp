@@ -1,0 +1,103 @@
+//===- Reproducer.cpp - A failure of a pass as a file ---------------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Compiler/Reproducer.h"
+
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassInstrumentation.h"
+#include "passes/Pipelines/Pipelines.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <set>
+
+using namespace mlir;
+using namespace ssm;
+using llvm::StringRef;
+
+namespace {
+
+/// The passes of a stage that run, and the one that failed.
+struct Progress {
+  std::mutex mutex;
+  std::multiset<std::string> running;
+  std::string failed;
+};
+
+class WatchPasses : public PassInstrumentation {
+public:
+  explicit WatchPasses(std::shared_ptr<Progress> progress) : progress(std::move(progress)) {}
+
+  void runBeforePass(Pass *pass, Operation *) override {
+    std::lock_guard<std::mutex> lock(progress->mutex);
+    if (!pass->getArgument().empty())
+      progress->running.insert(pass->getArgument().str());
+  }
+  void runAfterPass(Pass *pass, Operation *) override {
+    std::lock_guard<std::mutex> lock(progress->mutex);
+    remove(pass);
+  }
+  void runAfterPassFailed(Pass *pass, Operation *) override {
+    std::lock_guard<std::mutex> lock(progress->mutex);
+    // The passes that only hold others fail after these.
+    if (progress->failed.empty())
+      progress->failed = pass->getArgument().str();
+    remove(pass);
+  }
+
+private:
+  void remove(Pass *pass) {
+    auto found = progress->running.find(pass->getArgument().str());
+    if (found != progress->running.end())
+      progress->running.erase(found);
+  }
+
+  std::shared_ptr<Progress> progress;
+};
+
+/// A file, or nothing.
+class Stream : public ReproducerStream {
+public:
+  explicit Stream(std::unique_ptr<llvm::raw_ostream> stream) : stream(std::move(stream)) {}
+  StringRef description() override { return ""; }
+  llvm::raw_ostream &os() override { return *stream; }
+
+private:
+  std::unique_ptr<llvm::raw_ostream> stream;
+};
+
+} // namespace
+
+void ssm::writeReproducerOnFailure(PassManager &manager, StringRef stage, const std::string &path,
+                                   Diagnostics &diagnostics) {
+  auto progress = std::make_shared<Progress>();
+  std::string suffix = " of stage '" + stage.str() + "'";
+  // Called after a pass failed, and in the handler of a signal.
+  manager.enableCrashReproducerGeneration(
+      [progress, suffix, path, &diagnostics](std::string &) -> std::unique_ptr<ReproducerStream> {
+        if (reportsOnModel(progress->failed))
+          return std::make_unique<Stream>(std::make_unique<llvm::raw_null_ostream>());
+        std::error_code problem;
+        std::unique_ptr<llvm::raw_ostream> file =
+            std::make_unique<llvm::raw_fd_ostream>(path, problem);
+        if (problem)
+          file = std::make_unique<llvm::raw_null_ostream>();
+        std::string hint =
+            problem ? "; '" + path + "' cannot be written: " + problem.message()
+                    : "; '" + path + "' shows it: ssm-opt --run-reproducer " + path;
+        if (!progress->failed.empty())
+          diagnostics.addToError("pass '" + progress->failed + "'" + suffix + " failed", hint);
+        else
+          // The process may not live long enough to say it later.
+          diagnostics.reportCrash((progress->running.empty()
+                                       ? "a pass"
+                                       : "pass '" + *progress->running.rbegin() + "'") +
+                                  suffix + " crashed" + hint);
+        return std::make_unique<Stream>(std::move(file));
+      });
+  // After upstream's own, so that it is asked before it.
+  manager.addInstrumentation(std::make_unique<WatchPasses>(progress));
+}

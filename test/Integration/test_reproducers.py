@@ -1,0 +1,164 @@
+# ===- test_reproducers.py - Passes that fail, and added ones ---------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""What fails in a stage leaves a file that ssm-opt runs again; what --add-pass takes."""
+
+import os
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from ssmtest import build
+from ssmtest.compiler import run_compiler
+from ssmtest.plugin import harmful_passes
+from ssmtest.runtime import Module
+
+STAGES = ["import", "graph", "tensor", "raise", "quantize", "fuse", "tile", "buffer", "vector",
+          "target"]
+MODEL = build.MODELS / "torch_scan_mamba.onnx"
+SHOWN = "; '{0}' shows it: ssm-opt --run-reproducer {0}\n"
+
+
+@pytest.fixture(scope="module")
+def load():
+    return harmful_passes()
+
+
+def compile_(folder, *arguments):
+    return run_compiler(arguments, cwd=folder)
+
+
+def opt(*arguments):
+    return subprocess.run([str(build.tool("ssm-opt")), *map(str, arguments)], check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def save(path, *nodes, inputs):
+    graph = helper.make_graph(
+        list(nodes), "g", [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+                           for name, dims in inputs.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)],
+                                       ir_version=8).SerializeToString())
+
+
+def test_changes_what_is_computed(load, tmp_path):
+    """At every level; the module tells that it did."""
+    save(tmp_path / "m.onnx", helper.make_node("Sub", ["a", "b"], ["y"]),
+         inputs={"a": ["n"], "b": ["n"]})
+    rng = np.random.default_rng(int(os.environ["SSM_TEST_SEED"]))
+    a, b = rng.standard_normal((2, 37)).astype(np.float32)
+    for level in (0, 3):
+        done = compile_(tmp_path, "m.onnx", "-o", f"{level}.so", f"-O{level}", load,
+                        "--add-pass=tensor=test-swap-sub")
+        assert done.returncode == 0, done.stderr
+        y = Module(tmp_path / f"{level}.so").session().run({"a": a, "b": b})["y"]
+        np.testing.assert_array_equal(y, b - a)
+        told = subprocess.run([str(build.tool("ssm-run")), str(tmp_path / f"{level}.so"),
+                               "--describe"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        assert "--add-pass=tensor=test-swap-sub" in told
+
+
+def test_passes_of_our_own(tmp_path):
+    """Upstream's too, with options; a stage as a pipeline."""
+    done = compile_(tmp_path, MODEL, "--emit=tensor", "--add-pass=tensor=cse",
+                    "--add-pass=tensor=canonicalize{max-iterations=2 top-down=false}",
+                    "--add-pass=tensor=ssm-stage-raise")
+    assert done.returncode == 0, done.stderr
+    assert "ssm.kernel" in done.stdout
+
+
+@pytest.mark.parametrize("option,message", [
+    ("--add-pass=fuse=test-none", "--add-pass fuse=test-none: no pass is named 'test-none'"),
+    ("--add-pass=fuse=cse{a=1}", "--add-pass fuse=cse{a=1}: <Pass-Options-Parser>: no such option a"),
+    ("--add-pass=fuse=cse{", "--add-pass fuse=cse{: expected '}' at the end of the options"),
+    (f"--load-pass-plugin={build.RUNTIME}", "--load-pass-plugin: Plugin entry point not found"),
+    ("--optimize-through=fusion", "--optimize-through: unknown stage 'fusion', expected one of import"),
+])
+def test_bad_arguments(load, tmp_path, option, message):
+    done = compile_(tmp_path, MODEL, "-o", "m.so", load, option)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: " + message), done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_reproducer_of_a_stage(load, tmp_path, stage):
+    """The file is the stage: run again it fails alike, and without the pass it gives
+    what the stage gives."""
+    done = compile_(tmp_path, MODEL, "-o", "m.so", load, f"--add-pass={stage}=test-fail")
+    assert done.returncode == 1
+    assert done.stderr == f"error: pass 'test-fail' of stage '{stage}' failed" + \
+        SHOWN.format("m.so.repro.mlir")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.so.repro.mlir"]
+    path = tmp_path / "m.so.repro.mlir"
+    again = opt("--run-reproducer", load, path)
+    assert again.returncode == 1 and "error" not in again.stderr, again.stderr
+    text = path.read_text()
+    assert text.count("test-fail,") == 1
+    path.write_text(text.replace("test-fail,", ""))
+    good = opt("--run-reproducer", load, path)
+    assert good.returncode == 0, good.stderr
+    emitted = compile_(tmp_path, MODEL, f"--emit={stage}").stdout
+    if stage == "graph":
+        # The driver's own work behind it.
+        emitted = re.sub(r" attributes \{onnx.states = .*\}\]\}", "", emitted)
+    assert good.stdout.strip() == emitted.strip()
+
+
+def test_the_error_of_a_pass_stays(load, tmp_path):
+    done = compile_(tmp_path, MODEL, "-o", "m.so", load, "--add-pass=fuse=test-fail-loudly")
+    assert done.stderr == "error: is not to my liking" + SHOWN.format("m.so.repro.mlir")
+
+
+def test_reproducer_of_a_crash(load, tmp_path):
+    done = compile_(tmp_path, MODEL, "-o", "m.so", load, "--add-pass=tile=test-crash")
+    assert done.returncode == 1
+    assert done.stderr == "error: pass 'test-crash' of stage 'tile' crashed" + \
+        SHOWN.format("m.so.repro.mlir")
+    again = opt("--run-reproducer", load, tmp_path / "m.so.repro.mlir")
+    assert again.returncode < 0 and "Stack dump" in again.stderr
+
+
+def test_reproducer_of_a_crash_in_a_thread(load, tmp_path):
+    """Functions are compiled in parallel; the process may then end by the signal."""
+    done = compile_(tmp_path, "--entry", f"main={MODEL}", "--entry", f"other={MODEL}", "-o", "m.so",
+                    load, "--add-pass=fuse=test-crash")
+    assert done.returncode != 0
+    assert "error: pass 'test-crash' of stage 'fuse' crashed; " in done.stderr
+    assert opt("--run-reproducer", load, tmp_path / "m.so.repro.mlir").returncode < 0
+
+
+def test_reproducer_of_an_invalid_module(load, tmp_path):
+    """Its place can be told; text on a terminal has no file beside it."""
+    for arguments, name in ((["--emit=fuse"], "ssm-compile.repro.mlir"),
+                            (["-o", "m.so", "--reproducer=r.mlir"], "r.mlir")):
+        done = compile_(tmp_path, MODEL, *arguments, load, "--add-pass=fuse=test-break")
+        assert done.returncode == 1
+        assert "'func.return' op has 0 operands" in done.stderr
+        assert done.stderr.endswith(SHOWN.format(name))
+        again = opt("--run-reproducer", load, tmp_path / name)
+        assert "'func.return' op has 0 operands" in again.stderr
+
+
+def test_reproducer_that_cannot_be_written(load, tmp_path):
+    done = compile_(tmp_path, MODEL, "-o", "m.so", load, "--add-pass=fuse=test-fail",
+                    "--reproducer=none/r.mlir")
+    assert done.stderr == "error: pass 'test-fail' of stage 'fuse' failed; 'none/r.mlir' cannot " \
+                          "be written: No such file or directory\n"
+
+
+def test_no_reproducer_of_a_bad_model(tmp_path):
+    """That is an error of the model, found by a pass all the same."""
+    save(tmp_path / "bad.onnx", helper.make_node("MatMul", ["a", "b"], ["y"], name="product"),
+         inputs={"a": [2, 3], "b": [4, 5]})
+    done = compile_(tmp_path, "bad.onnx", "-o", "m.so")
+    assert done.returncode == 1
+    assert "product" in done.stderr and "reproducer" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
