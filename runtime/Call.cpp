@@ -59,7 +59,8 @@ static void tableKernel(void *context, const char *name, int32_t ends, int64_t b
 const ssm_table ssmrt::callTable = {
     SSM_MODULE_ABI_VERSION, sizeof(ssm_table),   tableParallelFor, tableSegmentAlloc,
     tableSegmentMark,       tableSegmentRelease, tableOutput,      tableReport,
-    tableKernel,
+    tableKernel,            nullptr,             nullptr,          nullptr,
+    nullptr,
 };
 
 /// Copies `text` with "{0}", "{1}" replaced by values, as far as there is room.
