@@ -23,9 +23,7 @@ namespace ssmrt::cuda {
 struct ContextObject {
   int32_t ordinal;
 };
-struct LibraryObject {
-  std::string chip;
-};
+struct LibraryObject {};
 struct FunctionObject {
   const FakeKernel *kernel;
   int32_t maxDynamicShared = 48 << 10;
@@ -356,7 +354,8 @@ EXPORT cuModuleLoadDataEx(Library *library, const void *image, unsigned count,
   std::string own = "sm_" + std::to_string(10 * fake.major + fake.minor);
   if (chip.back() == 'a' && chip != own + "a")
     return kNoBinary;
-  *library = new LibraryObject{chip};
+  *library = new LibraryObject;
+  fake.loadedChip = chip;
   ++fake.libraries;
   return kSuccess;
 }
@@ -429,6 +428,11 @@ EXPORT cuStreamCreate(Stream *stream, unsigned) {
 
 EXPORT cuStreamDestroy_v2(Stream stream) {
   ENTER("cuStreamDestroy_v2")
+  if (stream->capture) {
+    delete stream->capture;
+    stream->capture = nullptr;
+    --fake.graphs;
+  }
   flush(stream);
   delete stream;
   --fake.streams;

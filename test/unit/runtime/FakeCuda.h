@@ -50,6 +50,7 @@ struct FakeCuda {
   std::map<std::string, int64_t> calls;
   std::vector<std::string> launched; // kernels, as they were done
   FakeLaunch lastLaunch;             // done
+  std::string loadedChip;            // of the last image
   int64_t used = 0, pinned = 0;      // bytes now
   int64_t contexts = 0, streams = 0, events = 0, graphs = 0, libraries = 0;
 
