@@ -46,6 +46,8 @@ public:
   /// Not ok once the context is lost.
   ssmrt_status usable() const;
   int32_t attribute(cuda::Attribute attribute) const;
+  /// Copies to the device, and has arrived there.
+  cuda::Result upload(cuda::Address to, const void *from, size_t bytes) const;
 
   const cuda::Driver *driver;
   cuda::Context context;

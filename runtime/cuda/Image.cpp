@@ -102,7 +102,7 @@ ssmrt_status DeviceModule::upload(const uint8_t *from) {
   if (result)
     return device->failed(result, "allocating memory for weights");
   weights = reinterpret_cast<void *>(to);
-  result = device->driver->copy(to, reinterpret_cast<Address>(from), size_t(bytes));
+  result = device->upload(to, from, size_t(bytes));
   return result ? device->failed(result, "copying weights") : SSMRT_OK;
 }
 

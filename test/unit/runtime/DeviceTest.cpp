@@ -113,6 +113,39 @@ TEST(Device, TakesAndGivesMemoryOfTheDevice) {
   }
 }
 
+TEST(Device, KeepsTensors) {
+  Module module = createOn("cuda");
+  Session session = makeSession(module.get(), "main");
+  std::mt19937 random = freshRandom();
+  for (int64_t seq : {5, 0, 30000}) {
+    Tensor<float> x({1, seq, 4}, randomFloats(random, size_t(4 * seq)));
+    Tensor<float> y({1, seq, 4}, randomFloats(random, size_t(4 * seq)));
+    ssmrt_device_tensor *kept = nullptr;
+    ASSERT_EQ(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_OK)
+        << ssmrt_last_message();
+    DLTensor view;
+    ssmrt_device_tensor_view(kept, &view);
+    EXPECT_EQ(view.device.device_type, kDLCUDA);
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      ASSERT_EQ(run(session, {{"x", &view}, {"y", &y.view}}), SSMRT_OK) << ssmrt_last_message();
+      EXPECT_EQ(valuesOf<float>(outputOf(session, 0)), expectedMain(x, y));
+    }
+    ssmrt_device_tensor_destroy(kept);
+  }
+  Tensor<float> x({1, 2}, {1, 2});
+  ssmrt_device_tensor *none = nullptr;
+  int64_t strides[] = {1, 2};
+  x.view.strides = strides;
+  expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &none), SSMRT_INVALID_ARGUMENT,
+                {"strides"});
+  x.view.ndim = 17;
+  expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &none), SSMRT_INVALID_ARGUMENT,
+                {"17"});
+  Module host = createOn("cpu", linkedModule);
+  expectFailure(ssmrt_device_tensor_create(host.get(), &x.view, &none), SSMRT_INVALID_ARGUMENT,
+                {"device"});
+}
+
 TEST(Device, RefusesMemoryOfOthers) {
   Module module = createOn("cuda:0");
   Session session = makeSession(module.get(), "main");

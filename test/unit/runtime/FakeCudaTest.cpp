@@ -522,6 +522,24 @@ TEST_F(Fake, TellsOfTheDevice) {
   EXPECT_STREQ(info.device, "cuda:0");
 }
 
+TEST_F(Fake, KeepsTensorsAsLongAsTheyAreHeld) {
+  Tensor<float> x({1, 4}, {1, 2, 3, 4});
+  ssmrt_device_tensor *kept = nullptr;
+  {
+    Module module = createOn("cuda");
+    fake().memory = size_t(fake().used) + 15;
+    expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_OUT_OF_MEMORY,
+                  {"16 bytes for a tensor on cuda:0"});
+    fake().memory = 1 << 30;
+    fake().fails["cuMemcpy"] = 1;
+    expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_DEVICE_FAILED,
+                  {"CUDA_ERROR_INVALID_VALUE"});
+    ASSERT_EQ(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_OK);
+  }
+  EXPECT_GE(fake().used, 16);
+  ssmrt_device_tensor_destroy(kept);
+}
+
 TEST_F(Fake, CopiesStatesBetweenDevices) {
   Module first = createOn("cuda:0"), second = createOn("cuda:1");
   Session one = makeCarrying(first.get()), two = makeCarrying(second.get());
