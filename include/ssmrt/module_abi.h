@@ -105,7 +105,7 @@ typedef struct ssm_table {
    * What a run queues follows from dims and pointers alone until it reads values: the
    * runtime may queue the same again (a graph) and not call `run`. */
 
-  /*    * Queues device kernel `kernel` of the version behind all that were queued
+  /* Queues device kernel `kernel` of the version behind all that were queued
    * before: grid[0] x grid[1] x grid[2] blocks of `threads` threads (a multiple of 32,
    * at most max_threads of the kernel). params[i] points to parameter i, of the
    * size that the kernel tells. A grid with a 0 runs nothing. Returns 0 or
