@@ -12,7 +12,7 @@
 #include "lib/Emit/CollapseLoops.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -27,7 +27,9 @@ using namespace mlir;
 using namespace ssm;
 
 Value DeviceKernel::addShared(int64_t elements, Type type) {
-  auto space = gpu::AddressSpaceAttr::get(type.getContext(), gpu::AddressSpace::Workgroup);
+  // As a number: conversions to LLVM outside of upstream's for gpu know no other.
+  auto space = IntegerAttr::get(IntegerType::get(type.getContext(), 64),
+                                static_cast<int64_t>(NVVM::NVVMMemorySpace::Shared));
   return function.addWorkgroupAttribution(
       MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
 }
@@ -52,7 +54,7 @@ gpu::GPUFuncOp ssm::createDeviceFunction(gpu::GPUModuleOp device, StringRef name
 void ssm::setLaunchBounds(gpu::GPUFuncOp function, int64_t maxThreads, int64_t dynamicShared,
                           int64_t flags) {
   Builder b(function.getContext());
-  function.setKnownBlockSizeAttr({});
+  function->setAttr("nvvm.maxntid", b.getDenseI32ArrayAttr({static_cast<int32_t>(maxThreads)}));
   function->setAttr("ssm.max_threads", b.getI64IntegerAttr(maxThreads));
   function->setAttr("ssm.dynamic_shared", b.getI64IntegerAttr(dynamicShared));
   function->setAttr("ssm.flags", b.getI64IntegerAttr(flags));

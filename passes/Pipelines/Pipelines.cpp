@@ -187,12 +187,13 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   device.addPass(createExpandMath());
   cleanUp(device);
   device.addPass(createLowerDeviceViews());
+  // Before gpu-to-nvvm, which would call NVIDIA's library for them.
+  device.addPass(createConvertMathToLLVMPass());
   device.addPass(createConvertVectorToLLVMPass());
   device.addPass(createSCFToControlFlowPass());
   ConvertGpuOpsToNVVMOpsOptions nvvm;
   nvvm.indexBitwidth = 64;
   device.addPass(createConvertGpuOpsToNVVMOps(nvvm));
-  device.addPass(createConvertMathToLLVMPass());
   device.addPass(createArithToLLVMConversionPass());
   device.addPass(createConvertIndexToLLVMPass());
   device.addPass(createUBToLLVMConversionPass());
