@@ -71,4 +71,13 @@ def LowerDeviceViews : Pass<"ssm-lower-device-views"> {
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def LowerDeviceMath : Pass<"ssm-lower-device-math"> {
+  let summary = "math operations that LLVM has instructions for on GPUs become its intrinsics";
+  let description = [{
+    Square roots (rounded to nearest), absolute values, rounding, fused multiply-add, copied
+    signs. Upstream's gpu-to-nvvm would call NVIDIA's libdevice for each.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
 #endif // SSM_PASSES_GPU_PASSES

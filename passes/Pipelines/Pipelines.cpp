@@ -188,7 +188,7 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   cleanUp(device);
   device.addPass(createLowerDeviceViews());
   // Before gpu-to-nvvm, which would call NVIDIA's library for them.
-  device.addPass(createConvertMathToLLVMPass());
+  device.addPass(createLowerDeviceMath());
   device.addPass(createConvertVectorToLLVMPass());
   device.addPass(createSCFToControlFlowPass());
   ConvertGpuOpsToNVVMOpsOptions nvvm;
