@@ -145,6 +145,7 @@ static void buildDeviceVector(OpPassManager &pm) {
   pm.addPass(createEmitDeviceKernels());
   pm.addPass(createRelaxSums());
   cleanUp(pm);
+  pm.addPass(createVerifySync());
 }
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
