@@ -31,7 +31,7 @@ struct GenerateOptions {
   std::string module, weights, entry, prompt, promptFile, loadStates, saveStates;
   std::string tokenizer, python = "python3";
   bool ids = false;
-  int64_t maxNew = 200;
+  int64_t maxNew = 200, capacity = 0;
   std::vector<int64_t> stopIds;
   int32_t threads = 0;
   SamplerOptions sampler;
@@ -131,8 +131,8 @@ static std::string findTokenizer(const GenerateOptions &options) {
 static void checkVocabulary(const std::string &file, const Tokenizer &tokenizer,
                             int64_t vocabulary) {
   if (vocabulary >= 0 && tokenizer.size() > vocabulary)
-    throw Error("'" + file + "' has " + std::to_string(tokenizer.size()) +
-                " ids, the model only " + std::to_string(vocabulary) +
+    throw Error("'" + file + "' has " + std::to_string(tokenizer.size()) + " ids, the model only " +
+                std::to_string(vocabulary) +
                 ": it belongs to another model; give the model's with --tokenizer FILE, or "
                 "--tokenizer bytes");
   if (vocabulary > tokenizer.size())
@@ -195,6 +195,8 @@ static void generate(const GenerateOptions &options) {
   std::vector<int64_t> ids = readPrompt(options, tokenizer.get(), first.vocabulary());
   if (!options.loadStates.empty())
     first.loadStates(options.loadStates);
+  if (options.capacity > 0)
+    step.reserve(options.capacity);
   double begin = seconds();
   std::vector<double> logits = first.run(ids);
   double prompted = seconds();
@@ -238,7 +240,8 @@ static void generate(const GenerateOptions &options) {
 
 void ssmrun::addGenerate(CLI::App &app) {
   auto options = std::make_shared<GenerateOptions>();
-  app.add_option("module", options->module, "A language model, as ssm-compile wrote it")->required();
+  app.add_option("module", options->module, "A language model, as ssm-compile wrote it")
+      ->required();
   app.add_option("--weights", options->weights, "Its weights file, if elsewhere");
   app.add_option("--entry", options->entry,
                  "The entry (prefill and decode if there are both, else the first)");
@@ -265,6 +268,9 @@ void ssmrun::addGenerate(CLI::App &app) {
                  "Stop before this token, beside those that end a text by the tokenizer's files")
       ->allow_extra_args(false);
   app.add_option("--threads", options->threads, "0: all cores")->check(CLI::Range(0, 4096));
+  app.add_option("--capacity", options->capacity,
+                 "Ids that caches have room for at once (as many as there are; they grow)")
+      ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
   app.add_option("--load-states", options->loadStates, "Begin with these states");
   app.add_option("--save-states", options->saveStates, "Write the states after");
   app.final_callback([options] { generate(*options); });

@@ -83,8 +83,8 @@ void LanguageModel::findInputs(const Module &module) {
                 "num_logits_to_keep");
   for (const Feed &feed : feeds)
     if (feed.info.rank == 2 && feed.info.dims[0].size > 1)
-      throw Error("input '" + std::string(feed.info.name) + "' of " + where() +
-                  " has a batch of " + std::to_string(feed.info.dims[0].size) + ", expected 1");
+      throw Error("input '" + std::string(feed.info.name) + "' of " + where() + " has a batch of " +
+                  std::to_string(feed.info.dims[0].size) + ", expected 1");
 }
 
 void LanguageModel::findOutput(const Module &module) {
@@ -153,6 +153,33 @@ void LanguageModel::beginStates() {
     DLTensor view = zeros.view();
     check(ssmrt_session_set_state(session.get(), value.name, &view));
   }
+}
+
+void LanguageModel::reserve(int64_t capacity) {
+  int64_t steps = std::max<int64_t>(length(), 1), past = std::max<int64_t>(capacity - steps, 0);
+  std::vector<std::string> names;
+  std::vector<int64_t> values;
+  auto add = [&](const ssmrt_value_info &value, int32_t axis, int64_t size) {
+    if (value.dims[axis].size >= 0)
+      return;
+    names.push_back(value.name + (":" + std::to_string(axis)));
+    values.push_back(size);
+  };
+  for (const Feed &feed : feeds)
+    for (int32_t axis = 0; axis < feed.info.rank; ++axis) {
+      bool isBatch = axis + 1 < feed.info.rank || feed.role == Role::Keep;
+      bool isTotal = feed.role == Role::Mask && !isAsLongAsIds(feed);
+      add(feed.info, axis, isBatch ? 1 : isTotal ? past + steps : steps);
+    }
+  for (size_t i = 0; i < states.size(); ++i)
+    for (int32_t axis = 0; axis < stateValues[i].rank; ++axis) {
+      bool grows = states[i].kind == SSMRT_STATE_APPEND && axis == states[i].axis;
+      add(stateValues[i], axis, grows ? past : 1);
+    }
+  std::vector<ssmrt_size> sizes;
+  for (size_t i = 0; i < names.size(); ++i)
+    sizes.push_back({names[i].c_str(), values[i]});
+  check(ssmrt_session_reserve(session.get(), sizes.data(), int32_t(sizes.size())));
 }
 
 void LanguageModel::takeStates(const LanguageModel &from) {

@@ -23,6 +23,9 @@ public:
   /// Runs ids behind those run before, and returns the logits of the last one.
   std::vector<double> run(const std::vector<int64_t> &ids);
 
+  /// Makes room for `capacity` ids in the states that grow with them, so that steps up
+  /// to there allocate nothing. Behind it they grow as they would without.
+  void reserve(int64_t capacity);
   /// Goes on from where another entry is.
   void takeStates(const LanguageModel &from);
   void loadStates(const std::string &path);

@@ -105,8 +105,6 @@ std::vector<int64_t> Tokenizer::encode(const std::string &text, bool begins) {
   }
 }
 
-std::string Tokenizer::add(int64_t id) {
-  return ask({{"add", id}}).at("text").get<std::string>();
-}
+std::string Tokenizer::add(int64_t id) { return ask({{"add", id}}).at("text").get<std::string>(); }
 
 std::string Tokenizer::finish() { return ask({{"finish", true}}).at("text").get<std::string>(); }
