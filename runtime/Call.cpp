@@ -9,7 +9,9 @@
 
 #include "Session.h"
 
+#include <cstdarg>
 #include <cstdio>
+#include <ctime>
 
 using namespace ssmrt;
 
@@ -49,18 +51,65 @@ static int32_t tableReport(void *context, int32_t site, const int64_t *values, i
   return contextOf(context).report(site, values, numValues);
 }
 
+double ssmrt::secondsNow() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return double(time.tv_sec) + 1e-9 * double(time.tv_nsec);
+}
+
 static void tableKernel(void *context, const char *name, int32_t ends, int64_t bytes,
                         int64_t flops) {
   ssmrt_session *session = contextOf(context).session;
-  if (session && session->kernelHook)
-    session->kernelHook(session->kernelHookUser, name, ends, bytes, flops);
+  if (!session || !session->kernelHook)
+    return;
+  if (session->queue)
+    return session->queue->kernel(name, ends, bytes, flops);
+  double now = secondsNow();
+  if (!ends) {
+    session->kernelBegin = now;
+    return;
+  }
+  ssmrt_kernel_run run = {name, session->kernelBegin, now - session->kernelBegin, bytes, flops};
+  session->kernelHook(session->kernelHookUser, &run);
 }
 
-const ssm_table ssmrt::callTable = {
+static int32_t tableLaunch(void *context, int32_t kernel, const int64_t *grid, int32_t threads,
+                           const void *const *params) {
+  CallContext &call = contextOf(context);
+  return call.session->queue->launch(call, kernel, grid, threads, params);
+}
+
+static int32_t tableRead(void *context, void *to, const void *from, int64_t bytes) {
+  CallContext &call = contextOf(context);
+  return call.session->queue->read(call, to, from, bytes);
+}
+
+static int32_t tableTensorMap(void *context, void *map, int32_t type, int32_t rank,
+                              const void *data, const int64_t *dims, const int64_t *strides,
+                              const int32_t *box, int32_t swizzle) {
+  CallContext &call = contextOf(context);
+  return call.session->queue->tensorMap(call, map, type, rank, data, dims, strides, box, swizzle);
+}
+
+static void *tableFault(void *context) { return contextOf(context).session->queue->fault(); }
+
+static const ssm_table cpuTable = {
     SSM_MODULE_ABI_VERSION, sizeof(ssm_table),   tableParallelFor, tableSegmentAlloc,
     tableSegmentMark,       tableSegmentRelease, tableOutput,      tableReport,
-    tableKernel,
+    tableKernel,            nullptr,             nullptr,          nullptr,
+    nullptr,
 };
+
+static const ssm_table deviceTable = {
+    SSM_MODULE_ABI_VERSION, sizeof(ssm_table),   tableParallelFor, tableSegmentAlloc,
+    tableSegmentMark,       tableSegmentRelease, tableOutput,      tableReport,
+    tableKernel,            tableLaunch,         tableRead,        tableTensorMap,
+    tableFault,
+};
+
+const ssm_table &ssmrt::tableOf(const CallContext &context) {
+  return context.session && context.session->queue ? deviceTable : cpuTable;
+}
 
 /// Copies `text` with "{0}", "{1}" replaced by values, as far as there is room.
 static void formatCheck(char *to, size_t room, const char *text, const int64_t *values,
@@ -104,6 +153,23 @@ int32_t CallContext::report(int32_t site, const int64_t *values, int32_t count) 
   return SSM_RUN_CHECK_FAILED;
 }
 
+int32_t CallContext::refuse(ssmrt_status code, const char *format, ...) {
+  Lock lock(mutex);
+  if (!reported) {
+    reported = true;
+    status = code;
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+  }
+  return SSM_RUN_DEVICE_FAILED;
+}
+
+int32_t CallContext::keep(ssmrt_status failure) {
+  return refuse(failure, "%s", ssmrt_last_message());
+}
+
 ssmrt_status ssmrt::statusOf(CallContext &context, int32_t returned, const char *step) {
   const char *name = context.entry->name;
   // Whatever it returns: what was reported has failed.
@@ -125,7 +191,7 @@ ssmrt_status ssmrt::planEntry(CallContext &context, const ssm_arg *args, int64_t
   const ssm_entry &entry = *context.entry;
   context.reported = false;
   *arenaBytes = 0;
-  int32_t returned = entry.plan(&callTable, &context, args, arenaBytes, outputDims);
+  int32_t returned = entry.plan(&tableOf(context), &context, args, arenaBytes, outputDims);
   SSMRT_TRY(statusOf(context, returned, "plan"));
   if (*arenaBytes < 0)
     return fail(SSMRT_INTERNAL, "entry '%s' plans %lld bytes of arena", entry.name,

@@ -230,25 +230,7 @@ static Lookup lookUp(const char *name, size_t length) {
   return Lookup::Unknown;
 }
 
-namespace {
-/// A text of limited length, cut where it ends.
-struct Text {
-  char data[768];
-  size_t used = 0;
-
-  Text() { data[0] = 0; }
-  void add(const char *text, size_t length) {
-    if (used + length >= sizeof(data))
-      length = sizeof(data) - 1 - used;
-    std::memcpy(data + used, text, length);
-    used += length;
-    data[used] = 0;
-  }
-  void add(const char *text) { add(text, std::strlen(text)); }
-};
-} // namespace
-
-static bool hasArchitecture(const char *target) {
+bool ssmrt::hasArchitecture(const char *target) {
   size_t length = std::strcspn(target, "-");
   for (const char *name : hostArchitectures)
     if (std::strlen(name) == length && !std::memcmp(name, target, length))
@@ -256,8 +238,9 @@ static bool hasArchitecture(const char *target) {
   return false;
 }
 
-/// Appends the features of the list that this machine lacks, or that nobody can check.
-static bool tellMissing(const char *features, Text &text) {
+const char *ssmrt::hostArchitecture() { return hostArchitectures[0]; }
+
+bool ssmrt::tellMissing(const char *features, Text &text) {
   bool any = false;
   for (const char *name = features; *name;) {
     size_t length = std::strcspn(name, ",");
@@ -278,30 +261,4 @@ static bool tellMissing(const char *features, Text &text) {
     name = next;
   }
   return any;
-}
-
-ssmrt_status ssmrt::selectVersion(const ssm_module &module, const char *path,
-                                  const ssm_module **version) {
-  Text lacks;
-  bool anyArchitecture = false;
-  for (int32_t i = -1; i < module.num_versions; ++i) {
-    const ssm_module &candidate = i < 0 ? module : *module.versions[i];
-    if (!hasArchitecture(candidate.target))
-      continue;
-    if (module.num_versions) {
-      lacks.add(anyArchitecture ? "; for " : "for ");
-      lacks.add(candidate.cpu);
-      lacks.add(": ");
-    }
-    anyArchitecture = true;
-    if (!tellMissing(candidate.features, lacks)) {
-      *version = &candidate;
-      return SSMRT_OK;
-    }
-  }
-  if (!anyArchitecture)
-    return fail(SSMRT_UNSUPPORTED, "module '%s' was compiled for '%s', this machine is '%s'", path,
-                module.target, hostArchitectures[0]);
-  return fail(SSMRT_UNSUPPORTED, "module '%s' needs CPU features that this machine lacks%s %s", path,
-              module.num_versions ? "," : ":", lacks.data);
 }

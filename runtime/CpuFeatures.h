@@ -8,16 +8,17 @@
 #ifndef SSMRT_CPUFEATURES_H
 #define SSMRT_CPUFEATURES_H
 
-#include "ssmrt/module_abi.h"
-#include "ssmrt/ssmrt.h"
+#include "Status.h"
 
 namespace ssmrt {
 
-/// Of the module and its versions the first that this machine can run: it has the
-/// architecture of the LLVM triple and every feature of the list. A feature that
-/// cannot be looked up is taken as missing. Fails, telling what each lacks, if there
-/// is none. `path` is for messages.
-ssmrt_status selectVersion(const ssm_module &module, const char *path, const ssm_module **version);
+/// Appends the features of the list that this machine lacks, or that nobody can look
+/// up; whether there are any.
+bool tellMissing(const char *features, Text &text);
+
+/// Whether code for the LLVM triple is for this architecture.
+bool hasArchitecture(const char *target);
+const char *hostArchitecture();
 
 } // namespace ssmrt
 

@@ -8,6 +8,7 @@
 #include "Module.h"
 #include "Status.h"
 #include "Types.h"
+#include "Version.h"
 
 using namespace ssmrt;
 
@@ -35,6 +36,9 @@ ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info
   for (int32_t i = 0; i < description.num_weights; ++i)
     if (__builtin_add_overflow(bytes, description.weights[i].bytes, &bytes))
       bytes = INT64_MAX;
+  int32_t deviceKernels = 0;
+  for (int32_t i = 0; i <= module->all->num_versions; ++i)
+    deviceKernels += versionOf(*module->all, i).num_device_kernels;
   *info = {module->path,
            description.producer,
            description.options,
@@ -44,7 +48,11 @@ ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info
            description.num_entries,
            description.num_weights,
            module->weightsPath,
-           bytes};
+           bytes,
+           module->onDevice                               ? module->onDevice->device->name
+           : module->device.kind == DeviceChoice::None ? "none"
+                                                          : "cpu",
+           deviceKernels};
   return SSMRT_OK;
 }
 
@@ -110,6 +118,40 @@ ssmrt_status ssmrt_module_get_kernel(const ssmrt_module *module, int32_t entry, 
   const ssm_entry &e = module->entry(entry);
   SSMRT_TRY(inRange("kernel", index, e.num_kernels));
   *name = e.kernels[index].name;
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_module_get_device_kernel(const ssmrt_module *module, int32_t index,
+                                            ssmrt_device_kernel_info *info) {
+  SSMRT_TRY(need(module, info));
+  int32_t left = index;
+  for (int32_t i = 0; i <= module->all->num_versions && left >= 0; ++i) {
+    const ssm_module &version = versionOf(*module->all, i);
+    if (left < version.num_device_kernels) {
+      const ssm_device_kernel &kernel = version.device_kernels[left];
+      *info = {kernel.name,      version.images[0].chip, kernel.max_threads,
+               kernel.registers, kernel.shared_bytes,    kernel.spill_bytes};
+      return SSMRT_OK;
+    }
+    left -= version.num_device_kernels;
+  }
+  return inRange("device kernel", index, index - left);
+}
+
+ssmrt_status ssmrt_module_get_device(const ssmrt_module *module, ssmrt_device_info *info) {
+  SSMRT_TRY(need(module, info));
+  if (!module->onDevice)
+    return fail(SSMRT_NOT_FOUND, "module '%s' was not loaded for a device", module->path);
+  const Device &device = *module->onDevice->device;
+  // Memory transfers twice a clock.
+  *info = {device.name,
+           device.product,
+           device.major,
+           device.minor,
+           device.multiprocessors,
+           1e3 * device.attribute(cuda::kClockRate),
+           2e3 * device.attribute(cuda::kMemoryClockRate) *
+               (device.attribute(cuda::kMemoryBusWidth) / 8)};
   return SSMRT_OK;
 }
 

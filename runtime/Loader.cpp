@@ -196,6 +196,12 @@ ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *options, co
   return SSMRT_OK;
 }
 
+ssmrt_status ssmrt_load_options_set_device(ssmrt_load_options *options, const char *device) {
+  if (!options || !device)
+    return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", options ? "device" : "options");
+  return options->device.parse(device);
+}
+
 ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options, const void *data,
                                                    size_t bytes) {
   if (!options || !data)

@@ -7,10 +7,10 @@
 
 #include "Module.h"
 
-#include "CpuFeatures.h"
 #include "Hash.h"
 #include "Status.h"
 #include "Validate.h"
+#include "Version.h"
 
 #include <dlfcn.h>
 
@@ -74,6 +74,7 @@ int32_t ssmrt::findValue(const ssm_value_info *values, int32_t count, const char
 }
 
 ssmrt_module::~ssmrt_module() {
+  unmake(onDevice);
   if (layouts)
     for (int32_t i = 0; i < description->num_entries; ++i)
       layouts[i].~EntryLayout();
@@ -86,7 +87,18 @@ ssmrt_module::~ssmrt_module() {
 
 ssmrt_status ssmrt_module::initialize(const ssmrt_load_options *options) {
   SSMRT_TRY(validateModule(*description, path));
-  SSMRT_TRY(selectVersion(*description, path, &description));
+  all = description;
+  if (options)
+    device = options->device;
+  Device *opened;
+  SSMRT_TRY(selectVersion(*all, path, device, &description, &opened));
+  if (opened) {
+    if (!(onDevice = make<DeviceModule>())) {
+      opened->release();
+      return outOfMemory("the module", sizeof(DeviceModule));
+    }
+    SSMRT_TRY(onDevice->load(opened, *description, path));
+  }
   size_t count = size_t(description->num_entries);
   layouts = static_cast<EntryLayout *>(std::malloc(count * sizeof(EntryLayout)));
   if (!layouts)
@@ -96,7 +108,8 @@ ssmrt_status ssmrt_module::initialize(const ssmrt_load_options *options) {
     complete &= (new (&layouts[i]) EntryLayout)->create(description->entries[i]);
   if (!complete)
     return outOfMemory("the module's entries", (long long)count);
-  return mapWeights(options);
+  SSMRT_TRY(mapWeights(options));
+  return onDevice ? onDevice->upload(weights) : SSMRT_OK;
 }
 
 /// Checks that `data` is the weights file that `module` was compiled with.

@@ -8,6 +8,7 @@
 #ifndef SSMRT_MODULE_H
 #define SSMRT_MODULE_H
 
+#include "Device.h"
 #include "File.h"
 #include "Memory.h"
 #include "ssmrt/module_abi.h"
@@ -39,6 +40,7 @@ struct ssmrt_load_options {
   char *weightsFile = nullptr;
   const void *weightsMemory = nullptr;
   size_t weightsMemoryBytes = 0;
+  ssmrt::DeviceChoice device;
 
   ~ssmrt_load_options() { std::free(weightsFile); }
 };
@@ -51,6 +53,9 @@ struct ssmrt_module {
   char *path = nullptr;
   char *weightsPath = nullptr;
   void *library = nullptr;
+  ssmrt::DeviceChoice device;              // that it was loaded for
+  ssmrt::DeviceModule *onDevice = nullptr; // if that is no CPU
+  const ssm_module *all = nullptr;         // with its versions
   // Stays open while loaded: the file is known to the dynamic loader by it.
   ssmrt::MappedFile file;
   ssmrt::MappedFile weightsFile;

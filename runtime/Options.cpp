@@ -52,6 +52,7 @@ ssmrt_status ssmrt_session_options_set_allocator(ssmrt_session_options *options,
   SSMRT_TRY(need(options));
   if (allocator && (!allocator->allocate || !allocator->release))
     return fail(SSMRT_INVALID_ARGUMENT, "the allocator lacks a function");
+  options->hasAllocator = allocator;
   options->allocator = allocator ? Allocator(*allocator) : Allocator();
   return SSMRT_OK;
 }
@@ -69,6 +70,26 @@ ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_options *option
   SSMRT_TRY(need(options));
   options->kernelHook = hook;
   options->kernelHookUser = user;
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session_options_set_stream(ssmrt_session_options *options, void *stream) {
+  SSMRT_TRY(need(options));
+  options->stream = stream;
+  options->hasStream = true;
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session_options_set_device_outputs(ssmrt_session_options *options,
+                                                      int onDevice) {
+  SSMRT_TRY(need(options));
+  options->deviceOutputs = onDevice != 0;
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session_options_set_graphs(ssmrt_session_options *options, int graphs) {
+  SSMRT_TRY(need(options));
+  options->graphs = graphs != 0;
   return SSMRT_OK;
 }
 

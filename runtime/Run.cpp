@@ -4,15 +4,19 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Bind everything the call brings and check it; plan; compute; and only then,
-// if all went well, let the new states take the place of the old ones.
+// if all went well, let the new states take the place of the old ones. On a device
+// computing is queueing, and whether all went well turns out when it was waited for.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Session.h"
 
-#include <cstdio>
-
 using namespace ssmrt;
+
+/// Kernels move 16 bytes at once.
+static bool isAlignedForDevice(const void *data) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0;
+}
 
 /// Tells the size of one input dim; those of one symbol must be equal.
 ssmrt_status ssmrt_session::bindDim(int32_t input, int32_t axis, int64_t size) {
@@ -46,7 +50,11 @@ ssmrt_status ssmrt_session::bindInput(int32_t index, const DLTensor &tensor) {
                 info.name);
   if (arg.data)
     return fail(SSMRT_INVALID_ARGUMENT, "input '%s' is given twice", info.name);
-  SSMRT_TRY(checkTensor("input", info, tensor, &arg.data, &argBytes[size_t(index)]));
+  Input &input = inputs[size_t(index)];
+  bool isOnHost;
+  SSMRT_TRY(checkTensor("input", info, tensor, device(), &arg.data, &input.bytes, &isOnHost));
+  input.given = arg.data;
+  input.isCopied = queue && input.bytes && (isOnHost || !isAlignedForDevice(arg.data));
   arg.dims = tensor.shape;
   for (int32_t axis = 0; axis < info.rank; ++axis)
     SSMRT_TRY(bindDim(index, axis, tensor.shape[axis]));
@@ -109,9 +117,8 @@ ssmrt_status ssmrt_session::startState(int32_t index) {
     return fail(SSMRT_INVALID_ARGUMENT, "state '%s': shape %s is too large", input.name,
                 textOf(value.dims, input.rank).text);
   if (!value.block.ensure(allocator, size_t(bytes)))
-    return outOfMemory(input.name, bytes);
-  std::memset(value.block.data(), 0, size_t(bytes));
-  return SSMRT_OK;
+    return noMemory(input.name, bytes);
+  return clear(value.block.data(), size_t(bytes));
 }
 
 ssmrt_status ssmrt_session::bindStates() {
@@ -138,14 +145,38 @@ static bool overlap(const void *a, int64_t aBytes, const void *b, int64_t bBytes
   return first < second + uintptr_t(bBytes) && second < first + uintptr_t(aBytes);
 }
 
+ssmrt_status ssmrt_session::bindBuffer(int32_t index, const ssmrt_buffer &buffer) {
+  const ssm_value_info &info = entry->outputs[index];
+  Output &output = outputs[size_t(index)];
+  if (outputState[size_t(index)] >= 0)
+    return fail(SSMRT_INVALID_ARGUMENT,
+                "output '%s' is a state that the session carries, it takes "
+                "no buffer",
+                info.name);
+  if (output.buffer)
+    return fail(SSMRT_INVALID_ARGUMENT, "output '%s' has two buffers", info.name);
+  if (buffer.bytes && !buffer.data)
+    return fail(SSMRT_INVALID_ARGUMENT, "output '%s': buffer is NULL", info.name);
+  int32_t unit = findType(info.type)->bytes;
+  if (reinterpret_cast<uintptr_t>(buffer.data) % uintptr_t(unit))
+    return fail(SSMRT_INVALID_ARGUMENT, "output '%s': buffer is not aligned to the %d bytes of %s",
+                info.name, unit, findType(info.type)->name);
+  bool isOnHost = true;
+  if (int32_t(buffer.device.device_type) != 0)
+    SSMRT_TRY(checkPlace("output", info.name, buffer.device, device(), &isOnHost));
+  output.isTargetOnDevice = !isOnHost;
+  output.buffer = &buffer;
+  return SSMRT_OK;
+}
+
 ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers, int32_t count) {
   if (count < 0 || (count && !buffers))
     return fail(SSMRT_INVALID_ARGUMENT, "output buffers are missing");
   for (Output &output : outputs) {
     output.buffer = nullptr;
-    output.data = nullptr;
+    output.data = output.target = nullptr;
     output.bytes = 0;
-    output.written = false;
+    output.isTargetOnDevice = output.placed = output.written = false;
   }
   int32_t hint = 0;
   for (int32_t i = 0; i < count; ++i) {
@@ -158,132 +189,161 @@ ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers, int32_t cou
     if (index >= entry->num_outputs)
       return fail(SSMRT_INVALID_ARGUMENT, "%d output buffers are given, entry '%s' has %d outputs",
                   count, entry->name, entry->num_outputs);
-    const ssm_value_info &info = entry->outputs[index];
-    if (outputState[size_t(index)] >= 0)
-      return fail(SSMRT_INVALID_ARGUMENT,
-                  "output '%s' is a state that the session carries, it takes "
-                  "no buffer",
-                  info.name);
-    if (outputs[size_t(index)].buffer)
-      return fail(SSMRT_INVALID_ARGUMENT, "output '%s' has two buffers", info.name);
-    if (buffers[i].bytes && !buffers[i].data)
-      return fail(SSMRT_INVALID_ARGUMENT, "output '%s': buffer is NULL", info.name);
-    int32_t unit = findType(info.type)->bytes;
-    if (reinterpret_cast<uintptr_t>(buffers[i].data) % uintptr_t(unit))
-      return fail(SSMRT_INVALID_ARGUMENT,
-                  "output '%s': buffer is not aligned to the %d bytes of %s", info.name, unit,
-                  findType(info.type)->name);
-    outputs[size_t(index)].buffer = &buffers[i];
+    SSMRT_TRY(bindBuffer(index, buffers[i]));
     hint = index + 1;
   }
   return SSMRT_OK;
 }
 
-/// The input or output that lies where this output has been put, or NULL.
+/// The caller's input or the output that lies where this output has been put, or NULL.
 const char *ssmrt_session::findOverlap(int32_t index) const {
+  auto placeOf = [](const Output &output) { return output.target ? output.target : output.data; };
   const Output &output = outputs[size_t(index)];
   if (output.bytes == 0)
     return nullptr;
-  for (size_t i = 0; i < args.size(); ++i)
-    if (inputState[i] < 0 && overlap(output.data, output.bytes, args[i].data, argBytes[i]))
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputState[i] < 0 &&
+        overlap(placeOf(output), output.bytes, inputs[i].given, inputs[i].bytes))
       return entry->inputs[i].name;
   for (size_t i = 0; i < outputs.size(); ++i)
     if (int32_t(i) != index &&
-        overlap(output.data, output.bytes, outputs[i].data, outputs[i].bytes))
+        overlap(placeOf(output), output.bytes, placeOf(outputs[i]), outputs[i].bytes))
       return entry->outputs[i].name;
   return nullptr;
 }
 
-/// Sets the context's message; the run then fails with it.
-#define SSMRT_REFUSE(code, ...)                                                                    \
-  do {                                                                                             \
-    Lock lock(context.mutex);                                                                      \
-    if (!context.reported) {                                                                       \
-      context.reported = true;                                                                     \
-      context.status = code;                                                                       \
-      std::snprintf(context.message, sizeof(context.message), __VA_ARGS__);                        \
-    }                                                                                              \
-    return nullptr;                                                                                \
-  } while (0)
-
 void *ssmrt_session::output(int32_t index, const int64_t *shape) {
   if (index < 0 || index >= entry->num_outputs)
-    SSMRT_REFUSE(SSMRT_INTERNAL, "entry '%s' wrote output %d, it has %d", entry->name, index,
-                 entry->num_outputs);
+    return context.refuse(SSMRT_INTERNAL, "entry '%s' wrote output %d, it has %d", entry->name,
+                          index, entry->num_outputs),
+           nullptr;
   const ssm_value_info &info = entry->outputs[index];
   Output &output = outputs[size_t(index)];
   if (output.written)
-    SSMRT_REFUSE(SSMRT_INTERNAL, "entry '%s' wrote output '%s' twice", entry->name, info.name);
+    return context.refuse(SSMRT_INTERNAL, "entry '%s' wrote output '%s' twice", entry->name,
+                          info.name),
+           nullptr;
+  output.written = true;
+  if (!output.placed)
+    return place(index, shape);
+  if (info.rank && std::memcmp(outputDims(index), shape, size_t(info.rank) * sizeof(int64_t)))
+    return context.refuse(SSMRT_INTERNAL,
+                          "entry '%s' gave output '%s' another shape, %s, for the same inputs",
+                          entry->name, info.name, textOf(shape, info.rank).text),
+           nullptr;
+  return output.data;
+}
+
+/// Where an output that is a carried state goes: it will be the input of the next run.
+void *ssmrt_session::placeState(int32_t index, int64_t bytes) {
+  const ssm_value_info &info = entry->outputs[index];
+  int32_t state = outputState[size_t(index)];
+  StateValue &value = states[size_t(state)].other();
+  const ssm_value_info &input = stateInput(state);
+  const int64_t *shape = outputDims(index);
+  for (int32_t axis = 0; axis < input.rank; ++axis)
+    if (input.dims[axis].value >= 0 && input.dims[axis].value != shape[axis])
+      return context.refuse(SSMRT_CHECK_FAILED,
+                            "output '%s': dimension %d is %lld, but state '%s' takes "
+                            "%lld there",
+                            info.name, axis, (long long)shape[axis], input.name,
+                            (long long)input.dims[axis].value),
+             nullptr;
+  if (!value.block.ensure(allocator, size_t(bytes)))
+    return context.keep(noMemory(info.name, bytes)), nullptr;
+  std::memcpy(value.dims, shape, size_t(info.rank) * sizeof(int64_t));
+  return outputs[size_t(index)].data = value.block.data();
+}
+
+void *ssmrt_session::place(int32_t index, const int64_t *shape) {
+  const ssm_value_info &info = entry->outputs[index];
+  Output &output = outputs[size_t(index)];
   for (int32_t axis = 0; axis < info.rank; ++axis)
     if (info.dims[axis].value >= 0 && info.dims[axis].value != shape[axis])
-      SSMRT_REFUSE(SSMRT_INTERNAL, "output '%s': dimension %d is %lld, the signature says %lld",
-                   info.name, axis, (long long)shape[axis], (long long)info.dims[axis].value);
+      return context.refuse(SSMRT_INTERNAL,
+                            "output '%s': dimension %d is %lld, the signature says %lld", info.name,
+                            axis, (long long)shape[axis], (long long)info.dims[axis].value),
+             nullptr;
   int64_t bytes;
   if (!byteSize(shape, info.rank, findType(info.type)->bytes, &bytes))
-    SSMRT_REFUSE(SSMRT_CHECK_FAILED, "output '%s': shape %s cannot be", info.name,
-                 textOf(shape, info.rank).text);
+    return context.refuse(SSMRT_CHECK_FAILED, "output '%s': shape %s cannot be", info.name,
+                          textOf(shape, info.rank).text),
+           nullptr;
   if (info.rank)
-    std::memcpy(outputDims(index), shape, size_t(info.rank) * sizeof(int64_t));
-  output.written = true;
-
-  if (int32_t state = outputState[size_t(index)]; state >= 0) {
-    StateValue &value = states[size_t(state)].other();
-    // It will be the input of the next run.
-    const ssm_value_info &input = stateInput(state);
-    for (int32_t axis = 0; axis < input.rank; ++axis)
-      if (input.dims[axis].value >= 0 && input.dims[axis].value != shape[axis])
-        SSMRT_REFUSE(SSMRT_CHECK_FAILED,
-                     "output '%s': dimension %d is %lld, but state '%s' takes "
-                     "%lld there",
-                     info.name, axis, (long long)shape[axis], input.name,
-                     (long long)input.dims[axis].value);
-    if (!value.block.ensure(allocator, size_t(bytes)))
-      SSMRT_REFUSE(SSMRT_OUT_OF_MEMORY, "out of memory: %lld bytes for output '%s'",
-                   (long long)bytes, info.name);
-    std::memcpy(value.dims, outputDims(index), size_t(info.rank) * sizeof(int64_t));
-    return output.data = value.block.data();
-  }
+    std::memmove(outputDims(index), shape, size_t(info.rank) * sizeof(int64_t));
+  output.bytes = bytes;
+  if (outputState[size_t(index)] >= 0)
+    return placeState(index, bytes);
   if (const ssmrt_buffer *buffer = output.buffer) {
     if (uint64_t(bytes) > buffer->bytes)
-      SSMRT_REFUSE(SSMRT_OUTPUT_REFUSED,
-                   "output '%s' of shape %s takes %lld bytes, its buffer has "
-                   "%llu",
-                   info.name, textOf(shape, info.rank).text, (long long)bytes,
-                   (unsigned long long)buffer->bytes);
-    output.data = bytes ? buffer->data : emptyData();
+      return context.refuse(SSMRT_OUTPUT_REFUSED,
+                            "output '%s' of shape %s takes %lld bytes, its buffer has "
+                            "%llu",
+                            info.name, textOf(shape, info.rank).text, (long long)bytes,
+                            (unsigned long long)buffer->bytes),
+             nullptr;
+    output.target = bytes ? buffer->data : emptyData();
   } else if (outputFn) {
-    output.data = outputFn(outputUser, index, shape, info.rank, size_t(bytes));
-    if (!output.data)
-      SSMRT_REFUSE(SSMRT_OUTPUT_REFUSED, "the allocator refused %lld bytes for output '%s'",
-                   (long long)bytes, info.name);
-    if (reinterpret_cast<uintptr_t>(output.data) % uintptr_t(findType(info.type)->bytes))
-      SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT,
-                   "the allocator's memory for output '%s' is not aligned for "
-                   "%s",
-                   info.name, findType(info.type)->name);
+    output.target = outputFn(outputUser, index, shape, info.rank, size_t(bytes));
+    output.isTargetOnDevice = queue && deviceOutputs;
+    if (!output.target)
+      return context.refuse(SSMRT_OUTPUT_REFUSED,
+                            "the allocator refused %lld bytes for output '%s'", (long long)bytes,
+                            info.name),
+             nullptr;
+    if (reinterpret_cast<uintptr_t>(output.target) % uintptr_t(findType(info.type)->bytes))
+      return context.refuse(SSMRT_INVALID_ARGUMENT,
+                            "the allocator's memory for output '%s' is not aligned for "
+                            "%s",
+                            info.name, findType(info.type)->name),
+             nullptr;
   }
-  if (output.data) {
-    output.bytes = bytes;
+  if (output.target)
     if (const char *other = findOverlap(index))
-      SSMRT_REFUSE(SSMRT_INVALID_ARGUMENT, "the memory of output '%s' overlaps that of '%s'",
-                   info.name, other);
-    return output.data;
-  }
+      return context.refuse(SSMRT_INVALID_ARGUMENT,
+                            "the memory of output '%s' overlaps that of '%s'", info.name, other),
+             nullptr;
+  // What kernels cannot write, they write to the session's memory first.
+  if (output.target &&
+      (!queue || (output.isTargetOnDevice && isAlignedForDevice(output.target))))
+    return output.data = output.target;
   if (!output.block.ensure(allocator, size_t(bytes)))
-    SSMRT_REFUSE(SSMRT_OUT_OF_MEMORY, "out of memory: %lld bytes for output '%s'", (long long)bytes,
-                 info.name);
+    return context.keep(noMemory(info.name, bytes)), nullptr;
   return output.data = output.block.data();
 }
 
-ssmrt_status ssmrt_session::execute() {
-  int64_t arenaBytes;
-  SSMRT_TRY(planEntry(context, args.data(), &arenaBytes, planned.data()));
-  if (!arena.ensure(allocator, size_t(arenaBytes)))
-    return outOfMemory("the arena", arenaBytes);
-  // From here on a run may write over the previous states.
-  canRollBack = false;
-  int32_t returned = entry->run(&callTable, &context, args.data(), arena.data(), module->weights);
-  segment.reset(allocator);
+ssmrt_status ssmrt_session::prepareOutputs(const int64_t *shapes) {
+  for (int32_t i = 0; i < entry->num_outputs; ++i) {
+    if (!place(i, shapes + layout->outputOffset[size_t(i)]))
+      return statusOf(context, SSM_RUN_OUTPUT_REFUSED, "run");
+    outputs[size_t(i)].placed = true;
+  }
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session::copyInputs() {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Input &input = inputs[i];
+    if (inputState[i] >= 0 || !input.isCopied)
+      continue;
+    if (!input.block.ensure(allocator, size_t(input.bytes)))
+      return noMemory(entry->inputs[i].name, input.bytes);
+    SSMRT_TRY(copy(input.block.data(), input.given, size_t(input.bytes)));
+    args[i].data = input.block.data();
+  }
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session::copyOutputs() {
+  for (const Output &output : outputs)
+    if (output.target && output.target != output.data)
+      SSMRT_TRY(copy(output.target, output.data, size_t(output.bytes)));
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session::callEntry(void *arenaData) {
+  int32_t returned = entry->run(&tableOf(context), &context, args.data(), arenaData,
+                                queue ? queue->weights() : module->weights);
   SSMRT_TRY(statusOf(context, returned, "run"));
   for (int32_t i = 0; i < entry->num_outputs; ++i)
     if (!outputs[size_t(i)].written)
@@ -292,30 +352,102 @@ ssmrt_status ssmrt_session::execute() {
   return SSMRT_OK;
 }
 
+ssmrt_status ssmrt_session::execute() {
+  int64_t arenaBytes;
+  SSMRT_TRY(planEntry(context, args.data(), &arenaBytes, planned.data()));
+  if (!arena.ensure(allocator, size_t(arenaBytes)))
+    return noMemory("the arena", arenaBytes);
+  // From here on a run may write over the previous states.
+  canRollBack = false;
+  SSMRT_TRY(copyInputs());
+  ssmrt_status status = queue ? queue->run(*this, arena.data()) : callEntry(arena.data());
+  segment.reset(allocator);
+  return status == SSMRT_OK ? copyOutputs() : status;
+}
+
+/// The latest runs turn out to have failed.
+void ssmrt_session::loseRuns(int32_t runs) {
+  outputsValid = canRollBack = false;
+  for (State &state : states)
+    if (runs == 1)
+      state.current = 1 - state.current;
+    else
+      state.now().set = false;
+}
+
+ssmrt_status ssmrt_session::synchronize() {
+  if (!pending)
+    return SSMRT_OK;
+  int32_t runs = pending;
+  pending = 0;
+  context.reported = false;
+  ssmrt_status status = queue->waitAndCheck(context);
+  if (status != SSMRT_OK)
+    loseRuns(runs);
+  return status;
+}
+
 ssmrt_status ssmrt_session::run(const ssmrt_input *given, int32_t numGiven,
-                                const ssmrt_buffer *buffers, int32_t numBuffers) {
+                                const ssmrt_buffer *buffers, int32_t numBuffers, bool waits) {
+  if (queue)
+    SSMRT_TRY(queue->device().usable());
   outputsValid = false;
   SSMRT_TRY(bindInputs(given, numGiven));
   SSMRT_TRY(bindStates());
   SSMRT_TRY(bindOutputs(buffers, numBuffers));
-  SSMRT_TRY(execute());
+  ssmrt_status status = execute();
+  if (queue && status != SSMRT_OK) {
+    // A check that failed on the device may be one of a run before.
+    if (pending && status == SSMRT_CHECK_FAILED) {
+      loseRuns(2);
+      pending = 0;
+    }
+    SSMRT_TRY(queue->abandon());
+  }
+  SSMRT_TRY(status);
   for (State &state : states) {
     state.other().set = true;
     state.current = 1 - state.current;
   }
   canRollBack = numCarried() > 0;
   outputsValid = true;
+  if (!queue)
+    return SSMRT_OK;
+  ++pending;
+  return waits ? synchronize() : SSMRT_OK;
+}
+
+/// A view of memory of the session; `onHost`, of a copy of a device's.
+ssmrt_status ssmrt_session::viewMemory(void *data, int64_t bytes, Block &host,
+                                       const ssm_value_info &info, const int64_t *shape,
+                                       bool onHost, DLTensor *tensor) {
+  bool isCopied = queue && onHost;
+  if (isCopied) {
+    SSMRT_TRY(synchronize());
+    if (!host.ensure(queue->hostAllocator(), size_t(bytes)))
+      return outOfMemory(info.name, bytes);
+    SSMRT_TRY(copy(host.data(), data, size_t(bytes)));
+    SSMRT_TRY(wait());
+    data = host.data();
+  }
+  *tensor = viewOf(*findType(info.type), data, shape, info.rank, isCopied ? nullptr : device());
   return SSMRT_OK;
 }
 
-ssmrt_status ssmrt_session::viewOutput(int32_t index, DLTensor *tensor) const {
+ssmrt_status ssmrt_session::viewOutput(int32_t index, DLTensor *tensor) {
   if (!outputsValid)
     return fail(SSMRT_INVALID_ARGUMENT,
                 "there are no outputs: the session has not run since it was "
                 "made, changed, or failed");
   const ssm_value_info &info = entry->outputs[index];
-  *tensor = viewOf(*findType(info.type), outputs[size_t(index)].data,
-                   dims.data() + layout->outputOffset[size_t(index)], info.rank);
+  Output &output = outputs[size_t(index)];
+  if (!output.target)
+    return viewMemory(output.data, output.bytes, output.host, info, outputDims(index),
+                      !deviceOutputs, tensor);
+  if (!output.isTargetOnDevice)
+    SSMRT_TRY(synchronize());
+  *tensor = viewOf(*findType(info.type), output.target, outputDims(index), info.rank,
+                   output.isTargetOnDevice ? device() : nullptr);
   return SSMRT_OK;
 }
 
@@ -325,7 +457,25 @@ ssmrt_status ssmrt_session_run(ssmrt_session *session, const ssmrt_input *inputs
     return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
   InCall call(session);
   SSMRT_TRY(call.status());
-  return session->run(inputs, numInputs, outputs, numOutputs);
+  return session->run(inputs, numInputs, outputs, numOutputs, true);
+}
+
+ssmrt_status ssmrt_session_run_async(ssmrt_session *session, const ssmrt_input *inputs,
+                                     int32_t numInputs, const ssmrt_buffer *outputs,
+                                     int32_t numOutputs) {
+  if (!session)
+    return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
+  InCall call(session);
+  SSMRT_TRY(call.status());
+  return session->run(inputs, numInputs, outputs, numOutputs, false);
+}
+
+ssmrt_status ssmrt_session_synchronize(ssmrt_session *session) {
+  if (!session)
+    return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
+  InCall call(session);
+  SSMRT_TRY(call.status());
+  return session->synchronize();
 }
 
 ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t index,
@@ -337,5 +487,6 @@ ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t inde
   if (index < 0 || index >= session->entry->num_outputs)
     return fail(SSMRT_INVALID_ARGUMENT, "there is no output %d, there are %d", index,
                 session->entry->num_outputs);
-  return session->viewOutput(index, tensor);
+  // To look changes copies for those who look alone.
+  return const_cast<ssmrt_session *>(session)->viewOutput(index, tensor);
 }

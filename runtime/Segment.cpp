@@ -88,6 +88,7 @@ void Segment::destroy(const Allocator &allocator) {
   for (const Chunk &chunk : chunks)
     allocator.release(chunk.data, size_t(chunk.bytes));
   (void)chunks.resize(0);
+  ++generations;
   current = 0;
   used = 0;
 }

@@ -28,6 +28,9 @@ public:
   /// Everything is given back; called between runs.
   void reset(const Allocator &allocator);
   void destroy(const Allocator &allocator);
+  /// Another number whenever memory was given back: the same calls get the same
+  /// addresses as long as it is the same.
+  int64_t generation() const { return generations; }
 
 private:
   struct Chunk {
@@ -41,6 +44,7 @@ private:
   size_t current = 0; // chunk that is being handed out
   int64_t used = 0;   // bytes of it
   int64_t wanted = 0; // smallest size of a first chunk
+  int64_t generations = 0;
 };
 
 } // namespace ssmrt

@@ -21,7 +21,18 @@ ssmrt_status ssmrt_session::initialize(ssmrt_module *owner, int32_t index,
   layout = &owner->layouts[index];
   context.entry = entry;
   context.session = this;
-  allocator = options->allocator;
+  if (owner->onDevice) {
+    if (!(queue = make<Queue>()))
+      return outOfMemory("a session", sizeof(Queue));
+    SSMRT_TRY(queue->create(*owner->onDevice, *options));
+    allocator = queue->allocator();
+  } else if (owner->device.kind == DeviceChoice::None) {
+    return fail(SSMRT_INVALID_ARGUMENT, "module '%s' was loaded for device 'none', to be described",
+                owner->path);
+  } else {
+    allocator = options->allocator;
+  }
+  deviceOutputs = options->deviceOutputs;
   outputFn = options->output;
   outputUser = options->outputUser;
   kernelHook = options->kernelHook;
@@ -35,15 +46,15 @@ ssmrt_status ssmrt_session::initialize(ssmrt_module *owner, int32_t index,
     SSMRT_TRY(ssmrt_pool_create(options->threads, &pool));
   }
 
-  size_t inputs = size_t(entry->num_inputs);
+  size_t numInputs = size_t(entry->num_inputs);
   size_t numOutputs = size_t(entry->num_outputs);
   size_t symbols = size_t(layout->numSymbols);
   size_t carried = options->carryStates ? size_t(entry->num_states) : 0;
-  if (!args.resize(inputs) || !argBytes.resize(inputs) || !inputState.resize(inputs) ||
+  if (!args.resize(numInputs) || !inputs.resize(numInputs) || !inputState.resize(numInputs) ||
       !outputs.resize(numOutputs) || !outputState.resize(numOutputs) || !states.resize(carried) ||
       !dims.resize(layout->outputDims()) || !planned.resize(layout->outputDims()) ||
       !symbolSize.resize(symbols) || !symbolInput.resize(symbols) || !symbolAxis.resize(symbols))
-    return outOfMemory("a session", (long long)(inputs + numOutputs));
+    return outOfMemory("a session", (long long)(numInputs + numOutputs));
   for (int32_t &state : inputState)
     state = -1;
   for (int32_t &state : outputState)
@@ -58,13 +69,40 @@ ssmrt_status ssmrt_session::initialize(ssmrt_module *owner, int32_t index,
 ssmrt_session::~ssmrt_session() {
   arena.release(allocator);
   segment.destroy(allocator);
+  for (Input &input : inputs)
+    input.block.release(allocator);
   for (Output &output : outputs)
     output.block.release(allocator);
   for (State &state : states)
     for (StateValue &value : state.values)
       value.block.release(allocator);
+  if (queue) {
+    for (Output &output : outputs)
+      output.host.release(queue->hostAllocator());
+    for (State &state : states)
+      state.host.release(queue->hostAllocator());
+    unmake(queue);
+  }
   ssmrt_pool_release(pool);
   ssmrt_module_release(module);
+}
+
+ssmrt_status ssmrt_session::copy(void *to, const void *from, size_t bytes) {
+  if (queue)
+    return queue->copy(to, from, bytes);
+  std::memmove(to, from, bytes);
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session::clear(void *data, size_t bytes) {
+  if (queue)
+    return queue->clear(data, bytes);
+  std::memset(data, 0, bytes);
+  return SSMRT_OK;
+}
+
+ssmrt_status ssmrt_session::noMemory(const char *what, int64_t bytes) const {
+  return queue ? queue->device().noMemory(what, bytes) : outOfMemory(what, bytes);
 }
 
 /// Whether `name` is "INPUT:AXIS" of this dim.
@@ -128,9 +166,9 @@ ssmrt_status ssmrt_session::reserveState(State &state, const char *name, int64_t
     size_t held = now.block.capacity();
     size_t wanted = size_t(bytes) > held ? size_t(bytes) : held;
     if (!other.block.ensure(allocator, wanted))
-      return outOfMemory(name, bytes);
+      return noMemory(name, bytes);
     if (now.set) {
-      std::memcpy(other.block.data(), now.block.data(), held);
+      SSMRT_TRY(copy(other.block.data(), now.block.data(), held));
       std::memcpy(other.dims, now.dims, sizeof(now.dims));
     }
     other.set = now.set;
@@ -142,11 +180,20 @@ ssmrt_status ssmrt_session::reserveState(State &state, const char *name, int64_t
 ssmrt_status ssmrt_session::reserve(const ssmrt_size *sizes, int32_t numSizes) {
   Array<int64_t> inputDims;
   Array<ssm_arg> shapes;
+  SSMRT_TRY(synchronize());
   SSMRT_TRY(resolveInputs(*entry, *layout, sizes, numSizes, inputDims, shapes));
   int64_t arenaBytes;
   SSMRT_TRY(planEntry(context, shapes.data(), &arenaBytes, planned.data()));
   if (!arena.ensure(allocator, size_t(arenaBytes)))
-    return outOfMemory("the arena", arenaBytes);
+    return noMemory("the arena", arenaBytes);
+  for (size_t i = 0; queue && i < inputs.size(); ++i) {
+    const ssm_value_info &info = entry->inputs[i];
+    int64_t bytes;
+    if (inputState[i] < 0 &&
+        byteSize(shapes[i].dims, info.rank, findType(info.type)->bytes, &bytes) &&
+        !inputs[i].block.ensure(allocator, size_t(bytes)))
+      return noMemory(info.name, bytes);
+  }
   outputsValid = false;
   for (int32_t i = 0; i < entry->num_outputs; ++i) {
     const ssm_value_info &info = entry->outputs[i];
@@ -158,7 +205,7 @@ ssmrt_status ssmrt_session::reserve(const ssmrt_size *sizes, int32_t numSizes) {
       continue;
     if (state < 0) {
       if (!outputs[size_t(i)].block.ensure(allocator, size_t(bytes)))
-        return outOfMemory(info.name, bytes);
+        return noMemory(info.name, bytes);
       continue;
     }
     SSMRT_TRY(reserveState(states[size_t(state)], info.name, bytes));

@@ -8,6 +8,7 @@
 #ifndef SSMRT_SESSION_H
 #define SSMRT_SESSION_H
 
+#include "Device.h"
 #include "Memory.h"
 #include "Module.h"
 #include "Segment.h"
@@ -24,6 +25,10 @@ struct CallContext {
 
   /// Keeps the first report: its text, with values and node, in `message`.
   int32_t report(int32_t site, const int64_t *values, int32_t count);
+  /// The same for what the runtime itself has to say; the run then fails with it.
+  int32_t refuse(ssmrt_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+  /// The same with the thread's last message, a device's.
+  int32_t keep(ssmrt_status failure);
 
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   bool reported = false;
@@ -31,8 +36,8 @@ struct CallContext {
   char message[1024];
 };
 
-/// The table that every call of a module gets.
-extern const ssm_table callTable;
+/// The table that a call of a module gets.
+const ssm_table &tableOf(const CallContext &context);
 
 /// What a module's plan or run returned, as a status with its message.
 ssmrt_status statusOf(CallContext &context, int32_t returned, const char *step);
@@ -47,6 +52,7 @@ struct StateValue {
 
 struct State {
   StateValue values[2];
+  Block host; // of a device's, for those who look
   int32_t current;
 
   StateValue &now() { return values[current]; }
@@ -54,11 +60,22 @@ struct State {
   const StateValue &now() const { return values[current]; }
 };
 
+struct Input {
+  const void *given; // by the caller
+  int64_t bytes;
+  bool isCopied; // to the device
+  Block block;   // there
+};
+
 struct Output {
   Block block;                // if the session owns the memory
+  Block host;                 // of a device's, for those who look
   const ssmrt_buffer *buffer; // the caller's, during a run
   void *data;                 // where this run put it
-  int64_t bytes;              // of it
+  void *target;               // the caller's memory for it, if any
+  bool isTargetOnDevice;
+  int64_t bytes; // of it
+  bool placed;   // data is where a run with these dims will put it
   bool written;
 };
 
@@ -74,7 +91,10 @@ struct ssmrt_session_options {
   ssmrt_kernel_fn kernelHook = nullptr;
   void *kernelHookUser = nullptr;
   ssmrt::Allocator allocator;
+  bool hasAllocator = false;
   bool carryStates = false;
+  void *stream = nullptr;
+  bool hasStream = false, deviceOutputs = false, graphs = true;
 
   ~ssmrt_session_options() { ssmrt_pool_release(pool); }
 };
@@ -85,10 +105,25 @@ struct ssmrt_session {
                           const ssmrt_session_options *options);
   ssmrt_status reserve(const ssmrt_size *sizes, int32_t numSizes);
   ssmrt_status run(const ssmrt_input *given, int32_t numGiven, const ssmrt_buffer *buffers,
-                   int32_t numBuffers);
-  ssmrt_status viewOutput(int32_t index, DLTensor *tensor) const;
+                   int32_t numBuffers, bool waits);
+  /// Waits for runs that were queued; if one failed, their states are taken back.
+  ssmrt_status synchronize();
+  ssmrt_status viewOutput(int32_t index, DLTensor *tensor);
+  ssmrt_status viewState(int32_t index, DLTensor *tensor, bool onHost);
   /// The table's output function.
   void *output(int32_t index, const int64_t *dims);
+  /// Decides where outputs of these dims go, before a run that will write them.
+  ssmrt_status prepareOutputs(const int64_t *dims);
+  /// The entry's run, with what was bound.
+  ssmrt_status callEntry(void *arenaData);
+
+  /// Copies and clears where the session's memory is; a device's is queued.
+  ssmrt_status copy(void *to, const void *from, size_t bytes);
+  ssmrt_status clear(void *data, size_t bytes);
+  /// Until copies are done.
+  ssmrt_status wait() { return queue ? queue->wait() : SSMRT_OK; }
+  ssmrt_status noMemory(const char *what, int64_t bytes) const;
+  const ssmrt::Device *device() const { return queue ? &queue->device() : nullptr; }
 
   const ssm_value_info &stateInput(int32_t state) const {
     return entry->inputs[entry->states[state].input];
@@ -104,6 +139,7 @@ struct ssmrt_session {
   const ssm_entry *entry = nullptr;
   const ssmrt::EntryLayout *layout = nullptr;
 
+  ssmrt::Queue *queue = nullptr; // on a device
   ssmrt::Allocator allocator;
   ssmrt_pool *pool = nullptr;
   ssmrt_parallel_for_fn parallelFor = nullptr;
@@ -113,14 +149,18 @@ struct ssmrt_session {
   ssmrt_kernel_fn kernelHook = nullptr;
   void *kernelHookUser = nullptr;
 
+  double kernelBegin = 0;
+  bool deviceOutputs = false;
+
   ssmrt::Segment segment;
   ssmrt::Array<ssmrt::State> states;
   bool canRollBack = false;
   bool outputsValid = false;
+  int32_t pending = 0; // runs that were queued and not waited for
   mutable std::atomic<bool> busy{false};
 
 private:
-  friend struct ssmrt::CallContext;
+  friend class ssmrt::Queue;
 
   ssmrt_status bindInputs(const ssmrt_input *given, int32_t count);
   ssmrt_status bindInput(int32_t index, const DLTensor &tensor);
@@ -128,14 +168,22 @@ private:
   ssmrt_status bindStates();
   ssmrt_status startState(int32_t index);
   ssmrt_status bindOutputs(const ssmrt_buffer *buffers, int32_t count);
+  ssmrt_status bindBuffer(int32_t index, const ssmrt_buffer &buffer);
+  ssmrt_status copyInputs();
+  ssmrt_status copyOutputs();
   const char *findOverlap(int32_t output) const;
+  void *place(int32_t index, const int64_t *shape);
+  void *placeState(int32_t index, int64_t bytes);
   ssmrt_status execute();
+  void loseRuns(int32_t runs);
+  ssmrt_status viewMemory(void *data, int64_t bytes, ssmrt::Block &host, const ssm_value_info &info,
+                          const int64_t *shape, bool onHost, DLTensor *tensor);
   ssmrt_status reserveState(ssmrt::State &state, const char *name, int64_t bytes);
 
   ssmrt::CallContext context;
   ssmrt::Block arena;
   ssmrt::Array<ssm_arg> args;
-  ssmrt::Array<int64_t> argBytes;
+  ssmrt::Array<ssmrt::Input> inputs;
   ssmrt::Array<ssmrt::Output> outputs;
   ssmrt::Array<int64_t> dims;                    // true dims of outputs, flat
   ssmrt::Array<int64_t> planned;                 // the plan's
@@ -147,11 +195,12 @@ private:
 
 namespace ssmrt {
 
-/// A session's mark that it is in a call.
+/// A session's mark that it is in a call, with its device at hand.
 class InCall {
 public:
   explicit InCall(const ssmrt_session *session)
-      : session(session), entered(!session->busy.exchange(true, std::memory_order_acquire)) {}
+      : session(session), entered(!session->busy.exchange(true, std::memory_order_acquire)),
+        current(session->device()) {}
   ~InCall() {
     if (entered)
       session->busy.store(false, std::memory_order_release);
@@ -165,16 +214,27 @@ public:
 private:
   const ssmrt_session *session;
   bool entered;
+  Current current;
 };
+
+/// Checks that memory lies on the host, or on `device` if that is not NULL; `kind` and
+/// `name` are for the message.
+ssmrt_status checkPlace(const char *kind, const char *name, DLDevice place, const Device *device,
+                        bool *isOnHost);
 
 /// Checks type, rank, layout and device of a tensor that is to be the value
 /// `info`; its sizes are checked against static dims only. *data and *bytes are
 /// where it lies. `kind` is "input" or "state", for messages.
 ssmrt_status checkTensor(const char *kind, const ssm_value_info &info, const DLTensor &tensor,
-                         const void **data, int64_t *bytes);
+                         const Device *device, const void **data, int64_t *bytes,
+                         bool *isOnHost);
 
-/// A view of dense memory as a DLTensor.
-DLTensor viewOf(const TypeInfo &type, void *data, const int64_t *dims, int32_t rank);
+/// A view of dense memory, of the host or a device, as a DLTensor.
+DLTensor viewOf(const TypeInfo &type, void *data, const int64_t *dims, int32_t rank,
+                const Device *device = nullptr);
+
+/// Of a steady clock.
+double secondsNow();
 
 /// The dims of an input at given sizes; see ssmrt_module_resolve_input.
 ssmrt_status resolveInput(const ssm_value_info &input, const ssmrt_size *sizes, int32_t numSizes,

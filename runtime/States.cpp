@@ -29,16 +29,16 @@ ssmrt_status ssmrt_session::findState(const char *name, int32_t *index) const {
               numCarried(), stateInput(0).name);
 }
 
-/// Writes a value where the next swap will find it.
+/// Writes a value where the next swap will find it, by a copy of session `mover`.
 static ssmrt_status stage(ssmrt_session &session, int32_t state, const void *data, int64_t bytes,
-                          const int64_t *dims) {
+                          const int64_t *dims, ssmrt_session &mover) {
   const ssm_value_info &info = session.stateInput(state);
   StateValue &value = session.states[size_t(state)].other();
   session.canRollBack = false;
   session.outputsValid = false;
   if (!value.block.ensure(session.allocator, size_t(bytes)))
-    return outOfMemory(info.name, bytes);
-  std::memmove(value.block.data(), data, size_t(bytes));
+    return session.noMemory(info.name, bytes);
+  SSMRT_TRY(mover.copy(value.block.data(), data, size_t(bytes)));
   if (info.rank)
     std::memcpy(value.dims, dims, size_t(info.rank) * sizeof(int64_t));
   value.set = true;
@@ -50,13 +50,16 @@ static void swapAll(ssmrt_session &session) {
     state.current = 1 - state.current;
 }
 
-static ssmrt_status viewState(const ssmrt_session &session, int32_t index, DLTensor *tensor) {
-  const ssm_value_info &info = session.stateInput(index);
-  const StateValue &value = session.states[size_t(index)].now();
+ssmrt_status ssmrt_session::viewState(int32_t index, DLTensor *tensor, bool onHost) {
+  const ssm_value_info &info = stateInput(index);
+  State &state = states[size_t(index)];
+  StateValue &value = state.now();
   if (!value.set)
     return fail(SSMRT_NOT_FOUND, "state '%s' has no value yet", info.name);
-  *tensor = viewOf(*findType(info.type), value.block.data(), value.dims, info.rank);
-  return SSMRT_OK;
+  int64_t bytes;
+  if (!byteSize(value.dims, info.rank, findType(info.type)->bytes, &bytes))
+    return fail(SSMRT_INTERNAL, "state '%s' has no size", info.name);
+  return viewMemory(value.block.data(), bytes, state.host, info, value.dims, onHost, tensor);
 }
 
 ssmrt_status ssmrt_session_get_state(const ssmrt_session *session, const char *name,
@@ -67,7 +70,8 @@ ssmrt_status ssmrt_session_get_state(const ssmrt_session *session, const char *n
   SSMRT_TRY(call.status());
   int32_t index;
   SSMRT_TRY(session->findState(name, &index));
-  return viewState(*session, index, tensor);
+  // To look changes copies for those who look alone.
+  return const_cast<ssmrt_session *>(session)->viewState(index, tensor, !session->deviceOutputs);
 }
 
 ssmrt_status ssmrt_session_set_state(ssmrt_session *session, const char *name,
@@ -78,10 +82,14 @@ ssmrt_status ssmrt_session_set_state(ssmrt_session *session, const char *name,
   SSMRT_TRY(call.status());
   int32_t index;
   SSMRT_TRY(session->findState(name, &index));
+  SSMRT_TRY(session->synchronize());
   const void *data;
   int64_t bytes;
-  SSMRT_TRY(checkTensor("state", session->stateInput(index), *tensor, &data, &bytes));
-  SSMRT_TRY(stage(*session, index, data, bytes, tensor->shape));
+  bool isOnHost;
+  SSMRT_TRY(checkTensor("state", session->stateInput(index), *tensor, session->device(), &data,
+                        &bytes, &isOnHost));
+  SSMRT_TRY(stage(*session, index, data, bytes, tensor->shape, *session));
+  SSMRT_TRY(session->wait());
   State &state = session->states[size_t(index)];
   state.current = 1 - state.current;
   return SSMRT_OK;
@@ -92,6 +100,7 @@ ssmrt_status ssmrt_session_reset_states(ssmrt_session *session) {
     return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
   InCall call(session);
   SSMRT_TRY(call.status());
+  SSMRT_TRY(session->synchronize());
   for (State &state : session->states)
     state.now().set = false;
   session->canRollBack = false;
@@ -103,6 +112,7 @@ ssmrt_status ssmrt_session_roll_back(ssmrt_session *session) {
     return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
   InCall call(session);
   SSMRT_TRY(call.status());
+  SSMRT_TRY(session->synchronize());
   if (!session->canRollBack)
     return fail(SSMRT_INVALID_ARGUMENT,
                 "there is no step to take back: only the latest run can be, "
@@ -134,9 +144,13 @@ ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *f
     return fail(SSMRT_INVALID_ARGUMENT, "session is NULL");
   if (to == from)
     return SSMRT_OK;
-  InCall first(to), second(from);
+  InCall second(from), first(to);
   SSMRT_TRY(first.status());
   SSMRT_TRY(second.status());
+  SSMRT_TRY(to->synchronize());
+  SSMRT_TRY(const_cast<ssmrt_session *>(from)->synchronize());
+  // The one on a device; of two, with the value's at hand by its address.
+  ssmrt_session &mover = to->queue ? *to : *const_cast<ssmrt_session *>(from);
   if (to->numCarried() != from->numCarried())
     return fail(SSMRT_INVALID_ARGUMENT, "one session carries %d states, the other %d",
                 to->numCarried(), from->numCarried());
@@ -150,25 +164,27 @@ ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *f
     int64_t bytes = 0;
     if (value.set && !byteSize(value.dims, info.rank, findType(info.type)->bytes, &bytes))
       return fail(SSMRT_INTERNAL, "state '%s' has no size", info.name);
-    SSMRT_TRY(stage(*to, i, value.block.data(), bytes, value.dims));
+    SSMRT_TRY(stage(*to, i, value.block.data(), bytes, value.dims, mover));
     to->states[size_t(i)].other().set = value.set;
   }
+  SSMRT_TRY(mover.wait());
   swapAll(*to);
   return SSMRT_OK;
 }
 
 namespace {
-/// The states of a session as tensors to be written.
+/// The states of a session as tensors of the host to be written.
 struct Listed {
   Array<DLTensor> views;
   Array<ssmrt_input> tensors;
 
-  ssmrt_status list(const ssmrt_session &session) {
+  ssmrt_status list(const ssmrt_session &given) {
+    auto &session = const_cast<ssmrt_session &>(given);
     size_t count = session.states.size();
     if (!views.resize(count) || !tensors.resize(count))
       return outOfMemory("states", (long long)count);
     for (size_t i = 0; i < count; ++i) {
-      SSMRT_TRY(viewState(session, int32_t(i), &views[i]));
+      SSMRT_TRY(session.viewState(int32_t(i), &views[i], true));
       tensors[i] = {session.stateInput(int32_t(i)).name, &views[i]};
     }
     return SSMRT_OK;
@@ -224,6 +240,7 @@ ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session, const 
 
 static ssmrt_status restore(ssmrt_session &session, const char *file, const uint8_t *data,
                             size_t bytes) {
+  SSMRT_TRY(session.synchronize());
   SafetensorsHeader header;
   SSMRT_TRY(header.parse(file, data, bytes));
   for (const FileTensor &tensor : header.tensors) {
@@ -240,22 +257,24 @@ static ssmrt_status restore(ssmrt_session &session, const char *file, const uint
       const FileTensor &tensor = header.tensors[size_t(found)];
       const uint8_t *from = data + header.dataStart + tensor.begin;
       if (writes) {
-        SSMRT_TRY(stage(session, i, from, tensor.end - tensor.begin, tensor.dims));
+        SSMRT_TRY(stage(session, i, from, tensor.end - tensor.begin, tensor.dims, session));
         continue;
       }
       // Checked as if it lay aligned, since it is copied byte by byte. Bools
       // are looked at where they lie.
       bool isBool = tensor.type->type == SSM_TYPE_BOOL;
       int64_t size;
+      bool isOnHost;
       const void *ignored;
       DLTensor view = viewOf(
           *tensor.type, isBool ? const_cast<uint8_t *>(from) : static_cast<uint8_t *>(emptyData()),
           tensor.dims, tensor.rank);
-      SSMRT_TRY(checkTensor("state", info, view, &ignored, &size));
+      SSMRT_TRY(checkTensor("state", info, view, nullptr, &ignored, &size, &isOnHost));
     }
     if (writes)
       break;
   }
+  SSMRT_TRY(session.wait());
   swapAll(session);
   return SSMRT_OK;
 }

@@ -27,6 +27,16 @@ ssmrt_status ssmrt::fail(ssmrt_status status, const char *format, ...) {
   return status;
 }
 
+void ssmrt::Text::add(const char *text, size_t length) {
+  if (used + length >= sizeof(data))
+    length = sizeof(data) - 1 - used;
+  std::memcpy(data + used, text, length);
+  used += length;
+  data[used] = 0;
+}
+
+void ssmrt::Text::add(const char *text) { add(text, std::strlen(text)); }
+
 const char *ssmrt_last_message(void) { return lastMessage; }
 
 uint32_t ssmrt_api_version(void) { return SSMRT_API_VERSION; }
@@ -55,6 +65,10 @@ const char *ssmrt_status_name(ssmrt_status status) {
     return "busy";
   case SSMRT_INTERNAL:
     return "internal error";
+  case SSMRT_NO_DEVICE:
+    return "no device";
+  case SSMRT_DEVICE_FAILED:
+    return "device failed";
   }
   return "unknown status";
 }

@@ -20,6 +20,16 @@ inline ssmrt_status outOfMemory(const char *what, long long bytes) {
   return fail(SSMRT_OUT_OF_MEMORY, "out of memory: %lld bytes for %s", bytes, what);
 }
 
+/// A text of limited length, cut where it ends, that a message is put together in.
+struct Text {
+  char data[768];
+  size_t used = 0;
+
+  Text() { data[0] = 0; }
+  void add(const char *text, size_t length);
+  void add(const char *text);
+};
+
 } // namespace ssmrt
 
 /// Leaves the function with the status of `expression` unless it is ok.

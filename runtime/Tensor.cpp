@@ -22,8 +22,27 @@ static bool isDense(const DLTensor &tensor) {
   return true;
 }
 
+ssmrt_status ssmrt::checkPlace(const char *kind, const char *name, DLDevice place,
+                               const Device *device, bool *isOnHost) {
+  // Read as the number it is: it may be one that the enum does not have.
+  int32_t type;
+  static_assert(sizeof(place.device_type) == sizeof(type), "layout");
+  std::memcpy(&type, &place.device_type, sizeof(type));
+  *isOnHost = type == kDLCPU || type == kDLCUDAHost;
+  if (*isOnHost || (device && type == kDLCUDA && place.device_id == device->ordinal))
+    return SSMRT_OK;
+  if (device)
+    return fail(SSMRT_INVALID_ARGUMENT,
+                "%s '%s': lies on device %d of type %d, expected the CPU (%d) or %s (%d of type %d)",
+                kind, name, place.device_id, type, int(kDLCPU), device->name, device->ordinal,
+                int(kDLCUDA));
+  return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': lies on device type %d, expected the CPU (%d)", kind,
+              name, type, int(kDLCPU));
+}
+
 ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
-                                const DLTensor &tensor, const void **data, int64_t *bytes) {
+                                const DLTensor &tensor, const Device *device, const void **data,
+                                int64_t *bytes, bool *isOnHost) {
   const char *name = info.name;
   const TypeInfo &expected = *findType(info.type);
   const TypeInfo *type = findType(tensor.dtype);
@@ -36,13 +55,7 @@ ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
   if (type != &expected)
     return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': element type is %s, expected %s", kind, name,
                 type->name, expected.name);
-  // Read as the number it is: it may be one that the enum does not have.
-  int32_t device;
-  static_assert(sizeof(tensor.device.device_type) == sizeof(device), "layout");
-  std::memcpy(&device, &tensor.device.device_type, sizeof(device));
-  if (device != kDLCPU)
-    return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': lies on device type %d, expected the CPU (%d)",
-                kind, name, device, int(kDLCPU));
+  SSMRT_TRY(checkPlace(kind, name, tensor.device, device, isOnHost));
   if (tensor.ndim != info.rank)
     return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': rank is %d, expected %d %s", kind, name,
                 tensor.ndim, info.rank, textOf(info).text);
@@ -79,17 +92,19 @@ ssmrt_status ssmrt::checkTensor(const char *kind, const ssm_value_info &info,
                 name, type->bytes, type->name);
   *data = static_cast<const uint8_t *>(tensor.data) + tensor.byte_offset;
   int64_t where;
-  if (type->type == SSM_TYPE_BOOL && !isBoolean(*data, *bytes, &where))
+  if (type->type == SSM_TYPE_BOOL && *isOnHost && !isBoolean(*data, *bytes, &where))
     return fail(SSMRT_INVALID_ARGUMENT, "%s '%s': element %lld is %d, a bool is 0 or 1", kind, name,
                 (long long)where, static_cast<const uint8_t *>(*data)[where]);
   return SSMRT_OK;
 }
 
-DLTensor ssmrt::viewOf(const TypeInfo &type, void *data, const int64_t *dims, int32_t rank) {
+DLTensor ssmrt::viewOf(const TypeInfo &type, void *data, const int64_t *dims, int32_t rank,
+                       const Device *device) {
   DLTensor view;
   std::memset(&view, 0, sizeof(view));
   view.data = data;
-  view.device.device_type = kDLCPU;
+  view.device.device_type = device ? kDLCUDA : kDLCPU;
+  view.device.device_id = device ? device->ordinal : 0;
   view.ndim = rank;
   view.dtype = type.dl;
   view.shape = const_cast<int64_t *>(dims);

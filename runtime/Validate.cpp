@@ -46,6 +46,9 @@ struct Checker {
   ssmrt_status entryOf(const ssm_entry &e);
   ssmrt_status weights(const ssm_module &module);
   ssmrt_status versions(const ssm_module &module);
+  ssmrt_status deviceKernel(const ssm_device_kernel &kernel);
+  ssmrt_status image(const ssm_image &image, int32_t index);
+  ssmrt_status device(const ssm_module &module);
 };
 
 } // namespace
@@ -183,6 +186,74 @@ ssmrt_status Checker::weights(const ssm_module &module) {
   return SSMRT_OK;
 }
 
+ssmrt_status Checker::deviceKernel(const ssm_device_kernel &kernel) {
+  if (kernel.max_threads < 1 || kernel.max_threads > 1024)
+    return bad("device kernel", kernel.name, "threads out of range", kernel.max_threads);
+  if (kernel.dynamic_shared < 0 || kernel.dynamic_shared > maxCount)
+    return bad("device kernel", kernel.name, "shared memory out of range", kernel.dynamic_shared);
+  if (kernel.flags & ~(SSM_KERNEL_OVERLAPS | SSM_KERNEL_PERSISTENT))
+    return bad("device kernel", kernel.name, "unknown flags", kernel.flags);
+  // What the hardware has room for.
+  constexpr int32_t most = 32764;
+  if (kernel.num_params < 0 || kernel.num_params > most)
+    return bad("device kernel", kernel.name, "number of parameters out of range",
+               kernel.num_params);
+  if (kernel.num_params && !kernel.param_bytes)
+    return bad("device kernel", kernel.name, "sizes of parameters are missing",
+               kernel.num_params);
+  int32_t total = 0;
+  for (int32_t i = 0; i < kernel.num_params; ++i) {
+    if (kernel.param_bytes[i] < 1 || kernel.param_bytes[i] > most)
+      return bad("device kernel", kernel.name, "size of a parameter out of range",
+                 kernel.param_bytes[i]);
+    total += kernel.param_bytes[i];
+    if (total > most)
+      return bad("device kernel", kernel.name, "parameters are too large", total);
+  }
+  return SSMRT_OK;
+}
+
+ssmrt_status Checker::image(const ssm_image &image, int32_t index) {
+  if (!image.chip || std::strncmp(image.chip, "sm_", 3))
+    return bad("list", "images", "no chip at", index);
+  // "sm_90", "sm_120a"
+  size_t digits = std::strspn(image.chip + 3, "0123456789");
+  const char *suffix = image.chip + 3 + digits;
+  if (digits < 2 || digits > 3 || (*suffix && (!std::strchr("af", *suffix) || suffix[1])))
+    return bad("image", image.chip, "is for no known kind of chip", index);
+  if (image.kind != SSM_IMAGE_CUBIN && image.kind != SSM_IMAGE_PTX)
+    return bad("image", image.chip, "unknown kind", image.kind);
+  if (image.bytes < 1 || !image.data)
+    return bad("image", image.chip, "is empty", image.bytes);
+  if (image.kind == SSM_IMAGE_PTX && static_cast<const char *>(image.data)[image.bytes - 1])
+    return bad("image", image.chip, "does not end in NUL", image.bytes);
+  return SSMRT_OK;
+}
+
+ssmrt_status Checker::device(const ssm_module &module) {
+  if (module.device && !*module.device)
+    return bad("list", "texts", "device is empty", 0);
+  SSMRT_TRY(list("device kernels", module.num_device_kernels, module.device_kernels));
+  SSMRT_TRY(list("images", module.num_images, module.images));
+  if (!module.device && (module.num_device_kernels || module.num_images))
+    return bad("list", "device kernels", "there are some for no device", module.num_device_kernels);
+  if (module.num_device_kernels && !module.num_images)
+    return bad("list", "images", "none has the kernels", module.num_device_kernels);
+  Array<const char *> names;
+  for (int32_t i = 0; i < module.num_device_kernels; ++i) {
+    const ssm_device_kernel &kernel = module.device_kernels[i];
+    if (!kernel.name || !*kernel.name)
+      return bad("list", "device kernels", "no name at", i);
+    if (!names.push(kernel.name))
+      return outOfMemory("names", module.num_device_kernels);
+    SSMRT_TRY(deviceKernel(kernel));
+  }
+  SSMRT_TRY(uniqueNames("device kernel", names));
+  for (int32_t i = 0; i < module.num_images; ++i)
+    SSMRT_TRY(image(module.images[i], i));
+  return SSMRT_OK;
+}
+
 ssmrt_status Checker::versions(const ssm_module &module) {
   SSMRT_TRY(list("versions", module.num_versions, module.versions));
   for (int32_t i = 0; i < module.num_versions; ++i) {
@@ -237,5 +308,6 @@ ssmrt_status ssmrt::validateModule(const ssm_module &module, const char *path) {
   }
   SSMRT_TRY(check.uniqueNames("entry", names));
   SSMRT_TRY(check.weights(module));
+  SSMRT_TRY(check.device(module));
   return check.versions(module);
 }

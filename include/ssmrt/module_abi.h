@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 4u
+#define SSM_MODULE_ABI_VERSION 5u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -53,9 +53,10 @@ typedef enum ssm_type {
 /* What run and plan return. */
 enum {
   SSM_RUN_OK = 0,
-  SSM_RUN_CHECK_FAILED = 1,  /* reported through table->report */
-  SSM_RUN_OUT_OF_MEMORY = 2, /* a table function returned NULL */
-  SSM_RUN_OUTPUT_REFUSED = 3 /* table->output returned NULL */
+  SSM_RUN_CHECK_FAILED = 1,   /* reported through table->report */
+  SSM_RUN_OUT_OF_MEMORY = 2,  /* a table function returned NULL */
+  SSM_RUN_OUTPUT_REFUSED = 3, /* table->output returned NULL */
+  SSM_RUN_DEVICE_FAILED = 4   /* launch, read or tensor_map returned this */
 };
 
 /* One input of a call. */
@@ -95,7 +96,79 @@ typedef struct ssm_table {
    * it moves at least and its floating point operations; -1: not known. Called by
    * modules that were compiled for it alone. */
   void (*kernel)(void *context, const char *name, int32_t ends, int64_t bytes, int64_t flops);
+
+  /* The rest is for versions with device kernels, NULL otherwise. There, arena,
+   * segment, weights, inputs and outputs are memory of the device, which only
+   * kernels read and write.
+   *
+   * Queues device kernel `kernel` of the version behind all that were queued
+   * before: grid[0] x grid[1] x grid[2] blocks of `threads` threads (a multiple of 32,
+   * at most max_threads of the kernel). params[i] points to parameter i, of the
+   * size that the kernel tells. A grid with a 0 runs nothing. Returns 0 or
+   * SSM_RUN_DEVICE_FAILED. */
+  int32_t (*launch)(void *context, int32_t kernel, const int64_t *grid, int32_t threads,
+                    const void *const *params);
+
+  /* Waits for all that was queued, then copies bytes of the device to the host.
+   * Where a device check has failed (see fault) it is reported, and
+   * SSM_RUN_CHECK_FAILED returned. */
+  int32_t (*read)(void *context, void *to, const void *from, int64_t bytes);
+
+  /* Makes a tensor map of 128 bytes (64-byte aligned) for bulk copies between device memory and shared
+   * memory: `rank` dims, innermost first, strides in bytes of all but the
+   * innermost, the box that one copy moves, and how it lies in shared memory
+   * (SSM_SWIZZLE_...). */
+  int32_t (*tensor_map)(void *context, void *map, int32_t type, int32_t rank, const void *data,
+                        const int64_t *dims, const int64_t *strides, const int32_t *box,
+                        int32_t swizzle);
+
+  /* Device memory of SSM_FAULT_WORDS int64, all 0 when a run begins. A kernel that
+   * finds a check failed sets word 0 from 0 to 1 + site (atomically), and if that
+   * was its doing, word 1 to the number of values and the rest to the values that
+   * `report` would get. Kernels queued after it run and must be safe all the same. The runtime
+   * looks at the end of the run and in `read`. */
+  void *(*fault)(void *context);
 } ssm_table;
+
+#define SSM_FAULT_WORDS 16
+
+enum { SSM_SWIZZLE_NONE = 0, SSM_SWIZZLE_32 = 1, SSM_SWIZZLE_64 = 2, SSM_SWIZZLE_128 = 3 };
+
+/* Flags of a device kernel. */
+enum {
+  /* May begin before the kernels in front of it end: it waits for them itself
+   * (programmatic dependent launch). */
+  SSM_KERNEL_OVERLAPS = 1,
+  /* grid[0] is bounded by what runs at once on the device. */
+  SSM_KERNEL_PERSISTENT = 2
+};
+
+/* A kernel of a version's images. Numbers are those of the image for the
+ * version's own chip, -1 where it has none. */
+typedef struct ssm_device_kernel {
+  const char *name;       /* its symbol */
+  int32_t max_threads;    /* of a block */
+  int32_t dynamic_shared; /* bytes that the launch asks for */
+  int32_t flags;
+  int32_t num_params;
+  const int32_t *param_bytes;
+  int32_t registers;    /* of a thread */
+  int32_t shared_bytes; /* static and dynamic */
+  int32_t spill_bytes;  /* of a thread */
+  int32_t reserved;
+} ssm_device_kernel;
+
+enum { SSM_IMAGE_CUBIN = 1, SSM_IMAGE_PTX = 2 };
+
+/* All device kernels of a version in one form. */
+typedef struct ssm_image {
+  const char *chip; /* "sm_90a": that chip alone; "sm_90": also later minor versions; of PTX:
+                     * that chip and all later ones, unless it ends in "a" */
+  const void *data; /* PTX ends in NUL, which counts */
+  int64_t bytes;
+  int32_t kind; /* SSM_IMAGE_... */
+  int32_t reserved;
+} ssm_image;
 
 /* One dimension of a signature. */
 typedef struct ssm_dim {
@@ -181,9 +254,9 @@ typedef struct ssm_module {
   int32_t num_weights;
   int32_t num_versions;
   const ssm_weight_info *weights;
-  /* The same model for other processors, best first and all behind this one; they
-   * have no versions themselves. The first that the machine can run is taken. All
-   * of them use one weights file. */
+  /* The same model for other processors and devices, best first and all behind this one; they
+   * have no versions themselves. The first that the machine can run is taken, of those
+   * for the device asked for. All of them use one weights file. */
   const struct ssm_module *const *versions;
   /* Embedded weights, or NULL: then a safetensors file of weights_file_bytes
    * bytes is mapped; its first weights_base bytes (length word and header) hash
@@ -193,6 +266,13 @@ typedef struct ssm_module {
   int64_t weights_file_bytes;
   int64_t weights_base;
   uint64_t weights_header_hash;
+
+  /* A version for a device: "cuda"; NULL: for CPUs. Its host code needs the features
+   * above. Images best first: the first that the device can run is taken. */
+  const char *device;
+  const ssm_device_kernel *device_kernels;
+  const ssm_image *images;
+  int32_t num_device_kernels, num_images;
 } ssm_module;
 
 /* The last bytes of a module file. */
@@ -206,12 +286,14 @@ typedef struct ssm_trailer {
 #ifdef __cplusplus
 }
 static_assert(sizeof(ssm_arg) == 16, "ABI layout");
-static_assert(sizeof(ssm_table) == 64, "ABI layout");
+static_assert(sizeof(ssm_table) == 96, "ABI layout");
 static_assert(sizeof(ssm_dim) == 16, "ABI layout");
 static_assert(sizeof(ssm_value_info) == 24, "ABI layout");
 static_assert(sizeof(ssm_entry) == 88, "ABI layout");
 static_assert(sizeof(ssm_weight_info) == 48, "ABI layout");
-static_assert(sizeof(ssm_module) == 128, "ABI layout");
+static_assert(sizeof(ssm_device_kernel) == 48, "ABI layout");
+static_assert(sizeof(ssm_image) == 32, "ABI layout");
+static_assert(sizeof(ssm_module) == 160, "ABI layout");
 static_assert(sizeof(ssm_trailer) == 32, "ABI layout");
 #endif
 

@@ -14,8 +14,9 @@
 //   out belong to the handle they came from and live as long.
 // - Modules and pools may be used by several threads at once. A session serves
 //   one call at a time; a second one gets SSMRT_BUSY.
-// - Tensors are DLPack's, on the CPU, row major without gaps. "entry" is an
-//   index below ssmrt_module_info.num_entries.
+// - Tensors are DLPack's, row major without gaps, on the CPU; of modules loaded
+//   for a device also on that. "entry" is an index below
+//   ssmrt_module_info.num_entries.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,7 +39,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or function of this file changes its meaning. */
-#define SSMRT_API_VERSION 2u
+#define SSMRT_API_VERSION 3u
 
 /* The version the library was built with; compare with SSMRT_API_VERSION. */
 SSMRT_API uint32_t ssmrt_api_version(void);
@@ -56,7 +57,10 @@ typedef enum ssmrt_status {
   SSMRT_CHECK_FAILED = 7,   /* a check of the model on the data it was given */
   SSMRT_OUTPUT_REFUSED = 8, /* a buffer is too small, an allocator said no */
   SSMRT_BUSY = 9,           /* the session is in another call */
-  SSMRT_INTERNAL = 10       /* the module broke its contract */
+  SSMRT_INTERNAL = 10,      /* the module broke its contract */
+  SSMRT_NO_DEVICE = 11,     /* no driver, or no such device */
+  SSMRT_DEVICE_FAILED = 12  /* the driver refused, or a kernel faulted: after that no
+                             * session on the device can be used any more */
 } ssmrt_status;
 
 /* "ok", "invalid argument", ... */
@@ -85,8 +89,15 @@ SSMRT_API ssmrt_status ssmrt_load_options_set_weights_file(ssmrt_load_options *o
 SSMRT_API ssmrt_status ssmrt_load_options_set_weights_memory(ssmrt_load_options *options,
                                                              const void *data, size_t bytes);
 
+/* Where the module is to run: "cpu"; "cuda" or "cuda:0", an NVIDIA GPU, "cuda:1"
+ * another; "none": nowhere, it can be described alone. Default: on the CPU, or on
+ * "cuda" where the module has no version for CPUs. */
+SSMRT_API ssmrt_status ssmrt_load_options_set_device(ssmrt_load_options *options,
+                                                     const char *device);
+
 /* Loads the module file `path`; of a module for several processors, the best
- * version that this machine can run. Refused before any of its code runs: a file
+ * version that this machine can run. For a GPU, weights and kernels are copied there
+ * now. Refused before any of its code runs: a file
  * that is not whole, another ABI version, a description that does not hold
  * together, CPU features this machine lacks, weights that do not belong to it.
  * `options` may be NULL. */
@@ -118,7 +129,29 @@ typedef struct ssmrt_module_info {
   int32_t num_weights;
   const char *weights_path; /* NULL: embedded, from memory, or none */
   int64_t weight_bytes;     /* of all weights */
+  const char *device;       /* "cpu", "cuda:0", "none" */
+  int32_t num_device_kernels; /* of all versions */
 } ssmrt_module_info;
+
+/* A kernel for a GPU, as it is for the chip it was compiled for. */
+typedef struct ssmrt_device_kernel_info {
+  const char *name;
+  const char *chip;     /* "sm_90a" */
+  int32_t max_threads;  /* of a block */
+  int32_t registers;    /* of a thread; -1, as the next two: known by the driver alone */
+  int32_t shared_bytes; /* of a block */
+  int32_t spill_bytes;  /* of a thread */
+} ssmrt_device_kernel_info;
+
+/* The GPU that a module was loaded for. */
+typedef struct ssmrt_device_info {
+  const char *name;    /* "cuda:0" */
+  const char *product; /* as its driver calls it */
+  int32_t major, minor; /* 9, 0 of sm_90 */
+  int32_t multiprocessors;
+  double clock;                   /* Hz, of multiprocessors, at most */
+  double memory_bytes_per_second; /* at most */
+} ssmrt_device_info;
 
 typedef struct ssmrt_entry_info {
   const char *name;
@@ -180,6 +213,11 @@ SSMRT_API ssmrt_status ssmrt_module_get_check(const ssmrt_module *module, int32_
                                               int32_t index, ssmrt_check_info *info);
 SSMRT_API ssmrt_status ssmrt_module_get_kernel(const ssmrt_module *module, int32_t entry,
                                                int32_t index, const char **name);
+SSMRT_API ssmrt_status ssmrt_module_get_device_kernel(const ssmrt_module *module, int32_t index,
+                                                      ssmrt_device_kernel_info *info);
+/* SSMRT_NOT_FOUND: it was loaded for the CPU. */
+SSMRT_API ssmrt_status ssmrt_module_get_device(const ssmrt_module *module,
+                                               ssmrt_device_info *info);
 SSMRT_API ssmrt_status ssmrt_module_get_weight(const ssmrt_module *module, int32_t index,
                                                ssmrt_weight_info *info);
 
@@ -248,8 +286,9 @@ typedef int32_t (*ssmrt_parallel_for_fn)(void *user, ssmrt_range_fn fn, void *cl
 typedef struct ssmrt_session ssmrt_session;
 typedef struct ssmrt_session_options ssmrt_session_options;
 
-/* Where a session's large blocks come from: arena, outputs, states. NULL from
- * `allocate` is SSMRT_OUT_OF_MEMORY. Alignment is a power of two up to 64. */
+/* Where a session's large blocks come from: arena, outputs, states; on a device
+ * its memory. NULL from `allocate` is SSMRT_OUT_OF_MEMORY. Alignment is a power of two
+ * up to 64. */
 typedef struct ssmrt_allocator {
   void *user;
   void *(*allocate)(void *user, size_t bytes, size_t alignment);
@@ -280,12 +319,19 @@ SSMRT_API ssmrt_status ssmrt_session_options_set_allocator(ssmrt_session_options
 SSMRT_API ssmrt_status ssmrt_session_options_set_output_allocator(ssmrt_session_options *options,
                                                                   ssmrt_output_fn output,
                                                                   void *user);
-/* Called when a kernel begins (ends is 0) and when it is done (1), during the run
- * and by the thread that runs, with the kernel's name, the bytes it must move at
- * least (each of its buffers once) and its floating point operations, at the sizes
- * of the call; -1: not known. Only modules compiled with --profile call it. */
-typedef void (*ssmrt_kernel_fn)(void *user, const char *kernel, int ends, int64_t bytes,
-                                int64_t flops);
+/* A kernel that was run. */
+typedef struct ssmrt_kernel_run {
+  const char *kernel;
+  double begin, seconds; /* of a steady clock, and how long it took */
+  int64_t bytes; /* it must move at least, each of its buffers once; -1: not known */
+  int64_t flops; /* its floating point operations at the sizes of the call, or -1 */
+} ssmrt_kernel_run;
+
+/* Called for each kernel that a run has run, by the thread that runs, in their
+ * order: on the CPU as soon as it is done, on a device (which measures the times)
+ * when the run is. On the CPU only modules compiled with --profile tell of kernels;
+ * others tell on a device of each launch, without bytes and operations. */
+typedef void (*ssmrt_kernel_fn)(void *user, const ssmrt_kernel_run *run);
 SSMRT_API ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_options *options,
                                                              ssmrt_kernel_fn hook, void *user);
 
@@ -293,6 +339,22 @@ SSMRT_API ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_optio
  * no longer inputs of the call. Default 0. */
 SSMRT_API ssmrt_status ssmrt_session_options_set_carry_states(ssmrt_session_options *options,
                                                               int carry);
+
+/* For sessions on a device; others ignore them. */
+
+/* The stream (a CUstream of the device's primary context, as runtime API and
+ * frameworks use it) on which all work is queued, behind what the caller has queued
+ * there. Default: a stream of the session's own. It must outlive the session. */
+SSMRT_API ssmrt_status ssmrt_session_options_set_stream(ssmrt_session_options *options,
+                                                        void *stream);
+/* Non-zero: ssmrt_session_get_output and ssmrt_session_get_state view memory of the
+ * device, and so does the output allocator give. Default 0: of the host, copied there
+ * when it is asked for. */
+SSMRT_API ssmrt_status ssmrt_session_options_set_device_outputs(ssmrt_session_options *options,
+                                                                int on_device);
+/* Zero: each kernel is launched by itself. Default 1: where dims and pointers are
+ * those of two earlier runs, the run is one launch of a CUDA graph. */
+SSMRT_API ssmrt_status ssmrt_session_options_set_graphs(ssmrt_session_options *options, int graphs);
 
 /* A session of the entry named `entry`, or of the first one (NULL). Retains the
  * module. `options` may be NULL. */
@@ -309,7 +371,9 @@ SSMRT_API int32_t ssmrt_session_entry(const ssmrt_session *session);
 SSMRT_API ssmrt_status ssmrt_session_reserve(ssmrt_session *session, const ssmrt_size *sizes,
                                              int32_t num_sizes);
 
-/* An input of a call. name NULL: the input at this position. */
+/* An input of a call. name NULL: the input at this position. On a device those of the
+ * host are copied there, those of its memory (kDLCUDA) are used where they lie if
+ * aligned to 16 bytes; that its bools are 0 or 1 is then for the caller to see to. */
 typedef struct ssmrt_input {
   const char *name;
   const DLTensor *tensor;
@@ -318,8 +382,9 @@ typedef struct ssmrt_input {
 /* The caller's memory for an output. name NULL: the output at this position. */
 typedef struct ssmrt_buffer {
   const char *name;
-  void *data;   /* aligned for the element type */
-  size_t bytes; /* its capacity */
+  void *data;      /* aligned for the element type */
+  size_t bytes;    /* its capacity */
+  DLDevice device; /* where it lies; 0: on the host */
 } ssmrt_buffer;
 
 /* Runs the entry. Every input is needed, but not the states that the session
@@ -329,7 +394,20 @@ SSMRT_API ssmrt_status ssmrt_session_run(ssmrt_session *session, const ssmrt_inp
                                          int32_t num_inputs, const ssmrt_buffer *outputs,
                                          int32_t num_outputs);
 
-/* Output `index` of the last run, if that succeeded; valid until the next. */
+/* The same, without waiting for a device: what can be checked on the host is, the rest
+ * is queued. Inputs must not change, and buffers not be read, before what the stream
+ * tells, or ssmrt_session_synchronize. On the CPU it is ssmrt_session_run. */
+SSMRT_API ssmrt_status ssmrt_session_run_async(ssmrt_session *session, const ssmrt_input *inputs,
+                                               int32_t num_inputs, const ssmrt_buffer *outputs,
+                                               int32_t num_outputs);
+
+/* Waits for all runs so far, and tells of the first check on the device that failed
+ * in one. The states are then as before, if one run was waited for, and without a
+ * value, if several were. All calls but runs do the same first. */
+SSMRT_API ssmrt_status ssmrt_session_synchronize(ssmrt_session *session);
+
+/* Output `index` of the last run, if that succeeded; valid until the next. On a device
+ * without waiting for it, where device outputs are on. */
 SSMRT_API ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t index,
                                                 DLTensor *tensor);
 

@@ -50,6 +50,14 @@ public:
     return known;
   }
 
+  /// Bytes aligned to 64, with a NUL behind them if asked.
+  Constant *bytes(StringRef data, bool withNul) {
+    llvm::GlobalVariable *variable =
+        global(llvm::ConstantDataArray::getString(context, data, withNul), "ssm.image");
+    variable->setAlignment(llvm::Align(64));
+    return variable;
+  }
+
   /// A struct that must have the size of the C one.
   Constant *record(size_t size, ArrayRef<Constant *> members) {
     Constant *value = llvm::ConstantStruct::getAnon(context, members);
@@ -139,9 +147,36 @@ static Constant *buildWeights(Builder &b, const std::vector<WeightSpec> &weights
   return b.array(elements);
 }
 
+static Constant *buildDeviceKernels(Builder &b, const DeviceCode &device) {
+  std::vector<Constant *> elements;
+  for (const DeviceKernel &kernel : device.kernels) {
+    std::vector<Constant *> params;
+    for (int32_t bytes : kernel.paramBytes)
+      params.push_back(b.i32(bytes));
+    elements.push_back(
+        b.record(sizeof(ssm_device_kernel),
+                 {b.string(kernel.name), b.i32(kernel.maxThreads), b.i32(kernel.dynamicShared),
+                  b.i32(kernel.flags), b.i32(params.size()), b.array(params),
+                  b.i32(kernel.registers), b.i32(kernel.sharedBytes), b.i32(kernel.spillBytes),
+                  b.i32(0)}));
+  }
+  return b.array(elements);
+}
+
+static Constant *buildImages(Builder &b, const DeviceCode &device) {
+  std::vector<Constant *> elements;
+  for (const DeviceImage &image : device.images)
+    elements.push_back(
+        b.record(sizeof(ssm_image), {b.string(image.chip), b.bytes(image.bytes, image.isPtx),
+                                     b.i64(image.bytes.size() + image.isPtx),
+                                     b.i32(image.isPtx ? SSM_IMAGE_PTX : SSM_IMAGE_CUBIN),
+                                     b.i32(0)}));
+  return b.array(elements);
+}
+
 void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
                          const CpuTarget &target, StringRef options,
-                         const DescriptionSymbol &symbol) {
+                         const DescriptionSymbol &symbol, const DeviceCode &device) {
   // Only the description is seen from outside.
   for (llvm::GlobalValue &value : module.global_values())
     if (!value.isDeclaration())
@@ -164,8 +199,12 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const Wei
                            b.string(kProducer), b.string(options), b.string(target.triple),
                            b.string(target.cpu), b.string(llvm::join(target.requiredFeatures, ",")),
                            b.i32(spec.weights.size()), b.i32(versions.size()),
-                           buildWeights(b, spec.weights), b.array(versions), embedded, place.fileName.empty() ? b.null() : b.string(place.fileName),
-                           b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash)});
+                           buildWeights(b, spec.weights), b.array(versions), embedded,
+                           place.fileName.empty() ? b.null() : b.string(place.fileName),
+                           b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash),
+                           device.images.empty() ? b.null() : b.string("cuda"),
+                           buildDeviceKernels(b, device), buildImages(b, device),
+                           b.i32(device.kernels.size()), b.i32(device.images.size())});
   auto *global = new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
                                           llvm::GlobalValue::ExternalLinkage, description,
                                           symbol.name);

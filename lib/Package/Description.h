@@ -8,6 +8,7 @@
 #ifndef SSM_LIB_PACKAGE_DESCRIPTION_H
 #define SSM_LIB_PACKAGE_DESCRIPTION_H
 
+#include "lib/Package/DeviceCode.h"
 #include "lib/Package/ModuleSpec.h"
 #include "lib/Target/CpuTarget.h"
 
@@ -40,10 +41,10 @@ struct DescriptionSymbol {
 
 /// Adds the constant `ssm_module` (include/ssmrt/module_abi.h) to a module that
 /// defines @<entry>.run and @<entry>.plan, and makes everything else internal.
-/// `options` is the command line without its paths.
+/// `options` is the command line without its paths; `device` is empty for a CPU.
 void addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
                     const CpuTarget &target, llvm::StringRef options,
-                    const DescriptionSymbol &symbol);
+                    const DescriptionSymbol &symbol, const DeviceCode &device = {});
 
 } // namespace ssm
 

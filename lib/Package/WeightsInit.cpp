@@ -210,7 +210,9 @@ Error Computation::computeInto(const ssm_entry &entry, ArrayRef<ssm_arg> args,
                                const Derived &derived, MutableArrayRef<uint8_t> output) {
   const ssm_table table = {SSM_MODULE_ABI_VERSION, sizeof(ssm_table), Call::parallelFor,
                            Call::segmentAlloc,     Call::segmentMark, Call::segmentRelease,
-                           Call::outputPlace,      Call::report,      nullptr};
+                           Call::outputPlace,      Call::report,      nullptr,
+                           nullptr,                nullptr,           nullptr,
+                           nullptr};
   Call call{entry, output, {}, {}};
   int64_t arenaBytes = 0;
   int64_t outputDims[SSM_ABI_MAX_RANK];

@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <algorithm>
 #include <iostream>
 
 using namespace ssmrun;
@@ -108,7 +107,17 @@ static Json describeModule(const Options &options, const ssmrt_module *module) {
     at = end + 1;
   }
   Json result = {{"module", info.path},   {"producer", info.producer}, {"options", info.options},
-                 {"target", info.target}, {"cpu", info.cpu},           {"features", features}};
+                 {"target", info.target}, {"cpu", info.cpu},           {"features", features},
+                 {"device", info.device}, {"device_kernels", Json::array()}};
+  for (int32_t i = 0; i < info.num_device_kernels; ++i) {
+    ssmrt_device_kernel_info kernel;
+    check(ssmrt_module_get_device_kernel(module, i, &kernel));
+    result["device_kernels"].push_back({{"name", kernel.name},
+                                        {"chip", kernel.chip},
+                                        {"registers", kernel.registers},
+                                        {"shared_bytes", kernel.shared_bytes},
+                                        {"spill_bytes", kernel.spill_bytes}});
+  }
   int32_t only = -1;
   if (!options.entry.empty())
     check(ssmrt_module_find_entry(module, options.entry.c_str(), &only));
@@ -214,7 +223,8 @@ static void printModule(const Json &module) {
             << "  producer: " << module["producer"].get<std::string>() << "\n"
             << "  options: " << module["options"].get<std::string>() << "\n"
             << "  target: " << module["target"].get<std::string>() << ", cpu "
-            << module["cpu"].get<std::string>() << "\n  features: ";
+            << module["cpu"].get<std::string>() << "\n  device: "
+            << module["device"].get<std::string>() << "\n  features: ";
   std::string features;
   for (const Json &feature : module["features"])
     features += (features.empty() ? "" : ",") + feature.get<std::string>();
@@ -226,6 +236,16 @@ static void printModule(const Json &module) {
   for (const Json &weight : module["weights"])
     std::cout << "    " << weight["name"].get<std::string>() << ": "
               << weight["type"].get<std::string>() << " " << textOf(weight["shape"]) << "\n";
+  std::string chip;
+  for (const Json &kernel : module["device_kernels"]) {
+    if (kernel["chip"] != chip) {
+      chip = kernel["chip"].get<std::string>();
+      std::cout << "  kernels for " << chip << ":\n";
+    }
+    std::cout << "    " << kernel["name"].get<std::string>() << ": " << kernel["registers"]
+              << " registers, " << kernel["shared_bytes"] << " bytes shared, "
+              << kernel["spill_bytes"] << " spilled\n";
+  }
   for (const Json &entry : module["entries"])
     printEntry(entry);
 }

@@ -30,7 +30,7 @@ using namespace ssmrun;
 namespace {
 
 struct GenerateOptions {
-  std::string module, weights, entry, prompt, promptFile, loadStates, saveStates;
+  std::string module, weights, entry, device, prompt, promptFile, loadStates, saveStates;
   bool ids = false;
   int64_t maxNew = 200, stopId = -1;
   int32_t threads = 0;
@@ -279,7 +279,7 @@ static double seconds() {
 }
 
 static void generate(const GenerateOptions &options) {
-  Module module = load(options.module, options.weights);
+  Module module = load(options.module, options.weights, options.device);
   int32_t ignored;
   bool both = options.entry.empty() &&
               ssmrt_module_find_entry(module.get(), "prefill", &ignored) == SSMRT_OK &&
@@ -343,6 +343,8 @@ void ssmrun::addGenerate(CLI::App &app) {
   app.add_option("--weights", options->weights, "Its weights file, if elsewhere");
   app.add_option("--entry", options->entry,
                  "The entry (prefill and decode if there are both, else the first)");
+  app.add_option("--device", options->device,
+                 "cpu, cuda or cuda:N (cpu if the module has code for it, else cuda)");
   auto *prompt = app.add_option("--prompt", options->prompt, "What to go on from");
   app.add_option("--prompt-file", options->promptFile, "The same from a file")->excludes(prompt);
   app.add_flag("--ids", options->ids, "Prompt and answer are numbers of tokens, not text");

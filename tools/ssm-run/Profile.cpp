@@ -7,7 +7,6 @@
 
 #include "Profile.h"
 
-#include "Roofline.h"
 #include "Support.h"
 
 #include <nlohmann/json.hpp>
@@ -19,14 +18,8 @@
 
 using namespace ssmrun;
 
-void Profile::hook(void *user, const char *kernel, int ends, int64_t bytes, int64_t flops) {
-  auto &events = static_cast<Profile *>(user)->events;
-  if (!ends) {
-    events.push_back({kernel, Clock::now(), 0, bytes, flops});
-    return;
-  }
-  std::chrono::duration<double> took = Clock::now() - events.back().begin;
-  events.back().seconds = took.count();
+void Profile::hook(void *user, const ssmrt_kernel_run *run) {
+  static_cast<Profile *>(user)->events.push_back(*run);
 }
 
 namespace {
@@ -44,15 +37,14 @@ static std::string format(const char *text, double value) {
   return buffer;
 }
 
-void Profile::print(int32_t threads) const {
+void Profile::print(Roofline &roofline) const {
   if (events.empty())
     throw Error("the module does not tell of its kernels: compile it with --profile");
-  Roofline roofline(threads);
   std::map<std::string, Sum> byKernel;
   double total = 0, inKernels = 0;
   for (double run : runs)
     total += run;
-  for (const Event &event : events) {
+  for (const ssmrt_kernel_run &event : events) {
     Sum &sum = byKernel[event.kernel];
     ++sum.calls;
     sum.seconds += event.seconds;
@@ -87,18 +79,14 @@ void Profile::print(int32_t threads) const {
   }
   row("between kernels", "", std::max(0.0, total - inKernels), "");
   row("a run", "", total, "");
-  std::printf("roofline of %d thread%s: %.1f GFLOP/s in f32, %.1f GB/s from memory; from caches "
-              "more\n",
-              threads, threads == 1 ? "" : "s", 1e-9 * roofline.flopsPerSecond(),
-              1e-9 * roofline.bytesPerSecond(INT64_MAX));
+  std::printf("roofline of %s\n", roofline.text().c_str());
 }
 
 void Profile::writeTrace(const std::string &path) const {
   nlohmann::json list = nlohmann::json::array();
-  for (const Event &event : events) {
-    std::chrono::duration<double, std::micro> begin = event.begin - events.front().begin;
+  for (const ssmrt_kernel_run &event : events) {
     list.push_back({{"name", event.kernel}, {"ph", "X"}, {"pid", 1}, {"tid", 1},
-                    {"ts", begin.count()}, {"dur", 1e6 * event.seconds}});
+                    {"ts", 1e6 * (event.begin - events.front().begin)}, {"dur", 1e6 * event.seconds}});
     if (event.bytes >= 0 && event.flops >= 0)
       list.back()["args"] = {{"bytes", event.bytes}, {"flops", event.flops}};
   }

@@ -1,4 +1,4 @@
-//===- Roofline.cpp - What this machine can do, measured ------------------===//
+//===- Roofline.cpp - What this machine can do ----------------------------===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -125,13 +126,13 @@ template <typename Measure> static double sumOf(int32_t threads, Measure measure
   return sum;
 }
 
-double Roofline::flopsPerSecond() {
+double CpuRoofline::flopsPerSecond() {
   if (flopRate == 0)
     flopRate = sumOf(threads, [](int32_t) { return measureFlops(); });
   return flopRate;
 }
 
-double Roofline::bytesPerSecond(int64_t bytes) {
+double CpuRoofline::bytesPerSecond(int64_t bytes) {
   // Few sizes are measured: powers of two, so much for each thread that it counts.
   int64_t part = 16 << 10;
   while (part * threads < std::min<int64_t>(bytes, 256 << 20))
@@ -152,7 +153,50 @@ double Roofline::bytesPerSecond(int64_t bytes) {
          });
 }
 
-double Roofline::seconds(int64_t bytes, int64_t flops) {
+double CpuRoofline::seconds(int64_t bytes, int64_t flops) {
   double arithmetic = flops > 0 ? double(flops) / flopsPerSecond() : 0;
   return std::max(arithmetic, bytes > 0 ? double(bytes) / bytesPerSecond(bytes) : 0);
+}
+
+std::string CpuRoofline::text() {
+  char text[160];
+  std::snprintf(text, sizeof(text),
+                "%d thread%s: %.1f GFLOP/s in f32, %.1f GB/s from memory; from caches more", threads,
+                threads == 1 ? "" : "s", 1e-9 * flopsPerSecond(),
+                1e-9 * bytesPerSecond(INT64_MAX));
+  return text;
+}
+
+/// Of a multiprocessor's tensor cores: f16 multiply-adds a clock, each as two.
+static double tensorFlops(int32_t major, int32_t minor) {
+  switch (10 * major + minor) {
+  case 80:
+    return 2048;
+  case 90:
+    return 4096;
+  case 100:
+  case 103:
+    return 8192;
+  default:
+    return 1024;
+  }
+}
+
+double DeviceRoofline::flopsPerSecond() const {
+  return tensorFlops(info.major, info.minor) * info.multiprocessors * info.clock;
+}
+
+double DeviceRoofline::seconds(int64_t bytes, int64_t flops) {
+  double arithmetic = flops > 0 ? double(flops) / flopsPerSecond() : 0;
+  return std::max(arithmetic, bytes > 0 ? double(bytes) / info.memory_bytes_per_second : 0);
+}
+
+std::string DeviceRoofline::text() {
+  char text[400];
+  std::snprintf(text, sizeof(text),
+                "%s (%s, sm_%d%d, %d multiprocessors): %.1f TFLOP/s in f16 on tensor cores, %.1f GB/s "
+                "from memory, by its clocks",
+                info.name, info.product, info.major, info.minor, info.multiprocessors,
+                1e-12 * flopsPerSecond(), 1e-9 * info.memory_bytes_per_second);
+  return text;
 }

@@ -211,8 +211,15 @@ void ssmrun::run(const Options &options, const Module &module) {
     check(ssmrt_session_save_states_file(session.get(), options.saveStates.c_str()));
   if (options.repeat)
     printTimes(std::move(times));
-  if (options.profile)
-    profile.print(countThreads(options.threads));
+  if (options.profile) {
+    ssmrt_device_info device;
+    std::unique_ptr<Roofline> roofline;
+    if (ssmrt_module_get_device(module.get(), &device) == SSMRT_OK)
+      roofline = std::make_unique<DeviceRoofline>(device);
+    else
+      roofline = std::make_unique<CpuRoofline>(countThreads(options.threads));
+    profile.print(*roofline);
+  }
   if (!options.trace.empty())
     profile.writeTrace(options.trace);
 }

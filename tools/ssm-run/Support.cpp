@@ -149,14 +149,32 @@ std::vector<ssmrt_size> Sizes::view() const {
   return list;
 }
 
-Module ssmrun::load(const std::string &path, const std::string &weights) {
+static ssmrt_status tryLoad(const std::string &path, const std::string &weights,
+                            const std::string &device, ssmrt_module **module) {
   ssmrt_load_options *settings;
   check(ssmrt_load_options_create(&settings));
   std::unique_ptr<ssmrt_load_options, void (*)(ssmrt_load_options *)> owned(
       settings, ssmrt_load_options_destroy);
   if (!weights.empty())
     check(ssmrt_load_options_set_weights_file(settings, weights.c_str()));
+  if (!device.empty())
+    check(ssmrt_load_options_set_device(settings, device.c_str()));
+  return ssmrt_module_load(path.c_str(), settings, module);
+}
+
+Module ssmrun::load(const std::string &path, const std::string &weights,
+                    const std::string &device) {
   ssmrt_module *module = nullptr;
-  check(ssmrt_module_load(path.c_str(), settings, &module));
+  check(tryLoad(path, weights, device, &module));
+  return {module, ssmrt_module_release};
+}
+
+Module ssmrun::loadToDescribe(const std::string &path, const std::string &weights,
+                              const std::string &device) {
+  ssmrt_module *module = nullptr;
+  ssmrt_status status = tryLoad(path, weights, device, &module);
+  if (status == SSMRT_NO_DEVICE && device.empty())
+    status = tryLoad(path, weights, "none", &module);
+  check(status);
   return {module, ssmrt_module_release};
 }

@@ -34,7 +34,7 @@ inline void check(ssmrt_status status) {
 
 /// The command line.
 struct Options {
-  std::string module, weights, entry;
+  std::string module, weights, entry, device;
   std::string inputs, outputs, outputDir;
   std::vector<std::string> input;    // NAME=FILE
   std::vector<std::string> dim;      // NAME=SIZE
@@ -62,8 +62,12 @@ struct HostTensor {
 using Module = std::unique_ptr<ssmrt_module, void (*)(ssmrt_module *)>;
 using Session = std::unique_ptr<ssmrt_session, void (*)(ssmrt_session *)>;
 
-/// Loads a module; `weights` is the path of its weights file, "" for the usual one.
-Module load(const std::string &path, const std::string &weights);
+/// Loads a module; `weights` is the path of its weights file, `device` where it is to
+/// run, "" for the usual ones.
+Module load(const std::string &path, const std::string &weights, const std::string &device);
+/// The same where it is only described: if its device is not here, for none.
+Module loadToDescribe(const std::string &path, const std::string &weights,
+                      const std::string &device);
 
 /// "float32", ...
 std::string typeName(DLDataType type);

@@ -20,6 +20,8 @@ static void addOptions(CLI::App &app, Options &options) {
   app.add_option("module", options.module, "The module, as ssm-compile wrote it")->required();
   app.add_option("--weights", options.weights, "Its weights file, if elsewhere");
   app.add_option("--entry", options.entry, "The entry to run (the first)");
+  app.add_option("--device", options.device,
+                 "cpu, cuda or cuda:N (cpu if the module has code for it, else cuda)");
   app.add_option("--inputs", options.inputs, "Safetensors file, keyed by input name");
   app.add_option("--input", options.input, "NAME=FILE.npy, for one input")->allow_extra_args(false);
   app.add_option("--outputs", options.outputs, "Safetensors file to write");
@@ -46,7 +48,9 @@ static void addOptions(CLI::App &app, Options &options) {
 }
 
 static void execute(const Options &options) {
-  Module module = load(options.module, options.weights);
+  bool describes = options.describe || options.json;
+  Module module = describes ? loadToDescribe(options.module, options.weights, options.device)
+                            : load(options.module, options.weights, options.device);
   if (options.verify) {
     check(ssmrt_module_verify_weights(module.get()));
     ssmrt_module_info info;
@@ -54,7 +58,7 @@ static void execute(const Options &options) {
     std::cout << "weights are whole: " << info.num_weights << " tensors, " << info.weight_bytes
               << " bytes\n";
   }
-  if (options.describe || options.json)
+  if (describes)
     return describe(options, module.get());
   bool asked = !options.inputs.empty() || !options.input.empty() || !options.outputs.empty() ||
                !options.outputDir.empty() || !options.saveStates.empty() || options.repeat ||

@@ -8,8 +8,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef SSM_PASSES_VECTOR_POINTEMITTER_H
-#define SSM_PASSES_VECTOR_POINTEMITTER_H
+#ifndef SSM_LIB_EMIT_POINTEMITTER_H
+#define SSM_LIB_EMIT_POINTEMITTER_H
 
 #include "dialects/SSM/KernelLoops.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -160,4 +160,4 @@ private:
 
 } // namespace ssm
 
-#endif // SSM_PASSES_VECTOR_POINTEMITTER_H
+#endif // SSM_LIB_EMIT_POINTEMITTER_H
