@@ -8,6 +8,7 @@
 #ifndef SSM_DIALECTS_SSM_OPS
 #define SSM_DIALECTS_SSM_OPS
 
+include "dialects/SSM/DeviceOps.td"
 include "dialects/SSM/KernelOps.td"
 include "dialects/SSM/ModuleOps.td"
 include "dialects/SSM/ParallelOps.td"

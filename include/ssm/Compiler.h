@@ -45,12 +45,13 @@ struct CompileOptions {
   /// weights of OUT.so go to OUT.weights.safetensors beside it.
   std::string output;
   /// Empty: a module. Else the stage to stop after and print (see getStageNames),
-  /// or "llvm", "asm", "obj"; or "static": a module as an object, with a header, for
+  /// or "llvm", "asm", "obj", "ptx"; or "static": a module as an object, with a header, for
   /// programs that are linked with libssmrt.a.
   std::string emit;
   bool emitsModule() const { return emit.empty() || emit == "static"; }
   /// "cpu", this machine's architecture, or "cpu:TRIPLE": x86_64-linux-gnu or
-  /// aarch64-linux-gnu.
+  /// aarch64-linux-gnu; "cuda:CHIP", an NVIDIA GPU ("cuda:sm_90a"). Several with ',' between
+  /// give a module with code for each, of which one is picked when it is loaded.
   std::string target = "cpu";
   /// "native", "v2" to "v4", "x86-64-v2" to "x86-64-v4", or LLVM's names of CPUs. Several
   /// give a module with code for each, of which the best is picked when it is loaded.
@@ -82,6 +83,10 @@ struct CompileOptions {
   std::string remarks;
   /// A path, or a name to find on PATH; empty: ld.lld where it is usually found.
   std::string linker;
+  /// NVIDIA's assembler, a path or a name to find on PATH; empty: where it is usually found.
+  std::string ptxas;
+  /// Bytes that a thread of a GPU's kernel may spill at most; -1: any number.
+  int64_t spillBudget = -1;
   /// Where external data lies, if not beside the model.
   std::string weightsDir;
   /// Bytes that the weights of a model may have at most; 0: the reader's limit.

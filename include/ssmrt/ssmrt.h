@@ -448,15 +448,16 @@ SSMRT_API ssmrt_status ssmrt_session_roll_back(ssmrt_session *session);
  * same states: a fork, or the step from prefill to decode. */
 SSMRT_API ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *from);
 
-/* The states as a safetensors file, keyed by name. All must have a value. With
- * data NULL only *bytes is told; else *bytes is the capacity and becomes what
+/* The states as a safetensors file, keyed by name, with a hash of all its bytes
+ * among the metadata. All must have a value. With data NULL only *bytes is told; else *bytes is the capacity and becomes what
  * was written. */
 SSMRT_API ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data,
                                                  size_t *bytes);
 SSMRT_API ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session,
                                                       const char *path);
 
-/* Sets all states from such bytes, from wherever they come: checked in full. */
+/* Sets all states from such bytes, from wherever they come: checked in full, and
+ * against the hash if there is one. */
 SSMRT_API ssmrt_status ssmrt_session_restore_states(ssmrt_session *session, const void *data,
                                                     size_t bytes);
 SSMRT_API ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session, const char *path);

@@ -36,14 +36,18 @@ using llvm::StringRef;
 
 namespace {
 
-/// The module for one of the processors.
+/// The module for one of the processors or GPUs.
 struct Version {
+  /// Of host code too.
   CpuTarget target;
+  std::optional<GpuTarget> gpu;
   /// Set from the first stage on that looks at the target.
   OwningOpRef<ModuleOp> module;
   /// What computes the derived weights, and the stage that it is at; null if there are none.
   OwningOpRef<ModuleOp> init;
   size_t initStage = 0;
+
+  const std::string &name() const { return gpu ? gpu->chip : target.cpu; }
 };
 
 /// One compilation.
@@ -72,6 +76,7 @@ private:
   void detachInit(size_t stage, Version &version);
   LogicalResult emitText(StringRef bytes);
   LogicalResult saveTemporary(StringRef extension, StringRef text);
+  LogicalResult prepareDevice(DeviceOptions &device);
   LogicalResult package();
 
   template <typename Function> auto timed(StringRef name, Function function) {
@@ -99,7 +104,8 @@ private:
   Diagnostics &diagnostics;
   std::vector<StepTime> *times;
 
-  /// Best first.
+  Targets targets;
+  /// Those of CPUs first, then those of GPUs, best first.
   std::vector<Version> versions;
   CpuTarget host;
   LoadedModels models;
@@ -118,11 +124,15 @@ static std::string print(ModuleOp module) {
 LogicalResult Compilation::prepare() {
   if (std::string problem = checkOptions(options); !problem.empty())
     return fail(problem);
-  llvm::Expected<std::vector<CpuTarget>> targets = resolveTargets(options);
-  if (!targets)
-    return fail(targets.takeError());
-  for (CpuTarget &target : *targets)
-    versions.push_back({std::move(target), nullptr, nullptr});
+  llvm::Expected<Targets> resolved = resolveTargets(options);
+  if (!resolved)
+    return fail(resolved.takeError());
+  targets = std::move(*resolved);
+  if (targets.usesCpus)
+    for (const CpuTarget &target : targets.cpus)
+      versions.push_back({target, std::nullopt, nullptr, nullptr});
+  for (const GpuTarget &gpu : targets.gpus)
+    versions.push_back({targets.cpus.back(), gpu, nullptr, nullptr});
   llvm::Expected<CpuTarget> native = CpuTarget::resolve("native");
   if (!native)
     return fail(native.takeError());
@@ -200,6 +210,8 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, const Vers
     // Weights are computed by this machine, whatever the module is for.
     pipeline.avx512 = hasAvx512(target) && (!isInit || hasAvx512(host));
     pipeline.f16c = target.convertsHalf();
+    if (version->gpu && !isInit)
+      pipeline.chip = version->gpu->chip;
   }
   buildStage(stage, manager, pipeline);
   if (!isInit)
@@ -238,8 +250,8 @@ LogicalResult Compilation::runStep(size_t number, ModuleOp module, const Version
   std::string name = (isInit ? "weights " : "") + stage.str();
   std::string extension = (isInit ? "weights." : "") + stage.str() + ".mlir";
   if (version && versions.size() > 1) {
-    name += " " + version->target.cpu;
-    extension = version->target.cpu + "." + extension;
+    name += " " + version->name();
+    extension = version->name() + "." + extension;
   }
   if (failed(timed(name, [&] { return runStage(stage, module, version, isInit); })))
     return failure();
@@ -322,17 +334,31 @@ LogicalResult Compilation::emitText(StringRef bytes) {
   return success();
 }
 
+LogicalResult Compilation::prepareDevice(DeviceOptions &device) {
+  if (targets.gpus.empty())
+    return success();
+  llvm::Expected<std::string> ptxas = findPtxas(options.ptxas);
+  if (!ptxas)
+    return fail(ptxas.takeError());
+  device.ptxas = *ptxas;
+  if (options.spillBudget >= 0)
+    device.spillBudget = options.spillBudget;
+  if (ptxas->empty())
+    diagnostics.warning("ptxas was not found: the module has PTX only, which the driver compiles "
+                        "when it is loaded (install it, or give --ptxas=PATH)");
+  return success();
+}
+
 LogicalResult Compilation::package() {
   PackageOptions packaging;
   packaging.level = options.optimizeThrough.empty() ? options.optLevel : 0;
   packaging.linker = options.linker;
-  std::vector<CpuTarget> targets;
   std::vector<ModuleVersion> parts;
-  for (Version &version : versions) {
-    targets.push_back(version.target);
-    parts.push_back(
-        {version.target, *version.module, version.init ? *version.init : ModuleOp()});
-  }
+  for (Version &version : versions)
+    parts.push_back({version.target, version.gpu, *version.module,
+                     version.init ? *version.init : ModuleOp()});
+  if (failed(prepareDevice(packaging.device)))
+    return failure();
   packaging.options = describeOptions(options, targets);
   packaging.embedWeights = options.embedWeights;
   packaging.verifyEach = options.verifyEach;
@@ -350,6 +376,7 @@ LogicalResult Compilation::package() {
   }
   TextForm form = options.emit == "llvm"  ? TextForm::LLVM
                   : options.emit == "asm" ? TextForm::Assembly
+                  : options.emit == "ptx" ? TextForm::Ptx
                                           : TextForm::Object;
   auto bytes = emitModule(parts.front(), packaging, form);
   if (!bytes)
@@ -378,7 +405,7 @@ LogicalResult Compilation::run() {
   if (versions.size() > 1)
     diagnostics.remark("weights of " + std::to_string(versions.size()) + " versions: " +
                        std::to_string(places.totalBytes()) + " bytes; of " +
-                       versions.front().target.cpu + " alone: " +
+                       versions.front().name() + " alone: " +
                        std::to_string(WeightPlaces::bytesOf(*versions.front().module)));
   return package();
 }
@@ -393,7 +420,7 @@ std::vector<std::string> ssm::getStageNames() {
   std::vector<std::string> names;
   for (StringRef stage : getStages())
     names.push_back(stage.str());
-  names.insert(names.end(), {"llvm", "asm", "obj", "static"});
+  names.insert(names.end(), {"llvm", "asm", "obj", "ptx", "static"});
   return names;
 }
 

@@ -31,8 +31,10 @@ std::string ssm::checkOptions(const CompileOptions &options) {
     if (!names.insert(entry.name).second)
       return "two entries are named '" + entry.name + "'";
   }
-  if (options.cpus.size() > 1 && !options.emitsModule())
-    return "--emit=" + options.emit + " shows one version of the code, expected one --cpu";
+  if ((options.cpus.size() > 1 || StringRef(options.target).contains(',')) &&
+      !options.emitsModule())
+    return "--emit=" + options.emit +
+           " shows one version of the code, expected one --cpu and one --target";
   if (options.optLevel < 0 || options.optLevel > 3)
     return "unknown level -O" + std::to_string(options.optLevel) + ", expected -O0 to -O3";
   std::vector<std::string> stages = getStageNames();
@@ -56,11 +58,43 @@ std::string ssm::checkOptions(const CompileOptions &options) {
   return "";
 }
 
-llvm::Expected<std::vector<CpuTarget>> ssm::resolveTargets(const CompileOptions &options) {
-  llvm::Expected<std::string> triple = parseTarget(options.target);
+/// Splits --target: the part for CPUs, empty if there is none, and the GPUs.
+static llvm::Error splitTarget(StringRef text, std::string &cpu, std::vector<GpuTarget> &gpus) {
+  llvm::SmallVector<StringRef> parts;
+  text.split(parts, ',');
+  for (StringRef part : parts) {
+    if (!part.consume_front("cuda:")) {
+      if (!cpu.empty())
+        return llvm::createStringError("--target: '" + cpu + "' and '" + part +
+                                       "', expected one target of CPUs");
+      cpu = part.str();
+      if (part.empty())
+        return llvm::createStringError("--target: expected targets with ',' between");
+      continue;
+    }
+    llvm::Expected<GpuTarget> gpu = GpuTarget::resolve(part);
+    if (!gpu)
+      return gpu.takeError();
+    for (const GpuTarget &other : gpus)
+      if (other.chip == gpu->chip)
+        return llvm::createStringError("--target: 'cuda:" + part + "' is given twice");
+    gpus.push_back(std::move(*gpu));
+  }
+  llvm::stable_sort(gpus, [](const GpuTarget &a, const GpuTarget &b) {
+    return std::tie(a.version, a.isSpecific) > std::tie(b.version, b.isSpecific);
+  });
+  return llvm::Error::success();
+}
+
+llvm::Expected<Targets> ssm::resolveTargets(const CompileOptions &options) {
+  Targets targets;
+  std::string cpu;
+  if (llvm::Error error = splitTarget(options.target, cpu, targets.gpus))
+    return error;
+  targets.usesCpus = !cpu.empty();
+  llvm::Expected<std::string> triple = parseTarget(targets.usesCpus ? cpu : "cpu");
   if (!triple)
     return triple.takeError();
-  std::vector<CpuTarget> targets;
   std::vector<std::string> names = options.cpus;
   if (names.empty())
     names.push_back("");
@@ -71,21 +105,21 @@ llvm::Expected<std::vector<CpuTarget>> ssm::resolveTargets(const CompileOptions 
     llvm::Expected<CpuTarget> target = CpuTarget::resolve(name, *triple);
     if (!target)
       return target.takeError();
-    for (const CpuTarget &other : targets)
+    for (const CpuTarget &other : targets.cpus)
       if (other.cpu == target->cpu)
         return llvm::createStringError("--cpu: '" + target->cpu + "' is given twice");
-    targets.push_back(std::move(*target));
+    targets.cpus.push_back(std::move(*target));
   }
-  CpuTarget::sortBestFirst(targets);
+  CpuTarget::sortBestFirst(targets.cpus);
   return targets;
 }
 
 std::string ssm::describeOptions(const CompileOptions &options,
-                                 llvm::ArrayRef<CpuTarget> targets) {
+                                 const Targets &targets) {
   std::string text = "-O" + std::to_string(options.optLevel) + " --target=" + options.target +
                      " --cpu=";
-  for (const CpuTarget &target : targets)
-    text += (&target == targets.begin() ? "" : ",") + target.cpu;
+  for (const CpuTarget &target : targets.cpus)
+    text += (&target == targets.cpus.data() ? "" : ",") + target.cpu;
   if (!options.optimizeThrough.empty())
     text += " --optimize-through=" + options.optimizeThrough;
   if (options.entries.size() > 1 || options.entries.front().name != "main")

@@ -10,19 +10,27 @@
 
 #include "include/ssm/Compiler.h"
 #include "lib/Target/CpuTarget.h"
+#include "lib/Target/GpuTarget.h"
 
 namespace ssm {
 
 /// What is wrong with the options, or "".
 std::string checkOptions(const CompileOptions &options);
 
-/// The processors that the module is compiled for, best first.
-llvm::Expected<std::vector<CpuTarget>> resolveTargets(const CompileOptions &options);
+/// What the module is compiled for.
+struct Targets {
+  /// Best first. Without `usesCpus` the last one is that of host code alone.
+  std::vector<CpuTarget> cpus;
+  bool usesCpus = true;
+  /// Latest first.
+  std::vector<GpuTarget> gpus;
+};
+llvm::Expected<Targets> resolveTargets(const CompileOptions &options);
 
 /// The command line that a module records: defaults and paths left out, so that the
 /// same compilation in another folder gives the same bytes. The processor is the
 /// one that "native" was.
-std::string describeOptions(const CompileOptions &options, llvm::ArrayRef<CpuTarget> targets);
+std::string describeOptions(const CompileOptions &options, const Targets &targets);
 
 } // namespace ssm
 

@@ -135,7 +135,7 @@ SharedWeights::SharedWeights(ArrayRef<ModuleVersion> versions, std::vector<Modul
     for (WeightSpec &weight : spec.weights) {
       auto [it, inserted] = places.try_emplace(weight.name, placeOf(weight));
       while (!inserted && it->second != placeOf(weight)) {
-        weight.name += "@" + version.target.cpu;
+        weight.name += "@" + version.name();
         std::tie(it, inserted) = places.try_emplace(weight.name, placeOf(weight));
       }
       if (inserted)
@@ -169,12 +169,20 @@ static Expected<std::unique_ptr<llvm::Module>>
 makeLLVM(const ModuleVersion &version, const ModuleSpec &spec, const WeightsPlace &place,
          llvm::LLVMContext &context, const PackageOptions &options,
          const DescriptionSymbol &symbol) {
+  DeviceCode device;
+  if (version.gpu) {
+    Step step(options, "device");
+    Expected<DeviceCode> built = buildDeviceCode(version.module, *version.gpu, options.device);
+    if (!built)
+      return built.takeError();
+    device = std::move(*built);
+  }
   Step step(options, "llvm");
   Expected<std::unique_ptr<llvm::Module>> result =
       translateModule(version.module, context, version.target);
   if (!result)
     return result;
-  addDescription(**result, spec, place, version.target, options.options, symbol);
+  addDescription(**result, spec, place, version.target, options.options, symbol, device);
   if (Error error = optimizeModule(**result, version.target, options.level, options.verifyEach))
     return error;
   return result;
@@ -253,7 +261,7 @@ Error ssm::packageModule(ArrayRef<ModuleVersion> versions, WeightSources &source
         makeLLVM(version, spec, place, context, options, symbol);
     if (!code)
       return code.takeError();
-    std::string extension = versions.size() > 1 ? version.target.cpu + ".ll" : "ll";
+    std::string extension = versions.size() > 1 ? version.name() + ".ll" : "ll";
     if (options.saveTemporary)
       if (Error error = options.saveTemporary(extension, printModule(**code)))
         return error;
@@ -289,6 +297,16 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &versio
   Expected<ModuleSpec> spec = readModuleSpec(version.module);
   if (!spec)
     return spec.takeError();
+  if (form == TextForm::Ptx) {
+    if (!version.gpu)
+      return createStringError("--emit=ptx needs a GPU, expected --target=cuda:CHIP");
+    DeviceOptions textOnly;
+    Expected<DeviceCode> device = buildDeviceCode(version.module, *version.gpu, textOnly);
+    if (!device)
+      return device.takeError();
+    StringRef text = device->images.empty() ? StringRef() : device->images.front().bytes;
+    return llvm::SmallVector<char, 0>(text.begin(), text.end());
+  }
   llvm::LLVMContext context;
   WeightsPlace place;
   place.embedded = options.embedWeights;

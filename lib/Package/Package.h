@@ -8,6 +8,7 @@
 #ifndef SSM_LIB_PACKAGE_PACKAGE_H
 #define SSM_LIB_PACKAGE_PACKAGE_H
 
+#include "lib/Package/BuildDevice.h"
 #include "lib/Package/ModuleSpec.h"
 #include "lib/Package/WeightSources.h"
 #include "lib/Package/WeightsInit.h"
@@ -17,13 +18,18 @@
 
 namespace ssm {
 
-/// The functions of a module for one processor, in the form that ModuleSpec.h tells. They
+/// The functions of a module for one processor or GPU, in the form that ModuleSpec.h tells. They
 /// are taken apart.
 struct ModuleVersion {
+  /// Of host code too.
   CpuTarget target;
+  /// If its kernels are a GPU's.
+  std::optional<GpuTarget> gpu;
   mlir::ModuleOp module;
   /// The functions of the derived weights; null if there are none.
   mlir::ModuleOp init;
+
+  const std::string &name() const { return gpu ? gpu->chip : target.cpu; }
 };
 
 struct PackageOptions {
@@ -33,6 +39,8 @@ struct PackageOptions {
   std::string linker;
   /// The command line, for the description.
   std::string options;
+  /// Of versions for GPUs.
+  DeviceOptions device;
   bool embedWeights = false;
   /// An object for programs to link and a header beside it, not a shared object.
   bool isStatic = false;
@@ -51,14 +59,14 @@ std::string getWeightsPath(llvm::StringRef modulePath);
 std::string getStaticSymbol(llvm::StringRef modulePath);
 
 /// Writes the module to `path` and its weights beside it, both or neither. Several
-/// versions are of one model and one triple, best first; a place in the weights file
+/// versions are of one model and one triple, best first, those for CPUs first; a place in the weights file
 /// holds the same in all of them.
 llvm::Error packageModule(llvm::ArrayRef<ModuleVersion> versions, WeightSources &sources,
                           const PackageOptions &options, llvm::StringRef path);
 
-enum class TextForm { LLVM, Assembly, Object };
+enum class TextForm { LLVM, Assembly, Object, Ptx };
 
-/// The code of the module as --emit=llvm, asm and obj give it, without weights.
+/// The code of the module as --emit=llvm, asm, obj and ptx give it, without weights.
 /// The object is what packageModule would link, except for the weights' hashes.
 llvm::Expected<llvm::SmallVector<char, 0>> emitModule(const ModuleVersion &version,
                                                       const PackageOptions &options, TextForm form);

@@ -8,13 +8,15 @@
 #include "passes/CPU/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
-#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "lib/Emit/PlainBuffer.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "passes/CPU/ModuleABI.h"
 
 namespace ssm {
@@ -84,6 +86,14 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       lowerRelease(b, release);
     else if (auto check = dyn_cast<CheckOp>(op))
       lowerCheck(b, check);
+    else if (auto launch = dyn_cast<LaunchOp>(op))
+      return lowerLaunch(b, launch);
+    else if (auto read = dyn_cast<ReadOp>(op))
+      lowerRead(b, read);
+    else if (auto fault = dyn_cast<FaultOp>(op))
+      lowerFault(b, fault);
+    else if (auto site = dyn_cast<CheckSiteOp>(op))
+      lowerCheckSite(b, site);
     else if (auto call = dyn_cast<func::CallOp>(op))
       lowerRepeatedCall(b, call);
     else
@@ -110,32 +120,12 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     return LLVM::LoadOp::create(b, pointer, offsetPointer(b, base, constant(b, bytes)));
   }
 
-  /// A plain memref over `data` with its dynamic sizes in order.
-  Value buffer(ImplicitLocOpBuilder &b, MemRefType type, Value data, ArrayRef<Value> sizes) {
-    auto descriptor = MemRefDescriptor::poison(b, b.getLoc(), types->convertType(type));
-    descriptor.setAllocatedPtr(b, b.getLoc(), data);
-    descriptor.setAlignedPtr(b, b.getLoc(), data);
-    descriptor.setOffset(b, b.getLoc(), constant(b, 0));
-    SmallVector<Value> all;
-    auto next = sizes.begin();
-    for (int64_t size : type.getShape())
-      all.push_back(ShapedType::isDynamic(size) ? *next++ : constant(b, size));
-    Value stride = constant(b, 1);
-    for (int64_t axis = type.getRank() - 1; axis >= 0; --axis) {
-      descriptor.setSize(b, b.getLoc(), axis, all[axis]);
-      descriptor.setStride(b, b.getLoc(), axis, stride);
-      if (axis > 0)
-        stride = LLVM::MulOp::create(b, stride, all[axis]);
-    }
-    return UnrealizedConversionCastOp::create(b, type, Value(descriptor)).getResult(0);
-  }
-
   void replaceByBuffer(ImplicitLocOpBuilder &b, Operation *op, Value data, ValueRange sizes) {
     SmallVector<Value> wide;
     for (Value size : sizes)
       wide.push_back(toI64(b, size));
     op->getResult(0).replaceAllUsesWith(
-        buffer(b, cast<MemRefType>(op->getResult(0).getType()), data, wide));
+        makePlainBuffer(b, *types, cast<MemRefType>(op->getResult(0).getType()), data, wide));
     op->erase();
   }
 
@@ -205,7 +195,7 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
           sizes.push_back(LLVM::LoadOp::create(b, b.getI64Type(),
                                                offsetPointer(b, dims, constant(b, 8 * axis))));
     }
-    op.replaceAllUsesWith(buffer(b, type, data, sizes));
+    op.replaceAllUsesWith(makePlainBuffer(b, *types, type, data, sizes));
     op.erase();
   }
 
@@ -267,9 +257,7 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
   }
 
   void lowerPointer(ImplicitLocOpBuilder &b, PointerOp op) {
-    Type type = types->convertType(op.getMemref().getType());
-    Value descriptor = UnrealizedConversionCastOp::create(b, type, op.getMemref()).getResult(0);
-    op.replaceAllUsesWith(MemRefDescriptor(descriptor).alignedPtr(b, b.getLoc()));
+    op.replaceAllUsesWith(takePointer(b, *types, op.getMemref()));
     op.erase();
   }
 
@@ -287,14 +275,21 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     op.erase();
   }
 
-  void lowerCheck(ImplicitLocOpBuilder &b, CheckOp op) {
-    auto function = op->getParentOfType<func::FuncOp>();
-    Value table = function.getArgument(0), context = function.getArgument(1);
-    auto site = DictionaryAttr::get(&getContext(), {b.getNamedAttr("node", op.getNodeAttr()),
-                                                    b.getNamedAttr("text", op.getTextAttr())});
+  /// The number of a check site of the function.
+  unsigned placeOf(StringAttr node, StringAttr text) {
+    Builder b(&getContext());
+    auto site = DictionaryAttr::get(&getContext(),
+                                    {b.getNamedAttr("node", node), b.getNamedAttr("text", text)});
     unsigned place = siteIndex.try_emplace(site, sites.size()).first->second;
     if (place == sites.size())
       sites.push_back(site);
+    return place;
+  }
+
+  void lowerCheck(ImplicitLocOpBuilder &b, CheckOp op) {
+    auto function = op->getParentOfType<func::FuncOp>();
+    Value table = function.getArgument(0), context = function.getArgument(1);
+    unsigned place = placeOf(op.getNodeAttr(), op.getTextAttr());
     returnUnless(b, op, op.getCondition(), [&]() -> Value {
       SmallVector<Value> values;
       for (Value value : op.getValues())
@@ -306,6 +301,78 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
                           {context, number, onStack(b, values), count});
       return status;
     });
+    op.erase();
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Devices
+  //===--------------------------------------------------------------------===//
+
+  /// The run goes on if `status` is 0.
+  void returnIfFailed(ImplicitLocOpBuilder &b, Operation *op, Value status) {
+    Value ok = LLVM::ConstantOp::create(b, b.getI32Type(), 0);
+    returnUnless(b, op, LLVM::ICmpOp::create(b, LLVM::ICmpPredicate::eq, status, ok),
+                 [&] { return status; });
+  }
+
+  LogicalResult lowerLaunch(ImplicitLocOpBuilder &b, LaunchOp op) {
+    // Kernels are numbered in the order of their module.
+    Operation *kernel = SymbolTable::lookupNearestSymbolFrom(op, op.getKernelAttr());
+    if (!kernel)
+      return op.emitError("launches a kernel that does not exist");
+    int64_t number = 0;
+    for (Operation &other : *kernel->getBlock()) {
+      if (&other == kernel)
+        break;
+      number += isa<FunctionOpInterface>(other);
+    }
+    SmallVector<Value> params;
+    for (Value arg : op.getArgs()) {
+      Value value = arg;
+      if (value.getType().isIndex())
+        value = toI64(b, value);
+      params.push_back(onStack(b, value));
+    }
+    Value grid = onStack(b, {toI64(b, op.getGridX()), toI64(b, op.getGridY()),
+                             toI64(b, op.getGridZ())});
+    Value threads = arith::IndexCastOp::create(b, b.getI32Type(), op.getThreads());
+    Value index = LLVM::ConstantOp::create(b, b.getI32Type(), number);
+    Value status = call(b, b.getI32Type(), loadPointer(b, op.getTable(), kTableLaunch),
+                        {op.getContext(), index, grid, threads, onStack(b, params)});
+    returnIfFailed(b, op, status);
+    op.erase();
+    return success();
+  }
+
+  void lowerRead(ImplicitLocOpBuilder &b, ReadOp op) {
+    Type type = op.getType();
+    auto metadata = memref::ExtractStridedMetadataOp::create(b, op.getMemref());
+    Value number = toI64(b, metadata.getOffset());
+    for (auto [index, stride] : llvm::zip_equal(op.getIndices(), metadata.getStrides()))
+      number = LLVM::AddOp::create(
+          b, number, LLVM::MulOp::create(b, toI64(b, index), toI64(b, stride)).getResult());
+    Value base = takePointer(b, *types, metadata.getBaseBuffer());
+    Value from = LLVM::GEPOp::create(b, pointer, types->convertType(type), base, number);
+    Value to = onStack(b, {});
+    int64_t bytes = type.isIndex() ? 8 : llvm::divideCeil(type.getIntOrFloatBitWidth(), 8);
+    Value status = call(b, b.getI32Type(), loadPointer(b, op.getTable(), kTableRead),
+                        {op.getContext(), to, from, constant(b, bytes)});
+    returnIfFailed(b, op, status);
+    Value value = LLVM::LoadOp::create(b, types->convertType(type), to);
+    if (type.isIndex())
+      value = arith::IndexCastOp::create(b, type, value);
+    op.replaceAllUsesWith(value);
+    op.erase();
+  }
+
+  void lowerFault(ImplicitLocOpBuilder &b, FaultOp op) {
+    op.replaceAllUsesWith(
+        call(b, pointer, loadPointer(b, op.getTable(), kTableFault), op.getContext()));
+    op.erase();
+  }
+
+  void lowerCheckSite(ImplicitLocOpBuilder &b, CheckSiteOp op) {
+    op.replaceAllUsesWith(constant(b, placeOf(op.getNodeAttr(), op.getTextAttr())));
     op.erase();
   }
 

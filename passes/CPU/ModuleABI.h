@@ -3,7 +3,7 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// include/ssmrt/module_abi.h, version 1, as byte offsets for generated code.
+// include/ssmrt/module_abi.h as byte offsets for generated code.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,6 +24,10 @@ enum : int32_t {
   kTableOutput = 40,
   kTableReport = 48,
   kTableKernel = 56,
+  kTableLaunch = 64,
+  kTableRead = 72,
+  kTableTensorMap = 80,
+  kTableFault = 88,
 };
 enum : int32_t { kStatusOutOfMemory = 2, kStatusOutputRefused = 3 };
 

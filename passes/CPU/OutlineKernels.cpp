@@ -34,6 +34,8 @@ using namespace ssm;
 namespace {
 
 struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
+  using OutlineKernelsBase::OutlineKernelsBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SmallVector<func::FuncOp> functions;
@@ -76,10 +78,10 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
 
   /// Loop nests that hold nothing of the module's borders: checks end the run, and
   /// temporaries inside would hide from LLVM that they do not overlap.
-  static void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
+  void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
       bool isNest = isa<linalg::LinalgOp, KernelOp, ParallelForOp>(op) ||
-                    isa<scf::SCFDialect>(op.getDialect());
+                    isa<scf::SCFDialect>(op.getDialect()) || (device && isDeviceStore(op));
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
       bool leaves = op.walk([](Operation *inner) {
@@ -99,8 +101,21 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     }
   }
 
-  static bool isClonable(Operation *op) {
-    return op->hasTrait<OpTrait::ConstantLike>() ||
+  /// A store to memory that the host cannot reach.
+  static bool isDeviceStore(Operation &op) {
+    auto store = dyn_cast<memref::StoreOp>(op);
+    if (!store)
+      return false;
+    Value memref = store.getMemRef();
+    while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
+      memref = view.getViewSource();
+    return !memref.getDefiningOp<memref::AllocaOp>();
+  }
+
+  bool isClonable(Operation *op) {
+    // The host's constants are not the device's.
+    return (device && isa<memref::GetGlobalOp>(op)) ||
+           op->hasTrait<OpTrait::ConstantLike>() ||
            (isa<ViewLikeOpInterface>(op) && isa<memref::MemRefDialect>(op->getDialect())) ||
            isa<memref::DimOp>(op);
   }
@@ -127,7 +142,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     nest->walk([&](Operation *inner) {
       for (Value operand : inner->getOperands())
         if (!nest->isAncestor(operand.getParentBlock()->getParentOp()))
-          captures.add(operand, isClonable);
+          captures.add(operand, [&](Operation *op) { return isClonable(op); });
     });
     if (!llvm::all_of(captures.params, isPlain))
       return;

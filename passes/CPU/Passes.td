@@ -189,6 +189,9 @@ def OutlineKernels : Pass<"ssm-outline-kernels", "::mlir::ModuleOp"> {
         : (!llvm.ptr, !llvm.ptr, !llvm.ptr, index, !llvm.ptr) -> ()
     ```
   }];
+  let options = [Option<"device", "device", "bool", /*default=*/"false",
+                        "For a device: stores of host code to its memory are nests too, and constants "
+                        "in memory go into the kernels.">];
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
                            "::ssm::SSMDialect"];
 }

@@ -326,7 +326,7 @@ namespace {
 struct LowerKernels : ssm::impl::LowerKernelsBase<LowerKernels> {
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
-    WalkResult result = getOperation().walk([&](KernelOp kernel) {
+    WalkResult result = getOperation()->walk([&](KernelOp kernel) {
       if (kernel.getConfig() && kernel.getConfig()->getForm() != Form::Loops)
         return WalkResult::advance();
       if (!kernel.hasBuffers() || kernel.getOuts().empty()) {

@@ -144,7 +144,7 @@ def DecomposeScan : Pass<"ssm-decompose-scan", "::mlir::func::FuncOp"> {
                            "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
-def LowerKernels : Pass<"ssm-lower-kernels", "::mlir::func::FuncOp"> {
+def LowerKernels : Pass<"ssm-lower-kernels"> {
   let summary = "ssm.kernel on buffers to loops over elements";
   let description = [{
     The plain meaning of ssm.kernel, for kernels of the form `loops` or without a

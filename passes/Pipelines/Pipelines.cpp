@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassManager.h"
@@ -20,6 +21,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/CPU/Passes.h"
 #include "passes/Fusion/Passes.h"
+#include "passes/GPU/Passes.h"
 #include "passes/Graph/Passes.h"
 #include "passes/Lowering/Passes.h"
 #include "passes/Memory/Passes.h"
@@ -88,7 +90,7 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
 }
 
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
-  if (options.optLevel > 0) {
+  if (options.optLevel > 0 && options.chip.empty()) {
     pm.addPass(createUnrollGroups());
     pm.addPass(createConfigureKernels(configuration(options)));
     pm.addPass(createLayoutOperands());
@@ -127,7 +129,28 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   }
 }
 
+/// The stage vector for a GPU.
+static void buildDeviceVector(OpPassManager &pm) {
+  pm.addNestedPass<func::FuncOp>(createResolveSubview());
+  pm.addNestedPass<func::FuncOp>(createCopyToKernel());
+  ConfigureKernelsOptions plain;
+  plain.vectorBits = 0;
+  pm.addPass(createConfigureKernels(plain));
+  pm.addPass(createLinalgGeneralizeNamedOpsPass());
+  pm.addNestedPass<func::FuncOp>(createOrderLoops());
+  OutlineKernelsOptions outline;
+  outline.device = true;
+  pm.addPass(createOutlineKernels(outline));
+  pm.addPass(createPlaceHostCode());
+  pm.addPass(createEmitDeviceKernels());
+  pm.addPass(createRelaxSums());
+  cleanUp(pm);
+  pm.addPass(createVerifySync());
+}
+
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
+  if (!options.chip.empty())
+    return buildDeviceVector(pm);
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToKernel());
   if (options.optLevel > 0)
@@ -151,7 +174,38 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   cleanUp(pm);
 }
 
+/// Kernels for a GPU to the LLVM dialect, before host code: conversions of the whole
+/// module then find nothing in them.
+static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options) {
+  OpPassManager &device = pm.nest<gpu::GPUModuleOp>();
+  device.addPass(createLowerKernels());
+  device.addPass(createConvertLinalgToLoopsPass());
+  device.addPass(createGuardIndices());
+  device.addPass(memref::createExpandStridedMetadataPass());
+  device.addPass(createLowerAffinePass());
+  device.addPass(createLoopInvariantCodeMotionPass());
+  cleanUp(device);
+  device.addPass(createExpandMath());
+  cleanUp(device);
+  device.addPass(createLowerDeviceViews());
+  // Before gpu-to-nvvm, which would call NVIDIA's library for them.
+  device.addPass(createLowerDeviceMath());
+  device.addPass(createConvertVectorToLLVMPass());
+  device.addPass(createSCFToControlFlowPass());
+  ConvertGpuOpsToNVVMOpsOptions nvvm;
+  nvvm.indexBitwidth = 64;
+  device.addPass(createConvertGpuOpsToNVVMOps(nvvm));
+  device.addPass(createArithToLLVMConversionPass());
+  device.addPass(createConvertIndexToLLVMPass());
+  device.addPass(createUBToLLVMConversionPass());
+  device.addPass(createConvertNVVMToLLVMPass());
+  device.addPass(createReconcileUnrealizedCastsPass());
+  cleanUp(device);
+}
+
 static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
+  if (!options.chip.empty())
+    buildDeviceTarget(pm, options);
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createResolveExpandShape());
   pm.addPass(memref::createExpandStridedMetadataPass());
@@ -240,6 +294,7 @@ void ssm::registerPassesAndStages() {
   registerSSMMemoryPasses();
   registerSSMRaisingPasses();
   registerSSMFusionPasses();
+  registerSSMGPUPasses();
   registerSSMTilingPasses();
   registerSSMVectorPasses();
   registerSSMCPUPasses();

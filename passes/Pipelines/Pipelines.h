@@ -12,6 +12,7 @@
 #include "llvm/ADT/StringRef.h"
 
 #include <memory>
+#include <string>
 
 namespace mlir {
 class DialectRegistry;
@@ -30,6 +31,8 @@ struct PipelineOptions {
   int vectorRegisters = 16;
   /// The target has AVX-512 F and DQ; conversions of f16.
   bool avx512 = false, f16c = false;
+  /// The chip of a version for a GPU ("sm_90a"); empty: a CPU, as the rest tells.
+  std::string chip;
   /// Calls of kernels tell the runtime when they begin and end.
   bool profile = false;
 };

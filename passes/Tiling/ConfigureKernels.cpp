@@ -48,6 +48,9 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
   }
 
   ConfigAttr choose(KernelOp kernel) {
+    // Devices without vectors choose for themselves.
+    if (vectorBits == 0)
+      return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
     int64_t lanes = lanesOf(kernel);
     if (ConfigAttr matmul = chooseMatmul(kernel, lanes))
       return matmul;

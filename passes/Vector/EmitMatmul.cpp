@@ -13,8 +13,8 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "passes/Vector/CollapseLoops.h"
-#include "passes/Vector/PointEmitter.h"
+#include "lib/Emit/CollapseLoops.h"
+#include "lib/Emit/PointEmitter.h"
 
 using namespace mlir;
 using namespace ssm;

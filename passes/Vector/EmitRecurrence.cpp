@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Vector/EmitKernels.h"
-#include "passes/Vector/PointEmitter.h"
+#include "lib/Emit/PointEmitter.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"

@@ -20,8 +20,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
-#include "passes/Vector/CollapseLoops.h"
-#include "passes/Vector/PointEmitter.h"
+#include "lib/Emit/CollapseLoops.h"
+#include "lib/Emit/PointEmitter.h"
 #include "passes/Vector/RowDivision.h"
 #include "llvm/ADT/SetVector.h"
 

@@ -135,6 +135,10 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
       args.getLastArgValue(OPT_reproducer, defaultReproducer(options.output)).str();
   options.remarks = args.getLastArgValue(OPT_remarks).str();
   options.linker = args.getLastArgValue(OPT_linker).str();
+  options.ptxas = args.getLastArgValue(OPT_ptxas).str();
+  StringRef budget = args.getLastArgValue(OPT_spill_budget);
+  if (!budget.empty() && (budget.getAsInteger(10, options.spillBudget) || options.spillBudget < 0))
+    return createStringError("--spill-budget " + budget + ": expected a number of bytes");
   options.weightsDir = args.getLastArgValue(OPT_weights_dir).str();
   StringRef limit = args.getLastArgValue(OPT_max_weights);
   if (!limit.empty() &&

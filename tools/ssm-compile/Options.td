@@ -23,10 +23,14 @@ def level : Joined<["-"], "O">, MetaVarName<"<0-3>">,
 defm optimize_through : V<"optimize-through", "<stage>",
                           "Run the stages after this one as at -O0, to find a fault">;
 defm target : V<"target", "<name>",
-                "cpu (default), cpu:x86_64-linux-gnu or cpu:aarch64-linux-gnu">;
+                "cpu (default), cpu:x86_64-linux-gnu, cpu:aarch64-linux-gnu, cuda:sm_90a or another "
+                "chip; several with ',' between: code for each, picked when it is loaded">;
 defm cpu : V<"cpu", "<names>",
              "native (default), x86-64-v2, x86-64-v3, x86-64-v4, or LLVM's name of a CPU; "
              "several with ',' between: code for each, picked when it is loaded">;
+defm ptxas : V<"ptxas", "<path>", "NVIDIA's assembler (default: on PATH, in CUDA_HOME, in a wheel)">;
+defm spill_budget : V<"spill-budget", "<bytes>",
+                      "Fail if a thread of a GPU's kernel spills more than that">;
 defm entry : V<"entry", "<name>=<file>",
                "One more model, as an entry of that name; a model without a name is 'main'">;
 defm state : V<"state", "<input>=<output>", "A recurrent state that names do not tell">;

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import build, emulator
 
-API_VERSION = 2
+API_VERSION = 3
 MAX_RANK = 16
 
 

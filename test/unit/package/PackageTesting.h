@@ -94,7 +94,7 @@ inline CpuTarget nativeTarget() { return llvm::cantFail(CpuTarget::resolve("nati
 
 /// A module for this machine.
 inline ModuleVersion nativeVersion(mlir::ModuleOp module, mlir::ModuleOp init = nullptr) {
-  return {nativeTarget(), module, init};
+  return {nativeTarget(), std::nullopt, module, init};
 }
 
 inline PackageOptions nativeOptions() {

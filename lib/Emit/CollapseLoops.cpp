@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/Vector/CollapseLoops.h"
+#include "lib/Emit/CollapseLoops.h"
 
 #include "dialects/SSM/KernelLoops.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

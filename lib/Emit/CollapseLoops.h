@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef SSM_PASSES_VECTOR_COLLAPSELOOPS_H
-#define SSM_PASSES_VECTOR_COLLAPSELOOPS_H
+#ifndef SSM_LIB_EMIT_COLLAPSELOOPS_H
+#define SSM_LIB_EMIT_COLLAPSELOOPS_H
 
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -21,4 +21,4 @@ void collapseLoops(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
 } // namespace ssm
 
-#endif // SSM_PASSES_VECTOR_COLLAPSELOOPS_H
+#endif // SSM_LIB_EMIT_COLLAPSELOOPS_H

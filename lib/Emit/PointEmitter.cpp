@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/Vector/PointEmitter.h"
+#include "lib/Emit/PointEmitter.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -373,26 +373,6 @@ void PointEmitter::loop(Value low, Value high, int64_t step, llvm::function_ref<
 
 Value PointEmitter::firstLanes(Value count) {
   return vector::CreateMaskOp::create(b, vectorOf(b.getI1Type()), count);
-}
-
-void PointEmitter::overLanes(Value low, Value high, llvm::function_ref<void()> body) {
-  Value rest = b.createOrFold<arith::RemUIOp>(sub(high, low), index(lanes));
-  Value whole = sub(high, rest);
-  loop(low, whole, lanes, [&](Value i) {
-    Scope scope(*this);
-    at[*laneLoop] = i;
-    body();
-  });
-  if (std::optional<int64_t> fixed = getConstantIntValue(rest); fixed && *fixed == 0)
-    return;
-  Value ragged = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, rest, index(0));
-  auto branch = scf::IfOp::create(b, ragged);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(branch.thenBlock());
-  Scope scope(*this);
-  at[*laneLoop] = whole;
-  mask = firstLanes(rest);
-  body();
 }
 
 Value PointEmitter::combine(arith::AtomicRMWKind kind, Value x, Value y) {

@@ -1,0 +1,63 @@
+//===- DeviceOps.td - Host code of a device -----------------*- tablegen -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_DIALECTS_SSM_DEVICEOPS
+#define SSM_DIALECTS_SSM_DEVICEOPS
+
+include "dialects/SSM/SSMBase.td"
+include "mlir/Dialect/LLVMIR/LLVMOpBase.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+// The calls of the runtime's table that a version for a device makes
+// (include/ssmrt/module_abi.h). Upstream's gpu.launch_func lowers to functions of
+// a runtime of its own, which knows neither our context nor our errors.
+
+def SSM_LaunchOp : SSM_Op<"launch", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "queues a kernel of the device";
+  let description = [{
+    `kernel` is a gpu.func of the module's gpu.module; `args` are its arguments. `grid` are
+    blocks, `threads` those of a block. Ends the run with a status if it cannot be
+    queued.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$table, LLVM_AnyPointer:$context, SymbolRefAttr:$kernel,
+                       Index:$gridX, Index:$gridY, Index:$gridZ, Index:$threads,
+                       Variadic<AnyType>:$args);
+  let assemblyFormat = "$table `,` $context $kernel `grid` `(` $gridX `,` $gridY `,` $gridZ `)` "
+                       "`threads` $threads (`args` `(` $args^ `:` type($args) `)`)? attr-dict `:` "
+                       "type($table) `,` type($context)";
+}
+
+def SSM_ReadOp : SSM_Op<"read", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "an element of the device's memory, on the host";
+  let description = [{
+    Waits for all that was queued. Ends the run with a status if that failed, or if
+    a check on the device did.
+  }];
+  let arguments = (ins LLVM_AnyPointer:$table, LLVM_AnyPointer:$context, AnyMemRef:$memref,
+                       Variadic<Index>:$indices);
+  let results = (outs AnyType:$result);
+  let assemblyFormat = "$table `,` $context $memref `[` $indices `]` attr-dict `:` "
+                       "type($table) `,` type($context) `,` type($memref) `->` type($result)";
+}
+
+def SSM_FaultOp : SSM_Op<"fault", [MemoryEffects<[MemRead]>]> {
+  let summary = "where the device's checks report";
+  let arguments = (ins LLVM_AnyPointer:$table, LLVM_AnyPointer:$context);
+  let results = (outs LLVM_AnyPointer:$result);
+  let assemblyFormat = "$table `,` $context attr-dict `:` type($table) `,` type($context) "
+                       "`->` type($result)";
+}
+
+def SSM_CheckSiteOp : SSM_Op<"check_site", [Pure]> {
+  let summary = "the number of a check that the device makes";
+  let arguments = (ins StrAttr:$node, StrAttr:$text);
+  let results = (outs I64:$site);
+  let assemblyFormat = "$node `,` $text attr-dict";
+}
+
+#endif // SSM_DIALECTS_SSM_DEVICEOPS

@@ -1,0 +1,252 @@
+//===- BuildDevice.cpp - From device kernels to images --------------------- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Package/BuildDevice.h"
+
+#include "lib/Package/BuildObject.h"
+#include "lib/Support/ScratchFolder.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace ssm;
+using llvm::createStringError;
+using llvm::Error;
+using llvm::Expected;
+using llvm::StringRef;
+
+//===----------------------------------------------------------------------===//
+// The assembler
+//===----------------------------------------------------------------------===//
+
+/// Folders of wheels that bring ptxas: LIB/python3.*/site-packages/nvidia/*/bin.
+static void addWheelFolders(StringRef prefix, llvm::SmallVectorImpl<std::string> &folders) {
+  std::error_code error;
+  llvm::SmallString<128> lib(prefix);
+  llvm::sys::path::append(lib, "lib");
+  for (llvm::sys::fs::directory_iterator python(lib, error), end; python != end && !error;
+       python.increment(error)) {
+    if (!llvm::sys::path::filename(python->path()).starts_with("python3"))
+      continue;
+    llvm::SmallString<128> wheels(python->path());
+    llvm::sys::path::append(wheels, "site-packages", "nvidia");
+    std::error_code inner;
+    for (llvm::sys::fs::directory_iterator wheel(wheels, inner), last; wheel != last && !inner;
+         wheel.increment(inner)) {
+      llvm::SmallString<128> bin(wheel->path());
+      llvm::sys::path::append(bin, "bin");
+      folders.push_back(bin.str().str());
+    }
+  }
+}
+
+Expected<std::string> ssm::findPtxas(StringRef requested) {
+  if (!requested.empty()) {
+    if (auto found = llvm::sys::findProgramByName(requested))
+      return *found;
+    return createStringError("cannot find '" + requested + "' given by --ptxas");
+  }
+  if (auto found = llvm::sys::findProgramByName("ptxas"))
+    return *found;
+  llvm::SmallVector<std::string> folders;
+  for (const char *name : {"CUDA_HOME", "CUDA_PATH"})
+    if (std::optional<std::string> root = llvm::sys::Process::GetEnv(name))
+      folders.push_back(*root + "/bin");
+  folders.push_back("/usr/local/cuda/bin");
+  if (std::optional<std::string> root = llvm::sys::Process::GetEnv("VIRTUAL_ENV"))
+    addWheelFolders(*root, folders);
+  if (auto python = llvm::sys::findProgramByName("python3"))
+    addWheelFolders(llvm::sys::path::parent_path(llvm::sys::path::parent_path(*python)), folders);
+  // An environment beside the compiler, as set-up makes it.
+  std::string self = llvm::sys::fs::getMainExecutable(nullptr, nullptr);
+  addWheelFolders(
+      (llvm::sys::path::parent_path(llvm::sys::path::parent_path(self)) + "/venv").str(), folders);
+  for (const std::string &folder : folders)
+    if (auto found = llvm::sys::findProgramByName("ptxas", {folder}))
+      return *found;
+  return std::string();
+}
+
+static int64_t numberBefore(StringRef line, StringRef word) {
+  size_t at = line.find(word);
+  if (at == StringRef::npos)
+    return -1;
+  StringRef text = line.take_front(at).rtrim();
+  text = text.substr(text.find_last_not_of("0123456789") + 1);
+  int64_t number = -1;
+  return text.getAsInteger(10, number) ? -1 : number;
+}
+
+/// Reads what `ptxas -v` tells of each kernel.
+static void readResources(StringRef log, DeviceCode &code) {
+  DeviceKernel *kernel = nullptr;
+  llvm::SmallVector<StringRef> lines;
+  log.split(lines, '\n');
+  for (StringRef line : lines) {
+    auto [before, quoted] = line.split("Function properties for ");
+    if (quoted.empty())
+      std::tie(before, quoted) = line.split("Compiling entry function '");
+    if (!quoted.empty()) {
+      StringRef name = quoted.take_until([](char c) { return c == '\'' || c == ' '; }).trim();
+      kernel = nullptr;
+      for (DeviceKernel &other : code.kernels)
+        if (other.name == name)
+          kernel = &other;
+      continue;
+    }
+    if (!kernel)
+      continue;
+    if (int64_t bytes = numberBefore(line, " bytes spill stores"); bytes >= 0)
+      kernel->spillBytes = bytes;
+    if (int64_t count = numberBefore(line, " registers"); count >= 0) {
+      kernel->registers = count;
+      int64_t bytes = numberBefore(line, " bytes smem");
+      kernel->sharedBytes = std::max<int64_t>(bytes, 0) + kernel->dynamicShared;
+    }
+  }
+}
+
+static Expected<std::string> assemble(StringRef ptx, const GpuTarget &target, StringRef ptxas,
+                                      DeviceCode &code) {
+  Expected<ScratchFolder> scratch = ScratchFolder::create("ssm-device");
+  if (!scratch)
+    return scratch.takeError();
+  std::string source = scratch->file("kernels.ptx"), result = scratch->file("kernels.cubin"),
+              log = scratch->file("ptxas.log");
+  if (Error error = writeWholeFile(source, ptx))
+    return error;
+  std::string arch = "-arch=" + target.chip;
+  llvm::SmallVector<StringRef> args = {ptxas, "-O3", "-v", arch, "--split-compile=0",
+                                       source, "-o", result};
+  std::optional<StringRef> redirects[] = {StringRef(), StringRef(log), StringRef(log)};
+  std::string message;
+  int status = llvm::sys::ExecuteAndWait(ptxas, args, std::nullopt, redirects, 0, 0, &message);
+  std::string told;
+  if (auto text = llvm::MemoryBuffer::getFile(log))
+    told = (*text)->getBuffer().str();
+  if (status != 0)
+    return createStringError("'" + ptxas + "' failed: " + message + StringRef(told).trim());
+  readResources(told, code);
+  auto bytes = llvm::MemoryBuffer::getFile(result);
+  if (!bytes)
+    return createStringError("'" + ptxas + "' wrote no file");
+  return (*bytes)->getBuffer().str();
+}
+
+//===----------------------------------------------------------------------===//
+// LLVM
+//===----------------------------------------------------------------------===//
+
+static void optimize(llvm::Module &module, llvm::TargetMachine *machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+}
+
+static Expected<std::string> emitPtx(mlir::gpu::GPUModuleOp device, const GpuTarget &target) {
+  mlir::DialectRegistry registry;
+  mlir::registerBuiltinDialectTranslation(registry);
+  mlir::registerLLVMDialectTranslation(registry);
+  mlir::registerGPUDialectTranslation(registry);
+  mlir::registerNVVMDialectTranslation(registry);
+  device->getContext()->appendDialectRegistry(registry);
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> module =
+      mlir::translateModuleToLLVMIR(device, context, "ssm_device");
+  if (!module)
+    return createStringError("the device kernels cannot be translated to LLVM IR");
+  auto machine = target.createMachine(llvm::CodeGenOptLevel::Aggressive);
+  if (!machine)
+    return machine.takeError();
+  module->setTargetTriple((*machine)->getTargetTriple());
+  module->setDataLayout((*machine)->createDataLayout());
+  module->setSourceFileName("ssm_device");
+  std::string problem;
+  llvm::raw_string_ostream stream(problem);
+  if (llvm::verifyModule(*module, &stream))
+    return createStringError("the LLVM IR of the device kernels is malformed: " + problem);
+  optimize(*module, machine->get());
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream out(bytes);
+  llvm::legacy::PassManager passes;
+  if ((*machine)->addPassesToEmitFile(passes, out, nullptr, llvm::CodeGenFileType::AssemblyFile))
+    return createStringError("LLVM cannot emit PTX");
+  passes.run(*module);
+  return std::string(bytes.begin(), bytes.end());
+}
+
+static int32_t bytesOf(mlir::Type type) {
+  if (mlir::isa<mlir::LLVM::LLVMPointerType>(type))
+    return 8;
+  return llvm::divideCeil(type.getIntOrFloatBitWidth(), 8);
+}
+
+Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget &target,
+                                          const DeviceOptions &options) {
+  DeviceCode code;
+  auto devices = llvm::to_vector(module.getOps<mlir::gpu::GPUModuleOp>());
+  if (devices.empty())
+    return code;
+  mlir::gpu::GPUModuleOp device = devices.front();
+  for (auto function : device.getOps<mlir::LLVM::LLVMFuncOp>()) {
+    auto number = [&](StringRef name) -> int32_t {
+      auto attr = function->getAttrOfType<mlir::IntegerAttr>(name);
+      return attr ? attr.getInt() : 0;
+    };
+    if (function.isDeclaration())
+      continue;
+    DeviceKernel kernel;
+    kernel.name = function.getName().str();
+    kernel.maxThreads = number("ssm.max_threads");
+    kernel.dynamicShared = number("ssm.dynamic_shared");
+    kernel.flags = number("ssm.flags");
+    for (mlir::Type type : function.getArgumentTypes())
+      kernel.paramBytes.push_back(bytesOf(type));
+    code.kernels.push_back(std::move(kernel));
+  }
+  Expected<std::string> ptx = emitPtx(device, target);
+  device.erase();
+  if (!ptx)
+    return ptx.takeError();
+  if (!options.ptxas.empty()) {
+    Expected<std::string> cubin = assemble(*ptx, target, options.ptxas, code);
+    if (!cubin)
+      return cubin.takeError();
+    code.images.push_back({target.chip, std::move(*cubin), /*isPtx=*/false});
+    for (const DeviceKernel &kernel : code.kernels)
+      if (options.spillBudget && kernel.spillBytes > *options.spillBudget)
+        return createStringError("kernel '" + kernel.name + "' spills " +
+                                 std::to_string(kernel.spillBytes) + " bytes, expected at most " +
+                                 std::to_string(*options.spillBudget));
+  }
+  if (options.withPtx || options.ptxas.empty())
+    code.images.push_back({target.chip, std::move(*ptx), /*isPtx=*/true});
+  return code;
+}

@@ -1,0 +1,65 @@
+//===- GpuTarget.cpp - The GPU a version is compiled for ------------------- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "lib/Target/GpuTarget.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Target/TargetOptions.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace llvm;
+using namespace ssm;
+
+namespace {
+struct Chip {
+  StringLiteral name;
+  int version;
+  StringLiteral features;
+};
+} // namespace
+
+/// The only table of chips. PTX versions: those that brought the chip (PTX ISA, release notes), or
+/// newer where instructions that we use came later.
+static constexpr Chip chips[] = {
+    {"sm_75", 75, "+ptx63"},    {"sm_80", 80, "+ptx70"},    {"sm_86", 86, "+ptx71"},
+    {"sm_87", 87, "+ptx74"},    {"sm_89", 89, "+ptx78"},    {"sm_90", 90, "+ptx78"},
+    {"sm_90a", 90, "+ptx83"},   {"sm_100", 100, "+ptx86"},  {"sm_100a", 100, "+ptx86"},
+    {"sm_103", 103, "+ptx88"},  {"sm_103a", 103, "+ptx88"}, {"sm_120", 120, "+ptx87"},
+    {"sm_120a", 120, "+ptx87"},
+};
+
+Expected<GpuTarget> GpuTarget::resolve(StringRef name) {
+  for (const Chip &chip : chips)
+    if (chip.name == name)
+      return GpuTarget{chip.name.str(), chip.features.str(), chip.version, name.ends_with("a")};
+  SmallVector<StringRef> known;
+  for (const Chip &chip : chips)
+    known.push_back(chip.name);
+  return createStringError("unknown GPU '" + name + "', expected one of " + join(known, ", "));
+}
+
+Expected<std::unique_ptr<TargetMachine>> GpuTarget::createMachine(CodeGenOptLevel level) const {
+  static const bool done = [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+    return true;
+  }();
+  (void)done;
+  Triple triple("nvptx64-nvidia-cuda");
+  std::string problem;
+  const Target *target = TargetRegistry::lookupTarget(triple, problem);
+  if (!target)
+    return createStringError("LLVM has no code generator for NVIDIA GPUs: " + problem);
+  TargetOptions options;
+  return std::unique_ptr<TargetMachine>(target->createTargetMachine(
+      triple, chip, features, options, Reloc::PIC_, std::nullopt, level));
+}

@@ -1,0 +1,45 @@
+//===- DeviceKernel.h - What emitters of device kernels get and give *- C++ -*- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_GPU_DEVICEKERNEL_H
+#define SSM_PASSES_GPU_DEVICEKERNEL_H
+
+#include "dialects/SSM/SSMOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include <optional>
+
+namespace ssm {
+
+/// How a kernel is launched: values of the host function, from sizes.
+struct LaunchShape {
+  mlir::Value grid[3];
+  mlir::Value threads;
+  /// The most that `threads` can be, a multiple of 32.
+  int64_t maxThreads;
+  /// Bytes of dynamic shared memory.
+  int64_t dynamicShared = 0;
+};
+
+/// A kernel on its way to the device: the same operation twice, in the host function that is to
+/// launch it and in the function of the device. An emitter puts code before both; the caller
+/// erases them.
+struct DeviceKernel {
+  KernelOp hostKernel, kernel;
+  mlir::ImplicitLocOpBuilder host, device;
+  mlir::gpu::GPUFuncOp function;
+
+  /// Static shared memory.
+  mlir::Value addShared(int64_t elements, mlir::Type type);
+};
+
+/// Kernels without time. Takes all of them.
+LaunchShape emitTeams(DeviceKernel &kernel);
+
+} // namespace ssm
+
+#endif // SSM_PASSES_GPU_DEVICEKERNEL_H

@@ -1,0 +1,31 @@
+//===- DeviceModule.h - The module of device kernels -------------*- C++ -*- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_GPU_DEVICEMODULE_H
+#define SSM_PASSES_GPU_DEVICEMODULE_H
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace ssm {
+
+inline constexpr llvm::StringLiteral kDeviceModule = "device";
+
+/// Made if there is none.
+mlir::gpu::GPUModuleOp getDeviceModule(mlir::ModuleOp module);
+
+/// A kernel that returns at once.
+mlir::gpu::GPUFuncOp createDeviceFunction(mlir::gpu::GPUModuleOp device, llvm::StringRef name,
+                                          mlir::TypeRange types);
+
+/// What ssm_device_kernel of include/ssmrt/module_abi.h tells.
+void setLaunchBounds(mlir::gpu::GPUFuncOp function, int64_t maxThreads, int64_t dynamicShared,
+                     int64_t flags);
+
+} // namespace ssm
+
+#endif // SSM_PASSES_GPU_DEVICEMODULE_H

@@ -1,0 +1,157 @@
+//===- EmitDeviceKernels.cpp - Kernels and their launches ------------------ ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/DeviceKernel.h"
+#include "passes/GPU/DeviceModule.h"
+#include "passes/GPU/Passes.h"
+
+#include "lib/Emit/CollapseLoops.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_EMITDEVICEKERNELS
+#include "passes/GPU/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+using namespace ssm;
+
+Value DeviceKernel::addShared(int64_t elements, Type type) {
+  // As a number: conversions to LLVM outside of upstream's for gpu know no other.
+  auto space = IntegerAttr::get(IntegerType::get(type.getContext(), 64),
+                                static_cast<int64_t>(NVVM::NVVMMemorySpace::Shared));
+  return function.addWorkgroupAttribution(
+      MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
+}
+
+gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {
+  if (auto device = module.lookupSymbol<gpu::GPUModuleOp>(kDeviceModule))
+    return device;
+  auto b = OpBuilder::atBlockEnd(module.getBody());
+  return gpu::GPUModuleOp::create(b, module.getLoc(), kDeviceModule);
+}
+
+gpu::GPUFuncOp ssm::createDeviceFunction(gpu::GPUModuleOp device, StringRef name, TypeRange types) {
+  auto b = OpBuilder::atBlockEnd(device.getBody());
+  auto function = gpu::GPUFuncOp::create(b, device.getLoc(), name,
+                                         b.getFunctionType(types, {}));
+  function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+  b.setInsertionPointToStart(&function.getBody().front());
+  gpu::ReturnOp::create(b, device.getLoc());
+  return function;
+}
+
+void ssm::setLaunchBounds(gpu::GPUFuncOp function, int64_t maxThreads, int64_t dynamicShared,
+                          int64_t flags) {
+  Builder b(function.getContext());
+  function->setAttr("nvvm.maxntid", b.getDenseI32ArrayAttr({static_cast<int32_t>(maxThreads)}));
+  function->setAttr("ssm.max_threads", b.getI64IntegerAttr(maxThreads));
+  function->setAttr("ssm.dynamic_shared", b.getI64IntegerAttr(dynamicShared));
+  function->setAttr("ssm.flags", b.getI64IntegerAttr(flags));
+}
+
+/// One thread runs the nest.
+static LaunchShape emitAlone(Operation *nest, ImplicitLocOpBuilder &device,
+                             ImplicitLocOpBuilder &host) {
+  Value zero = arith::ConstantIndexOp::create(device, 0);
+  Value thread = gpu::ThreadIdOp::create(device, gpu::Dimension::x);
+  Value isFirst = arith::CmpIOp::create(device, arith::CmpIPredicate::eq, thread, zero);
+  auto branch = scf::IfOp::create(device, isFirst);
+  nest->moveBefore(branch.thenBlock()->getTerminator());
+  Value one = arith::ConstantIndexOp::create(host, 1);
+  return {{one, one, one}, arith::ConstantIndexOp::create(host, 32), 32};
+}
+
+namespace {
+struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<func::FuncOp> functions;
+    for (auto function : module.getOps<func::FuncOp>())
+      if (function->hasAttr("ssm.kernel"))
+        functions.push_back(function);
+    if (functions.empty())
+      return;
+    gpu::GPUModuleOp device = getDeviceModule(module);
+    for (func::FuncOp function : functions)
+      emit(function, device);
+    returnStatus(module, functions);
+  }
+
+  /// The nest is the last operation before the terminator (ssm-outline-kernels).
+  static Operation *nestOf(Block &body) { return body.getTerminator()->getPrevNode(); }
+
+  void emit(func::FuncOp function, gpu::GPUModuleOp device) {
+    Block &body = function.getBody().front();
+    Operation *nest = nestOf(body);
+    Location loc = nest->getLoc();
+    ImplicitLocOpBuilder host(loc, nest);
+    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime())
+      collapseLoops(kernel, host);
+
+    auto arguments = body.getArguments().drop_front(2);
+    gpu::GPUFuncOp target =
+        createDeviceFunction(device, function.getName(), ValueRange(arguments).getTypes());
+    IRMapping mapping;
+    for (auto [i, argument] : llvm::enumerate(arguments)) {
+      mapping.map(argument, target.getArgument(i));
+      if (function.getArgAttr(i + 2, "llvm.noalias"))
+        target.setArgAttr(i, "llvm.noalias", host.getUnitAttr());
+    }
+    Operation *returned = target.getBody().front().getTerminator();
+    ImplicitLocOpBuilder inside(loc, returned);
+    for (Operation &op : body.without_terminator())
+      inside.clone(op, mapping);
+    Operation *copy = nestOf(target.getBody().front());
+    inside.setInsertionPoint(copy);
+
+    LaunchShape shape;
+    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime()) {
+      DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
+      shape = emitTeams(both);
+      copy->erase();
+    } else {
+      shape = emitAlone(copy, inside, host);
+    }
+    setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
+    host.setInsertionPoint(nest);
+    auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
+                                     {FlatSymbolRefAttr::get(&getContext(), target.getName())});
+    LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
+                     shape.grid[1], shape.grid[2], shape.threads, ValueRange(arguments));
+    nest->erase();
+  }
+
+  /// Launches can fail.
+  static void returnStatus(ModuleOp module, ArrayRef<func::FuncOp> functions) {
+    Builder b(module.getContext());
+    Type status = b.getI32Type();
+    for (func::FuncOp function : functions) {
+      function.setType(b.getFunctionType(function.getArgumentTypes(), status));
+      function->setAttr("ssm.repeated", b.getUnitAttr());
+      Operation *end = function.getBody().front().getTerminator();
+      OpBuilder inside(end);
+      Value ok = arith::ConstantIntOp::create(inside, end->getLoc(), status, 0);
+      end->setOperands(ok);
+    }
+    module.walk([&](func::CallOp call) {
+      auto callee = module.lookupSymbol<func::FuncOp>(call.getCallee());
+      if (call.getNumResults() != 0 || !callee || !callee->hasAttr("ssm.kernel"))
+        return;
+      OpBuilder at(call);
+      func::CallOp::create(at, call.getLoc(), callee, call.getOperands());
+      call.erase();
+    });
+  }
+};
+} // namespace

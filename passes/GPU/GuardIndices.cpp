@@ -1,0 +1,98 @@
+//===- GuardIndices.cpp - Indices from data stay inside -------------------- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/DenseSet.h"
+
+namespace ssm {
+#define GEN_PASS_DEF_GUARDINDICES
+#include "passes/GPU/Passes.h.inc"
+} // namespace ssm
+
+using namespace mlir;
+
+namespace {
+struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
+  void runOnOperation() override {
+    // What loads give, and what is computed from it. Loop-carried values are, if the
+    // loop carries integers at all.
+    llvm::DenseSet<Value> fromData;
+    SmallVector<Value> left;
+    auto mark = [&](Value value) {
+      if (value.getType().isIntOrIndex() && fromData.insert(value).second)
+        left.push_back(value);
+    };
+    getOperation()->walk([&](Operation *op) {
+      if (isa<memref::LoadOp>(op))
+        mark(op->getResult(0));
+      // Of floating point numbers nothing is known.
+      if (isa<arith::FPToSIOp, arith::FPToUIOp>(op))
+        mark(op->getResult(0));
+      if (isa<scf::IfOp, scf::WhileOp, scf::ForOp>(op)) {
+        llvm::for_each(op->getResults(), mark);
+        for (Region &region : op->getRegions())
+          if (!region.empty())
+            for (BlockArgument argument : region.getArguments())
+              if (!isa<scf::ForOp>(op) || argument.getArgNumber() > 0)
+                mark(argument);
+      }
+    });
+    while (!left.empty())
+      for (Operation *user : left.pop_back_val().getUsers())
+        if (isa<arith::ArithDialect>(user->getDialect()))
+          llvm::for_each(user->getResults(), mark);
+
+    SmallVector<Operation *> accesses;
+    getOperation()->walk([&](Operation *op) {
+      if (isa<memref::LoadOp, memref::StoreOp>(op))
+        accesses.push_back(op);
+    });
+    for (Operation *op : accesses) {
+      ImplicitLocOpBuilder b(op->getLoc(), op);
+      if (auto load = dyn_cast<memref::LoadOp>(op))
+        guard(b, load, fromData);
+      else
+        guard(b, cast<memref::StoreOp>(op), fromData);
+    }
+  }
+
+  static void guard(ImplicitLocOpBuilder &b, memref::LoadOp load,
+                    const llvm::DenseSet<Value> &fromData) {
+    for (OpOperand &index : load->getOpOperands().drop_front()) {
+      if (!fromData.contains(index.get()))
+        continue;
+      Value size = memref::DimOp::create(
+          b, load.getMemRef(), static_cast<int64_t>(index.getOperandNumber() - 1));
+      Value one = arith::ConstantIndexOp::create(b, 1);
+      Value last = arith::SubIOp::create(b, arith::MaxUIOp::create(b, size, one), one);
+      index.set(arith::MinUIOp::create(b, index.get(), last));
+    }
+  }
+
+  static void guard(ImplicitLocOpBuilder &b, memref::StoreOp store,
+                    const llvm::DenseSet<Value> &fromData) {
+    Value fits;
+    for (auto [axis, index] : llvm::enumerate(store.getIndices())) {
+      if (!fromData.contains(index))
+        continue;
+      Value size = memref::DimOp::create(b, store.getMemRef(), static_cast<int64_t>(axis));
+      Value isInside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, index, size);
+      fits = fits ? arith::AndIOp::create(b, fits, isInside).getResult() : isInside;
+    }
+    if (!fits)
+      return;
+    auto branch = scf::IfOp::create(b, fits);
+    store->moveBefore(branch.thenBlock()->getTerminator());
+  }
+};
+} // namespace

@@ -1,0 +1,101 @@
+//===- Passes.td - Kernels for GPUs and their host code -----*- tablegen -*- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_GPU_PASSES
+#define SSM_PASSES_GPU_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
+  let summary = "functions of kernels become kernels of the device and their launches";
+  let description = [{
+    Each function of ssm-outline-kernels is one kernel: its body goes to a gpu.func of
+    `gpu.module @device`, in the first form that takes it, and what remains is a ssm.launch
+    whose grid is computed from the sizes. Such a function returns a status.
+
+    - teams (EmitTeams.cpp): kernels without time. A team of threads has one point of the loops
+      that all outs and sums share; a block for long sums, a warp for short ones, one thread
+      where nothing is summed or sums run across lines of memory.
+    - one thread: loop nests that are no kernel.
+
+    ```mlir
+    func.func private @kernel_map(%table, %context, %x: !llvm.ptr, %n: index) {
+      %v = ssm.arena_view %x[%c0] (%n) : !llvm.ptr -> memref<?xf32>
+      ssm.kernel loops 1 ins(%v) outs(%v) maps [#i, #i] { ... }
+    }
+    // becomes
+    func.func private @kernel_map(%table, %context, %x, %n) -> i32 {
+      %blocks = arith.ceildivui %n, %c256
+      ssm.launch %table, %context @device::@kernel_map grid(%blocks, %c1, %c1) threads %c256 args(%x, %n)
+    }
+    gpu.module @device { gpu.func @kernel_map(%x: !llvm.ptr, %n: index) kernel { ... } }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
+}
+
+def PlaceHostCode : Pass<"ssm-place-host-code", "::mlir::ModuleOp"> {
+  let summary = "what host code takes from the device's memory: checks go there, the rest is read";
+  let description = [{
+    After ssm-outline-kernels, in functions of entries and repeated ones. A ssm.check whose
+    condition comes from elements of the device's memory by arithmetic becomes a kernel of
+    one thread that sets the fault flag (ssm.fault): no waiting. All other loads become ssm.read,
+    which waits for the device; a remark (category `placement`) names each.
+    Memory is on the device but for memref.alloca and memref.get_global.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect",
+                           "::ssm::SSMDialect"];
+}
+
+def GuardIndices : Pass<"ssm-guard-indices"> {
+  let summary = "indices that come from data stay inside, whatever the data";
+  let description = [{
+    Kernels that are queued behind a check that failed run all the same. A load whose
+    index was computed from loaded numbers takes the last element instead of one outside; such a
+    store is left out.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
+}
+
+def VerifySync : Pass<"ssm-verify-sync"> {
+  let summary = "finds missing and unmatched barriers, missing fences, shared memory overrun";
+  let description = [{
+    Of every gpu.func, before it is lowered; changes nothing. It is an error if
+
+    - threads read shared memory that others may have written since the last barrier, or
+      write what others may have to read yet or wrote: also from one step of a loop to the
+      next. Accesses with the same indices are one thread's;
+    - a barrier is in a branch or loop that not all threads of a block take alike. Arms of a
+      branch between roles may hold the same barriers in the same loops;
+    - shared memory is read past the threads (bulk tensor copies, wgmma) after a store that no
+      nvvm.fence.proxy follows;
+    - an index can be larger than its axis, or all memory than a block can have.
+
+    Upstream has no such check; compute-sanitizer finds only what a run happens to do.
+  }];
+}
+
+def LowerDeviceViews : Pass<"ssm-lower-device-views"> {
+  let summary = "ssm.arena_view and ssm.pointer of kernels in LLVM terms";
+  let description = "As ssm-lower-module-ops does for host code.";
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def LowerDeviceMath : Pass<"ssm-lower-device-math"> {
+  let summary = "math operations that LLVM has instructions for on GPUs become its intrinsics";
+  let description = [{
+    Square roots (rounded to nearest), absolute values, rounding, fused multiply-add, copied
+    signs. Upstream's gpu-to-nvvm would call NVIDIA's libdevice for each.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
+#endif // SSM_PASSES_GPU_PASSES
