@@ -13,6 +13,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <set>
 
@@ -23,10 +24,12 @@ namespace ssmrt::cuda {
 struct ContextObject {
   int32_t ordinal;
 };
-struct LibraryObject {};
 struct FunctionObject {
   const FakeKernel *kernel;
   int32_t maxDynamicShared = 48 << 10;
+};
+struct LibraryObject {
+  std::vector<std::unique_ptr<FunctionObject>> functions;
 };
 struct StreamObject {
   std::deque<Work> queue;
@@ -50,7 +53,6 @@ static double virtualTime = 0;  // milliseconds; each kernel takes one
 static std::map<uint64_t, std::pair<size_t, int32_t>> allocations; // bytes, device
 static std::map<uint64_t, size_t> pinnedBlocks;
 static StreamObject defaultStream;
-static std::vector<FunctionObject *> functions;
 static thread_local std::vector<Context> current;
 
 static constexpr Result kInvalidValue = 1, kInvalidImage = 200, kInvalidContext = 201,
@@ -71,9 +73,6 @@ extern "C" FakeCuda *fakeCuda() {
     fresh.libraries = fake.libraries;
     fake = fresh;
     fault = kSuccess;
-    for (FunctionObject *function : functions)
-      delete function;
-    functions.clear();
   };
   return &fake;
 }
@@ -373,8 +372,8 @@ EXPORT cuModuleGetFunction(Function *function, Library library, const char *name
     return kInvalidValue;
   for (const FakeKernel &kernel : fakeKernels)
     if (!std::strcmp(kernel.name, name)) {
-      *function = new FunctionObject{&kernel};
-      functions.push_back(*function);
+      library->functions.push_back(std::make_unique<FunctionObject>(FunctionObject{&kernel}));
+      *function = library->functions.back().get();
       return kSuccess;
     }
   return kNotFound;
