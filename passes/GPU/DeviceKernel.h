@@ -40,6 +40,13 @@ struct DeviceKernel {
 /// Kernels without time. Takes all of them.
 LaunchShape emitTeams(DeviceKernel &kernel);
 
+/// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
+std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
+
+/// Kernels with time, a block of threads for each recurrence that is independent. Takes all that
+/// can update their carries in place.
+std::optional<LaunchShape> emitBlockRecurrence(DeviceKernel &kernel);
+
 } // namespace ssm
 
 #endif // SSM_PASSES_GPU_DEVICEKERNEL_H
