@@ -47,6 +47,15 @@ std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
 /// can update their carries in place.
 std::optional<LaunchShape> emitBlockRecurrence(DeviceKernel &kernel);
 
+/// The whole kernel, with or without time, by the one block that runs; ends with a barrier.
+/// Whether it could. The host's kernel is not looked at.
+bool emitInBlock(DeviceKernel &kernel);
+
+/// Loops that hold several kernels: one block runs them, its threads share out each kernel's
+/// points.
+std::optional<LaunchShape> emitNest(mlir::Operation *nest, mlir::gpu::GPUFuncOp function,
+                                    mlir::ImplicitLocOpBuilder &host);
+
 } // namespace ssm
 
 #endif // SSM_PASSES_GPU_DEVICEKERNEL_H

@@ -134,7 +134,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       shape = *made;
       copy->erase();
     } else {
-      shape = emitAlone(copy, inside, host);
+      std::optional<LaunchShape> made = emitNest(copy, target, host);
+      shape = made ? *made : emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
     host.setInsertionPoint(nest);

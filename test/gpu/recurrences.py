@@ -27,6 +27,24 @@ sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "models")]
 import recurrences as r  # noqa: E402
 from ssmtest import compare, runtime  # noqa: E402
 
+
+
+def mixed(size):
+    """A full matrix and a softmax in each step, which stays a loop around kernels."""
+    def build(g, h, x, w):
+        scores = g.add("Softmax", g.add("Add", g.add("MatMul", h, w), x), axis=-1)
+        new = g.add("Sub", g.add("Mul", h, x), scores)
+        return [new], [scores, r.reduce_sum(g, new, -1)]
+
+    def step(h, x, w):
+        scores = np.exp(h @ w + x)
+        scores /= scores.sum(-1, keepdims=True)
+        new = h * x - scores
+        return [new], [scores, new.sum(-1)]
+    return r.Recurrence({"h": ("B", size)}, {"x": ("B", size)}, {"s": ("B", size), "t": ("B",)},
+                        build, step, {"w": (size, size)})
+
+
 # name -> (recurrence, options of Recurrence.model)
 KINDS = {
     **{f"diagonal{n}": (r.diagonal(n), {}) for n in (1, 4, 5, 8, 16, 17, 33, 64, 256)},
@@ -38,6 +56,7 @@ KINDS = {
     "chained": (r.chained(), {}), "crossed": (r.crossed(), {}), "swapped": (r.swapped(), {}),
     "delayed": (r.delayed(), {}), "centred": (r.centred(), {}),
     "normalised": (r.normalised(), {}), "dense": (r.dense(), {}),
+    **{f"mixed{n}": (mixed(n), {}) for n in (1, 7, 600)},
     "open_diagonal": (r.diagonal("S"), {}),
     "open_per_head": (r.per_head(3, "S"), {}),
     "open_gated_delta": (r.delta("S", 5, True, 701), {}),

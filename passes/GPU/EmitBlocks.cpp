@@ -1,4 +1,4 @@
-//===- EmitBlockRecurrence.cpp - Steps shared out to a block --------------===//
+//===- EmitBlocks.cpp - Kernels whose steps a block shares out ------------===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -22,27 +22,32 @@ namespace {
 
 /// Carries stay in their outs. A step is: sums that are one number for the block, by all threads;
 /// outs, from the carries as they are; then the carries, in an order in which none is overwritten
-/// that is still to be read. Barriers between.
-class BlockRecurrence {
+/// that is still to be read. Barriers between. Without time there is one step.
+class BlockKernel {
 public:
-  explicit BlockRecurrence(DeviceKernel &k)
-      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1),
-        time(*kernel.getTime()) {}
+  explicit BlockKernel(DeviceKernel &k)
+      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1) {
+    if (kernel.getTime())
+      timeSet = loopBit(*kernel.getTime());
+  }
 
-  bool analyze();
-  LaunchShape emit();
+  /// With `isWhole` one block computes all; else blocks share out independent recurrences.
+  bool analyze(bool isWhole);
+  LaunchShape launch();
+  void emit();
 
 private:
-  /// Carries that are updated together: threads share out `across`, each runs through `within`.
-  struct Update {
-    SmallVector<unsigned> carries, across, within;
+  /// Outs or carries that are written together: threads share out `across`, each runs through
+  /// `within`.
+  struct Group {
+    SmallVector<unsigned> outs, across, within;
   };
 
   bool isInside(Value value) { return value.getParentBlock() == &kernel.getStep(); }
   /// The sums that values take, themselves or through others.
   llvm::DenseSet<Operation *> sumsOf(ArrayRef<Value> values);
   SmallVector<unsigned> order(LoopSet set);
-  LaunchShape launch();
+  Group divide(ArrayRef<unsigned> outs, ArrayRef<unsigned> loops);
   Value product(ArrayRef<unsigned> loops);
   void setIndices(ArrayRef<unsigned> loops, Value number);
   SmallVector<Value> strided(ArrayRef<unsigned> loops, ValueRange carried,
@@ -53,25 +58,25 @@ private:
   Value reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value sum);
   void reduceTogether(ReduceOp reduce);
   void startCarries();
-  void writeOuts();
-  void update(const Update &group, ArrayRef<unsigned> within);
+  void runStep();
+  void write(const Group &group, ArrayRef<unsigned> within);
 
   DeviceKernel &k;
   KernelOp kernel;
   ImplicitLocOpBuilder &b;
   PointEmitter e;
-  unsigned time;
+  LoopSet timeSet = 0;
   /// The loops that blocks share out, and those that have an index here.
   LoopSet points = 0, open = 0;
   SmallVector<unsigned> pointLoops;
-  SmallVector<Update> updates;
+  SmallVector<Group> outs, updates;
   SmallVector<ReduceOp> together;
   Value thread, threads;
 };
 
 } // namespace
 
-llvm::DenseSet<Operation *> BlockRecurrence::sumsOf(ArrayRef<Value> values) {
+llvm::DenseSet<Operation *> BlockKernel::sumsOf(ArrayRef<Value> values) {
   llvm::DenseSet<Operation *> sums;
   llvm::DenseSet<Value> seen;
   SmallVector<Value> left(values);
@@ -87,7 +92,7 @@ llvm::DenseSet<Operation *> BlockRecurrence::sumsOf(ArrayRef<Value> values) {
   return sums;
 }
 
-SmallVector<unsigned> BlockRecurrence::order(LoopSet set) {
+SmallVector<unsigned> BlockKernel::order(LoopSet set) {
   SmallVector<unsigned> loops = listLoops(set);
   if (loops.empty())
     return loops;
@@ -98,40 +103,49 @@ SmallVector<unsigned> BlockRecurrence::order(LoopSet set) {
   return loops;
 }
 
-bool BlockRecurrence::analyze() {
-  auto order = orderCarryUpdates(kernel);
-  if (!order)
+/// What a thread writes, no other may read meanwhile: the loops of sums of its own are its own.
+BlockKernel::Group BlockKernel::divide(ArrayRef<unsigned> outs, ArrayRef<unsigned> loops) {
+  LoopSet all = loopsOf(kernel.getOutMap(outs.front())) & ~points & ~timeSet, across = all;
+  SmallVector<Value> values = llvm::map_to_vector(
+      outs, [&](unsigned out) -> Value { return kernel.getYield().getValues()[out]; });
+  for (Operation *sum : sumsOf(values))
+    if (!llvm::is_contained(together, sum))
+      across &= e.loops.of(sum->getResult(0));
+  Group group;
+  group.outs = llvm::to_vector(outs);
+  group.across = order(across);
+  for (unsigned loop : loops)
+    if (contains(all & ~across, loop))
+      group.within.push_back(loop);
+  return group;
+}
+
+bool BlockKernel::analyze(bool isWhole) {
+  auto carryOrder = orderCarryUpdates(kernel);
+  if (!carryOrder)
     return false;
-  points = ~loopBit(time);
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    points &= loopsOf(kernel.getOutMap(i));
-  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
-    points &= ~loopsOf(reduce.getLoops());
-  LoopSet inTime = points | loopBit(time);
-  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
-    if (isSubset(e.loops.of(reduce), inTime))
-      together.push_back(reduce);
-  auto yielded = kernel.getYield().getValues();
-  for (const CarryUpdate &group : *order) {
-    // What a thread updates, no other may read meanwhile.
-    LoopSet all = loopsOf(kernel.getOutMap(group.carries.front())) & ~points, across = all;
-    SmallVector<Value> values =
-        llvm::map_to_vector(group.carries, [&](unsigned carry) -> Value { return yielded[carry]; });
-    for (Operation *sum : sumsOf(values))
-      if (!llvm::is_contained(together, sum))
-        across &= e.loops.of(sum->getResult(0));
-    Update &update = updates.emplace_back();
-    update.carries = group.carries;
-    update.across = this->order(across);
-    for (unsigned loop : group.loops)
-      if (contains(all & ~across, loop))
-        update.within.push_back(loop);
+  if (!isWhole) {
+    points = ~timeSet;
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      points &= loopsOf(kernel.getOutMap(i));
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+      points &= ~loopsOf(reduce.getLoops());
   }
-  pointLoops = this->order(points);
+  pointLoops = order(points);
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    if (isSubset(e.loops.of(reduce), points | timeSet))
+      together.push_back(reduce);
+  llvm::MapVector<LoopSet, SmallVector<unsigned>> groups;
+  for (unsigned out = kernel.getNumCarries(); out < kernel.getOuts().size(); ++out)
+    groups[loopsOf(kernel.getOutMap(out))].push_back(out);
+  for (const auto &[loops, members] : groups)
+    outs.push_back(divide(members, listLoops(loops)));
+  for (const CarryUpdate &update : *carryOrder)
+    updates.push_back(divide(update.carries, update.loops));
   return true;
 }
 
-LaunchShape BlockRecurrence::launch() {
+LaunchShape BlockKernel::launch() {
   ImplicitLocOpBuilder &h = k.host;
   SmallVector<OpFoldResult> sizes = k.hostKernel.getLoopSizes(h);
   auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(h, value); };
@@ -144,12 +158,11 @@ LaunchShape BlockRecurrence::launch() {
   };
   Value longest = constant(1);
   auto lengthen = [&](Value length) { longest = h.createOrFold<arith::MaxUIOp>(longest, length); };
-  for (const Update &update : updates)
-    lengthen(multiply(update.across));
+  for (const auto *groups : {&outs, &updates})
+    for (const Group &group : *groups)
+      lengthen(multiply(group.across));
   for (ReduceOp reduce : together)
     lengthen(multiply(llvm::to_vector_of<unsigned>(reduce.getLoops())));
-  for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
-    lengthen(multiply(listLoops(loopsOf(kernel.getOutMap(out)) & ~points & ~loopBit(time))));
   Value warps = h.createOrFold<arith::CeilDivUIOp>(longest, constant(kWarp));
   warps = h.createOrFold<arith::MinUIOp>(warps, constant(kMaxBlock / kWarp));
   Value one = constant(1);
@@ -158,7 +171,7 @@ LaunchShape BlockRecurrence::launch() {
           kMaxBlock};
 }
 
-Value BlockRecurrence::product(ArrayRef<unsigned> loops) {
+Value BlockKernel::product(ArrayRef<unsigned> loops) {
   Value result = e.index(1);
   for (unsigned loop : loops)
     result = e.mul(result, e.size(loop));
@@ -166,7 +179,7 @@ Value BlockRecurrence::product(ArrayRef<unsigned> loops) {
 }
 
 /// From one number, the last loop fastest.
-void BlockRecurrence::setIndices(ArrayRef<unsigned> loops, Value number) {
+void BlockKernel::setIndices(ArrayRef<unsigned> loops, Value number) {
   open |= loopsOf(llvm::to_vector_of<int64_t>(loops));
   for (size_t i = loops.size(); i-- > 0;) {
     if (i == 0) {
@@ -181,7 +194,7 @@ void BlockRecurrence::setIndices(ArrayRef<unsigned> loops, Value number) {
 
 /// The threads share out the loops' points.
 SmallVector<Value>
-BlockRecurrence::strided(ArrayRef<unsigned> loops, ValueRange carried,
+BlockKernel::strided(ArrayRef<unsigned> loops, ValueRange carried,
                          llvm::function_ref<SmallVector<Value>(ValueRange)> body) {
   auto loop = scf::ForOp::create(b, thread, product(loops), threads, carried);
   OpBuilder::InsertionGuard guard(b);
@@ -197,7 +210,7 @@ BlockRecurrence::strided(ArrayRef<unsigned> loops, ValueRange carried,
   return llvm::to_vector_of<Value>(loop.getResults());
 }
 
-void BlockRecurrence::forPoints(ArrayRef<unsigned> loops, llvm::function_ref<void()> body) {
+void BlockKernel::forPoints(ArrayRef<unsigned> loops, llvm::function_ref<void()> body) {
   strided(loops, {}, [&](ValueRange) {
     body();
     return SmallVector<Value>();
@@ -205,7 +218,7 @@ void BlockRecurrence::forPoints(ArrayRef<unsigned> loops, llvm::function_ref<voi
 }
 
 /// Computes the sums that the values take and that are one number at this point.
-void BlockRecurrence::prepareSums(ArrayRef<Value> values) {
+void BlockKernel::prepareSums(ArrayRef<Value> values) {
   llvm::DenseSet<Operation *> sums = sumsOf(values);
   for (auto reduce : kernel.getStep().getOps<ReduceOp>())
     if (sums.contains(reduce) && isSubset(e.loops.of(reduce), open)) {
@@ -215,7 +228,7 @@ void BlockRecurrence::prepareSums(ArrayRef<Value> values) {
 }
 
 /// As they are before the step.
-void BlockRecurrence::provideCarries(ArrayRef<Value> values) {
+void BlockKernel::provideCarries(ArrayRef<Value> values) {
   llvm::DenseSet<Value> seen;
   SmallVector<Value> left(values);
   while (!left.empty()) {
@@ -233,7 +246,7 @@ void BlockRecurrence::provideCarries(ArrayRef<Value> values) {
   }
 }
 
-Value BlockRecurrence::reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value sum) {
+Value BlockKernel::reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value sum) {
   if (left.empty()) {
     prepareSums(reduce.getValue());
     provideCarries(reduce.getValue());
@@ -247,7 +260,7 @@ Value BlockRecurrence::reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Valu
   })[0];
 }
 
-void BlockRecurrence::reduceTogether(ReduceOp reduce) {
+void BlockKernel::reduceTogether(ReduceOp reduce) {
   Value start = e.neutral(reduce.getKind(), reduce.getType());
   SmallVector<unsigned> loops = order(loopsOf(reduce.getLoops()));
   Value part = strided(loops, start, [&](ValueRange sums) {
@@ -256,7 +269,7 @@ void BlockRecurrence::reduceTogether(ReduceOp reduce) {
   e.provide(reduce, reduceOverBlock(k, e, reduce.getKind(), part));
 }
 
-void BlockRecurrence::startCarries() {
+void BlockKernel::startCarries() {
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
     LoopSet rest = loopsOf(kernel.getOutMap(i)) & ~points;
     forPoints(order(rest), [&] {
@@ -267,72 +280,71 @@ void BlockRecurrence::startCarries() {
   }
 }
 
-void BlockRecurrence::writeOuts() {
-  auto yielded = kernel.getYield().getValues();
-  llvm::MapVector<LoopSet, SmallVector<unsigned>> groups;
-  for (unsigned out = kernel.getNumCarries(); out < kernel.getOuts().size(); ++out)
-    groups[loopsOf(kernel.getOutMap(out)) & ~points & ~loopBit(time)].push_back(out);
-  for (const auto &group : groups)
-    forPoints(order(group.first), [&] {
-      ArrayRef<unsigned> outs = group.second;
-      SmallVector<Value> values =
-          llvm::map_to_vector(outs, [&](unsigned out) -> Value { return yielded[out]; });
-      prepareSums(values);
-      provideCarries(values);
-      for (auto [out, value] : llvm::zip_equal(outs, values))
-        e.storeOut(out, e.get(value));
-    });
-}
-
-void BlockRecurrence::update(const Update &group, ArrayRef<unsigned> within) {
-  SmallVector<Value> values = llvm::map_to_vector(group.carries, [&](unsigned carry) -> Value {
-    return kernel.getYield().getValues()[carry];
-  });
+void BlockKernel::write(const Group &group, ArrayRef<unsigned> within) {
+  SmallVector<Value> values = llvm::map_to_vector(
+      group.outs, [&](unsigned out) -> Value { return kernel.getYield().getValues()[out]; });
   prepareSums(values);
   if (!within.empty())
     return e.loop(e.index(0), e.size(within.front()), 1, [&](Value i) {
       PointEmitter::Scope scope(e);
       llvm::SaveAndRestore<LoopSet> saved(open, open | loopBit(within.front()));
       e.at[within.front()] = i;
-      update(group, within.drop_front());
+      write(group, within.drop_front());
     });
   provideCarries(values);
   for (Value value : values)
     e.get(value);
-  for (auto [carry, value] : llvm::zip_equal(group.carries, values))
-    e.storeOut(carry, e.get(value));
+  for (auto [out, value] : llvm::zip_equal(group.outs, values))
+    e.storeOut(out, e.get(value));
 }
 
-LaunchShape BlockRecurrence::emit() {
-  LaunchShape shape = launch();
+void BlockKernel::runStep() {
+  e.hoist(open);
+  for (ReduceOp reduce : together)
+    reduceTogether(reduce);
+  for (const Group &group : outs)
+    forPoints(group.across, [&] { write(group, group.within); });
+  gpu::BarrierOp::create(b);
+  for (const Group &group : updates) {
+    forPoints(group.across, [&] { write(group, group.within); });
+    gpu::BarrierOp::create(b);
+  }
+}
+
+void BlockKernel::emit() {
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   threads = gpu::BlockDimOp::create(b, gpu::Dimension::x);
-  setIndices(pointLoops, gpu::BlockIdOp::create(b, gpu::Dimension::x));
+  if (!pointLoops.empty())
+    setIndices(pointLoops, gpu::BlockIdOp::create(b, gpu::Dimension::x));
+  if (!timeSet)
+    return runStep();
   startCarries();
   gpu::BarrierOp::create(b);
   e.hoist(points);
+  unsigned time = *kernel.getTime();
   Value steps = e.size(time);
-  open |= loopBit(time);
+  open |= timeSet;
   e.loop(e.index(0), steps, 1, [&](Value step) {
     PointEmitter::Scope scope(e);
     e.at[time] = step;
     e.mirroredTime = e.sub(e.sub(steps, e.index(1)), step);
-    e.hoist(open);
-    for (ReduceOp reduce : together)
-      reduceTogether(reduce);
-    writeOuts();
-    gpu::BarrierOp::create(b);
-    for (const Update &group : updates) {
-      forPoints(group.across, [&] { update(group, group.within); });
-      gpu::BarrierOp::create(b);
-    }
+    runStep();
   });
-  return shape;
 }
 
 std::optional<LaunchShape> ssm::emitBlockRecurrence(DeviceKernel &kernel) {
-  BlockRecurrence recurrence(kernel);
-  if (!recurrence.analyze())
+  BlockKernel emitter(kernel);
+  if (!emitter.analyze(/*isWhole=*/false))
     return std::nullopt;
-  return recurrence.emit();
+  LaunchShape shape = emitter.launch();
+  emitter.emit();
+  return shape;
+}
+
+bool ssm::emitInBlock(DeviceKernel &kernel) {
+  BlockKernel emitter(kernel);
+  if (!emitter.analyze(/*isWhole=*/true))
+    return false;
+  emitter.emit();
+  return true;
 }
