@@ -449,8 +449,8 @@ SSMRT_API ssmrt_status ssmrt_session_roll_back(ssmrt_session *session);
 SSMRT_API ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *from);
 
 /* The states as a safetensors file, keyed by name, with a hash of all its bytes
- * among the metadata. All must have a value. With data NULL only *bytes is told; else *bytes is the capacity and becomes what
- * was written. */
+ * among the metadata. All must have a value. With data NULL only *bytes is told;
+ * else *bytes is the capacity and becomes what was written. */
 SSMRT_API ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data,
                                                  size_t *bytes);
 SSMRT_API ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session,
