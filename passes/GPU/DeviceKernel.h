@@ -37,6 +37,10 @@ struct DeviceKernel {
   mlir::Value addShared(int64_t elements, mlir::Type type);
 };
 
+/// Threads see through the buffer what others wrote: LLVM, to which no barrier touches memory
+/// behind a noalias pointer, would read it too early.
+void shareBetweenThreads(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
+
 /// Kernels without time. Takes all of them.
 LaunchShape emitTeams(DeviceKernel &kernel);
 

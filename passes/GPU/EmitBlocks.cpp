@@ -336,6 +336,8 @@ std::optional<LaunchShape> ssm::emitBlockRecurrence(DeviceKernel &kernel) {
   BlockKernel emitter(kernel);
   if (!emitter.analyze(/*isWhole=*/false))
     return std::nullopt;
+  for (Value out : kernel.kernel.getOuts())
+    shareBetweenThreads(kernel.function, out);
   LaunchShape shape = emitter.launch();
   emitter.emit();
   return shape;

@@ -17,6 +17,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_EMITDEVICEKERNELS
@@ -32,6 +33,15 @@ Value DeviceKernel::addShared(int64_t elements, Type type) {
                                 static_cast<int64_t>(NVVM::NVVMMemorySpace::Shared));
   return function.addWorkgroupAttribution(
       MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
+}
+
+void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  auto view = buffer.getDefiningOp<ArenaViewOp>();
+  auto argument = dyn_cast<BlockArgument>(view ? view.getArena() : buffer);
+  if (argument && argument.getOwner() == &function.getBody().front())
+    function.removeArgAttr(argument.getArgNumber(), "llvm.noalias");
 }
 
 gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {

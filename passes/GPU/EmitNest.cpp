@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -115,6 +116,13 @@ void NestEmitter::emit(memref::StoreOp store) {
 }
 
 void NestEmitter::emit() {
+  for (Operation *op : shared) {
+    if (auto store = dyn_cast<memref::StoreOp>(op))
+      shareBetweenThreads(function, store.getMemRef());
+    else
+      for (OpOperand &out : cast<DestinationStyleOpInterface>(op).getDpsInitsMutable())
+        shareBetweenThreads(function, out.get());
+  }
   for (Operation *op : shared) {
     if (readsNumbers) {
       OpBuilder before(op);

@@ -138,6 +138,8 @@ static void buildDeviceVector(OpPassManager &pm) {
   pm.addPass(createConfigureKernels(plain));
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
+  // Temporaries of a loop's steps to its front, so that the loop is one kernel.
+  pm.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());
   OutlineKernelsOptions outline;
   outline.device = true;
   pm.addPass(createOutlineKernels(outline));
