@@ -130,6 +130,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     ImplicitLocOpBuilder inside(loc, returned);
     for (Operation &op : body.without_terminator())
       inside.clone(op, mapping);
+    copyGlobals(target, device);
     Operation *copy = nestOf(target.getBody().front());
     inside.setInsertionPoint(copy);
 
@@ -154,6 +155,16 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
                      shape.grid[1], shape.grid[2], shape.threads, ValueRange(arguments));
     nest->erase();
+  }
+
+  /// Constants in memory that the function reads go to the device.
+  void copyGlobals(gpu::GPUFuncOp target, gpu::GPUModuleOp device) {
+    target.walk([&](memref::GetGlobalOp get) {
+      if (device.lookupSymbol(get.getName()))
+        return;
+      auto global = cast<memref::GlobalOp>(getOperation().lookupSymbol(get.getName()));
+      OpBuilder::atBlockBegin(device.getBody()).clone(*global);
+    });
   }
 
   /// Launches can fail.

@@ -183,10 +183,12 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   device.addPass(createLowerKernels());
   device.addPass(createConvertLinalgToLoopsPass());
   device.addPass(createGuardIndices());
+  device.addPass(createResolveExpandShape());
   device.addPass(memref::createExpandStridedMetadataPass());
   device.addPass(createLowerAffinePass());
   device.addPass(createLoopInvariantCodeMotionPass());
   cleanUp(device);
+  device.addPass(createExpandMathF64());
   device.addPass(createExpandMath());
   cleanUp(device);
   device.addPass(createLowerDeviceViews());
