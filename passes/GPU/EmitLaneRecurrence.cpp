@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -52,11 +53,20 @@ private:
   void setInner(int64_t point);
   Value isValid(int64_t point);
   Value both(Value x, Value y);
+  Value isZero(Value index);
   void storeOut(unsigned out, Value value, Value condition);
   Value atPoint(Points &points, int64_t point, Value value);
-  void loadStep(Value step, SmallVectorImpl<Value> &loaded);
+  void findPhases();
+  bool isSlowToCompute(Value value);
+  void loadInputs(ArrayRef<unsigned> inputs, Value step, SmallVectorImpl<Value> &loaded);
   SmallVector<Value> loadBlock(Value first);
-  SmallVector<Value> runStep(Value step, ValueRange now, ArrayRef<Value> loaded);
+  void give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded);
+  Value reducePoints(Points &points, ReduceOp reduce);
+  SmallVector<Value> runStep(Points &points, ValueRange now, bool isBlock);
+  SmallVector<Value> runBlock(Value first, ValueRange now, ArrayRef<Value> loaded);
+  Value ownStep(Value first, int64_t round);
+  Value pickOwn(ArrayRef<Value> values);
+  Value reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> values);
   void emitReady();
 
   DeviceKernel &k;
@@ -69,13 +79,27 @@ private:
   /// The loop that is summed over. Point i of lane l has index l + i * lanes.
   std::optional<unsigned> inner;
   int64_t innerSize = 0, lanes = 1, perLane = 0, unroll = 1;
-  /// Inputs that change with time, and how many elements of them a step takes.
+  /// Inputs that change with time.
   SmallVector<unsigned> timed;
-  int64_t loadsPerStep = 0;
+
+  /// What lanes of a channel share out, step i of a block to lane i: slow values that the steps
+  /// take and that do not depend on them, and all outs that no step takes.
+  llvm::SetVector<Value> before;
+  llvm::DenseSet<Operation *> lateReduces;
+  SmallVector<unsigned> late;
+  /// Values of the steps that late outs take.
+  llvm::SetVector<Value> fromSteps;
+  /// Timed inputs that steps take, and those that the shared work takes.
+  SmallVector<unsigned> stepInputs, ownInputs;
+  int64_t stepLoads = 0;
+  /// Lanes that have a step of a block each, and the steps that each has.
+  int64_t sharers = 1, rounds = 1;
+  /// For the block at hand, for each of its steps.
+  llvm::DenseMap<Value, SmallVector<Value>> saved;
   /// Null where all lanes have a point.
   Value exists;
   Value lane, steps;
-  /// Who writes an out; null: all.
+  /// Who of the threads of a point's lanes writes an out; null: all.
   SmallVector<Value> owners;
   Points fixed;
   SmallVector<unsigned> begin;
@@ -128,13 +152,106 @@ bool LaneRecurrence::analyze() {
     return false;
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
     if (isa<MemRefType>(kernel.getInputs()[i].getType()) && !kernel.getInputArg(i).use_empty() &&
-        kernel.getInputMap(i).isFunctionOfDim(time)) {
+        kernel.getInputMap(i).isFunctionOfDim(time))
       timed.push_back(i);
-      loadsPerStep += pointsOf(isInner(kernel.getInputArg(i)));
-    }
-  while (unroll < kMaxUnroll && 2 * unroll * loadsPerStep <= kLoads)
+  findPhases();
+  for (unsigned i : stepInputs)
+    stepLoads += pointsOf(isInner(kernel.getInputArg(i)));
+  while (unroll < kMaxUnroll && 2 * unroll * stepLoads <= kLoads)
     unroll *= 2;
+  sharers = std::min(unroll, lanes);
+  rounds = unroll / sharers;
   return true;
+}
+
+bool LaneRecurrence::isSlowToCompute(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getBlock() != &kernel.getStep())
+    return false;
+  return isSlow(op) ||
+         llvm::any_of(op->getOperands(), [&](Value operand) { return isSlowToCompute(operand); });
+}
+
+void LaneRecurrence::findPhases() {
+  if (lanes == 1) {
+    stepInputs = timed;
+    return;
+  }
+  auto yielded = kernel.getYield().getValues();
+  llvm::DenseSet<Value> varying;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    varying.insert(kernel.getCarryArg(i));
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (isa<ReduceOp>(op) ||
+        llvm::any_of(op.getOperands(), [&](Value operand) { return varying.contains(operand); }))
+      varying.insert(op.getResult(0));
+
+  // What `values` are made of, without what lies behind `stops`.
+  auto collect = [&](SmallVector<Value> values, llvm::function_ref<bool(Value)> stops) {
+    llvm::DenseSet<Value> found;
+    while (!values.empty()) {
+      Value value = values.pop_back_val();
+      if (value.getParentBlock() != &kernel.getStep() || !found.insert(value).second)
+        continue;
+      Operation *op = value.getDefiningOp();
+      if (op && !stops(value))
+        llvm::append_range(values, op->getOperands());
+    }
+    return found;
+  };
+  SmallVector<Value> roots;
+  for (unsigned i = 0; i < yielded.size(); ++i)
+    if (i < kernel.getNumCarries() || isInnerOut(i))
+      roots.push_back(yielded[i]);
+    else
+      late.push_back(i);
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    roots.push_back(reduce.getValue());
+  llvm::DenseSet<Value> steps = collect(roots, [](Value) { return false; });
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    if (!steps.contains(reduce))
+      lateReduces.insert(reduce);
+  for (Operation &op : kernel.getStep().without_terminator()) {
+    Value value = op.getResult(0);
+    if (!steps.contains(value) || varying.contains(value) || isInner(value) ||
+        !contains(e.loops.of(value), time) || !isSlowToCompute(value))
+      continue;
+    bool isTaken = llvm::any_of(value.getUsers(), [&](Operation *user) {
+      if (isa<ssm::YieldOp>(user))
+        return true;
+      Value result = user->getResult(0);
+      return steps.contains(result) && (varying.contains(result) || isInner(result));
+    });
+    if (isTaken)
+      before.insert(value);
+  }
+  steps = collect(roots, [&](Value value) { return before.contains(value); });
+  SmallVector<Value> own;
+  for (Value value : before)
+    llvm::append_range(own, value.getDefiningOp()->getOperands());
+  SmallVector<Value> outs =
+      llvm::map_to_vector(late, [&](unsigned out) -> Value { return yielded[out]; });
+  auto isSaved = [&](Value value) {
+    auto arg = dyn_cast<BlockArgument>(value);
+    return arg ? arg.getArgNumber() >= kernel.getInputs().size()
+               : isa<ReduceOp>(value.getDefiningOp()) ||
+                     (varying.contains(value) && steps.contains(value));
+  };
+  llvm::DenseSet<Value> after = collect(outs, isSaved);
+  for (Value arg : kernel.getStep().getArguments())
+    if (after.contains(arg) && isSaved(arg))
+      fromSteps.insert(arg);
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (after.contains(op.getResult(0)) && isSaved(op.getResult(0)))
+      fromSteps.insert(op.getResult(0));
+  llvm::DenseSet<Value> first = collect(own, [](Value) { return false; });
+  for (unsigned i : timed) {
+    Value arg = kernel.getInputArg(i);
+    if (steps.contains(arg))
+      stepInputs.push_back(i);
+    if (after.contains(arg) || first.contains(arg))
+      ownInputs.push_back(i);
+  }
 }
 
 LaunchShape LaneRecurrence::launch() {
@@ -243,10 +360,11 @@ Value LaneRecurrence::atPoint(Points &points, int64_t point, Value value) {
   return result;
 }
 
-void LaneRecurrence::loadStep(Value step, SmallVectorImpl<Value> &loaded) {
+void LaneRecurrence::loadInputs(ArrayRef<unsigned> inputs, Value step,
+                                SmallVectorImpl<Value> &loaded) {
   PointEmitter::Scope scope(e);
   setTime(step);
-  for (unsigned i : timed) {
+  for (unsigned i : inputs) {
     bool isWide = isInner(kernel.getInputArg(i));
     for (int64_t point = 0; point < pointsOf(isWide); ++point) {
       if (isWide)
@@ -257,11 +375,33 @@ void LaneRecurrence::loadStep(Value step, SmallVectorImpl<Value> &loaded) {
   }
 }
 
+/// The step of a block that this lane has in a round of the shared work.
+Value LaneRecurrence::ownStep(Value first, int64_t round) {
+  Value step = b.createOrFold<arith::RemUIOp>(lane, e.index(sharers));
+  return e.add(e.add(first, round * sharers), step);
+}
+
 SmallVector<Value> LaneRecurrence::loadBlock(Value first) {
   SmallVector<Value> loaded;
   for (int64_t step = 0; step < unroll; ++step)
-    loadStep(e.add(first, step), loaded);
+    loadInputs(stepInputs, e.add(first, step), loaded);
+  for (int64_t round = 0; round < rounds; ++round)
+    loadInputs(ownInputs, ownStep(first, round), loaded);
   return loaded;
+}
+
+/// States what was loaded, and takes it off the list.
+void LaneRecurrence::give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded) {
+  for (unsigned i : inputs) {
+    Value arg = kernel.getInputArg(i);
+    int64_t count = pointsOf(isInner(arg));
+    if (!isInner(arg))
+      e.provide(arg, loaded.front());
+    else
+      for (int64_t point = 0; point < count; ++point)
+        points[point][arg] = loaded[point];
+    loaded = loaded.drop_front(count);
+  }
 }
 
 /// Values outside of the inner loop that can be computed by now, so that its points share them.
@@ -277,46 +417,47 @@ void LaneRecurrence::emitReady() {
   }
 }
 
-SmallVector<Value> LaneRecurrence::runStep(Value step, ValueRange now, ArrayRef<Value> loaded) {
-  PointEmitter::Scope scope(e);
-  setTime(step);
-  Points points = fixed;
-  auto give = [&](Value arg, ArrayRef<Value> values) {
-    if (!isInner(arg))
-      return e.provide(arg, values.front());
-    for (auto [point, value] : llvm::enumerate(values))
-      points[point][arg] = value;
-  };
-  for (unsigned i : timed) {
-    int64_t count = pointsOf(isInner(kernel.getInputArg(i)));
-    give(kernel.getInputArg(i), loaded.take_front(count));
-    loaded = loaded.drop_front(count);
+/// Over the points of this lane.
+Value LaneRecurrence::reducePoints(Points &points, ReduceOp reduce) {
+  Value sum;
+  for (int64_t point = 0; point < perLane; ++point) {
+    Value term = atPoint(points, point, reduce.getValue());
+    if (Value valid = isValid(point))
+      term = arith::SelectOp::create(b, valid, term,
+                                     e.neutral(reduce.getKind(), reduce.getType()));
+    sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
   }
-  SmallVector<Value> carried(now);
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
-    give(kernel.getCarryArg(i), ArrayRef(carried).slice(begin[i], pointsOf(isInnerOut(i))));
-  }
+  return sum ? sum : e.neutral(reduce.getKind(), reduce.getType());
+}
+
+/// One step, its time set and its inputs given. In a block, late outs and their sums are left to
+/// the work that lanes share.
+SmallVector<Value> LaneRecurrence::runStep(Points &points, ValueRange now, bool isBlock) {
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      if (isInnerOut(i))
+        points[point][kernel.getCarryArg(i)] = now[begin[i] + point];
+      else
+        e.provide(kernel.getCarryArg(i), now[begin[i]]);
+    }
   for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
     emitReady();
-    Value sum;
-    for (int64_t point = 0; point < perLane; ++point) {
-      Value term = atPoint(points, point, reduce.getValue());
-      if (Value valid = isValid(point))
-        term = arith::SelectOp::create(b, valid, term,
-                                       e.neutral(reduce.getKind(), reduce.getType()));
-      sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
-    }
-    if (!sum)
-      sum = e.neutral(reduce.getKind(), reduce.getType());
-    e.provide(reduce, reduceOverLanes(e, reduce.getKind(), sum, lanes));
+    Value part = reducePoints(points, reduce);
+    if (isBlock && lateReduces.contains(reduce))
+      saved[reduce].push_back(part);
+    else
+      e.provide(reduce, reduceOverLanes(e, reduce.getKind(), part, lanes));
   }
   emitReady();
-  SmallVector<SmallVector<Value>> results;
-  for (auto [i, value] : llvm::enumerate(kernel.getYield().getValues())) {
-    SmallVector<Value> &all = results.emplace_back();
-    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point)
-      all.push_back(isInnerOut(i) ? atPoint(points, point, value) : e.get(value));
-  }
+  SmallVector<SmallVector<Value>> results(kernel.getOuts().size());
+  for (auto [i, value] : llvm::enumerate(kernel.getYield().getValues()))
+    if (!isBlock || !llvm::is_contained(late, i))
+      for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point)
+        results[i].push_back(isInnerOut(i) ? atPoint(points, point, value) : e.get(value));
+  if (isBlock)
+    for (Value value : fromSteps)
+      if (!lateReduces.contains(value.getDefiningOp()))
+        saved[value].push_back(e.get(value));
   SmallVector<Value> next;
   for (unsigned i = 0; i < results.size(); ++i) {
     if (i < kernel.getNumCarries()) {
@@ -329,6 +470,8 @@ SmallVector<Value> LaneRecurrence::runStep(Value step, ValueRange now, ArrayRef<
       if (isInnerOut(i)) {
         setInner(point);
         condition = both(condition, isValid(point));
+      } else if (lanes > 1) {
+        condition = both(condition, isZero(lane));
       }
       storeOut(i, value, condition);
     }
@@ -336,16 +479,104 @@ SmallVector<Value> LaneRecurrence::runStep(Value step, ValueRange now, ArrayRef<
   return next;
 }
 
+/// Of values of the steps of a round, that of this lane's step.
+Value LaneRecurrence::pickOwn(ArrayRef<Value> values) {
+  SmallVector<Value> left(values);
+  for (int64_t bit = 1; left.size() > 1; bit *= 2) {
+    Value isOdd = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, lane, e.index(bit)), e.index(0));
+    for (size_t i = 0; i < left.size() / 2; ++i)
+      left[i] = arith::SelectOp::create(b, isOdd, left[2 * i + 1], left[2 * i]);
+    left.truncate(left.size() / 2);
+  }
+  return left.front();
+}
+
+/// The same of their sums over the lanes: lanes hand over what the other goes on with, so that
+/// as many shuffles as there are steps do for all.
+Value LaneRecurrence::reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> left) {
+  int64_t distance = 1;
+  for (; left.size() > 1; distance *= 2) {
+    Value isOdd = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, lane, e.index(distance)), e.index(0));
+    for (size_t i = 0; i < left.size() / 2; ++i) {
+      Value even = left[2 * i], odd = left[2 * i + 1];
+      Value keep = arith::SelectOp::create(b, isOdd, odd, even);
+      Value give = arith::SelectOp::create(b, isOdd, even, odd);
+      left[i] = e.combine(kind, keep, shuffleXor(b, give, distance));
+    }
+    left.truncate(left.size() / 2);
+  }
+  for (; distance < lanes; distance *= 2)
+    left[0] = e.combine(kind, left[0], shuffleXor(b, left[0], distance));
+  return left[0];
+}
+
+/// `unroll` steps, with what lanes share before and after them.
+SmallVector<Value> LaneRecurrence::runBlock(Value first, ValueRange now, ArrayRef<Value> loaded) {
+  SmallVector<ArrayRef<Value>> ofSteps, own;
+  for (int64_t step = 0; step < unroll; ++step, loaded = loaded.drop_front(stepLoads))
+    ofSteps.push_back(loaded.take_front(stepLoads));
+  for (int64_t round = 0; round < rounds; ++round, loaded = loaded.drop_front(ownInputs.size()))
+    own.push_back(loaded.take_front(ownInputs.size()));
+  saved.clear();
+  llvm::DenseMap<Value, SmallVector<Value>> ready;
+  Points none(perLane);
+  for (int64_t round = 0; round < rounds; ++round) {
+    PointEmitter::Scope scope(e);
+    setTime(ownStep(first, round));
+    ArrayRef<Value> inputs = own[round];
+    give(none, ownInputs, inputs);
+    for (Value value : before) {
+      Value emitted = e.get(value);
+      for (int64_t step = 0; step < sharers; ++step)
+        ready[value].push_back(shuffleFrom(b, emitted, lanes, step));
+    }
+  }
+  SmallVector<Value> next(now);
+  for (int64_t step = 0; step < unroll; ++step) {
+    PointEmitter::Scope scope(e);
+    setTime(e.add(first, step));
+    Points points = fixed;
+    give(points, stepInputs, ofSteps[step]);
+    for (Value value : before)
+      e.provide(value, ready[value][step]);
+    next = runStep(points, next, /*isBlock=*/true);
+  }
+  for (int64_t round = 0; round < rounds && !late.empty(); ++round) {
+    PointEmitter::Scope scope(e);
+    Value step = ownStep(first, round);
+    setTime(step);
+    give(none, ownInputs, own[round]);
+    for (Value value : fromSteps) {
+      ArrayRef<Value> values = ArrayRef(saved[value]).slice(round * sharers, sharers);
+      auto reduce = value.getDefiningOp<ReduceOp>();
+      e.provide(value, reduce && lateReduces.contains(reduce)
+                           ? reduceOwn(reduce.getKind(), llvm::to_vector(values))
+                           : pickOwn(values));
+    }
+    for (unsigned out : late)
+      e.get(kernel.getYield().getValues()[out]);
+    for (unsigned out : late) {
+      Value condition = owners[out];
+      if (sharers < lanes)
+        condition = both(condition, arith::CmpIOp::create(b, arith::CmpIPredicate::ult, lane,
+                                                          e.index(sharers)));
+      storeOut(out, e.get(kernel.getYield().getValues()[out]), condition);
+    }
+  }
+  return next;
+}
+
+Value LaneRecurrence::isZero(Value index) {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index, e.index(0));
+}
+
 void LaneRecurrence::run() {
   steps = e.size(time);
   for (unsigned i = 0; i < kernel.getOuts().size(); ++i) {
     Value owner = exists;
     LoopSet missing = outerSet & ~loopsOf(kernel.getOutMap(i));
-    auto isZero = [&](Value index) {
-      return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index, e.index(0));
-    };
-    if (lanes > 1 && !isInnerOut(i))
-      owner = both(owner, isZero(lane));
     for (unsigned loop : listLoops(missing))
       owner = both(owner, isZero(e.at[loop]));
     owners.push_back(owner);
@@ -393,9 +624,7 @@ void LaneRecurrence::run() {
       SmallVector<Value> ahead = loadBlock(e.min(e.add(first, block), lastBlock));
       SmallVector<Value> next(given.take_front(now.size())),
           loaded(given.drop_front(now.size()));
-      for (int64_t step = 0; step < unroll; ++step)
-        next = runStep(e.add(first, step), next,
-                       ArrayRef(loaded).slice(step * loadsPerStep, loadsPerStep));
+      next = runBlock(first, next, loaded);
       llvm::append_range(next, ahead);
       return next;
     });
@@ -404,9 +633,14 @@ void LaneRecurrence::run() {
   }
   now = llvm::to_vector_of<Value>(branch.getResults());
   now = e.loop(whole, steps, 1, now, [&](Value step, ValueRange given) {
+    PointEmitter::Scope scope(e);
     SmallVector<Value> loaded;
-    loadStep(step, loaded);
-    return runStep(step, given, loaded);
+    loadInputs(timed, step, loaded);
+    setTime(step);
+    Points points = fixed;
+    ArrayRef<Value> left = loaded;
+    give(points, timed, left);
+    return runStep(points, given, /*isBlock=*/false);
   });
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
     for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
@@ -415,6 +649,8 @@ void LaneRecurrence::run() {
       if (isInnerOut(i)) {
         setInner(point);
         condition = both(condition, isValid(point));
+      } else if (lanes > 1) {
+        condition = both(condition, isZero(lane));
       }
       storeOut(i, now[begin[i] + point], condition);
     }

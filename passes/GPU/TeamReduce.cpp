@@ -14,7 +14,7 @@
 using namespace mlir;
 using namespace ssm;
 
-Value ssm::shuffleXor(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
+static Value shuffle(ImplicitLocOpBuilder &b, Value value, Value where, gpu::ShuffleMode mode) {
   Type type = value.getType();
   unsigned bits = type.getIntOrFloatBitWidth();
   Type word = b.getIntegerType(bits <= 32 ? 32 : 64), same = b.getIntegerType(bits);
@@ -23,11 +23,24 @@ Value ssm::shuffleXor(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
     raw = b.createOrFold<arith::BitcastOp>(same, raw);
   if (same != word)
     raw = arith::ExtUIOp::create(b, word, raw);
-  Value other = gpu::ShuffleOp::create(b, raw, distance, kWarp, gpu::ShuffleMode::XOR)
-                    .getShuffleResult();
+  Value width = arith::ConstantIntOp::create(b, b.getI32Type(), kWarp);
+  Value other = gpu::ShuffleOp::create(b, raw, where, width, mode).getShuffleResult();
   if (same != word)
     other = arith::TruncIOp::create(b, same, other);
   return type.isInteger() ? other : b.createOrFold<arith::BitcastOp>(type, other);
+}
+
+Value ssm::shuffleXor(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
+  Value where = arith::ConstantIntOp::create(b, b.getI32Type(), distance);
+  return shuffle(b, value, where, gpu::ShuffleMode::XOR);
+}
+
+Value ssm::shuffleFrom(ImplicitLocOpBuilder &b, Value value, int64_t lanes, int64_t from) {
+  Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  Value inWarp = arith::AndIOp::create(b, thread, arith::ConstantIndexOp::create(b, kWarp - lanes));
+  Value where = arith::AddIOp::create(b, inWarp, arith::ConstantIndexOp::create(b, from));
+  return shuffle(b, value, arith::IndexCastOp::create(b, b.getI32Type(), where),
+                 gpu::ShuffleMode::IDX);
 }
 
 Value ssm::reduceOverLanes(PointEmitter &e, arith::AtomicRMWKind kind, Value value,

@@ -21,6 +21,10 @@ constexpr int64_t kMaxBlock = 1024;
 /// warp must take part.
 mlir::Value shuffleXor(mlir::ImplicitLocOpBuilder &b, mlir::Value value, int64_t distance);
 
+/// The value of neighbour `from` of `lanes`, a power of two.
+mlir::Value shuffleFrom(mlir::ImplicitLocOpBuilder &b, mlir::Value value, int64_t lanes,
+                        int64_t from);
+
 /// Reduces over `lanes` neighbours of a warp, a power of two: the same in all of them.
 mlir::Value reduceOverLanes(PointEmitter &e, mlir::arith::AtomicRMWKind kind, mlir::Value value,
                             int64_t lanes);

@@ -189,7 +189,9 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   device.addPass(createLoopInvariantCodeMotionPass());
   cleanUp(device);
   device.addPass(createExpandMathF64());
-  device.addPass(createExpandMath());
+  ExpandMathOptions math;
+  math.gpu = true;
+  device.addPass(createExpandMath(math));
   cleanUp(device);
   device.addPass(createLowerDeviceViews());
   // Before gpu-to-nvvm, which would call NVIDIA's library for them.
