@@ -53,9 +53,9 @@ ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info
            description.num_weights,
            module->weightsPath,
            bytes,
-           module->onDevice                               ? module->onDevice->device->name
+           module->onDevice                            ? module->onDevice->device->name
            : module->device.kind == DeviceChoice::None ? "none"
-                                                          : "cpu",
+                                                       : "cpu",
            countDeviceKernels(*module)};
   return SSMRT_OK;
 }

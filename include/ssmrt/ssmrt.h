@@ -411,6 +411,20 @@ SSMRT_API ssmrt_status ssmrt_session_synchronize(ssmrt_session *session);
 SSMRT_API ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t index,
                                                 DLTensor *tensor);
 
+/*===--- Tensors on a device ----------------------------------------------===*/
+
+/* A tensor in memory of the device that its module was loaded for: an input that is
+ * copied there once. */
+typedef struct ssmrt_device_tensor ssmrt_device_tensor;
+
+/* Copies `tensor`, of the host. Retains the module. */
+SSMRT_API ssmrt_status ssmrt_device_tensor_create(ssmrt_module *module, const DLTensor *tensor,
+                                                  ssmrt_device_tensor **result);
+/* No run that uses it may be under way. */
+SSMRT_API void ssmrt_device_tensor_destroy(ssmrt_device_tensor *tensor);
+/* Valid as long as the tensor. */
+SSMRT_API void ssmrt_device_tensor_view(const ssmrt_device_tensor *tensor, DLTensor *view);
+
 /*===--- States of a session that carries them ----------------------------===*/
 
 /* A state without a value begins as zeros; its sizes follow from the signature

@@ -91,6 +91,14 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// The nest is the last operation before the terminator (ssm-outline-kernels).
   static Operation *nestOf(Block &body) { return body.getTerminator()->getPrevNode(); }
 
+  static std::optional<LaunchShape> emitKernel(DeviceKernel &kernel) {
+    if (!kernel.kernel.getTime())
+      return emitTeams(kernel);
+    if (std::optional<LaunchShape> shape = emitLaneRecurrence(kernel))
+      return shape;
+    return emitBlockRecurrence(kernel);
+  }
+
   void emit(func::FuncOp function, gpu::GPUModuleOp device) {
     Block &body = function.getBody().front();
     Operation *nest = nestOf(body);
@@ -116,12 +124,18 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     inside.setInsertionPoint(copy);
 
     LaunchShape shape;
-    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime()) {
+    if (auto kernel = dyn_cast<KernelOp>(nest)) {
       DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
-      shape = emitTeams(both);
+      std::optional<LaunchShape> made = emitKernel(both);
+      if (!made) {
+        kernel.emitOpError("has carries that cannot be updated in place");
+        return signalPassFailure();
+      }
+      shape = *made;
       copy->erase();
     } else {
-      shape = emitAlone(copy, inside, host);
+      std::optional<LaunchShape> made = emitNest(copy, target, host);
+      shape = made ? *made : emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
     host.setInsertionPoint(nest);

@@ -20,9 +20,7 @@ static bool equal(const Array<int64_t> &a, const Array<int64_t> &b) {
          (a.size() == 0 || !std::memcmp(a.data(), b.data(), a.size() * sizeof(int64_t)));
 }
 
-static int64_t numberOf(const void *data) {
-  return int64_t(reinterpret_cast<uintptr_t>(data));
-}
+static int64_t numberOf(const void *data) { return int64_t(reinterpret_cast<uintptr_t>(data)); }
 
 void Queue::forget(Recording &recording) {
   if (recording.exec)

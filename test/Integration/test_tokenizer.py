@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -143,13 +144,17 @@ def test_streams_whole_characters(tmp_path, kind):
     ids = made.encode("and the" + WRITTEN * 20).ids[len(prompt):]
     assert continuation(made, prompt, ids) == WRITTEN * 20
     module = place(tmp_path, dictated(ids, made.get_vocab_size()), made)
-    process = subprocess.Popen(
-        [str(build.tool("ssm-run")), "generate", str(module), "--prompt", "and the",
-         "--temperature", "0", "--max-new", str(len(ids))], stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, env={**os.environ, "SSM_PYTHON": sys.executable})
+    # A message for each write, however late it is read.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pieces = []
-    while piece := os.read(process.stdout.fileno(), 1 << 20):
-        pieces.append(piece.decode())
+    with ours:
+        with theirs:
+            process = subprocess.Popen(
+                [str(build.tool("ssm-run")), "generate", str(module), "--prompt", "and the",
+                 "--temperature", "0", "--max-new", str(len(ids))], stdout=theirs,
+                stderr=subprocess.DEVNULL, env={**os.environ, "SSM_PYTHON": sys.executable})
+        while piece := ours.recv(1 << 20):
+            pieces.append(piece.decode())
     assert process.wait() == 0
     assert "".join(pieces) == WRITTEN * 20 + "\n"
     assert len(pieces) > 2, "it came at once"

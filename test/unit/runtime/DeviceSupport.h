@@ -98,6 +98,7 @@ struct DeviceMemory {
                                   reinterpret_cast<ssmrt::cuda::Address>(values.data()),
                                   values.size() * sizeof(T)),
               0);
+    EXPECT_EQ(device.driver->streamWait(nullptr), 0);
   }
   template <typename T> std::vector<T> read(size_t count, size_t offset = 0) const {
     std::vector<T> values(count);

@@ -42,17 +42,15 @@ struct Steps {
 static void expectState(const Session &session, const char *name,
                         const std::vector<float> &values) {
   DLTensor state;
-  ASSERT_EQ(ssmrt_session_get_state(session.get(), name, &state), SSMRT_OK)
-      << ssmrt_last_message();
+  ASSERT_EQ(ssmrt_session_get_state(session.get(), name, &state), SSMRT_OK) << ssmrt_last_message();
   EXPECT_EQ(state.device.device_type, kDLCPU);
   EXPECT_EQ(valuesOf<float>(state), values);
 }
 
 TEST(Device, ComputesAtAllSizes) {
   Module module = createOn("cuda");
-  Session session = makeSession(module.get(), "main"), plain = makeWith(module, "main", [](auto *o) {
-            ssmrt_session_options_set_graphs(o, 0);
-          });
+  Session session = makeSession(module.get(), "main"),
+          plain = makeWith(module, "main", [](auto *o) { ssmrt_session_options_set_graphs(o, 0); });
   std::mt19937 random = freshRandom();
   const int64_t sizes[][2] = {{1, 1}, {3, 7}, {0, 5}, {2, 0}, {64, 33}, {1, 2}, {5, 100003}};
   for (auto [batch, seq] : sizes)
@@ -72,9 +70,8 @@ TEST(Device, ComputesAtAllSizes) {
 TEST(Device, TakesAndGivesMemoryOfTheDevice) {
   Module module = createOn("cuda:0");
   Session session = makeSession(module.get(), "main");
-  Session onDevice = makeWith(module, "main", [](auto *o) {
-    ssmrt_session_options_set_device_outputs(o, 1);
-  });
+  Session onDevice =
+      makeWith(module, "main", [](auto *o) { ssmrt_session_options_set_device_outputs(o, 1); });
   TestDevice device;
   std::mt19937 random = freshRandom();
   // Aligned for kernels, and for floats only.
@@ -113,6 +110,39 @@ TEST(Device, TakesAndGivesMemoryOfTheDevice) {
   }
 }
 
+TEST(Device, KeepsTensors) {
+  Module module = createOn("cuda");
+  Session session = makeSession(module.get(), "main");
+  std::mt19937 random = freshRandom();
+  for (int64_t seq : {5, 0, 30000}) {
+    Tensor<float> x({1, seq, 4}, randomFloats(random, size_t(4 * seq)));
+    Tensor<float> y({1, seq, 4}, randomFloats(random, size_t(4 * seq)));
+    ssmrt_device_tensor *kept = nullptr;
+    ASSERT_EQ(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_OK)
+        << ssmrt_last_message();
+    DLTensor view;
+    ssmrt_device_tensor_view(kept, &view);
+    EXPECT_EQ(view.device.device_type, kDLCUDA);
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      ASSERT_EQ(run(session, {{"x", &view}, {"y", &y.view}}), SSMRT_OK) << ssmrt_last_message();
+      EXPECT_EQ(valuesOf<float>(outputOf(session, 0)), expectedMain(x, y));
+    }
+    ssmrt_device_tensor_destroy(kept);
+  }
+  Tensor<float> x({1, 2}, {1, 2});
+  ssmrt_device_tensor *none = nullptr;
+  int64_t strides[] = {1, 2};
+  x.view.strides = strides;
+  expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &none), SSMRT_INVALID_ARGUMENT,
+                {"strides"});
+  x.view.ndim = 17;
+  expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &none), SSMRT_INVALID_ARGUMENT,
+                {"17"});
+  Module host = createOn("cpu", linkedModule);
+  expectFailure(ssmrt_device_tensor_create(host.get(), &x.view, &none), SSMRT_INVALID_ARGUMENT,
+                {"device"});
+}
+
 TEST(Device, RefusesMemoryOfOthers) {
   Module module = createOn("cuda:0");
   Session session = makeSession(module.get(), "main");
@@ -127,9 +157,8 @@ TEST(Device, RefusesMemoryOfOthers) {
   float z[4];
   expectFailure(run(session, {{"x", &x.view}, {"y", &y.view}}, {{"z", z, 16, {kDLCUDA, 1}}}),
                 SSMRT_INVALID_ARGUMENT, {"'z'", "device 1"});
-  expectFailure(
-      run(session, {{"x", &x.view}, {"y", &y.view}}, {{"z", x.values.data(), 16, {}}}),
-      SSMRT_INVALID_ARGUMENT, {"'z' overlaps", "'x'"});
+  expectFailure(run(session, {{"x", &x.view}, {"y", &y.view}}, {{"z", x.values.data(), 16, {}}}),
+                SSMRT_INVALID_ARGUMENT, {"'z' overlaps", "'x'"});
   expectFailure(run(session, {{"x", &x.view}, {"y", &y.view}}, {{"z", z, 12, {}}}),
                 SSMRT_OUTPUT_REFUSED, {"'z'", "16 bytes", "12"});
   EXPECT_EQ(run(session, {{"x", &x.view}, {"y", &y.view}}, {{"z", z, 16, {}}}), SSMRT_OK);
@@ -239,8 +268,7 @@ TEST(Device, RunsWithoutWaiting) {
   for (auto *each : {&x, &bad, &x})
     ASSERT_EQ(runAsync(session, {{"x", &each->view}}), SSMRT_OK);
   expectFailure(ssmrt_session_synchronize(session.get()), SSMRT_CHECK_FAILED, {"1000000"});
-  expectFailure(ssmrt_session_get_state(session.get(), "h", &state), SSMRT_NOT_FOUND,
-                {"no value"});
+  expectFailure(ssmrt_session_get_state(session.get(), "h", &state), SSMRT_NOT_FOUND, {"no value"});
   Steps fresh;
   ASSERT_EQ(run(session, {{"x", &x.view}}), SSMRT_OK);
   EXPECT_EQ(valuesOf<float>(outputOf(session, 0)), fresh.step(x.values));
@@ -275,8 +303,8 @@ TEST(Device, ReadsValues) {
   ASSERT_EQ(run(session, {{"ids", &ids.view}, {"flags", &flags.view}}), SSMRT_OK);
   EXPECT_EQ(valuesOf<int64_t>(outputOf(session, 0)), (std::vector<int64_t>{10, 30}));
   flags.values[1] = 2;
-  expectFailure(run(session, {{"ids", &ids.view}, {"flags", &flags.view}}),
-                SSMRT_INVALID_ARGUMENT, {"bool is 0 or 1"});
+  expectFailure(run(session, {{"ids", &ids.view}, {"flags", &flags.view}}), SSMRT_INVALID_ARGUMENT,
+                {"bool is 0 or 1"});
 }
 
 TEST(Device, BoundsPersistentGrids) {
@@ -330,9 +358,9 @@ TEST(Device, UsesTheCallersStream) {
       // Behind what the caller has queued, and before what it queues next.
       x.values[0] = float(repeat);
       auto *on = static_cast<ssmrt::cuda::Stream>(each);
-      ASSERT_EQ(device.driver->copyAsync(xs.address, reinterpret_cast<uint64_t>(x.values.data()),
-                                         16, on),
-                0);
+      ASSERT_EQ(
+          device.driver->copyAsync(xs.address, reinterpret_cast<uint64_t>(x.values.data()), 16, on),
+          0);
       ASSERT_EQ(runAsync(session, {{"x", &xView}, {"y", &y.view}}), SSMRT_OK)
           << ssmrt_last_message();
       DLTensor z = outputOf(session, 0);

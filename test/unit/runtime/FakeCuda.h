@@ -45,7 +45,7 @@ struct FakeCuda {
   int32_t devices = 2;
   int32_t major = 9, minor = 0;
   int32_t multiprocessors = 4, residentBlocks = 2;
-  size_t memory = size_t(1) << 30; // of each device
+  size_t memory = size_t(1) << 30;      // of each device
   std::map<std::string, int32_t> fails; // the next call of it, with this
   std::map<std::string, int64_t> calls;
   std::vector<std::string> launched; // kernels, as they were done

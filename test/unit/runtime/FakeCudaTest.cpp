@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "DeviceSupport.h"
 #include "FakeCuda.h"
+#include "DeviceSupport.h"
 
 #include <dlfcn.h>
 
@@ -52,9 +52,7 @@ struct MainCase {
   MainCase(std::mt19937 &random, int64_t seq)
       : x({1, seq, 4}, randomFloats(random, size_t(4 * seq))),
         y({1, seq, 4}, randomFloats(random, size_t(4 * seq))) {}
-  ssmrt_status on(const Session &session) {
-    return run(session, {{"x", &x.view}, {"y", &y.view}});
-  }
+  ssmrt_status on(const Session &session) { return run(session, {{"x", &x.view}, {"y", &y.view}}); }
   void expectGood(const Session &session) {
     ASSERT_EQ(on(session), SSMRT_OK) << ssmrt_last_message();
     std::vector<float> z(x.values.size());
@@ -110,14 +108,13 @@ TEST_F(Fake, CapturesAgainWherePointersChange) {
   auto expectRun = [&](const DLTensor &x, size_t offset, int64_t launches, int64_t captures) {
     SCOPED_TRACE(offset);
     fake().calls.clear();
-    ASSERT_EQ(run(session, {{"x", &x}, {"y", &values.y.view}},
-                  {{"z", z.data(offset), 48, {kDLCUDA, 0}}}),
-              SSMRT_OK)
+    ASSERT_EQ(
+        run(session, {{"x", &x}, {"y", &values.y.view}}, {{"z", z.data(offset), 48, {kDLCUDA, 0}}}),
+        SSMRT_OK)
         << ssmrt_last_message();
     EXPECT_EQ(calls("cuLaunchKernelEx"), launches);
     EXPECT_EQ(calls("cuGraphInstantiateWithFlags"), captures);
-    EXPECT_EQ(z.read<float>(1, offset)[0],
-              2 * values.x.values[0] + values.y.values[0] + 0.5f);
+    EXPECT_EQ(z.read<float>(1, offset)[0], 2 * values.x.values[0] + values.y.values[0] + 0.5f);
   };
   auto expectThree = [&](const DLTensor &x, size_t offset) {
     expectRun(x, offset, 2, 0);
@@ -144,9 +141,8 @@ TEST_F(Fake, CapturesAgainWherePointersChange) {
 
 TEST_F(Fake, LaunchesOneByOneIfToldTo) {
   Module module = createOn("cuda");
-  Session session = makeWith(module, "main", [](auto *o) {
-    EXPECT_EQ(ssmrt_session_options_set_graphs(o, 0), SSMRT_OK);
-  });
+  Session session = makeWith(
+      module, "main", [](auto *o) { EXPECT_EQ(ssmrt_session_options_set_graphs(o, 0), SSMRT_OK); });
   MainCase values(random, 3);
   for (int repeat = 0; repeat < 4; ++repeat)
     values.expectGood(session);
@@ -338,11 +334,10 @@ TEST_F(Fake, TellsWhatLoadingLacks) {
                 {"102400 bytes of shared memory", "'tiles'", "CUDA_ERROR_INVALID_VALUE"});
   fake().memory = 8;
   expectFailure(tryCreate(description, "cuda", &made), SSMRT_OUT_OF_MEMORY,
-                {"16 bytes for weights on cuda:0", "8 of 8 are free",
-                 "CUDA_ERROR_OUT_OF_MEMORY"});
+                {"16 bytes for weights on cuda:0", "8 of 8 are free", "CUDA_ERROR_OUT_OF_MEMORY"});
   fake().memory = 1 << 30;
-  for (const char *name : {"cuDeviceGet", "cuDeviceGetName", "cuDevicePrimaryCtxRetain",
-                           "cuMemcpy", "cuMemAlloc_v2"}) {
+  for (const char *name : {"cuDeviceGet", "cuDeviceGetName", "cuDevicePrimaryCtxRetain", "cuMemcpy",
+                           "cuMemAlloc_v2"}) {
     fake().fails[name] = 1;
     expectFailure(tryCreate(description, "cuda", &made), SSMRT_DEVICE_FAILED,
                   {"cuda:0", "CUDA_ERROR_INVALID_VALUE"});
@@ -409,8 +404,7 @@ TEST_F(Fake, SurvivesEveryFailureOfTheDriver) {
       }
       for (auto *each : {&session, &steps}) {
         fake().fails[name] = 1;
-        ssmrt_status status =
-            each == &session ? values.on(session) : run(steps, {{"x", &x.view}});
+        ssmrt_status status = each == &session ? values.on(session) : run(steps, {{"x", &x.view}});
         bool called = fake().fails.empty();
         fake().fails.clear();
         if (called)
@@ -423,8 +417,8 @@ TEST_F(Fake, SurvivesEveryFailureOfTheDriver) {
       values.expectGood(session);
       ASSERT_EQ(run(steps, {{"x", &x.view}}), SSMRT_OK) << ssmrt_last_message();
     }
-  for (const char *name : {"cuStreamCreate", "cuMemAlloc_v2", "cuMemHostAlloc",
-                           "cuMemsetD8Async"}) {
+  for (const char *name :
+       {"cuStreamCreate", "cuMemAlloc_v2", "cuMemHostAlloc", "cuMemsetD8Async"}) {
     fake().fails[name] = 1;
     ssmrt_session *made = nullptr;
     expectFailure(ssmrt_session_create(module.get(), "main", nullptr, &made), SSMRT_DEVICE_FAILED,
@@ -522,6 +516,24 @@ TEST_F(Fake, TellsOfTheDevice) {
   EXPECT_STREQ(info.device, "cuda:0");
 }
 
+TEST_F(Fake, KeepsTensorsAsLongAsTheyAreHeld) {
+  Tensor<float> x({1, 4}, {1, 2, 3, 4});
+  ssmrt_device_tensor *kept = nullptr;
+  {
+    Module module = createOn("cuda");
+    fake().memory = size_t(fake().used) + 15;
+    expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_OUT_OF_MEMORY,
+                  {"16 bytes for a tensor on cuda:0"});
+    fake().memory = 1 << 30;
+    fake().fails["cuMemcpy"] = 1;
+    expectFailure(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_DEVICE_FAILED,
+                  {"CUDA_ERROR_INVALID_VALUE"});
+    ASSERT_EQ(ssmrt_device_tensor_create(module.get(), &x.view, &kept), SSMRT_OK);
+  }
+  EXPECT_GE(fake().used, 16);
+  ssmrt_device_tensor_destroy(kept);
+}
+
 TEST_F(Fake, CopiesStatesBetweenDevices) {
   Module first = createOn("cuda:0"), second = createOn("cuda:1");
   Session one = makeCarrying(first.get()), two = makeCarrying(second.get());
@@ -543,27 +555,26 @@ TEST_F(Fake, AsksTheCallersAllocators) {
     TestDevice &device;
     int64_t held = 0, asked = 0;
   } counter{device};
-  const ssmrt_allocator allocator = {
-      &counter,
-      [](void *user, size_t bytes, size_t) -> void * {
-        auto *counter = static_cast<Counter *>(user);
-        ssmrt::cuda::Address data;
-        if (counter->device.driver->allocate(&data, bytes))
-          return nullptr;
-        ++counter->asked;
-        counter->held += int64_t(bytes);
-        return reinterpret_cast<void *>(data);
-      },
-      [](void *user, void *data, size_t bytes) {
-        auto *counter = static_cast<Counter *>(user);
-        counter->held -= int64_t(bytes);
-        counter->device.driver->release(reinterpret_cast<ssmrt::cuda::Address>(data));
-      }};
+  const ssmrt_allocator allocator = {&counter,
+                                     [](void *user, size_t bytes, size_t) -> void * {
+                                       auto *counter = static_cast<Counter *>(user);
+                                       ssmrt::cuda::Address data;
+                                       if (counter->device.driver->allocate(&data, bytes))
+                                         return nullptr;
+                                       ++counter->asked;
+                                       counter->held += int64_t(bytes);
+                                       return reinterpret_cast<void *>(data);
+                                     },
+                                     [](void *user, void *data, size_t bytes) {
+                                       auto *counter = static_cast<Counter *>(user);
+                                       counter->held -= int64_t(bytes);
+                                       counter->device.driver->release(
+                                           reinterpret_cast<ssmrt::cuda::Address>(data));
+                                     }};
   MainCase values(random, 5);
   {
-    Session session = makeWith(module, "main", [&](auto *o) {
-      ssmrt_session_options_set_allocator(o, &allocator);
-    });
+    Session session = makeWith(
+        module, "main", [&](auto *o) { ssmrt_session_options_set_allocator(o, &allocator); });
     values.expectGood(session);
     EXPECT_EQ(counter.asked, 4); // x, y, the arena, z
     EXPECT_GE(counter.held, 4 * 80);
