@@ -476,11 +476,11 @@ static void faultAndGoOn(int32_t fault) {
                 {"cuda:0", "CUDA_ERROR_ILLEGAL_ADDRESS"});
 }
 
-/// The end of a process of its own: what is on the device is lost.
+/// The end of a process of its own: what is on the device is lost, and nobody asks for leaks.
 static void faultAndExit(int32_t fault) {
   faultAndGoOn(fault);
   std::fprintf(stderr, testing::Test::HasFailure() ? "failed\n" : "alive\n");
-  std::exit(0);
+  std::_Exit(0);
 }
 
 TEST(DeviceDeathTest, SurvivesAFaultOfAKernel) {
