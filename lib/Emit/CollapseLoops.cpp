@@ -161,7 +161,7 @@ void ssm::collapseLoops(KernelOp kernel, ImplicitLocOpBuilder &b) {
   kernel.getOutsMutable().assign(outs);
   kernel.setMapsAttr(b.getArrayAttr(maps));
   kernel.setLoops(count);
-  if (std::optional<ConfigAttr> config = kernel.getConfig())
+  if (std::optional<ConfigAttr> config = kernel.getConfig(); config && numLoops > 0)
     kernel.setConfigAttr(ConfigAttr::get(b.getContext(), config->getForm(),
                                          number[into[config->getLaneLoop()]], config->getLanes(),
                                          config->getTiles()));

@@ -76,7 +76,7 @@ def ExpandMathF64 : Pass<"ssm-expand-math-f64"> {
 
     All numbers are taken: sin, cos and tan are reduced with 192 bits of 2 / pi, remainders are
     exact. Errors of f64 in units in the last place, measured
-    (test/Passes/Vector/Inputs/expand_math_f64.py): exp, log 1; the others below 4. Of f32
+    (test/Passes/Vector/Inputs/expand_math_f64.py): exp, log 1; the others below 4, erfc 8. Of f32
     all are rounded correctly but for one case in 2^28.
 
     ```mlir
