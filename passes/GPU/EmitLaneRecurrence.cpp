@@ -27,6 +27,8 @@ constexpr int64_t kBlock = 64;
 constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
 /// Elements that a lane has under way from memory, and the steps that they may be for.
 constexpr int64_t kLoads = 48, kMaxUnroll = 8;
+/// The same of the work that lanes share, and how many blocks of steps ahead.
+constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
 
 class LaneRecurrence {
 public:
@@ -59,11 +61,13 @@ private:
   void findPhases();
   bool isSlowToCompute(Value value);
   void loadInputs(ArrayRef<unsigned> inputs, Value step, SmallVectorImpl<Value> &loaded);
-  SmallVector<Value> loadBlock(Value first);
+  void loadSteps(Value first, SmallVectorImpl<Value> &loaded);
+  void loadOwn(Value first, SmallVectorImpl<Value> &loaded);
   void give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded);
   Value reducePoints(Points &points, ReduceOp reduce);
   SmallVector<Value> runStep(Points &points, ValueRange now, bool isBlock);
-  SmallVector<Value> runBlock(Value first, ValueRange now, ArrayRef<Value> loaded);
+  SmallVector<Value> runBlock(Value first, ValueRange now, ArrayRef<Value> stepsLoaded,
+                              ArrayRef<Value> ownLoaded);
   Value ownStep(Value first, int64_t round);
   Value pickOwn(ArrayRef<Value> values);
   Value reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> values);
@@ -94,6 +98,9 @@ private:
   int64_t stepLoads = 0;
   /// Lanes that have a step of a block each, and the steps that each has.
   int64_t sharers = 1, rounds = 1;
+  /// Blocks that elements of the shared work are loaded ahead: others share theirs, and find
+  /// them in a cache.
+  int64_t depth = 2;
   /// For the block at hand, for each of its steps.
   llvm::DenseMap<Value, SmallVector<Value>> saved;
   /// Null where all lanes have a point.
@@ -161,6 +168,8 @@ bool LaneRecurrence::analyze() {
     unroll *= 2;
   sharers = std::min(unroll, lanes);
   rounds = unroll / sharers;
+  while (depth < kMaxDepth && 2 * depth * rounds * ownInputs.size() <= kOwnLoads)
+    depth *= 2;
   return true;
 }
 
@@ -226,9 +235,16 @@ void LaneRecurrence::findPhases() {
       before.insert(value);
   }
   steps = collect(roots, [&](Value value) { return before.contains(value); });
+  // Inputs of a channel too: one lane loads each, and long before.
+  for (unsigned i : timed)
+    if (Value arg = kernel.getInputArg(i); steps.contains(arg) && !isInner(arg))
+      before.insert(arg);
   SmallVector<Value> own;
   for (Value value : before)
-    llvm::append_range(own, value.getDefiningOp()->getOperands());
+    if (Operation *op = value.getDefiningOp())
+      llvm::append_range(own, op->getOperands());
+    else
+      own.push_back(value);
   SmallVector<Value> outs =
       llvm::map_to_vector(late, [&](unsigned out) -> Value { return yielded[out]; });
   auto isSaved = [&](Value value) {
@@ -247,7 +263,7 @@ void LaneRecurrence::findPhases() {
   llvm::DenseSet<Value> first = collect(own, [](Value) { return false; });
   for (unsigned i : timed) {
     Value arg = kernel.getInputArg(i);
-    if (steps.contains(arg))
+    if (steps.contains(arg) && isInner(arg))
       stepInputs.push_back(i);
     if (after.contains(arg) || first.contains(arg))
       ownInputs.push_back(i);
@@ -381,13 +397,14 @@ Value LaneRecurrence::ownStep(Value first, int64_t round) {
   return e.add(e.add(first, round * sharers), step);
 }
 
-SmallVector<Value> LaneRecurrence::loadBlock(Value first) {
-  SmallVector<Value> loaded;
+void LaneRecurrence::loadSteps(Value first, SmallVectorImpl<Value> &loaded) {
   for (int64_t step = 0; step < unroll; ++step)
     loadInputs(stepInputs, e.add(first, step), loaded);
+}
+
+void LaneRecurrence::loadOwn(Value first, SmallVectorImpl<Value> &loaded) {
   for (int64_t round = 0; round < rounds; ++round)
     loadInputs(ownInputs, ownStep(first, round), loaded);
-  return loaded;
 }
 
 /// States what was loaded, and takes it off the list.
@@ -513,12 +530,12 @@ Value LaneRecurrence::reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> le
 }
 
 /// `unroll` steps, with what lanes share before and after them.
-SmallVector<Value> LaneRecurrence::runBlock(Value first, ValueRange now, ArrayRef<Value> loaded) {
-  SmallVector<ArrayRef<Value>> ofSteps, own;
-  for (int64_t step = 0; step < unroll; ++step, loaded = loaded.drop_front(stepLoads))
-    ofSteps.push_back(loaded.take_front(stepLoads));
-  for (int64_t round = 0; round < rounds; ++round, loaded = loaded.drop_front(ownInputs.size()))
-    own.push_back(loaded.take_front(ownInputs.size()));
+SmallVector<Value> LaneRecurrence::runBlock(Value first, ValueRange now,
+                                            ArrayRef<Value> stepsLoaded,
+                                            ArrayRef<Value> ownLoaded) {
+  SmallVector<ArrayRef<Value>> own;
+  for (int64_t round = 0; round < rounds; ++round)
+    own.push_back(ownLoaded.slice(round * ownInputs.size(), ownInputs.size()));
   saved.clear();
   llvm::DenseMap<Value, SmallVector<Value>> ready;
   Points none(perLane);
@@ -538,7 +555,7 @@ SmallVector<Value> LaneRecurrence::runBlock(Value first, ValueRange now, ArrayRe
     PointEmitter::Scope scope(e);
     setTime(e.add(first, step));
     Points points = fixed;
-    give(points, stepInputs, ofSteps[step]);
+    give(points, stepInputs, stepsLoaded);
     for (Value value : before)
       e.provide(value, ready[value][step]);
     next = runStep(points, next, /*isBlock=*/true);
@@ -547,7 +564,8 @@ SmallVector<Value> LaneRecurrence::runBlock(Value first, ValueRange now, ArrayRe
     PointEmitter::Scope scope(e);
     Value step = ownStep(first, round);
     setTime(step);
-    give(none, ownInputs, own[round]);
+    ArrayRef<Value> inputs = own[round];
+    give(none, ownInputs, inputs);
     for (Value value : fromSteps) {
       ArrayRef<Value> values = ArrayRef(saved[value]).slice(round * sharers, sharers);
       auto reduce = value.getDefiningOp<ReduceOp>();
@@ -607,9 +625,11 @@ void LaneRecurrence::run() {
     }
   }
 
-  // Blocks of steps, the next one's elements on their way while one is computed.
-  Value zero = e.index(0), block = e.index(unroll);
-  Value whole = e.sub(steps, b.createOrFold<arith::RemUIOp>(steps, block));
+  // Blocks of steps, their elements on the way while others are computed: of the steps for the
+  // next block, of the shared work for `depth` blocks ahead. An element never moves to another
+  // register, for which it would have to have come: the loop's body has `depth` blocks.
+  Value zero = e.index(0), body = e.index(depth * unroll);
+  Value whole = e.sub(steps, b.createOrFold<arith::RemUIOp>(steps, body));
   Value isAny = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, whole, zero);
   auto branch = scf::IfOp::create(b, TypeRange(ValueRange(now)), isAny, /*withElseRegion=*/true);
   {
@@ -618,13 +638,24 @@ void LaneRecurrence::run() {
     scf::YieldOp::create(b, now);
     b.setInsertionPointToStart(branch.thenBlock());
     SmallVector<Value> carried = now;
-    llvm::append_range(carried, loadBlock(zero));
-    Value lastBlock = e.sub(whole, block);
-    carried = e.loop(zero, whole, unroll, carried, [&](Value first, ValueRange given) {
-      SmallVector<Value> ahead = loadBlock(e.min(e.add(first, block), lastBlock));
-      SmallVector<Value> next(given.take_front(now.size())),
-          loaded(given.drop_front(now.size()));
-      next = runBlock(first, next, loaded);
+    Value lastBlock = e.sub(whole, e.index(unroll));
+    size_t numSteps = unroll * stepLoads, numOwn = rounds * ownInputs.size();
+    loadSteps(zero, carried);
+    for (int64_t at = 0; at < depth; ++at)
+      loadOwn(e.index(at * unroll), carried);
+    carried = e.loop(zero, whole, depth * unroll, carried, [&](Value first, ValueRange given) {
+      SmallVector<Value> next(given.take_front(now.size()));
+      SmallVector<Value> ofSteps(given.slice(now.size(), numSteps)), ahead;
+      given = given.drop_front(now.size() + numSteps);
+      for (int64_t at = 0; at < depth; ++at) {
+        Value block = e.add(first, at * unroll);
+        SmallVector<Value> own(given.slice(at * numOwn, numOwn)), following;
+        loadSteps(e.min(e.add(block, unroll), lastBlock), following);
+        next = runBlock(block, next, ofSteps, own);
+        loadOwn(e.min(e.add(block, depth * unroll), lastBlock), ahead);
+        ofSteps = following;
+      }
+      llvm::append_range(next, ofSteps);
       llvm::append_range(next, ahead);
       return next;
     });
