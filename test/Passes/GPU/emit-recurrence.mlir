@@ -8,11 +8,11 @@
 // CHECK: %[[BLOCKS:.*]] = arith.ceildivui %[[TOTAL]], %c64
 // CHECK: ssm.launch {{.*}} grid(%[[BLOCKS]], %c1, %c1) threads %c64
 // CHECK: gpu.func @lanes
-// CHECK: scf.for {{.*}} step %c8 iter_args
+// CHECK: scf.for {{.*}} step %c32 iter_args
 // CHECK: memref.load
 // CHECK: math.exp
-// CHECK: gpu.shuffle xor
-// CHECK: gpu.shuffle xor
+// CHECK: gpu.shuffle {{.*}}xor
+// CHECK: gpu.shuffle {{.*}}xor
 // CHECK: memref.store
 // CHECK-NOT: gpu.barrier
 func.func private @lanes(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr, %pb: !llvm.ptr, %ph: !llvm.ptr, %pe: !llvm.ptr, %py: !llvm.ptr, %n: index, %d: index) attributes {ssm.kernel} {
