@@ -33,6 +33,9 @@ using namespace ssm;
 
 namespace {
 
+/// Points of kernels, of sizes that are fixed, in one step of a loop that is one device kernel.
+constexpr int64_t kBlockPoints = 1 << 20;
+
 struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   using OutlineKernelsBase::OutlineKernelsBase;
 
@@ -91,6 +94,9 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
                              !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, ssm::YieldOp>(inner));
                         return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
+      // The host branches, and repeats what is too large for one block of threads.
+      if (device && (isa<scf::IfOp>(op) || (isa<scf::SCFDialect>(op.getDialect()) && isTooLarge(op))))
+        leaves = true;
       if (!leaves && op.getNumResults() == 0) {
         nests.push_back(&op);
         continue;
@@ -99,6 +105,21 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         for (Block &inner : region)
           collectNests(inner, nests);
     }
+  }
+
+  /// Whether one step of loops has more points than one block of a device should do alone.
+  static bool isTooLarge(Operation &loops) {
+    int64_t points = 0;
+    loops.walk([&](KernelOp kernel) {
+      int64_t size = 1;
+      for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
+        auto [operand, axis] = kernel.getSizeSource(loop);
+        int64_t length = operand ? cast<ShapedType>(operand.getType()).getDimSize(axis) : 1;
+        size *= ShapedType::isDynamic(length) ? 1 : length;
+      }
+      points += size;
+    });
+    return points > kBlockPoints;
   }
 
   /// A store to memory that the host cannot reach.

@@ -34,6 +34,9 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     `fastmath<afn>` on an exp takes the short form. It errs where exp is small or
     large. Near 0 it is as exact as the other: decays near 1 add up over many steps.
 
+    With `gpu`, exp of scalars ends in ex2.approx: 2.5 ulp; with afn it is nothing else. x / (1 +
+    exp(y)) is exact to 4 ulp.
+
     Three chains are taken as a whole:
     - log1p(exp(-|x|)), in softplus: a polynomial on [0, 1]. softplus is exact to 2.5 ulp
       (3 without FMA).
@@ -55,7 +58,9 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     ```
   }];
   let options = [Option<"avx512", "avx512", "bool", /*default=*/"false",
-                        "The target has AVX-512 F and DQ.">];
+                        "The target has AVX-512 F and DQ.">,
+                 Option<"gpu", "gpu", "bool", /*default=*/"false",
+                        "The target is an NVIDIA GPU: scalars take its 2^x and 1/x.">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
                            "::mlir::vector::VectorDialect"];
 }
