@@ -19,7 +19,9 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
 
     - teams (EmitTeams.cpp): kernels without time. A team of threads has one point of the loops
       that all outs and sums share; a block for long sums, a warp for short ones, one thread
-      where nothing is summed or sums run across lines of memory.
+      where nothing is summed or sums run across lines of memory. Memory is accessed 16 bytes at
+      a time along the loop that lies densest, in a second body that runs if the size is a
+      multiple of the lanes and pointers and strides are of 16 bytes.
     - one thread: loop nests that are no kernel.
 
     ```mlir
@@ -29,7 +31,7 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     }
     // becomes
     func.func private @kernel_map(%table, %context, %x, %n) -> i32 {
-      %blocks = arith.ceildivui %n, %c256
+      %blocks = arith.ceildivui %n, %c1024
       ssm.launch %table, %context @device::@kernel_map grid(%blocks, %c1, %c1) threads %c256 args(%x, %n)
     }
     gpu.module @device { gpu.func @kernel_map(%x: !llvm.ptr, %n: index) kernel { ... } }
