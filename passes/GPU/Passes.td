@@ -20,7 +20,13 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     - teams (EmitTeams.cpp): kernels without time. A team of threads has one point of the loops
       that all outs and sums share; a block for long sums, a warp for short ones, one thread
       where nothing is summed or sums run across lines of memory.
-    - one thread: loop nests that are no kernel.
+    - lanes (EmitLaneRecurrence.cpp): kernels with time. A thread, or up to 32 lanes that share
+      the summed loop, has one recurrence; its carries are registers. Lanes share out what comes
+      before and after the steps of a block of time.
+    - blocks (EmitBlocks.cpp): other kernels with time. A block of threads has one recurrence,
+      whose carries are in their buffers.
+    - nests (EmitNest.cpp): loops around kernels. One block, barriers between kernels.
+    - one thread: loops around anything else.
 
     ```mlir
     func.func private @kernel_map(%table, %context, %x: !llvm.ptr, %n: index) {
