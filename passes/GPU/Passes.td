@@ -22,7 +22,13 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
       where nothing is summed or sums run across lines of memory. Memory is accessed 16 bytes at
       a time along the loop that lies densest, in a second body that runs if the size is a
       multiple of the lanes and pointers and strides are of 16 bytes.
-    - one thread: loop nests that are no kernel.
+    - lanes (EmitLaneRecurrence.cpp): kernels with time. A thread, or up to 32 lanes that share
+      the summed loop, has one recurrence; its carries are registers. Lanes share out what comes
+      before and after the steps of a block of time.
+    - blocks (EmitBlocks.cpp): other kernels with time. A block of threads has one recurrence,
+      whose carries are in their buffers.
+    - nests (EmitNest.cpp): loops around kernels. One block, barriers between kernels.
+    - one thread: loops around anything else.
 
     ```mlir
     func.func private @kernel_map(%table, %context, %x: !llvm.ptr, %n: index) {
