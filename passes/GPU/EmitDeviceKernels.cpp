@@ -17,6 +17,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_EMITDEVICEKERNELS
@@ -32,6 +33,15 @@ Value DeviceKernel::addShared(int64_t elements, Type type) {
                                 static_cast<int64_t>(NVVM::NVVMMemorySpace::Shared));
   return function.addWorkgroupAttribution(
       MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
+}
+
+void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  auto view = buffer.getDefiningOp<ArenaViewOp>();
+  auto argument = dyn_cast<BlockArgument>(view ? view.getArena() : buffer);
+  if (argument && argument.getOwner() == &function.getBody().front())
+    function.removeArgAttr(argument.getArgNumber(), "llvm.noalias");
 }
 
 gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {
@@ -91,6 +101,14 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// The nest is the last operation before the terminator (ssm-outline-kernels).
   static Operation *nestOf(Block &body) { return body.getTerminator()->getPrevNode(); }
 
+  static std::optional<LaunchShape> emitKernel(DeviceKernel &kernel) {
+    if (!kernel.kernel.getTime())
+      return emitTeams(kernel);
+    if (std::optional<LaunchShape> shape = emitLaneRecurrence(kernel))
+      return shape;
+    return emitBlockRecurrence(kernel);
+  }
+
   void emit(func::FuncOp function, gpu::GPUModuleOp device) {
     Block &body = function.getBody().front();
     Operation *nest = nestOf(body);
@@ -112,16 +130,23 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     ImplicitLocOpBuilder inside(loc, returned);
     for (Operation &op : body.without_terminator())
       inside.clone(op, mapping);
+    copyGlobals(target, device);
     Operation *copy = nestOf(target.getBody().front());
     inside.setInsertionPoint(copy);
 
     LaunchShape shape;
-    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime()) {
+    if (auto kernel = dyn_cast<KernelOp>(nest)) {
       DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
-      shape = emitTeams(both);
+      std::optional<LaunchShape> made = emitKernel(both);
+      if (!made) {
+        kernel.emitOpError("has carries that cannot be updated in place");
+        return signalPassFailure();
+      }
+      shape = *made;
       copy->erase();
     } else {
-      shape = emitAlone(copy, inside, host);
+      std::optional<LaunchShape> made = emitNest(copy, target, host);
+      shape = made ? *made : emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
     host.setInsertionPoint(nest);
@@ -130,6 +155,16 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
                      shape.grid[1], shape.grid[2], shape.threads, ValueRange(arguments));
     nest->erase();
+  }
+
+  /// Constants in memory that the function reads go to the device.
+  void copyGlobals(gpu::GPUFuncOp target, gpu::GPUModuleOp device) {
+    target.walk([&](memref::GetGlobalOp get) {
+      if (device.lookupSymbol(get.getName()))
+        return;
+      auto global = cast<memref::GlobalOp>(getOperation().lookupSymbol(get.getName()));
+      OpBuilder::atBlockBegin(device.getBody()).clone(*global);
+    });
   }
 
   /// Launches can fail.

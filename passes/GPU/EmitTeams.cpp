@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceKernel.h"
+#include "passes/GPU/TeamReduce.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "lib/Emit/PointEmitter.h"
@@ -13,18 +14,20 @@
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace ssm;
 
 namespace {
 
-constexpr int64_t kWarp = 32;
-constexpr int64_t kBlock = 256, kMaxBlock = 1024;
+constexpr int64_t kBlock = 256;
 /// Sums of so few are taken by one thread.
 constexpr int64_t kShortSum = 16;
 /// Elements of a sum that a thread of a team should have.
 constexpr int64_t kPerThread = 8;
+/// What one access of memory takes at most, and the most lanes of a vector.
+constexpr int64_t kAccessBytes = 16, kMaxLanes = 8;
 
 class TeamEmitter {
 public:
@@ -37,15 +40,34 @@ private:
   void choosePoints();
   SmallVector<unsigned> order(LoopSet set, bool byScore);
   LaunchShape launch();
+  /// The loop whose elements may be taken as vectors, and how many at once.
+  void chooseWideLoop();
+  std::optional<int64_t> bytesAlong(Value buffer, bool isDense);
+  /// Whether all vectors begin where memory can be accessed as a whole.
+  Value isAligned();
+  void emitBody();
   void emitPoint();
   void emitTeamReduce(ReduceOp reduce);
   void emitOuts();
-  Value reduceOverTeam(arith::AtomicRMWKind kind, Value value);
-  Value reduceOverWarp(arith::AtomicRMWKind kind, Value value);
-  Value shuffle(Value value, int64_t distance);
   /// Sets the loops' indices from one number, the last loop fastest.
   void setIndices(ArrayRef<unsigned> loops, Value number);
+  /// How many points there are, each vector one.
   Value product(ArrayRef<unsigned> loops);
+  Value count(unsigned loop);
+  /// While it lives, values along the wide loop are vectors, if it is among the loops.
+  struct Lanes {
+    Lanes(TeamEmitter &t, ArrayRef<unsigned> loops) : e(t.e) {
+      if (t.isWide && llvm::is_contained(loops, *t.wideLoop)) {
+        e.laneLoop = t.wideLoop;
+        e.lanes = t.lanes;
+      }
+    }
+    ~Lanes() {
+      e.laneLoop = std::nullopt;
+      e.lanes = 1;
+    }
+    PointEmitter &e;
+  };
   /// Reductions that a value takes, itself or through others, and that are not known yet are
   /// computed by this thread.
   void need(Value value);
@@ -65,6 +87,12 @@ private:
   llvm::SetVector<Operation *> teamReduces;
   /// Whether a team is one thread.
   bool alone = true;
+  std::optional<unsigned> wideLoop;
+  int64_t lanes = 1;
+  /// Of the body that is being emitted.
+  bool isWide = false;
+  /// Buffers that vectors are taken of.
+  llvm::SetVector<Value> wideBuffers;
   Value thread, team, threads, zero;
 };
 
@@ -125,10 +153,106 @@ void TeamEmitter::choosePoints() {
   pointLoops = order(points, /*byScore=*/true);
 }
 
+/// Notes the bytes of the elements along the wide loop; nothing if vectors cannot be taken.
+std::optional<int64_t> TeamEmitter::bytesAlong(Value buffer, bool isDense) {
+  auto type = cast<MemRefType>(buffer.getType());
+  unsigned bits = type.getElementType().isIntOrFloat() ? type.getElementTypeBitWidth() : 0;
+  if (!isDense || bits < 8 || !llvm::isPowerOf2_32(bits) || !type.isLastDimUnitStride())
+    return std::nullopt;
+  wideBuffers.insert(buffer);
+  return bits / 8;
+}
+
+void TeamEmitter::chooseWideLoop() {
+  if (!isVectorizable(kernel))
+    return;
+  LoopSet all = 0;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
+    if (!teamReduces.contains(reduce))
+      return;
+    all |= loopsOf(reduce.getLoops());
+  }
+  for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
+    all |= loopsOf(kernel.getOutMap(out)) & (alone ? ~LoopSet(0) : ~points);
+  SmallVector<unsigned> candidates = alone ? pointLoops : order(all, /*byScore=*/true);
+  if (candidates.empty() || !canBeLaneLoop(kernel, candidates.back(), kMaxLanes))
+    return;
+  unsigned loop = candidates.back();
+  int64_t least = kAccessBytes;
+  auto take = [&](Value buffer, bool isDense) {
+    std::optional<int64_t> bytes = bytesAlong(buffer, isDense);
+    least = std::min(least, bytes.value_or(least));
+    return bytes.has_value();
+  };
+  SmallVector<Value> operands(kernel.getInputs());
+  llvm::append_range(operands, kernel.getOuts());
+  for (auto [i, operand] : llvm::enumerate(operands)) {
+    AffineMap map = kernel.getMap(i);
+    if (!map.isFunctionOfDim(loop))
+      continue;
+    bool isDense = llvm::none_of(map.getResults().drop_back(), [&](AffineExpr expr) {
+      return expr.isFunctionOfDim(loop);
+    });
+    if (!take(operand, isDense && isa<AffineDimExpr>(map.getResults().back())))
+      return;
+  }
+  for (Operation &op : kernel.getStep().without_terminator()) {
+    auto read = getIndexedRead(&op);
+    if (!read || llvm::none_of(read->indices, [&](Value index) {
+          return contains(e.loops.of(index), loop);
+        }))
+      continue;
+    // Other addresses than neighbours' would be as many accesses.
+    bool isDense = getLaneAccess(e.loops, *read, loop) == LaneAccess::Dense;
+    if (!take(read->source, isDense && read->indices.back().getDefiningOp<ssm::IndexOp>()))
+      return;
+  }
+  lanes = std::min(kAccessBytes / least, kMaxLanes);
+  int64_t size = e.fixedSize(loop);
+  if (lanes > 1 && !wideBuffers.empty() && (size < 0 || (size >= lanes && size % lanes == 0)))
+    wideLoop = loop;
+}
+
+Value TeamEmitter::isAligned() {
+  Value all;
+  auto require = [&](Value number, int64_t factor) {
+    if (std::optional<int64_t> fixed = getConstantIntValue(number); fixed && *fixed % factor == 0)
+      return;
+    Value rest = b.createOrFold<arith::RemUIOp>(number, constant(factor));
+    Value holds = b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, rest, zero);
+    all = all ? b.createOrFold<arith::AndIOp>(all, holds) : holds;
+  };
+  require(e.size(*wideLoop), lanes);
+  for (Value buffer : wideBuffers) {
+    auto type = cast<MemRefType>(buffer.getType());
+    int64_t bytes = std::min(kAccessBytes, lanes * type.getElementTypeBitWidth() / 8);
+    require(memref::ExtractAlignedPointerAsIndexOp::create(b, buffer), bytes);
+    if (type.getRank() < 2 && type.getLayout().isIdentity())
+      continue;
+    // Rows begin at multiples of the lanes.
+    auto parts = memref::ExtractStridedMetadataOp::create(b, buffer);
+    require(parts.getConstifiedMixedOffset().dyn_cast<Value>()
+                ? parts.getOffset()
+                : constant(*getConstantIntValue(parts.getConstifiedMixedOffset())),
+            lanes);
+    for (auto [open, mixed] : llvm::drop_end(
+             llvm::zip_equal(parts.getStrides(), parts.getConstifiedMixedStrides())))
+      require(isa<Value>(mixed) ? Value(open) : constant(*getConstantIntValue(mixed)), lanes);
+  }
+  return all ? all : arith::ConstantIntOp::create(b, b.getI1Type(), 1).getResult();
+}
+
+Value TeamEmitter::count(unsigned loop) {
+  Value size = e.size(loop);
+  if (isWide && loop == *wideLoop)
+    return b.createOrFold<arith::DivUIOp>(size, constant(lanes));
+  return size;
+}
+
 Value TeamEmitter::product(ArrayRef<unsigned> loops) {
   Value result = constant(1);
   for (unsigned loop : loops)
-    result = e.mul(result, e.size(loop));
+    result = e.mul(result, count(loop));
   return result;
 }
 
@@ -148,7 +272,7 @@ LaunchShape TeamEmitter::launch() {
   };
   Value one = constant(1), total = multiply(pointLoops);
   if (alone)
-    return {{divide(total, kBlock), one, one}, constant(kBlock), kBlock};
+    return {{divide(total, kBlock * lanes), one, one}, constant(kBlock), kBlock};
   Value longest = one;
   auto lengthen = [&](Value length) { longest = h.createOrFold<arith::MaxUIOp>(longest, length); };
   for (Operation *reduce : teamReduces)
@@ -163,36 +287,67 @@ LaunchShape TeamEmitter::launch() {
 
 LaunchShape TeamEmitter::emit() {
   choosePoints();
+  chooseWideLoop();
+  if (!wideLoop)
+    lanes = 1;
   LaunchShape shape = launch();
   zero = constant(0);
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
-  Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
   threads = gpu::BlockDimOp::create(b, gpu::Dimension::x);
-  if (!alone) {
-    team = block;
-    setIndices(pointLoops, team);
-    emitPoint();
+  team = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+  if (!wideLoop) {
+    emitBody();
     return shape;
   }
-  Value number = e.add(e.mul(block, threads), thread);
-  Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, number, product(pointLoops));
-  auto branch = scf::IfOp::create(b, exists);
+  auto branch = scf::IfOp::create(b, isAligned(), /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(branch.thenBlock());
-  setIndices(pointLoops, number);
-  emitPoint();
+  for (bool wide : {true, false}) {
+    PointEmitter::Scope scope(e);
+    isWide = wide;
+    b.setInsertionPointToStart(wide ? branch.thenBlock() : branch.elseBlock());
+    emitBody();
+  }
+  auto align = [&](auto access) {
+    VectorType type = access.getVectorType();
+    int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+    access.setAlignment(std::min(kAccessBytes, bytes));
+  };
+  branch.getThenRegion().walk([&](Operation *op) {
+    if (auto load = dyn_cast<vector::LoadOp>(op))
+      align(load);
+    else if (auto store = dyn_cast<vector::StoreOp>(op))
+      align(store);
+  });
   return shape;
+}
+
+void TeamEmitter::emitBody() {
+  if (!alone) {
+    setIndices(pointLoops, team);
+    emitPoint();
+    return;
+  }
+  Value first = e.add(e.mul(team, threads), thread);
+  Value step = e.mul(gpu::GridDimOp::create(b, gpu::Dimension::x), threads);
+  auto loop = scf::ForOp::create(b, first, product(pointLoops), step);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  PointEmitter::Scope scope(e);
+  Lanes wide(*this, pointLoops);
+  setIndices(pointLoops, loop.getInductionVar());
+  emitPoint();
 }
 
 void TeamEmitter::setIndices(ArrayRef<unsigned> loops, Value number) {
   for (size_t i = loops.size(); i-- > 0;) {
-    if (i == 0) {
-      e.at[loops[i]] = number;
-      break;
+    Value index = number;
+    if (i > 0) {
+      Value size = count(loops[i]);
+      index = b.createOrFold<arith::RemUIOp>(number, size);
+      number = b.createOrFold<arith::DivUIOp>(number, size);
     }
-    Value size = e.size(loops[i]);
-    e.at[loops[i]] = b.createOrFold<arith::RemUIOp>(number, size);
-    number = b.createOrFold<arith::DivUIOp>(number, size);
+    bool isVector = isWide && loops[i] == *wideLoop;
+    e.at[loops[i]] = isVector ? e.mul(index, constant(lanes)) : index;
   }
 }
 
@@ -220,15 +375,20 @@ TeamEmitter::strided(Value count, ValueRange carried,
 
 void TeamEmitter::emitTeamReduce(ReduceOp reduce) {
   SmallVector<unsigned> loops = order(loopsOf(reduce.getLoops()), /*byScore=*/true);
-  Value start = e.neutral(reduce.getKind(), reduce.getType());
+  bool isVector = isWide && llvm::is_contained(loops, *wideLoop);
+  Type type = isVector ? VectorType::get({lanes}, reduce.getType()) : reduce.getType();
+  Value start = e.neutral(reduce.getKind(), type);
   Value part = strided(product(loops), start, [&](Value number, ValueRange sums) {
     PointEmitter::Scope scope(e);
+    Lanes wide(*this, loops);
     setIndices(loops, number);
     need(reduce.getValue());
-    Value value = e.get(reduce.getValue());
+    Value value = isVector ? e.getVector(reduce.getValue()) : e.get(reduce.getValue());
     return SmallVector<Value>{e.combine(reduce.getKind(), sums[0], value)};
   })[0];
-  e.provide(reduce, reduceOverTeam(reduce.getKind(), part));
+  if (isVector)
+    part = e.reduceLanes(reduce.getKind(), part);
+  e.provide(reduce, reduceOverBlock(k, e, reduce.getKind(), part));
 }
 
 void TeamEmitter::emitOuts() {
@@ -256,6 +416,7 @@ void TeamEmitter::emitOuts() {
     if (!rest.empty()) {
       strided(product(rest), {}, [&](Value number, ValueRange) {
         PointEmitter::Scope scope(e);
+        Lanes wide(*this, rest);
         setIndices(rest, number);
         store();
         return SmallVector<Value>();
@@ -312,59 +473,6 @@ void TeamEmitter::reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value &su
     reduceAlone(reduce, left.drop_front(), next);
     return SmallVector<Value>{next};
   })[0];
-}
-
-Value TeamEmitter::shuffle(Value value, int64_t distance) {
-  Type type = value.getType();
-  unsigned bits = type.getIntOrFloatBitWidth();
-  Type word = b.getIntegerType(bits <= 32 ? 32 : 64), same = b.getIntegerType(bits);
-  Value raw = value;
-  if (!type.isInteger())
-    raw = b.createOrFold<arith::BitcastOp>(same, raw);
-  if (same != word)
-    raw = arith::ExtUIOp::create(b, word, raw);
-  Value other = gpu::ShuffleOp::create(b, raw, distance, kWarp, gpu::ShuffleMode::XOR)
-                    .getShuffleResult();
-  if (same != word)
-    other = arith::TruncIOp::create(b, same, other);
-  return type.isInteger() ? other : b.createOrFold<arith::BitcastOp>(type, other);
-}
-
-Value TeamEmitter::reduceOverWarp(arith::AtomicRMWKind kind, Value value) {
-  for (int64_t distance = kWarp / 2; distance > 0; distance /= 2)
-    value = e.combine(kind, value, shuffle(value, distance));
-  return value;
-}
-
-/// The same in all threads: parts of warps are put together in their order.
-Value TeamEmitter::reduceOverTeam(arith::AtomicRMWKind kind, Value value) {
-  value = reduceOverWarp(kind, value);
-  Type type = value.getType();
-  Value shared = k.addShared(kMaxBlock / kWarp, type);
-  Value isMore = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, threads, constant(kWarp));
-  auto branch = scf::IfOp::create(b, type, isMore, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToEnd(branch.elseBlock());
-  scf::YieldOp::create(b, value);
-  b.setInsertionPointToEnd(branch.thenBlock());
-  Value lane = arith::RemUIOp::create(b, thread, constant(kWarp));
-  Value warp = arith::DivUIOp::create(b, thread, constant(kWarp));
-  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, lane, zero);
-  {
-    auto writes = scf::IfOp::create(b, isFirst);
-    OpBuilder::InsertionGuard inner(b);
-    b.setInsertionPointToStart(writes.thenBlock());
-    memref::StoreOp::create(b, value, shared, warp);
-  }
-  gpu::BarrierOp::create(b);
-  Value warps = arith::DivUIOp::create(b, threads, constant(kWarp));
-  Value first = memref::LoadOp::create(b, shared, zero);
-  Value all = e.loop(constant(1), warps, 1, first, [&](Value i, ValueRange sums) {
-    Value part = memref::LoadOp::create(b, shared, i);
-    return SmallVector<Value>{e.combine(kind, sums[0], part)};
-  })[0];
-  scf::YieldOp::create(b, all);
-  return branch.getResult(0);
 }
 
 LaunchShape ssm::emitTeams(DeviceKernel &kernel) { return TeamEmitter(kernel).emit(); }

@@ -11,6 +11,7 @@
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/DenseSet.h"
 
@@ -54,25 +55,28 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
 
     SmallVector<Operation *> accesses;
     getOperation()->walk([&](Operation *op) {
-      if (isa<memref::LoadOp, memref::StoreOp>(op))
+      if (isa<memref::LoadOp, memref::StoreOp, vector::LoadOp>(op))
         accesses.push_back(op);
     });
     for (Operation *op : accesses) {
       ImplicitLocOpBuilder b(op->getLoc(), op);
       if (auto load = dyn_cast<memref::LoadOp>(op))
-        guard(b, load, fromData);
+        guard(b, load, load.getMemRef(), fromData);
+      // Along the last axis vectors lie where loops say.
+      else if (auto load = dyn_cast<vector::LoadOp>(op))
+        guard(b, load, load.getBase(), fromData);
       else
         guard(b, cast<memref::StoreOp>(op), fromData);
     }
   }
 
-  static void guard(ImplicitLocOpBuilder &b, memref::LoadOp load,
+  static void guard(ImplicitLocOpBuilder &b, Operation *load, Value buffer,
                     const llvm::DenseSet<Value> &fromData) {
     for (OpOperand &index : load->getOpOperands().drop_front()) {
       if (!fromData.contains(index.get()))
         continue;
       Value size = memref::DimOp::create(
-          b, load.getMemRef(), static_cast<int64_t>(index.getOperandNumber() - 1));
+          b, buffer, static_cast<int64_t>(index.getOperandNumber() - 1));
       Value one = arith::ConstantIndexOp::create(b, 1);
       Value last = arith::SubIOp::create(b, arith::MaxUIOp::create(b, size, one), one);
       index.set(arith::MinUIOp::create(b, index.get(), last));

@@ -11,6 +11,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace ssm {
@@ -31,6 +32,10 @@ static StringRef intrinsicOf(Operation *op) {
       .Case([](math::RoundEvenOp) { return "llvm.roundeven"; })
       .Case([](math::FmaOp) { return "llvm.fma"; })
       .Case([](math::CopySignOp) { return "llvm.copysign"; })
+      .Case([](arith::MaxNumFOp) { return "llvm.maxnum"; })
+      .Case([](arith::MinNumFOp) { return "llvm.minnum"; })
+      .Case([](arith::MaximumFOp) { return "llvm.maximum"; })
+      .Case([](arith::MinimumFOp) { return "llvm.minimum"; })
       .Default([](Operation *) { return ""; });
 }
 
@@ -39,7 +44,7 @@ struct LowerDeviceMath : ssm::impl::LowerDeviceMathBase<LowerDeviceMath> {
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<math::MathDialect>(op->getDialect()))
+      if (isa<math::MathDialect>(op->getDialect()) || !intrinsicOf(op).empty())
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -57,6 +62,10 @@ struct LowerDeviceMath : ssm::impl::LowerDeviceMathBase<LowerDeviceMath> {
                                                              b.getStringAttr(name),
                                                              op->getOperands()));
         op->erase();
+      } else if (isa<FloatType>(getElementTypeOrSelf(op->getOperand(0)))) {
+        op->emitError("has no code for GPUs: expected a function that ssm-expand-math or "
+                      "ssm-expand-math-f64 knows");
+        return signalPassFailure();
       }
     }
   }

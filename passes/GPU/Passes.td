@@ -93,7 +93,8 @@ def LowerDeviceMath : Pass<"ssm-lower-device-math"> {
   let summary = "math operations that LLVM has instructions for on GPUs become its intrinsics";
   let description = [{
     Square roots (rounded to nearest), absolute values, rounding, fused multiply-add, copied
-    signs. Upstream's gpu-to-nvvm would call NVIDIA's libdevice for each.
+    signs, the larger and the smaller of two. Upstream's gpu-to-nvvm would call NVIDIA's
+    libdevice for each. A function of real numbers that is none of these is an error.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }
