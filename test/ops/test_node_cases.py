@@ -17,6 +17,7 @@ SSM_TEST_EVERY=4 takes every fourth case, by name.
 
 import functools
 import os
+import pickle
 import re
 import warnings
 from pathlib import Path
@@ -25,8 +26,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from ssmtest import compare, compiler, model, runtime
+from ssmtest import build, compare, compiler, model, runtime
 
+NODE_CASES = build.BUILD / "test" / "node_cases.pickle"
 EXPECTED = Path(__file__).with_name("node_tests_expected.txt")
 TYPES = {number: dtype for dtype, number in model.ELEMENT_TYPES.items()}
 # Out of scope by rule, not by name: random results cannot be compared.
@@ -40,6 +42,10 @@ ONNX_RTOL = 1e-3
 
 @functools.lru_cache(maxsize=None)
 def node_cases():
+    if build.PACKED:
+        # Those of the onnx package that the modules were made from.
+        return {name: Kept(name, *kept)
+                for name, kept in pickle.loads(NODE_CASES.read_bytes()).items()}
     from onnx.backend.test.loader import load_model_tests
 
     with warnings.catch_warnings():
@@ -57,6 +63,28 @@ def expected_failures():
             assert match, f"{EXPECTED.name}:{number}: expected 'NAME VARIANT: reason'"
             listed[f"{match[1]} {match[2]}"] = match[3]
     return listed
+
+
+class Kept:
+    """A case as `keep` wrote it."""
+
+    def __init__(self, name, data, data_sets, rtol):
+        self.name, self.data_sets, self.rtol = name, data_sets, rtol
+        self.model = onnx.ModelProto.FromString(data)
+
+
+def keep(path):
+    """Writes all cases in scope, for a machine that has another onnx package."""
+    kept = {}
+    for name in names():
+        case = node_cases()[name]
+        given, wanted = (names_and_types(v) for v in (case.model.graph.input,
+                                                      case.model.graph.output))
+        kept[name] = (case.model.SerializeToString(),
+                      [tuple([to_array(value, number) for (_, number), value in zip(types, side)]
+                             for types, side in ((given, pair[0]), (wanted, pair[1])))
+                       for pair in case.data_sets], case.rtol)
+    path.write_bytes(pickle.dumps(kept))
 
 
 def out_of_scope(case):

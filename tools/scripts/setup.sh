@@ -6,7 +6,7 @@
 #
 # Run by `demo` and `check`; can be run alone. Does only what is still to do:
 #   1. Debian packages (as root, Debian 12),
-#   2. a Python environment in build/venv, for tests and the demonstration,
+#   2. a Python environment in build/venv, for tests and the demonstration; ptxas there,
 #   3. configure and build everything into build/.
 # Environment: SSM_JOBS, parallel compile jobs (default: all cores).
 #
@@ -59,7 +59,7 @@ install_packages() {
 
 install_python() {
   local venv=build/venv want
-  want=$(sha256sum < tools/scripts/requirements.txt)
+  want=$(cat tools/scripts/requirements*.txt | sha256sum)
   if [ -x $venv/bin/python ] && $venv/bin/python -c '' 2>/dev/null &&
      [ "$(cat $venv/requirements.sha256 2>/dev/null)" = "$want" ]; then
     step "Python environment: present"
@@ -71,6 +71,11 @@ install_python() {
   $venv/bin/python -m pip install --disable-pip-version-check --no-input \
       -r tools/scripts/requirements.txt ||
     fail "pip could not install tools/scripts/requirements.txt"
+  # ptxas and a disassembler alone: what they name as dependencies is for nvcc. Without
+  # them modules carry PTX, and tests of device code are skipped.
+  $venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps \
+      -r tools/scripts/requirements-cuda.txt ||
+    printf 'setup: no ptxas: pip could not install tools/scripts/requirements-cuda.txt\n' >&2
   # Written last: an interrupted installation begins anew.
   printf '%s\n' "$want" > $venv/requirements.sha256
 }

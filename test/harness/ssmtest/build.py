@@ -14,11 +14,23 @@ BUILD = Path(os.environ.get("SSM_BUILD_DIR", ROOT / "build"))
 MODELS = ROOT / "test" / "models"
 DOWNLOADS = BUILD / "models"
 RUNTIME = BUILD / "lib" / "libssmrt.so"
+# Whether this is what test/gpu/check took along, where there is no compiler.
+PACKED = bool(os.environ.get("SSM_TEST_PACKED"))
+
+# SSM_TEST_TARGET: an architecture to be emulated (aarch64-linux-gnu), or what --target
+# takes (cpu,cuda:sm_90a). SSM_TEST_DEVICE: where modules run (cuda).
+TARGET = os.environ.get("SSM_TEST_TARGET", "")
+DEVICE = os.environ.get("SSM_TEST_DEVICE", "")
+IS_EMULATED = bool(TARGET) and not TARGET.startswith(("cpu", "cuda"))
 
 
 def tool(name):
     """The path of a built executable; FileNotFoundError says what to build."""
     path = BUILD / "bin" / name
     if not path.exists():
+        if PACKED:
+            import pytest
+
+            pytest.skip(f"needs {name}")
         raise FileNotFoundError(f"{path} is missing: build the target {name}")
     return path

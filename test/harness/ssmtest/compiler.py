@@ -9,6 +9,7 @@ made anew when the model, the options or the compiler change."""
 
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,12 +20,15 @@ from pathlib import Path
 
 import onnx
 
-from . import build, emulator
+from . import build
 
-CACHE = build.BUILD / "test" / "modules"
+# SSM_TEST_MODULES: a folder of its own, where refusals are kept too.
+KEPT = os.environ.get("SSM_TEST_MODULES")
+CACHE = Path(KEPT or build.BUILD / "test" / "modules")
 # What other compilers made is thrown away once it was not used for this long.
 KEEP_S = 3600
 TIMEOUT_S = 300
+REFUSAL = "refused.json"
 
 
 class CompileError(Exception):
@@ -70,13 +74,18 @@ def compile_model(model, options=()):
         path = Path(model)
         data = path.read_bytes()
     options = [str(option) for option in options]
-    if emulator.TARGET:
-        options.append(f"--target=cpu:{emulator.TARGET}")
+    if build.TARGET:
+        target = f"cpu:{build.TARGET}" if build.IS_EMULATED else build.TARGET
+        options.append(f"--target={target}")
     key = hashlib.sha256()
     for part in [repr(options).encode(), data]:
         key.update(len(part).to_bytes(8, "little") + part)
-    cache = CACHE / compiler_identity()[:16]
+    cache = CACHE / ("packed" if build.PACKED else compiler_identity()[:16])
     folder = cache / key.hexdigest()[:32]
+    if build.PACKED and not folder.is_dir():
+        import pytest
+
+        pytest.skip("its module was not packed")
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         # Made aside and moved in whole: other processes may want the same.
@@ -89,7 +98,9 @@ def compile_model(model, options=()):
             if done.returncode != 0:
                 if (made / "module.so").exists():
                     raise AssertionError("ssm-compile failed and left a module behind")
-                raise CompileError(done.returncode, done.stderr)
+                if not KEPT or done.returncode != 1:
+                    raise CompileError(done.returncode, done.stderr)
+                (made / REFUSAL).write_text(json.dumps(done.stderr), encoding="utf-8")
             try:
                 os.rename(made, folder)
             except OSError:
@@ -97,12 +108,14 @@ def compile_model(model, options=()):
                     raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
+    if (folder / REFUSAL).exists():
+        raise CompileError(1, json.loads((folder / REFUSAL).read_text(encoding="utf-8")))
     return folder / "module.so"
 
 
 def forget_old_modules():
     """Throws away what other compilers made, unless it is in use."""
-    if not CACHE.is_dir() or not (build.BUILD / "bin" / "ssm-compile").exists():
+    if KEPT or not CACHE.is_dir() or not (build.BUILD / "bin" / "ssm-compile").exists():
         return
     for folder in CACHE.iterdir():
         if folder.name != compiler_identity()[:16] and \

@@ -9,11 +9,10 @@ code of another architecture with the runtime that tools/scripts/run_tests.py bu
 it. The classes have the interface of runtime.Module and runtime.Session, as far as tests
 of values need it.
 
-SSM_TEST_TARGET=aarch64-linux-gnu makes every test that goes through `compiler` and
-`runtime` one of that architecture."""
+With `build.TARGET` aarch64-linux-gnu every test that goes through `compiler` and
+`runtime` is one of that architecture."""
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -24,7 +23,6 @@ from safetensors.numpy import load_file, save_file
 
 from . import build
 
-TARGET = os.environ.get("SSM_TEST_TARGET", "")
 TIMEOUT_S = 120
 
 
@@ -56,11 +54,11 @@ class EmulatedFailure(Exception):
 
 
 class Module:
-    """A module that `command` runs; default: that of SSM_TEST_TARGET."""
+    """A module that `command` runs; default: that of build.TARGET."""
 
     def __init__(self, path, command=None):
         self.path = Path(path)
-        self.command = command or command_for_target(TARGET)
+        self.command = command or command_for_target(build.TARGET)
 
     def call(self, *arguments):
         words = [*self.command, str(self.path), *map(str, arguments)]

@@ -14,7 +14,7 @@ from ctypes import (POINTER, Structure, byref, c_char_p, c_int, c_int32, c_int64
 import ml_dtypes
 import numpy as np
 
-from . import build, emulator
+from . import build
 
 API_VERSION = 3
 MAX_RANK = 16
@@ -83,10 +83,11 @@ def library():
     lib.ssmrt_status_name.restype = c_char_p
     lib.ssmrt_last_message.restype = c_char_p
     lib.ssmrt_api_version.restype = c_uint32
-    for name in ("ssmrt_module_release", "ssmrt_session_destroy",
+    for name in ("ssmrt_module_release", "ssmrt_load_options_destroy", "ssmrt_session_destroy",
                  "ssmrt_session_options_destroy"):
         getattr(lib, name).restype = None
         getattr(lib, name).argtypes = [c_void_p]
+    lib.ssmrt_load_options_set_device.argtypes = [c_void_p, c_char_p]
     lib.ssmrt_session_options_set_threads.argtypes = [c_void_p, c_int32]
     lib.ssmrt_session_options_set_carry_states.argtypes = [c_void_p, c_int]
     lib.ssmrt_session_run.argtypes = [c_void_p, POINTER(Input), c_int32, POINTER(Buffer), c_int32]
@@ -135,11 +136,19 @@ class Value:
 
 
 class Module:
-    """A loaded module."""
+    """A loaded module, on `device` (default: build.DEVICE, or where the runtime puts it)."""
 
-    def __init__(self, path):
+    def __init__(self, path, device=None):
+        lib = library()
+        options, device = c_void_p(), device or build.DEVICE
         self._handle = c_void_p()
-        check(library().ssmrt_module_load(str(path).encode(), None, byref(self._handle)))
+        check(lib.ssmrt_load_options_create(byref(options)))
+        try:
+            if device:
+                check(lib.ssmrt_load_options_set_device(options, device.encode()))
+            check(lib.ssmrt_module_load(str(path).encode(), options, byref(self._handle)))
+        finally:
+            lib.ssmrt_load_options_destroy(options)
 
     def __del__(self):
         if self._handle:
@@ -232,5 +241,7 @@ class Session:
 
 
 # A test of another architecture is the same test with other classes.
-if emulator.TARGET:
+if build.IS_EMULATED:
+    from . import emulator
+
     Module, RuntimeFailure = emulator.Module, emulator.EmulatedFailure
