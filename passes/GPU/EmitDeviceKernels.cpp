@@ -10,13 +10,17 @@
 #include "passes/GPU/Passes.h"
 
 #include "lib/Emit/CollapseLoops.h"
+#include "lib/Target/GpuTarget.h"
+#include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_EMITDEVICEKERNELS
@@ -74,6 +78,11 @@ static LaunchShape emitAlone(Operation *nest, ImplicitLocOpBuilder &device,
 
 namespace {
 struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
+  using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
+
+  /// Of the chip.
+  int version = 0;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SmallVector<func::FuncOp> functions;
@@ -82,6 +91,12 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         functions.push_back(function);
     if (functions.empty())
       return;
+    llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
+    if (!target) {
+      module.emitError(llvm::toString(target.takeError()));
+      return signalPassFailure();
+    }
+    version = target->version;
     gpu::GPUModuleOp device = getDeviceModule(module);
     for (func::FuncOp function : functions)
       emit(function, device);
@@ -92,16 +107,44 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   static Operation *nestOf(Block &body) { return body.getTerminator()->getPrevNode(); }
 
   void emit(func::FuncOp function, gpu::GPUModuleOp device) {
+    Operation *nest = nestOf(function.getBody().front());
+    ImplicitLocOpBuilder host(nest->getLoc(), nest);
+    SmallVector<KernelForm> forms;
+    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime()) {
+      collapseLoops(kernel, host);
+      forms = getMatmulForms(kernel, version);
+    }
+    if (forms.empty())
+      forms.push_back({"", nullptr, [](DeviceKernel &kernel) { return emitTeams(kernel); }});
+    for (const KernelForm &form : forms) {
+      Value isFit = form.isFit ? form.isFit(host) : Value();
+      llvm::APInt fixed;
+      if (isFit && matchPattern(isFit, m_ConstantInt(&fixed))) {
+        if (fixed.isZero())
+          continue;
+        isFit = nullptr;
+      }
+      if (!isFit) {
+        emitForm(function, form, device, host);
+        break;
+      }
+      auto choice = scf::IfOp::create(host, isFit, /*withElseRegion=*/true);
+      host.setInsertionPointToStart(choice.thenBlock());
+      emitForm(function, form, device, host);
+      host.setInsertionPointToStart(choice.elseBlock());
+    }
+    nest->erase();
+  }
+
+  /// Puts the kernel into a function of the device, and its launch where the host's builder is.
+  void emitForm(func::FuncOp function, const KernelForm &form, gpu::GPUModuleOp device,
+                ImplicitLocOpBuilder &host) {
     Block &body = function.getBody().front();
     Operation *nest = nestOf(body);
-    Location loc = nest->getLoc();
-    ImplicitLocOpBuilder host(loc, nest);
-    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime())
-      collapseLoops(kernel, host);
-
     auto arguments = body.getArguments().drop_front(2);
     gpu::GPUFuncOp target =
-        createDeviceFunction(device, function.getName(), ValueRange(arguments).getTypes());
+        createDeviceFunction(device, (function.getName() + form.suffix).str(),
+                             ValueRange(arguments).getTypes());
     IRMapping mapping;
     for (auto [i, argument] : llvm::enumerate(arguments)) {
       mapping.map(argument, target.getArgument(i));
@@ -109,27 +152,32 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         target.setArgAttr(i, "llvm.noalias", host.getUnitAttr());
     }
     Operation *returned = target.getBody().front().getTerminator();
-    ImplicitLocOpBuilder inside(loc, returned);
+    ImplicitLocOpBuilder inside(nest->getLoc(), returned);
+    // What chooses between forms is no part of them.
+    llvm::SetVector<Operation *> needed;
+    BackwardSliceOptions options;
+    options.inclusive = true;
+    options.omitUsesFromAbove = false;
+    (void)getBackwardSlice(nest, &needed, options);
     for (Operation &op : body.without_terminator())
-      inside.clone(op, mapping);
+      if (needed.contains(&op))
+        inside.clone(op, mapping);
     Operation *copy = nestOf(target.getBody().front());
     inside.setInsertionPoint(copy);
 
     LaunchShape shape;
     if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime()) {
       DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
-      shape = emitTeams(both);
+      shape = form.emit(both);
       copy->erase();
     } else {
       shape = emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
-    host.setInsertionPoint(nest);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
                      shape.grid[1], shape.grid[2], shape.threads, ValueRange(arguments));
-    nest->erase();
   }
 
   /// Launches can fail.
