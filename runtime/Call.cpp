@@ -94,16 +94,34 @@ static int32_t tableTensorMap(void *context, void *map, int32_t type, int32_t ra
 static void *tableFault(void *context) { return contextOf(context).session->queue->fault(); }
 
 static const ssm_table cpuTable = {
-    SSM_MODULE_ABI_VERSION, sizeof(ssm_table),   tableParallelFor, tableSegmentAlloc,
-    tableSegmentMark,       tableSegmentRelease, tableOutput,      tableReport,
-    tableKernel,            nullptr,             nullptr,          nullptr,
+    SSM_MODULE_ABI_VERSION,
+    sizeof(ssm_table),
+    tableParallelFor,
+    tableSegmentAlloc,
+    tableSegmentMark,
+    tableSegmentRelease,
+    tableOutput,
+    tableReport,
+    tableKernel,
+    nullptr,
+    nullptr,
+    nullptr,
     nullptr,
 };
 
 static const ssm_table deviceTable = {
-    SSM_MODULE_ABI_VERSION, sizeof(ssm_table),   tableParallelFor, tableSegmentAlloc,
-    tableSegmentMark,       tableSegmentRelease, tableOutput,      tableReport,
-    tableKernel,            tableLaunch,         tableRead,        tableTensorMap,
+    SSM_MODULE_ABI_VERSION,
+    sizeof(ssm_table),
+    tableParallelFor,
+    tableSegmentAlloc,
+    tableSegmentMark,
+    tableSegmentRelease,
+    tableOutput,
+    tableReport,
+    tableKernel,
+    tableLaunch,
+    tableRead,
+    tableTensorMap,
     tableFault,
 };
 

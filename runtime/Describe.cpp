@@ -29,6 +29,13 @@ static ssmrt_status needEntry(const ssmrt_module *module, int32_t entry, const v
   return inRange("entry", entry, module->description->num_entries);
 }
 
+static int32_t countDeviceKernels(const ssmrt_module &module) {
+  int32_t count = 0;
+  for (int32_t i = 0; i <= module.all->num_versions; ++i)
+    count += versionOf(*module.all, i).num_device_kernels;
+  return count;
+}
+
 ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info *info) {
   SSMRT_TRY(need(module, info));
   const ssm_module &description = *module->description;
@@ -36,9 +43,6 @@ ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info
   for (int32_t i = 0; i < description.num_weights; ++i)
     if (__builtin_add_overflow(bytes, description.weights[i].bytes, &bytes))
       bytes = INT64_MAX;
-  int32_t deviceKernels = 0;
-  for (int32_t i = 0; i <= module->all->num_versions; ++i)
-    deviceKernels += versionOf(*module->all, i).num_device_kernels;
   *info = {module->path,
            description.producer,
            description.options,
@@ -49,10 +53,10 @@ ssmrt_status ssmrt_module_get_info(const ssmrt_module *module, ssmrt_module_info
            description.num_weights,
            module->weightsPath,
            bytes,
-           module->onDevice                               ? module->onDevice->device->name
+           module->onDevice                            ? module->onDevice->device->name
            : module->device.kind == DeviceChoice::None ? "none"
-                                                          : "cpu",
-           deviceKernels};
+                                                       : "cpu",
+           countDeviceKernels(*module)};
   return SSMRT_OK;
 }
 
@@ -124,18 +128,15 @@ ssmrt_status ssmrt_module_get_kernel(const ssmrt_module *module, int32_t entry, 
 ssmrt_status ssmrt_module_get_device_kernel(const ssmrt_module *module, int32_t index,
                                             ssmrt_device_kernel_info *info) {
   SSMRT_TRY(need(module, info));
-  int32_t left = index;
-  for (int32_t i = 0; i <= module->all->num_versions && left >= 0; ++i) {
-    const ssm_module &version = versionOf(*module->all, i);
-    if (left < version.num_device_kernels) {
-      const ssm_device_kernel &kernel = version.device_kernels[left];
-      *info = {kernel.name,      version.images[0].chip, kernel.max_threads,
-               kernel.registers, kernel.shared_bytes,    kernel.spill_bytes};
-      return SSMRT_OK;
-    }
-    left -= version.num_device_kernels;
-  }
-  return inRange("device kernel", index, index - left);
+  SSMRT_TRY(inRange("device kernel", index, countDeviceKernels(*module)));
+  int32_t number = 0;
+  while (index >= versionOf(*module->all, number).num_device_kernels)
+    index -= versionOf(*module->all, number++).num_device_kernels;
+  const ssm_module &version = versionOf(*module->all, number);
+  const ssm_device_kernel &kernel = version.device_kernels[index];
+  *info = {kernel.name,      version.images[0].chip, kernel.max_threads,
+           kernel.registers, kernel.shared_bytes,    kernel.spill_bytes};
+  return SSMRT_OK;
 }
 
 ssmrt_status ssmrt_module_get_device(const ssmrt_module *module, ssmrt_device_info *info) {

@@ -46,6 +46,8 @@ public:
   /// Not ok once the context is lost.
   ssmrt_status usable() const;
   int32_t attribute(cuda::Attribute attribute) const;
+  /// Copies to the device, and has arrived there.
+  cuda::Result upload(cuda::Address to, const void *from, size_t bytes) const;
 
   const cuda::Driver *driver;
   cuda::Context context;
@@ -181,11 +183,11 @@ private:
   bool ownsStream = false;
   Allocator given; // the caller's
   bool hasGiven = false;
-  void *faultWords = nullptr;   // on the device
-  uint8_t *pinned = nullptr;    // on the host, for fault words and small reads
+  void *faultWords = nullptr; // on the device
+  uint8_t *pinned = nullptr;  // on the host, for fault words and small reads
   bool usesGraphs = true;
-  bool hasRead = false;         // the run has read values
-  Array<int64_t> key;           // of the run
+  bool hasRead = false;                 // the run has read values
+  Array<int64_t> key;                   // of the run
   static constexpr int kRecordings = 4; // states take turns, and a few sizes
   Recording recordings[kRecordings] = {};
   uint64_t uses = 0;

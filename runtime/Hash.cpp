@@ -15,6 +15,11 @@
 
 uint64_t ssmrt::hash64(const void *data, size_t bytes) { return XXH3_64bits(data, bytes); }
 
+uint64_t ssmrt::chainHash(uint64_t before, const void *data, size_t bytes) {
+  const uint64_t both[2] = {before, hash64(data, bytes)};
+  return hash64(both, sizeof(both));
+}
+
 ssmrt::Hash128 ssmrt::hash128(const void *data, size_t bytes) {
   XXH128_hash_t hash = XXH3_128bits(data, bytes);
   return {hash.low64, hash.high64};

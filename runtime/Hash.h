@@ -20,6 +20,8 @@ struct Hash128 {
 /// XXH3_64bits and XXH3_128bits.
 uint64_t hash64(const void *data, size_t bytes);
 Hash128 hash128(const void *data, size_t bytes);
+/// The hash of what `before` is the hash of, and more.
+uint64_t chainHash(uint64_t before, const void *data, size_t bytes);
 
 } // namespace ssmrt
 

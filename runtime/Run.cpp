@@ -304,8 +304,7 @@ void *ssmrt_session::place(int32_t index, const int64_t *shape) {
                             "the memory of output '%s' overlaps that of '%s'", info.name, other),
              nullptr;
   // What kernels cannot write, they write to the session's memory first.
-  if (output.target &&
-      (!queue || (output.isTargetOnDevice && isAlignedForDevice(output.target))))
+  if (output.target && (!queue || (output.isTargetOnDevice && isAlignedForDevice(output.target))))
     return output.data = output.target;
   if (!output.block.ensure(allocator, size_t(bytes)))
     return context.keep(noMemory(info.name, bytes)), nullptr;

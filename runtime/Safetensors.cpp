@@ -10,7 +10,10 @@
 
 #include "Safetensors.h"
 
+#include "Hash.h"
 #include "Status.h"
+
+#include <cstdio>
 
 using namespace ssmrt;
 
@@ -207,19 +210,26 @@ ssmrt_status HeaderReader::readNumbers(int64_t *values, int32_t room, int32_t &c
   return SSMRT_OK;
 }
 
-/// Checked for its form, otherwise passed over.
+/// Checked for its form; but for the file's hash passed over.
 ssmrt_status HeaderReader::readMetadata() {
   if (!take('{'))
     return bad("__metadata__ is not an object");
   if (take('}'))
     return SSMRT_OK;
   for (bool go = true; go;) {
-    const char *text;
+    const char *key, *text;
     size_t length;
-    SSMRT_TRY(readString(text, length));
+    SSMRT_TRY(readString(key, length));
     if (!take(':'))
       return bad("expected ':'");
+    skipSpace();
+    const char *quote = at;
     SSMRT_TRY(readString(text, length));
+    if (!std::strcmp(key, hashKey)) {
+      if (header.hashAt >= 0 || at - quote != ptrdiff_t(hashDigits + 2))
+        return bad("a hash is there twice, or not of 16 digits");
+      header.hashAt = int64_t(sizeof(uint64_t)) + (quote + 1 - start);
+    }
     SSMRT_TRY(more('}', go));
   }
   return SSMRT_OK;
@@ -351,6 +361,24 @@ ssmrt_status SafetensorsHeader::parse(const char *file, const uint8_t *data, siz
   if (at != dataBytes)
     return fail(SSMRT_BAD_FILE, "'%s': its tensors have %lld bytes, the file has %lld for them",
                 file, (long long)at, (long long)dataBytes);
+  return SSMRT_OK;
+}
+
+ssmrt_status SafetensorsHeader::verify(const char *file, const uint8_t *data) const {
+  if (hashAt < 0)
+    return SSMRT_OK;
+  Array<char> head;
+  if (!head.append(reinterpret_cast<const char *>(data), size_t(dataStart)))
+    return outOfMemory("a header", dataStart);
+  std::memset(head.data() + hashAt, '0', hashDigits);
+  uint64_t hash = hash64(head.data(), head.size());
+  for (const FileTensor &tensor : tensors)
+    hash = chainHash(hash, data + dataStart + tensor.begin, size_t(tensor.end - tensor.begin));
+  char digits[hashDigits + 1];
+  std::snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)hash);
+  if (std::memcmp(digits, data + hashAt, hashDigits) != 0)
+    return fail(SSMRT_BAD_FILE, "'%s' is damaged: its bytes have hash %s, expected %.16s", file,
+                digits, reinterpret_cast<const char *>(data) + hashAt);
   return SSMRT_OK;
 }
 

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Hash.h"
 #include "Safetensors.h"
 #include "Status.h"
 
@@ -48,6 +49,10 @@ struct Item {
   const ssmrt_input *input;
   const TypeInfo *type;
   int64_t bytes;
+
+  const uint8_t *data() const {
+    return static_cast<const uint8_t *>(input->tensor->data) + input->tensor->byte_offset;
+  }
 };
 } // namespace
 
@@ -68,10 +73,13 @@ ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count, 
     }
 
   Array<char> header;
-  bool fits = header.resize(8) && header.push('{');
+  bool fits = header.resize(8) && appendText(header, "{\"__metadata__\":{\"") &&
+              appendText(header, hashKey) && appendText(header, "\":\"");
+  size_t hashAt = header.size();
+  fits = fits && appendText(header, "0000000000000000") && appendText(header, "\"}");
   int64_t at = 0;
   for (const Item &item : items) {
-    fits = fits && (&item == items.begin() || header.push(',')) &&
+    fits = fits && header.push(',') &&
            appendTensor(header, *item.input, *item.type, at, at + item.bytes);
     at += item.bytes;
   }
@@ -82,13 +90,16 @@ ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count, 
     return outOfMemory("a header", (long long)header.size());
   uint64_t length = header.size() - 8;
   std::memcpy(header.data(), &length, sizeof(length));
+  uint64_t hash = hash64(header.data(), header.size());
+  for (const Item &item : items)
+    hash = chainHash(hash, item.data(), size_t(item.bytes));
+  char digits[hashDigits + 1];
+  std::snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)hash);
+  std::memcpy(header.data() + hashAt, digits, hashDigits);
 
   SSMRT_TRY(write(sink, header.data(), header.size()));
   for (const Item &item : items)
     if (item.bytes)
-      SSMRT_TRY(write(sink,
-                      static_cast<const uint8_t *>(item.input->tensor->data) +
-                          item.input->tensor->byte_offset,
-                      size_t(item.bytes)));
+      SSMRT_TRY(write(sink, item.data(), size_t(item.bytes)));
   return SSMRT_OK;
 }

@@ -226,8 +226,7 @@ ssmrt_status checkPlace(const char *kind, const char *name, DLDevice place, cons
 /// `info`; its sizes are checked against static dims only. *data and *bytes are
 /// where it lies. `kind` is "input" or "state", for messages.
 ssmrt_status checkTensor(const char *kind, const ssm_value_info &info, const DLTensor &tensor,
-                         const Device *device, const void **data, int64_t *bytes,
-                         bool *isOnHost);
+                         const Device *device, const void **data, int64_t *bytes, bool *isOnHost);
 
 /// A view of dense memory, of the host or a device, as a DLTensor.
 DLTensor viewOf(const TypeInfo &type, void *data, const int64_t *dims, int32_t rank,

@@ -243,6 +243,7 @@ static ssmrt_status restore(ssmrt_session &session, const char *file, const uint
   SSMRT_TRY(session.synchronize());
   SafetensorsHeader header;
   SSMRT_TRY(header.parse(file, data, bytes));
+  SSMRT_TRY(header.verify(file, data));
   for (const FileTensor &tensor : header.tensors) {
     int32_t index;
     SSMRT_TRY(session.findState(tensor.name, &index));

@@ -75,8 +75,8 @@ static ssmrt_status select(const ssm_module &module, const char *path, DeviceCho
     return fail(SSMRT_UNSUPPORTED,
                 "module '%s' has kernels for %s, and none that %s runs: that is sm_%d%d ('%s')",
                 path, images.data, device->name, device->major, device->minor, device->product);
-  return fail(SSMRT_UNSUPPORTED, "module '%s' needs CPU features that this machine lacks%s %s", path,
-              module.num_versions ? "," : ":", features.data);
+  return fail(SSMRT_UNSUPPORTED, "module '%s' needs CPU features that this machine lacks%s %s",
+              path, module.num_versions ? "," : ":", features.data);
 }
 
 ssmrt_status ssmrt::selectVersion(const ssm_module &module, const char *path, DeviceChoice &choice,

@@ -54,10 +54,13 @@ private:
   StringRef findSlice(Instance &instance, ArrayRef<unsigned> results);
   StringRef placeLoops(Instance &instance);
   StringRef checkLoops(Instance &instance);
+  StringRef checkSizes(Instance &instance);
   StringRef checkOuts();
   std::optional<unsigned> findCommonLoop(const Instance &instance, unsigned loop);
 
   AffineExpr dim(unsigned loop) { return getAffineDimExpr(loop, rewriter.getContext()); }
+  /// What the producer's loops become.
+  SmallVector<AffineExpr> placed(const Instance &instance);
   /// A map of the producer in loops of the merged kernel.
   AffineMap place(AffineMap map, const Instance &instance);
   AffineMap widen(AffineMap map) {
@@ -103,6 +106,8 @@ StringRef Merger::plan() {
     if (StringRef why = placeLoops(instance); !why.empty())
       return why;
     if (StringRef why = checkLoops(instance); !why.empty())
+      return why;
+    if (StringRef why = checkSizes(instance); !why.empty())
       return why;
   }
   if (numLoops > kMaxLoops)
@@ -381,11 +386,22 @@ StringRef Merger::checkLoops(Instance &instance) {
   return "";
 }
 
-AffineMap Merger::place(AffineMap map, const Instance &instance) {
+StringRef Merger::checkSizes(Instance &instance) {
+  for (unsigned i : instance.inputs)
+    if (!keepsSizes(producer, i, placed(instance)))
+      return "the consumer reads some indices of what sizes follow from";
+  return "";
+}
+
+SmallVector<AffineExpr> Merger::placed(const Instance &instance) {
   SmallVector<AffineExpr> loops;
   for (AffineExpr expr : instance.loops)
     loops.push_back(expr ? expr : getAffineConstantExpr(0, rewriter.getContext()));
-  return map.replaceDimsAndSymbols(loops, {}, numLoops, 0);
+  return loops;
+}
+
+AffineMap Merger::place(AffineMap map, const Instance &instance) {
+  return map.replaceDimsAndSymbols(placed(instance), {}, numLoops, 0);
 }
 
 void Merger::collectOperands() {

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialects/SSM/KernelLoops.h"
+#include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -165,6 +166,7 @@ LogicalResult KernelOp::verify() {
   if (getNumResults() != 0 && getNumResults() != numOuts)
     return emitOpError("has ") << getNumResults() << " results, expected one for each out";
   LoopSet sized = 0;
+  SmallVector<int64_t> sizes(loops, ShapedType::kDynamic);
   auto checkMap = [&](Value operand, AffineMap map, StringRef what, unsigned i) -> LogicalResult {
     auto shaped = dyn_cast<ShapedType>(operand.getType());
     int64_t rank = shaped ? shaped.getRank() : 0;
@@ -172,9 +174,19 @@ LogicalResult KernelOp::verify() {
       return emitOpError(what) << " " << i << " of rank " << rank << " has map "
                                << AffineMapAttr::get(map) << ", expected " << loops << " loops to "
                                << rank << " indices";
-    for (AffineExpr expr : map.getResults())
-      if (auto dim = dyn_cast<AffineDimExpr>(expr))
-        sized |= loopBit(dim.getPosition());
+    for (auto [axis, expr] : llvm::enumerate(map.getResults())) {
+      auto dim = dyn_cast<AffineDimExpr>(expr);
+      if (!dim)
+        continue;
+      sized |= loopBit(dim.getPosition());
+      int64_t &known = sizes[dim.getPosition()], size = shaped.getDimSize(axis);
+      if (ShapedType::isDynamic(size))
+        continue;
+      if (!ShapedType::isDynamic(known) && known != size)
+        return emitOpError(what) << " " << i << " has size " << size << " along loop "
+                                 << dim.getPosition() << ", expected " << known;
+      known = size;
+    }
     return success();
   };
   for (unsigned i = 0; i < numInputs; ++i)
@@ -399,6 +411,24 @@ struct FoldInputCasts : OpRewritePattern<KernelOp> {
   }
 };
 
+/// Whether each loop runs once and can go: sizes of others must not change.
+static SmallVector<bool> findUnitLoops(KernelOp op) {
+  SmallVector<bool> units;
+  SmallVector<AffineExpr> left;
+  for (unsigned loop = 0; loop < op.getNumLoops(); ++loop) {
+    auto [operand, axis] = op.getSizeSource(loop);
+    units.push_back(!op.isTime(loop) && cast<ShapedType>(operand.getType()).getDimSize(axis) == 1);
+    left.push_back(units.back() ? getAffineConstantExpr(0, op.getContext())
+                                : getAffineDimExpr(loop, op.getContext()));
+  }
+  for (unsigned i = 0; i < op.getMaps().size(); ++i)
+    if (!keepsSizes(op, i, left))
+      for (AffineExpr expr : op.getMap(i).getResults())
+        for (unsigned loop = 0; loop < op.getNumLoops(); ++loop)
+          units[loop] = units[loop] && (isa<AffineDimExpr>(expr) || !expr.isFunctionOfDim(loop));
+  return units;
+}
+
 /// A loop that runs once is no loop, unless it is time.
 struct DropUnitLoops : OpRewritePattern<KernelOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -409,9 +439,7 @@ struct DropUnitLoops : OpRewritePattern<KernelOp> {
     SmallVector<AffineExpr> exprs;
     SmallVector<int64_t> numbers;
     int64_t next = 0;
-    for (unsigned loop = 0; loop < op.getNumLoops(); ++loop) {
-      auto [operand, axis] = op.getSizeSource(loop);
-      bool isUnit = !op.isTime(loop) && cast<ShapedType>(operand.getType()).getDimSize(axis) == 1;
+    for (bool isUnit : findUnitLoops(op)) {
       numbers.push_back(isUnit ? -1 : next);
       exprs.push_back(isUnit ? rewriter.getAffineConstantExpr(0) : rewriter.getAffineDimExpr(next));
       next += !isUnit;

@@ -220,3 +220,28 @@ bool ssm::haveSizes(unsigned numLoops, ArrayRef<AffineMap> maps) {
       return false;
   return true;
 }
+
+static bool haveEqualSizes(Value a, int64_t axisA, Value b, int64_t axisB) {
+  auto typeA = cast<ShapedType>(a.getType()), typeB = cast<ShapedType>(b.getType());
+  if (!typeA.isDynamicDim(axisA) && !typeB.isDynamicDim(axisB))
+    return typeA.getDimSize(axisA) == typeB.getDimSize(axisB);
+  if (!isa<RankedTensorType>(typeA) || !isa<RankedTensorType>(typeB))
+    return false;
+  OpFoldResult sizeA = getKnownSize(a, axisA), sizeB = getKnownSize(b, axisB);
+  return (sizeA && isSizeOf(sizeA, b, axisB)) || (sizeB && isSizeOf(sizeB, a, axisA));
+}
+
+bool ssm::keepsSizes(KernelOp kernel, unsigned i, ArrayRef<AffineExpr> loops) {
+  for (auto [axis, expr] : llvm::enumerate(kernel.getMap(i).getResults())) {
+    AffineExpr now = expr.replaceDims(loops);
+    if (isa<AffineDimExpr>(expr) || !isa<AffineDimExpr>(now))
+      continue;
+    const AffineExpr *loop = llvm::find(loops, now);
+    if (loop == loops.end())
+      return false;
+    auto [operand, along] = kernel.getSizeSource(loop - loops.begin());
+    if (!haveEqualSizes(kernel->getOperand(i), axis, operand, along))
+      return false;
+  }
+  return true;
+}

@@ -9,7 +9,7 @@
 #define SSM_DIALECTS_SSM_KERNELVIEWS_H
 
 #include "mlir/IR/AffineMap.h"
-#include "mlir/IR/Builders.h"
+#include "dialects/SSM/SSMOps.h"
 
 namespace ssm {
 
@@ -32,6 +32,12 @@ bool isSizeOf(mlir::OpFoldResult size, mlir::Value tensor, int64_t axis);
 /// Whether each loop is an index by itself of an operand that is a tensor: then its
 /// size is known.
 bool haveSizes(unsigned numLoops, llvm::ArrayRef<mlir::AffineMap> maps);
+
+/// Whether operand `i` of the kernel stays right with `loops` in place of its loops: an
+/// index that becomes one loop alone gives that loop its size, so its axis must have the
+/// size of the loop that it was. The only window of a strided convolution, say, may end
+/// before its sequence does.
+bool keepsSizes(KernelOp kernel, unsigned i, llvm::ArrayRef<mlir::AffineExpr> loops);
 
 } // namespace ssm
 

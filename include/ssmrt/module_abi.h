@@ -99,9 +99,13 @@ typedef struct ssm_table {
 
   /* The rest is for versions with device kernels, NULL otherwise. There, arena,
    * segment, weights, inputs and outputs are memory of the device, which only
-   * kernels read and write.
+   * kernels read and write; all of it is aligned to 16 bytes at least. A tensor without
+   * elements may be anywhere.
    *
-   * Queues device kernel `kernel` of the version behind all that were queued
+   * What a run queues follows from dims and pointers alone until it reads values: the
+   * runtime may queue the same again (a graph) and not call `run`. */
+
+  /* Queues device kernel `kernel` of the version behind all that were queued
    * before: grid[0] x grid[1] x grid[2] blocks of `threads` threads (a multiple of 32,
    * at most max_threads of the kernel). params[i] points to parameter i, of the
    * size that the kernel tells. A grid with a 0 runs nothing. Returns 0 or
@@ -117,7 +121,8 @@ typedef struct ssm_table {
   /* Makes a tensor map of 128 bytes (64-byte aligned) for bulk copies between device memory and shared
    * memory: `rank` dims, innermost first, strides in bytes of all but the
    * innermost, the box that one copy moves, and how it lies in shared memory
-   * (SSM_SWIZZLE_...). */
+   * (SSM_SWIZZLE_...). With a dim of 0 the map is
+   * nothing that a kernel may use. Returns 0 or SSM_RUN_DEVICE_FAILED. */
   int32_t (*tensor_map)(void *context, void *map, int32_t type, int32_t rank, const void *data,
                         const int64_t *dims, const int64_t *strides, const int32_t *box,
                         int32_t swizzle);
@@ -137,7 +142,8 @@ enum { SSM_SWIZZLE_NONE = 0, SSM_SWIZZLE_32 = 1, SSM_SWIZZLE_64 = 2, SSM_SWIZZLE
 /* Flags of a device kernel. */
 enum {
   /* May begin before the kernels in front of it end: it waits for them itself
-   * (programmatic dependent launch). */
+   * (programmatic dependent launch). Without effect where the image taken is for
+   * chips before sm_90. */
   SSM_KERNEL_OVERLAPS = 1,
   /* grid[0] is bounded by what runs at once on the device. */
   SSM_KERNEL_PERSISTENT = 2

@@ -411,6 +411,20 @@ SSMRT_API ssmrt_status ssmrt_session_synchronize(ssmrt_session *session);
 SSMRT_API ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t index,
                                                 DLTensor *tensor);
 
+/*===--- Tensors on a device ----------------------------------------------===*/
+
+/* A tensor in memory of the device that its module was loaded for: an input that is
+ * copied there once. */
+typedef struct ssmrt_device_tensor ssmrt_device_tensor;
+
+/* Copies `tensor`, of the host. Retains the module. */
+SSMRT_API ssmrt_status ssmrt_device_tensor_create(ssmrt_module *module, const DLTensor *tensor,
+                                                  ssmrt_device_tensor **result);
+/* No run that uses it may be under way. */
+SSMRT_API void ssmrt_device_tensor_destroy(ssmrt_device_tensor *tensor);
+/* Valid as long as the tensor. */
+SSMRT_API void ssmrt_device_tensor_view(const ssmrt_device_tensor *tensor, DLTensor *view);
+
 /*===--- States of a session that carries them ----------------------------===*/
 
 /* A state without a value begins as zeros; its sizes follow from the signature
@@ -434,15 +448,16 @@ SSMRT_API ssmrt_status ssmrt_session_roll_back(ssmrt_session *session);
  * same states: a fork, or the step from prefill to decode. */
 SSMRT_API ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *from);
 
-/* The states as a safetensors file, keyed by name. All must have a value. With
- * data NULL only *bytes is told; else *bytes is the capacity and becomes what
- * was written. */
+/* The states as a safetensors file, keyed by name, with a hash of all its bytes
+ * among the metadata. All must have a value. With data NULL only *bytes is told;
+ * else *bytes is the capacity and becomes what was written. */
 SSMRT_API ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data,
                                                  size_t *bytes);
 SSMRT_API ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session,
                                                       const char *path);
 
-/* Sets all states from such bytes, from wherever they come: checked in full. */
+/* Sets all states from such bytes, from wherever they come: checked in full, and
+ * against the hash if there is one. */
 SSMRT_API ssmrt_status ssmrt_session_restore_states(ssmrt_session *session, const void *data,
                                                     size_t bytes);
 SSMRT_API ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session, const char *path);

@@ -161,10 +161,10 @@ void ssm::collapseLoops(KernelOp kernel, ImplicitLocOpBuilder &b) {
   kernel.getOutsMutable().assign(outs);
   kernel.setMapsAttr(b.getArrayAttr(maps));
   kernel.setLoops(count);
-  ConfigAttr config = *kernel.getConfig();
-  kernel.setConfigAttr(ConfigAttr::get(b.getContext(), config.getForm(),
-                                       number[into[config.getLaneLoop()]], config.getLanes(),
-                                       config.getTiles()));
+  if (std::optional<ConfigAttr> config = kernel.getConfig())
+    kernel.setConfigAttr(ConfigAttr::get(b.getContext(), config->getForm(),
+                                         number[into[config->getLaneLoop()]], config->getLanes(),
+                                         config->getTiles()));
   for (Operation &op : kernel.getStep()) {
     if (auto index = dyn_cast<ssm::IndexOp>(op))
       index.setLoop(number[index.getLoop()]);

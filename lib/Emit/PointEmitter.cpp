@@ -375,26 +375,6 @@ Value PointEmitter::firstLanes(Value count) {
   return vector::CreateMaskOp::create(b, vectorOf(b.getI1Type()), count);
 }
 
-void PointEmitter::overLanes(Value low, Value high, llvm::function_ref<void()> body) {
-  Value rest = b.createOrFold<arith::RemUIOp>(sub(high, low), index(lanes));
-  Value whole = sub(high, rest);
-  loop(low, whole, lanes, [&](Value i) {
-    Scope scope(*this);
-    at[*laneLoop] = i;
-    body();
-  });
-  if (std::optional<int64_t> fixed = getConstantIntValue(rest); fixed && *fixed == 0)
-    return;
-  Value ragged = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, rest, index(0));
-  auto branch = scf::IfOp::create(b, ragged);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(branch.thenBlock());
-  Scope scope(*this);
-  at[*laneLoop] = whole;
-  mask = firstLanes(rest);
-  body();
-}
-
 Value PointEmitter::combine(arith::AtomicRMWKind kind, Value x, Value y) {
   Value result = arith::getReductionOp(kind, b, b.getLoc(), x, y);
   // Sums may be taken in any order, and products go into them.

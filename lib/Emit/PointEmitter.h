@@ -121,10 +121,6 @@ public:
        llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
   void loop(mlir::Value low, mlir::Value high, int64_t step,
             llvm::function_ref<void(mlir::Value)> body);
-  /// Runs over [low, high) of the lane loop by whole vectors, then, unless its size
-  /// is known to be a multiple, once more with a mask. `body` runs with `at` and
-  /// `mask` set, in a scope. Low must be a multiple of the lanes.
-  void overLanes(mlir::Value low, mlir::Value high, llvm::function_ref<void()> body);
   /// A mask of the first `count` lanes.
   mlir::Value firstLanes(mlir::Value count);
 

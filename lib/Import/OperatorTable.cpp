@@ -61,14 +61,6 @@ const OperatorEntry *OperatorTable::lookup(NodeOp node) const {
   return lookup(node.getDomain().value_or(""), node.getOpType(), node.getVersion());
 }
 
-void OperatorTable::forEach(llvm::function_ref<void(const OperatorEntry &)> callback) const {
-  SmallVector<StringRef> keys(entries.keys());
-  llvm::sort(keys);
-  for (StringRef key : keys)
-    for (const OperatorEntry &entry : entries.find(key)->second)
-      callback(entry);
-}
-
 static bool hasKind(Attribute attr, char kind) {
   switch (kind) {
   case 'i':

@@ -60,8 +60,6 @@ public:
   const OperatorEntry *lookup(NodeOp node) const;
 
   void add(const OperatorEntry &entry);
-  /// Calls back for every entry, sorted by domain, name, version.
-  void forEach(llvm::function_ref<void(const OperatorEntry &)> callback) const;
 
 private:
   llvm::StringMap<llvm::SmallVector<OperatorEntry, 1>> entries;

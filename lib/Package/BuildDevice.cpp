@@ -61,7 +61,9 @@ static void addWheelFolders(StringRef prefix, llvm::SmallVectorImpl<std::string>
 
 Expected<std::string> ssm::findPtxas(StringRef requested) {
   if (!requested.empty()) {
-    if (auto found = llvm::sys::findProgramByName(requested))
+    // A path is taken as it is.
+    auto found = llvm::sys::findProgramByName(requested);
+    if (found && llvm::sys::fs::can_execute(*found))
       return *found;
     return createStringError("cannot find '" + requested + "' given by --ptxas");
   }

@@ -33,6 +33,9 @@ using namespace ssm;
 
 namespace {
 
+/// Points of kernels, of sizes that are fixed, in one step of a loop that is one device kernel.
+constexpr int64_t kBlockPoints = 1 << 20;
+
 struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   using OutlineKernelsBase::OutlineKernelsBase;
 
@@ -91,6 +94,9 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
                              !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, ssm::YieldOp>(inner));
                         return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
+      // The host branches, and repeats what is too large for one block of threads.
+      if (device && (isa<scf::IfOp>(op) || (isa<scf::SCFDialect>(op.getDialect()) && isTooLarge(op))))
+        leaves = true;
       if (!leaves && op.getNumResults() == 0) {
         nests.push_back(&op);
         continue;
@@ -99,6 +105,21 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         for (Block &inner : region)
           collectNests(inner, nests);
     }
+  }
+
+  /// Whether one step of loops has more points than one block of a device should do alone.
+  static bool isTooLarge(Operation &loops) {
+    int64_t points = 0;
+    loops.walk([&](KernelOp kernel) {
+      int64_t size = 1;
+      for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
+        auto [operand, axis] = kernel.getSizeSource(loop);
+        int64_t length = operand ? cast<ShapedType>(operand.getType()).getDimSize(axis) : 1;
+        size *= ShapedType::isDynamic(length) ? 1 : length;
+      }
+      points += size;
+    });
+    return points > kBlockPoints;
   }
 
   /// A store to memory that the host cannot reach.
@@ -120,10 +141,11 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
            isa<memref::DimOp>(op);
   }
 
-  /// Whether a value can be handed to a function: plain buffers and scalars.
-  static bool isPlain(Value value) {
+  /// Whether a value can be handed to a function: plain buffers and scalars. The host of
+  /// a device cannot run what is left, so there buffers with strides can too.
+  bool isPlain(Value value) {
     if (auto type = dyn_cast<MemRefType>(value.getType()))
-      return type.getLayout().isIdentity();
+      return type.getLayout().isIdentity() || (device && type.isStrided());
     return value.getType().isIntOrIndexOrFloat();
   }
 
@@ -136,6 +158,22 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
            isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(value.getDefiningOp());
   }
 
+  /// What the type fixes stays fixed.
+  static Value viewWithStrides(OpBuilder &b, Location loc, MemRefType type, Value base,
+                               Value offset, ValueRange sizes, ValueRange strides) {
+    auto pick = [&](int64_t fixed, Value open) {
+      return ShapedType::isDynamic(fixed) ? OpFoldResult(open) : b.getIndexAttr(fixed);
+    };
+    auto [fixedStrides, fixedOffset] = type.getStridesAndOffset();
+    SmallVector<OpFoldResult> allSizes, allStrides;
+    for (auto [fixed, open] : llvm::zip_equal(type.getShape(), sizes))
+      allSizes.push_back(pick(fixed, open));
+    for (auto [fixed, open] : llvm::zip_equal(fixedStrides, strides))
+      allStrides.push_back(pick(fixed, open));
+    return memref::ReinterpretCastOp::create(b, loc, type, base, pick(fixedOffset, offset),
+                                             allSizes, allStrides);
+  }
+
   /// Makes the nest a kernel, unless it takes something that no function can.
   void outline(Operation *nest, ModuleOp module) {
     Captures captures;
@@ -144,7 +182,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         if (!nest->isAncestor(operand.getParentBlock()->getParentOp()))
           captures.add(operand, [&](Operation *op) { return isClonable(op); });
     });
-    if (!llvm::all_of(captures.params, isPlain))
+    if (!llvm::all_of(captures.params, [&](Value param) { return isPlain(param); }))
       return;
 
     MLIRContext *context = &getContext();
@@ -153,8 +191,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     auto pointer = LLVM::LLVMPointerType::get(context);
     Type index = builder.getIndexType();
 
-    // Parameters: the table and its context, through which loops run in parallel;
-    // then for each buffer its pointer and its dynamic sizes.
+    // Parameters: the table and its context, through which loops run in parallel; then for
+    // each buffer its pointer and its dynamic sizes, or with strides offset, sizes, strides.
     SmallVector<Type> types(2, pointer);
     SmallVector<Attribute> noAlias(2, builder.getDictionaryAttr({}));
     auto entry = nest->getParentOfType<func::FuncOp>();
@@ -167,6 +205,15 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         types.push_back(param.getType());
         args.push_back(param);
         noAlias.push_back(builder.getDictionaryAttr({}));
+        continue;
+      }
+      if (!type.getLayout().isIdentity()) {
+        auto parts = memref::ExtractStridedMetadataOp::create(builder, loc, param);
+        types.push_back(pointer);
+        args.push_back(PointerOp::create(builder, loc, pointer, parts.getBaseBuffer()));
+        llvm::append_range(args, parts->getResults().drop_front());
+        types.append(args.size() - types.size(), index);
+        noAlias.append(args.size() - noAlias.size(), builder.getDictionaryAttr({}));
         continue;
       }
       types.push_back(pointer);
@@ -198,6 +245,19 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       auto type = dyn_cast<MemRefType>(param.getType());
       if (!type) {
         mapping.map(param, arg);
+        continue;
+      }
+      if (!type.getLayout().isIdentity()) {
+        Value base = ArenaViewOp::create(builder, kernel.getLoc(),
+                                         MemRefType::get({}, type.getElementType()), arg, zero,
+                                         ValueRange());
+        auto take = [&](size_t count) {
+          next += count;
+          return block->getArguments().slice(next - count, count);
+        };
+        ValueRange offset = take(1), sizes = take(type.getRank()), strides = take(type.getRank());
+        mapping.map(param, viewWithStrides(builder, kernel.getLoc(), type, base, offset[0], sizes,
+                                           strides));
         continue;
       }
       SmallVector<Value> sizes;

@@ -114,7 +114,7 @@ def CopyToKernel : Pass<"ssm-copy-to-kernel", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
-def ResolveExpandShape : Pass<"ssm-resolve-expand-shape", "::mlir::func::FuncOp"> {
+def ResolveExpandShape : Pass<"ssm-resolve-expand-shape"> {
   let summary = "memref.expand_shape to several dynamic sizes becomes memref.reinterpret_cast";
   let description = [{
     Upstream's expand-strided-metadata computes the one dynamic size of a group from

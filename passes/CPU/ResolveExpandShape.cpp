@@ -68,7 +68,7 @@ namespace {
 struct ResolveExpandShape : ssm::impl::ResolveExpandShapeBase<ResolveExpandShape> {
   void runOnOperation() override {
     SmallVector<memref::ExpandShapeOp> found;
-    getOperation().walk([&](memref::ExpandShapeOp expand) {
+    getOperation()->walk([&](memref::ExpandShapeOp expand) {
       if (isResolvable(expand))
         found.push_back(expand);
     });

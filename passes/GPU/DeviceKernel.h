@@ -51,8 +51,28 @@ struct KernelForm {
 /// always does. None if the kernel is no such product.
 llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, int chip);
 
+/// Threads see through the buffer what others wrote: LLVM, to which no barrier touches memory
+/// behind a noalias pointer, would read it too early.
+void shareBetweenThreads(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
+
 /// Kernels without time. Takes all of them.
 LaunchShape emitTeams(DeviceKernel &kernel);
+
+/// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
+std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
+
+/// Kernels with time, a block of threads for each recurrence that is independent. Takes all that
+/// can update their carries in place.
+std::optional<LaunchShape> emitBlockRecurrence(DeviceKernel &kernel);
+
+/// The whole kernel, with or without time, by the one block that runs; ends with a barrier.
+/// Whether it could. The host's kernel is not looked at.
+bool emitInBlock(DeviceKernel &kernel);
+
+/// Loops that hold several kernels: one block runs them, its threads share out each kernel's
+/// points.
+std::optional<LaunchShape> emitNest(mlir::Operation *nest, mlir::gpu::GPUFuncOp function,
+                                    mlir::ImplicitLocOpBuilder &host);
 
 } // namespace ssm
 

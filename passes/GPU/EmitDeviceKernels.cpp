@@ -11,7 +11,6 @@
 
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Target/GpuTarget.h"
-#include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -21,6 +20,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_EMITDEVICEKERNELS
@@ -36,6 +36,15 @@ Value DeviceKernel::addShared(int64_t elements, Type type) {
                                 static_cast<int64_t>(NVVM::NVVMMemorySpace::Shared));
   return function.addWorkgroupAttribution(
       MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
+}
+
+void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  auto view = buffer.getDefiningOp<ArenaViewOp>();
+  auto argument = dyn_cast<BlockArgument>(view ? view.getArena() : buffer);
+  if (argument && argument.getOwner() == &function.getBody().front())
+    function.removeArgAttr(argument.getArgNumber(), "llvm.noalias");
 }
 
 gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {
@@ -106,17 +115,41 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// The nest is the last operation before the terminator (ssm-outline-kernels).
   static Operation *nestOf(Block &body) { return body.getTerminator()->getPrevNode(); }
 
-  void emit(func::FuncOp function, gpu::GPUModuleOp device) {
-    Operation *nest = nestOf(function.getBody().front());
-    ImplicitLocOpBuilder host(nest->getLoc(), nest);
-    SmallVector<KernelForm> forms;
-    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime()) {
-      collapseLoops(kernel, host);
-      forms = getMatmulForms(kernel, version);
+  /// Forms that together take all sizes.
+  SmallVector<KernelForm> formsOf(KernelOp kernel) {
+    if (!kernel.getTime()) {
+      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, version); !forms.empty())
+        return forms;
+      return {{"", nullptr, [](DeviceKernel &both) { return emitTeams(both); }}};
     }
-    if (forms.empty())
-      forms.push_back({"", nullptr, [](DeviceKernel &kernel) { return emitTeams(kernel); }});
-    for (const KernelForm &form : forms) {
+    return {{"", nullptr, [this](DeviceKernel &both) {
+               std::optional<LaunchShape> shape = emitLaneRecurrence(both);
+               if (!shape)
+                 shape = emitBlockRecurrence(both);
+               if (shape)
+                 return *shape;
+               both.hostKernel.emitOpError("has carries that cannot be updated in place");
+               signalPassFailure();
+               Value one = arith::ConstantIndexOp::create(both.host, 1);
+               return LaunchShape{{one, one, one}, one, 32};
+             }}};
+  }
+
+  void emit(func::FuncOp function, gpu::GPUModuleOp device) {
+    Block &body = function.getBody().front();
+    Operation *nest = nestOf(body);
+    ImplicitLocOpBuilder host(nest->getLoc(), nest);
+    auto kernel = dyn_cast<KernelOp>(nest);
+    if (kernel && !kernel.getTime())
+      collapseLoops(kernel, host);
+    // What chooses between forms is no part of them.
+    auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
+    if (!kernel) {
+      emitForm(function, ops, KernelForm(), device, host);
+      nest->erase();
+      return;
+    }
+    for (const KernelForm &form : formsOf(kernel)) {
       Value isFit = form.isFit ? form.isFit(host) : Value();
       llvm::APInt fixed;
       if (isFit && matchPattern(isFit, m_ConstantInt(&fixed))) {
@@ -125,22 +158,22 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         isFit = nullptr;
       }
       if (!isFit) {
-        emitForm(function, form, device, host);
+        emitForm(function, ops, form, device, host);
         break;
       }
       auto choice = scf::IfOp::create(host, isFit, /*withElseRegion=*/true);
       host.setInsertionPointToStart(choice.thenBlock());
-      emitForm(function, form, device, host);
+      emitForm(function, ops, form, device, host);
       host.setInsertionPointToStart(choice.elseBlock());
     }
     nest->erase();
   }
 
   /// Puts the kernel into a function of the device, and its launch where the host's builder is.
-  void emitForm(func::FuncOp function, const KernelForm &form, gpu::GPUModuleOp device,
-                ImplicitLocOpBuilder &host) {
+  void emitForm(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
+                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host) {
     Block &body = function.getBody().front();
-    Operation *nest = nestOf(body);
+    Operation *nest = ops.back();
     auto arguments = body.getArguments().drop_front(2);
     gpu::GPUFuncOp target =
         createDeviceFunction(device, (function.getName() + form.suffix).str(),
@@ -153,31 +186,36 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     }
     Operation *returned = target.getBody().front().getTerminator();
     ImplicitLocOpBuilder inside(nest->getLoc(), returned);
-    // What chooses between forms is no part of them.
-    llvm::SetVector<Operation *> needed;
-    BackwardSliceOptions options;
-    options.inclusive = true;
-    options.omitUsesFromAbove = false;
-    (void)getBackwardSlice(nest, &needed, options);
-    for (Operation &op : body.without_terminator())
-      if (needed.contains(&op))
-        inside.clone(op, mapping);
+    for (Operation *op : ops)
+      inside.clone(*op, mapping);
+    copyGlobals(target, device);
     Operation *copy = nestOf(target.getBody().front());
     inside.setInsertionPoint(copy);
 
     LaunchShape shape;
-    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime()) {
+    if (auto kernel = dyn_cast<KernelOp>(nest)) {
       DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
       shape = form.emit(both);
       copy->erase();
     } else {
-      shape = emitAlone(copy, inside, host);
+      std::optional<LaunchShape> made = emitNest(copy, target, host);
+      shape = made ? *made : emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
                      shape.grid[1], shape.grid[2], shape.threads, ValueRange(arguments));
+  }
+
+  /// Constants in memory that the function reads go to the device.
+  void copyGlobals(gpu::GPUFuncOp target, gpu::GPUModuleOp device) {
+    target.walk([&](memref::GetGlobalOp get) {
+      if (device.lookupSymbol(get.getName()))
+        return;
+      auto global = cast<memref::GlobalOp>(getOperation().lookupSymbol(get.getName()));
+      OpBuilder::atBlockBegin(device.getBody()).clone(*global);
+    });
   }
 
   /// Launches can fail.

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceKernel.h"
+#include "passes/GPU/TeamReduce.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "lib/Emit/PointEmitter.h"
@@ -19,8 +20,7 @@ using namespace ssm;
 
 namespace {
 
-constexpr int64_t kWarp = 32;
-constexpr int64_t kBlock = 256, kMaxBlock = 1024;
+constexpr int64_t kBlock = 256;
 /// Sums of so few are taken by one thread.
 constexpr int64_t kShortSum = 16;
 /// Elements of a sum that a thread of a team should have.
@@ -40,9 +40,6 @@ private:
   void emitPoint();
   void emitTeamReduce(ReduceOp reduce);
   void emitOuts();
-  Value reduceOverTeam(arith::AtomicRMWKind kind, Value value);
-  Value reduceOverWarp(arith::AtomicRMWKind kind, Value value);
-  Value shuffle(Value value, int64_t distance);
   /// Sets the loops' indices from one number, the last loop fastest.
   void setIndices(ArrayRef<unsigned> loops, Value number);
   Value product(ArrayRef<unsigned> loops);
@@ -228,7 +225,7 @@ void TeamEmitter::emitTeamReduce(ReduceOp reduce) {
     Value value = e.get(reduce.getValue());
     return SmallVector<Value>{e.combine(reduce.getKind(), sums[0], value)};
   })[0];
-  e.provide(reduce, reduceOverTeam(reduce.getKind(), part));
+  e.provide(reduce, reduceOverBlock(k, e, reduce.getKind(), part));
 }
 
 void TeamEmitter::emitOuts() {
@@ -312,59 +309,6 @@ void TeamEmitter::reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value &su
     reduceAlone(reduce, left.drop_front(), next);
     return SmallVector<Value>{next};
   })[0];
-}
-
-Value TeamEmitter::shuffle(Value value, int64_t distance) {
-  Type type = value.getType();
-  unsigned bits = type.getIntOrFloatBitWidth();
-  Type word = b.getIntegerType(bits <= 32 ? 32 : 64), same = b.getIntegerType(bits);
-  Value raw = value;
-  if (!type.isInteger())
-    raw = b.createOrFold<arith::BitcastOp>(same, raw);
-  if (same != word)
-    raw = arith::ExtUIOp::create(b, word, raw);
-  Value other = gpu::ShuffleOp::create(b, raw, distance, kWarp, gpu::ShuffleMode::XOR)
-                    .getShuffleResult();
-  if (same != word)
-    other = arith::TruncIOp::create(b, same, other);
-  return type.isInteger() ? other : b.createOrFold<arith::BitcastOp>(type, other);
-}
-
-Value TeamEmitter::reduceOverWarp(arith::AtomicRMWKind kind, Value value) {
-  for (int64_t distance = kWarp / 2; distance > 0; distance /= 2)
-    value = e.combine(kind, value, shuffle(value, distance));
-  return value;
-}
-
-/// The same in all threads: parts of warps are put together in their order.
-Value TeamEmitter::reduceOverTeam(arith::AtomicRMWKind kind, Value value) {
-  value = reduceOverWarp(kind, value);
-  Type type = value.getType();
-  Value shared = k.addShared(kMaxBlock / kWarp, type);
-  Value isMore = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, threads, constant(kWarp));
-  auto branch = scf::IfOp::create(b, type, isMore, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToEnd(branch.elseBlock());
-  scf::YieldOp::create(b, value);
-  b.setInsertionPointToEnd(branch.thenBlock());
-  Value lane = arith::RemUIOp::create(b, thread, constant(kWarp));
-  Value warp = arith::DivUIOp::create(b, thread, constant(kWarp));
-  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, lane, zero);
-  {
-    auto writes = scf::IfOp::create(b, isFirst);
-    OpBuilder::InsertionGuard inner(b);
-    b.setInsertionPointToStart(writes.thenBlock());
-    memref::StoreOp::create(b, value, shared, warp);
-  }
-  gpu::BarrierOp::create(b);
-  Value warps = arith::DivUIOp::create(b, threads, constant(kWarp));
-  Value first = memref::LoadOp::create(b, shared, zero);
-  Value all = e.loop(constant(1), warps, 1, first, [&](Value i, ValueRange sums) {
-    Value part = memref::LoadOp::create(b, shared, i);
-    return SmallVector<Value>{e.combine(kind, sums[0], part)};
-  })[0];
-  scf::YieldOp::create(b, all);
-  return branch.getResult(0);
 }
 
 LaunchShape ssm::emitTeams(DeviceKernel &kernel) { return TeamEmitter(kernel).emit(); }

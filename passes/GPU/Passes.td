@@ -73,6 +73,24 @@ def GuardIndices : Pass<"ssm-guard-indices"> {
                            "::mlir::scf::SCFDialect"];
 }
 
+def VerifySync : Pass<"ssm-verify-sync"> {
+  let summary = "finds missing and unmatched barriers, missing fences, shared memory overrun";
+  let description = [{
+    Of every gpu.func, before it is lowered; changes nothing. It is an error if
+
+    - threads read shared memory that others may have written since the last barrier, or
+      write what others may have to read yet or wrote: also from one step of a loop to the
+      next. Accesses with the same indices are one thread's;
+    - a barrier is in a branch or loop that not all threads of a block take alike. Arms of a
+      branch between roles may hold the same barriers in the same loops;
+    - shared memory is read past the threads (bulk tensor copies, wgmma) after a store that no
+      nvvm.fence.proxy follows;
+    - an index can be larger than its axis, or all memory than a block can have.
+
+    Upstream has no such check; compute-sanitizer finds only what a run happens to do.
+  }];
+}
+
 def LowerDeviceViews : Pass<"ssm-lower-device-views"> {
   let summary = "ssm.arena_view and ssm.pointer of kernels in LLVM terms";
   let description = "As ssm-lower-module-ops does for host code.";

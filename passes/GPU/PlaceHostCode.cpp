@@ -58,9 +58,7 @@ struct PlaceHostCode : ssm::impl::PlaceHostCodeBase<PlaceHostCode> {
           moveToDevice(check, *slice, function);
       SmallVector<memref::LoadOp> loads;
       function.walk([&](memref::LoadOp load) {
-        if (isOpTriviallyDead(load))
-          load.erase();
-        else if (!isOnHost(load.getMemRef()))
+        if (!isOnHost(load.getMemRef()))
           loads.push_back(load);
       });
       for (memref::LoadOp load : loads)
@@ -174,6 +172,9 @@ struct PlaceHostCode : ssm::impl::PlaceHostCodeBase<PlaceHostCode> {
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, table, context, symbol, one, one, one, threads, args);
     check.erase();
+    for (Operation *op : llvm::reverse(slice.ops))
+      if (isOpTriviallyDead(op))
+        op->erase();
   }
 
   /// The first thread sets the flag if the condition does not hold and no other did.

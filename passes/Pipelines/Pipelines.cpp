@@ -138,6 +138,8 @@ static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options)
   pm.addPass(createConfigureKernels(plain));
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addNestedPass<func::FuncOp>(createOrderLoops());
+  // Temporaries of a loop's steps to its front, so that the loop is one kernel.
+  pm.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());
   OutlineKernelsOptions outline;
   outline.device = true;
   pm.addPass(createOutlineKernels(outline));
@@ -147,6 +149,7 @@ static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options)
   pm.addPass(createEmitDeviceKernels(emit));
   pm.addPass(createRelaxSums());
   cleanUp(pm);
+  pm.addPass(createVerifySync());
 }
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
@@ -182,11 +185,15 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   device.addPass(createLowerKernels());
   device.addPass(createConvertLinalgToLoopsPass());
   device.addPass(createGuardIndices());
+  device.addPass(createResolveExpandShape());
   device.addPass(memref::createExpandStridedMetadataPass());
   device.addPass(createLowerAffinePass());
   device.addPass(createLoopInvariantCodeMotionPass());
   cleanUp(device);
-  device.addPass(createExpandMath());
+  device.addPass(createExpandMathF64());
+  ExpandMathOptions math;
+  math.gpu = true;
+  device.addPass(createExpandMath(math));
   cleanUp(device);
   device.addPass(createLowerDeviceViews());
   // Before gpu-to-nvvm, which would call NVIDIA's library for them.

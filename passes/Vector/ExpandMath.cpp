@@ -25,14 +25,17 @@ using namespace mlir;
 
 namespace {
 
+enum class Target { Any, Avx512, Gpu };
+
 /// Arithmetic on f32 or vectors of it, with constants in the same shape.
 /// Multiply-and-add may be contracted: every use of it here gains accuracy.
 class F32 {
 public:
-  F32(ImplicitLocOpBuilder &b, Type type, bool avx512) : b(b), type(type) {
+  F32(ImplicitLocOpBuilder &b, Type type, Target target) : b(b), type(type) {
     contract = arith::FastMathFlagsAttr::get(b.getContext(), arith::FastMathFlags::contract);
     auto vector = dyn_cast<VectorType>(type);
-    if (avx512 && vector && vector.getRank() == 1 && !vector.isScalable() &&
+    gpu = target == Target::Gpu && !vector;
+    if (target == Target::Avx512 && vector && vector.getRank() == 1 && !vector.isScalable() &&
         vector.getDimSize(0) % kLanes == 0)
       numParts = vector.getDimSize(0) / kLanes;
   }
@@ -80,6 +83,12 @@ public:
     return result;
   }
 
+  /// Whether the approximations of GPUs may be used: 2^x to 2 ulp on [-0.5, 0.5], and 1 / x to 1
+  /// ulp, both without denormals.
+  bool isGpu() const { return gpu; }
+  Value gpuExp2(Value x) { return gpuIntrinsic("ex2.approx.ftz.f32", x); }
+  Value gpuReciprocal(Value x) { return gpuIntrinsic("rcp.approx.ftz.f", x); }
+
   /// Whether the instructions of AVX-512 below may be used.
   bool hasAvx512() const { return numParts != 0; }
   /// x - round(x); 0 for infinities.
@@ -116,6 +125,7 @@ public:
 
 private:
   static constexpr int64_t kLanes = 16;
+  bool gpu = false;
 
   Type intType() {
     if (auto vector = dyn_cast<VectorType>(type))
@@ -128,6 +138,10 @@ private:
     return arith::ConstantOp::create(b, attr);
   }
 
+  Value gpuIntrinsic(StringRef name, Value x) {
+    return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr("llvm.nvvm." + name), x)
+        .getResults();
+  }
   Value imm(int32_t value) { return arith::ConstantOp::create(b, b.getI32IntegerAttr(value)); }
   /// The mask of all lanes.
   Value all() { return arith::ConstantOp::create(b, b.getI16IntegerAttr(-1)); }
@@ -215,6 +229,7 @@ Value expandExp(F32 &f, Value x) {
   // Beyond these the result is 0 or infinity.
   Value clamped = f.atMost(f.atLeast(x, f.constant(-104.5)), f.constant(89.0));
   auto [n, r] = reduceExp(f, clamped);
+  Value fraction = f.isGpu() ? f.gpuExp2(f.mul(r, f.constant(kLog2E))) : f.polynomial(r, p);
   // 2^n in two factors: n reaches from denormal results to the edge of overflow.
   // The bits of NaN give some factors; p is NaN.
   Value whole = f.shiftLeft(n, 23);
@@ -223,7 +238,7 @@ Value expandExp(F32 &f, Value x) {
   Value one = f.integer(0x3f800000);
   Value first = f.fromBits(f.addInt(half, one));
   Value second = f.fromBits(f.addInt(f.subInt(whole, half), one));
-  return f.mul(f.mul(f.polynomial(r, p), first), second);
+  return f.mul(f.mul(fraction, first), second);
 }
 
 /// log(1 + m) - m for 1 + m in [3/4, 3/2): -m^2/2 + m^3 p(m).
@@ -336,7 +351,7 @@ Value expandErf(F32 &f, Value x) {
 
 /// What all patterns need: the type is f32, the target is known.
 template <typename Op> struct F32Pattern : OpRewritePattern<Op> {
-  F32Pattern(MLIRContext *context, bool avx512) : OpRewritePattern<Op>(context), avx512(avx512) {}
+  F32Pattern(MLIRContext *context, Target target) : OpRewritePattern<Op>(context), target(target) {}
 
   LogicalResult requireF32(Op op, PatternRewriter &rewriter) const {
     if (getElementTypeOrSelf(op.getType()).isF32())
@@ -344,7 +359,7 @@ template <typename Op> struct F32Pattern : OpRewritePattern<Op> {
     return rewriter.notifyMatchFailure(op, "not f32");
   }
 
-  bool avx512;
+  Target target;
 };
 
 template <typename Op, Value (*expand)(F32 &, Value)> struct Expand : F32Pattern<Op> {
@@ -354,10 +369,12 @@ template <typename Op, Value (*expand)(F32 &, Value)> struct Expand : F32Pattern
     if (failed(this->requireF32(op, rewriter)))
       return failure();
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    F32 f(b, op.getType(), this->avx512);
+    F32 f(b, op.getType(), this->target);
     bool approximate = arith::bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn);
     if (std::is_same_v<Op, math::ExpOp> && approximate && f.hasAvx512())
       rewriter.replaceOp(op, expandExp2(f, op.getOperand(), 1.0));
+    else if (std::is_same_v<Op, math::ExpOp> && approximate && f.isGpu())
+      rewriter.replaceOp(op, f.gpuExp2(f.mul(op.getOperand(), f.constant(kLog2E))));
     else
       rewriter.replaceOp(op, expand(f, op.getOperand()));
     return success();
@@ -376,7 +393,7 @@ struct ExpandUnitLog1p : F32Pattern<math::Log1pOp> {
     if (!negation || !negation.getOperand().getDefiningOp<math::AbsFOp>())
       return rewriter.notifyMatchFailure(op, "the operand is not exp(-|x|)");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    F32 f(b, op.getType(), avx512);
+    F32 f(b, op.getType(), target);
     rewriter.replaceOp(op, expandUnitLog1p(f, op.getOperand()));
     return success();
   }
@@ -402,9 +419,9 @@ struct ExpandDivision : F32Pattern<arith::DivFOp> {
     auto flags = op.getFastmath();
     bool allowed = arith::bitEnumContainsAll(flags, arith::FastMathFlags::arcp);
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    F32 f(b, op.getType(), avx512);
-    if (f.hasAvx512() && (allowed || isOnePlusExp(op.getRhs()))) {
-      Value reciprocal = f.reciprocal(op.getRhs());
+    F32 f(b, op.getType(), target);
+    if ((f.hasAvx512() || f.isGpu()) && (allowed || isOnePlusExp(op.getRhs()))) {
+      Value reciprocal = f.isGpu() ? f.gpuReciprocal(op.getRhs()) : f.reciprocal(op.getRhs());
       rewriter.replaceOpWithNewOp<arith::MulFOp>(op, op.getLhs(), reciprocal);
       return success();
     }
@@ -420,14 +437,15 @@ struct ExpandMath : ssm::impl::ExpandMathBase<ExpandMath> {
   using Base::Base;
 
   void runOnOperation() override {
+    Target target = gpu ? Target::Gpu : avx512 ? Target::Avx512 : Target::Any;
     // First what is told by an exp that is still there.
     RewritePatternSet composed(&getContext());
-    composed.add<ExpandUnitLog1p, ExpandDivision>(&getContext(), avx512);
+    composed.add<ExpandUnitLog1p, ExpandDivision>(&getContext(), target);
     walkAndApplyPatterns(getOperation(), std::move(composed));
     RewritePatternSet patterns(&getContext());
     patterns.add<Expand<math::ExpOp, expandExp>, Expand<math::LogOp, expandLog>,
                  Expand<math::Log1pOp, expandLog1p>, Expand<math::TanhOp, expandTanh>,
-                 Expand<math::ErfOp, expandErf>>(&getContext(), avx512);
+                 Expand<math::ErfOp, expandErf>>(&getContext(), target);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
 };

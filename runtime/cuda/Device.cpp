@@ -44,6 +44,12 @@ int32_t Device::attribute(Attribute attribute) const {
   return value;
 }
 
+Result Device::upload(Address to, const void *from, size_t bytes) const {
+  Result result = driver->copy(to, reinterpret_cast<Address>(from), bytes);
+  // That may return when the bytes have left their place, before they have arrived.
+  return result ? result : driver->streamWait(nullptr);
+}
+
 ssmrt_status Device::initialize(int32_t index) {
   ordinal = index;
   std::snprintf(name, sizeof(name), "cuda:%d", index);

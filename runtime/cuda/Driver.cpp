@@ -33,9 +33,10 @@ static ssmrt_status findFunctions(void *library, const char *path) {
   for (const Lookup &lookup : lookups) {
     void *found = dlsym(library, lookup.symbol);
     if (!found)
-      return fail(SSMRT_NO_DEVICE,
-                  "the CUDA driver '%s' is too old: it has no %s, expected that of CUDA 12 or later",
-                  path, lookup.symbol);
+      return fail(
+          SSMRT_NO_DEVICE,
+          "the CUDA driver '%s' is too old: it has no %s, expected that of CUDA 12 or later", path,
+          lookup.symbol);
     std::memcpy(lookup.slot, &found, sizeof(found));
   }
   return SSMRT_OK;

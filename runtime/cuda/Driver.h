@@ -50,9 +50,9 @@ enum Attribute : int32_t {
   kMajor = 75,
   kMinor = 76
 };
-enum : int32_t { kMaxDynamicShared = 8 };            // of functions
+enum : int32_t { kMaxDynamicShared = 8 };             // of functions
 enum : int32_t { kErrorLog = 5, kErrorLogBytes = 6 }; // of loading
-enum : unsigned { kNonBlocking = 1 };                // of streams
+enum : unsigned { kNonBlocking = 1 };                 // of streams
 enum : int32_t { kRelaxedCapture = 2 };
 
 struct LaunchAttribute {
@@ -89,7 +89,7 @@ static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfig) == 56, "the 
   X(contextRelease, "cuDevicePrimaryCtxRelease_v2", (int32_t device))                              \
   X(contextPush, "cuCtxPushCurrent_v2", (Context context))                                         \
   X(contextPop, "cuCtxPopCurrent_v2", (Context * context))                                         \
-  X(memoryInfo, "cuMemGetInfo_v2", (size_t * free, size_t *total))                                 \
+  X(memoryInfo, "cuMemGetInfo_v2", (size_t * free, size_t * total))                                \
   X(allocate, "cuMemAlloc_v2", (Address * data, size_t bytes))                                     \
   X(release, "cuMemFree_v2", (Address data))                                                       \
   X(allocateHost, "cuMemHostAlloc", (void **data, size_t bytes, unsigned flags))                   \

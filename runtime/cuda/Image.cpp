@@ -102,7 +102,7 @@ ssmrt_status DeviceModule::upload(const uint8_t *from) {
   if (result)
     return device->failed(result, "allocating memory for weights");
   weights = reinterpret_cast<void *>(to);
-  result = device->driver->copy(to, reinterpret_cast<Address>(from), size_t(bytes));
+  result = device->upload(to, from, size_t(bytes));
   return result ? device->failed(result, "copying weights") : SSMRT_OK;
 }
 
@@ -112,9 +112,9 @@ ssmrt_status DeviceModule::residentBlocks(int32_t kernel, int32_t threads, int64
   uint64_t packed = __atomic_load_n(&known, __ATOMIC_RELAXED);
   if (packed >> 32 != uint64_t(threads)) {
     int32_t each = 0;
-    Result result = device->driver->occupancy(
-        &each, kernels[size_t(kernel)].function, threads,
-        size_t(version->device_kernels[kernel].dynamic_shared));
+    Result result =
+        device->driver->occupancy(&each, kernels[size_t(kernel)].function, threads,
+                                  size_t(version->device_kernels[kernel].dynamic_shared));
     if (result)
       return device->failed(result, "asking for a kernel's occupancy");
     packed = uint64_t(threads) << 32 | uint32_t(each * device->multiprocessors);

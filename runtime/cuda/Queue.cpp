@@ -180,10 +180,9 @@ int32_t Queue::launch(CallContext &context, int32_t index, const int64_t *grid, 
   bool isEmpty = false;
   for (int axis = 0; axis < 3; ++axis) {
     if (grid[axis] < 0 || grid[axis] > limits[axis])
-      return context.refuse(SSMRT_INTERNAL,
-                            "entry '%s' launched kernel '%s' on a grid of %lld x %lld x %lld", entry,
-                            kernel.name, (long long)grid[0], (long long)grid[1],
-                            (long long)grid[2]);
+      return context.refuse(
+          SSMRT_INTERNAL, "entry '%s' launched kernel '%s' on a grid of %lld x %lld x %lld", entry,
+          kernel.name, (long long)grid[0], (long long)grid[1], (long long)grid[2]);
     isEmpty |= grid[axis] == 0;
     config.grid[axis] = unsigned(grid[axis]);
   }
@@ -281,8 +280,8 @@ int32_t Queue::tensorMap(CallContext &context, void *map, int32_t type, int32_t 
   const char *entry = context.entry->name;
   if (mapType(type) < 0 || rank < 1 || rank > maxRank || swizzle < 0 || swizzle > SSM_SWIZZLE_128)
     return context.refuse(SSMRT_INTERNAL,
-                          "entry '%s' asked for a tensor map of type %d, rank %d, swizzle %d", entry,
-                          type, rank, swizzle);
+                          "entry '%s' asked for a tensor map of type %d, rank %d, swizzle %d",
+                          entry, type, rank, swizzle);
   uint64_t sizes[maxRank], steps[maxRank];
   unsigned boxes[maxRank], ones[maxRank];
   for (int32_t axis = 0; axis < rank; ++axis) {
@@ -296,9 +295,8 @@ int32_t Queue::tensorMap(CallContext &context, void *map, int32_t type, int32_t 
     boxes[axis] = unsigned(box[axis]);
     ones[axis] = 1;
   }
-  Result result =
-      driver->tensorMap(map, mapType(type), unsigned(rank), const_cast<void *>(data), sizes, steps,
-                        boxes, ones, 0, swizzle, promoteTo128, 0);
+  Result result = driver->tensorMap(map, mapType(type), unsigned(rank), const_cast<void *>(data),
+                                    sizes, steps, boxes, ones, 0, swizzle, promoteTo128, 0);
   if (!result)
     return SSM_RUN_OK;
   char step[400];

@@ -20,9 +20,7 @@ static bool equal(const Array<int64_t> &a, const Array<int64_t> &b) {
          (a.size() == 0 || !std::memcmp(a.data(), b.data(), a.size() * sizeof(int64_t)));
 }
 
-static int64_t numberOf(const void *data) {
-  return int64_t(reinterpret_cast<uintptr_t>(data));
-}
+static int64_t numberOf(const void *data) { return int64_t(reinterpret_cast<uintptr_t>(data)); }
 
 void Queue::forget(Recording &recording) {
   if (recording.exec)
@@ -92,11 +90,13 @@ ssmrt_status Queue::capture(ssmrt_session &session, void *arena, Recording &reco
     result = driver->graphInstantiate(&recording.exec, graph, 0);
   if (graph)
     driver->graphDestroy(graph);
-  if (status == SSMRT_OK && result) {
-    recording.exec = nullptr;
-    status = device().failed(result, "capturing a run as a graph");
-  }
-  return status;
+  if (status == SSMRT_OK && !result)
+    return SSMRT_OK;
+  // What the stream is like now is not known.
+  recording.exec = nullptr;
+  driver->streamDestroy(captureStream);
+  captureStream = nullptr;
+  return status == SSMRT_OK ? device().failed(result, "capturing a run as a graph") : status;
 }
 
 ssmrt_status Queue::run(ssmrt_session &session, void *arena) {

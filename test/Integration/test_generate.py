@@ -13,30 +13,17 @@ import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto
 from ssmtest import build, compiler
 from ssmtest.case import f32, generator
+from ssmtest.generate import likeliest, run
 
 sys.path.insert(0, str(build.MODELS))
 from builder import Builder  # noqa: E402
 
 MODEL = build.MODELS / "bible_lm" / "bible_lm.onnx"
 PROMPT = "In the beginning"
-
-
-def run(module, *arguments, fails=False):
-    """-> (stdout as bytes, stderr)."""
-    done = subprocess.run([str(build.tool("ssm-run")), "generate", str(module),
-                           *map(str, arguments)], capture_output=True)
-    error = done.stderr.decode()
-    if fails:
-        assert done.returncode != 0 and done.stdout == b"", done
-        assert error.startswith("ssm-run: ") and error.count("\n") == 1, error
-    else:
-        assert done.returncode == 0, error
-    return done.stdout, error
 
 
 @functools.lru_cache(maxsize=None)
@@ -46,18 +33,7 @@ def language_model():
 
 def peer_text(prompt, count):
     """The likeliest bytes, by ONNX Runtime."""
-    session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
-    names = [o.name for o in session.get_outputs()]
-    feeds = {i.name: np.zeros([1, *i.shape[1:]], f32) for i in session.get_inputs()
-             if i.name != "ids"}
-    feeds["ids"] = np.frombuffer(prompt.encode(), np.uint8)[None].astype(np.int64)
-    made = bytearray()
-    while len(made) < count:
-        results = dict(zip(names, session.run(names, feeds)))
-        made.append(int(results["logits"][0, -1].argmax()))
-        feeds = {n: results[n.replace("past", "present")] for n in feeds if n != "ids"}
-        feeds["ids"] = np.array([[made[-1]]], np.int64)
-    return bytes(made)
+    return bytes(likeliest(MODEL.read_bytes(), prompt.encode(), count))
 
 
 def test_likeliest_text():

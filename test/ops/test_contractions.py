@@ -137,6 +137,11 @@ CONVS = [
     Case("Conv", conv_sets(f32, [(2, 4, 9, 7)], (4, 4, 3, 3)), {"auto_pad": "VALID"}, 11),
     Case("Conv", conv_sets(f32, [(1, 2, 5, 4, 6)], (3, 2, 2, 3, 2)), {"pads": [1] * 6}, 11,
          note="3d"),
+    # One window, which ends before the padded sequence.
+    *[Case("Conv", conv_sets(f32, [(2, 6, 2), (1, 6, 9)], weight, bias),
+           {"pads": [2, 0], "strides": [2], "group": 6 // weight[1]}, 11, constant=(1, 2)[:1 + bias],
+           note=f"one-window-{weight[1]}-{bias}")
+      for weight in ((5, 6, 3), (6, 1, 3)) for bias in (True, False)],
 ]
 
 

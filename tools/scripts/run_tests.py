@@ -7,11 +7,12 @@
 """The second half of `check`: everything is built when it starts.
 
 Suites: unit tests and fuzzers (ctest), the runtime built alone, plain and under
-sanitizers, files with RUN lines (lit), Python tests (pytest), ONNX's node tests again in
-code for AArch64. The last line is
+sanitizers, files with RUN lines (lit), Python tests (pytest), every fourth of ONNX's node
+tests again in code for AArch64; all of them are a suite that has to be named. The last
+line is
 `N passed, N failed`, with `, N skipped` if any were; exit code 1 if any failed.
 
-usage: run_tests.py [SUITE]...    names as printed; default: all
+usage: run_tests.py [SUITE]...    names as printed, and aarch64-all
 """
 
 import json
@@ -32,6 +33,10 @@ LIMIT_S = 3600
 # What each build of the runtime alone is compiled with.
 RUNTIMES = {"runtime-alone": "", "runtime-address": "address,undefined",
             "runtime-thread": "thread"}
+# What threads with a session each run there.
+STRESS_MODELS = {"bible_lm": "test/models/bible_lm/bible_lm.onnx"}
+# Emulation is slow: of the node tests each n-th only.
+AARCH64_EVERY = 4
 
 
 class Counts:
@@ -94,7 +99,7 @@ def settled(counts, code):
 def run_ctest(name, build):
     """ctest; the tests within a GoogleTest program count one by one."""
     folder = RESULTS / name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     listing = subprocess.run(["ctest", "--show-only=json-v1", "--test-dir", build],
                              stdout=subprocess.PIPE, check=False)
     code = call(["ctest", "--test-dir", build, "--output-on-failure", "--output-junit",
@@ -122,7 +127,13 @@ def run_unit(name):
 def run_runtime(name):
     """Builds the runtime by itself, where no LLVM is to be found, and tests it."""
     build = BUILD / name
+    modules = [RESULTS / name / f"{model}.so" for model in STRESS_MODELS]
+    modules[0].parent.mkdir(parents=True)
+    for model, module in zip(STRESS_MODELS.values(), modules):
+        if call([BUILD / "bin" / "ssm-compile", model, "-o", module]) != 0:
+            return Counts(failed=1)
     configure = ["cmake", "-S", "runtime", "-B", build, "-G", "Ninja", "-DSSMRT_TESTS=ON",
+                 f"-DSSMRT_STRESS_MODULES={';'.join(map(str, modules))}",
                  "-DCMAKE_C_COMPILER=clang-22", "-DCMAKE_CXX_COMPILER=clang++-22",
                  "-DCMAKE_C_COMPILER_LAUNCHER=ccache", "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache",
                  f"-DSSMRT_SANITIZE={RUNTIMES[name]}", "-DCMAKE_DISABLE_FIND_PACKAGE_LLVM=ON",
@@ -132,7 +143,7 @@ def run_runtime(name):
     return run_ctest(name, build)
 
 
-def run_aarch64(name):
+def run_aarch64(name, every=AARCH64_EVERY):
     """ONNX's node tests in code for AArch64, under qemu-user, with a runtime built for it."""
     missing = [package for program, package in (("aarch64-linux-gnu-g++",
                                                  "g++-aarch64-linux-gnu"),
@@ -141,13 +152,14 @@ def run_aarch64(name):
     if missing:
         print(f"  needs Debian's packages {' '.join(missing)}")
         return Counts(skipped=1)
-    build = BUILD / f"runtime-{name}"
+    build = BUILD / "runtime-aarch64"
     configure = ["cmake", "-S", "runtime", "-B", build, "-G", "Ninja", "-DSSMRT_TOOL=ON",
                  f"-DCMAKE_TOOLCHAIN_FILE={ROOT}/cmake/aarch64-linux-gnu.cmake",
                  "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache", "--log-level=WARNING"]
     if call(configure) != 0 or call(["cmake", "--build", build, "-j", JOBS, "--", "--quiet"]) != 0:
         return Counts(failed=1)
-    return run_python(name, "test/ops/test_node_cases.py", SSM_TEST_TARGET="aarch64-linux-gnu")
+    return run_python(name, "test/ops/test_node_cases.py", SSM_TEST_TARGET="aarch64-linux-gnu",
+                      SSM_TEST_EVERY=str(every))
 
 
 def run_lit(name):
@@ -166,19 +178,21 @@ def run_python(name, tests="test", **environment):
 
 SUITES = {"unit": run_unit, **{name: run_runtime for name in RUNTIMES}, "lit": run_lit,
           "python": run_python, "aarch64": run_aarch64}
+NAMED_ONLY = {"aarch64-all": lambda name: run_aarch64(name, every=1)}
 
 
 def main():
-    unknown = [name for name in sys.argv[1:] if name not in SUITES]
+    suites = {**SUITES, **NAMED_ONLY}
+    unknown = [name for name in sys.argv[1:] if name not in suites]
     if unknown:
-        sys.exit(f"run_tests.py: no suite {unknown[0]}; there are {', '.join(SUITES)}")
+        sys.exit(f"run_tests.py: no suite {unknown[0]}; there are {', '.join(suites)}")
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
     results = {}
     for name in sys.argv[1:] or SUITES:
         print(f"\n==> [{time.strftime('%H:%M:%S')}] {name}", flush=True)
         start = time.monotonic()
-        results[name] = SUITES[name](name)
+        results[name] = suites[name](name)
         print(f"  {name}: {results[name]} in {time.monotonic() - start:.0f} s", flush=True)
     total = Counts()
     print()

@@ -57,14 +57,13 @@ void Profile::print(Roofline &roofline) const {
     sum.least += roofline.seconds(event.bytes, event.flops);
   }
   std::vector<std::pair<std::string, Sum>> rows(byKernel.begin(), byKernel.end());
-  std::sort(rows.begin(), rows.end(), [](const auto &a, const auto &b) {
-    return a.second.seconds > b.second.seconds;
-  });
+  std::sort(rows.begin(), rows.end(),
+            [](const auto &a, const auto &b) { return a.second.seconds > b.second.seconds; });
   double count = double(runs.size());
   auto row = [&](const std::string &name, const std::string &calls, double seconds,
                  const std::string &rates) {
-    std::printf("%-48s %8s %12.4f %7.1f %%%s\n", name.c_str(), calls.c_str(),
-                1e3 * seconds / count, total > 0 ? 100 * seconds / total : 0, rates.c_str());
+    std::printf("%-48s %8s %12.4f %7.1f %%%s\n", name.c_str(), calls.c_str(), 1e3 * seconds / count,
+                total > 0 ? 100 * seconds / total : 0, rates.c_str());
   };
   std::printf("%-48s %8s %12s %9s %10s %10s %11s\n", "kernel", "calls", "ms a run", "share",
               "GFLOP/s", "GB/s", "of roofline");
@@ -85,8 +84,12 @@ void Profile::print(Roofline &roofline) const {
 void Profile::writeTrace(const std::string &path) const {
   nlohmann::json list = nlohmann::json::array();
   for (const ssmrt_kernel_run &event : events) {
-    list.push_back({{"name", event.kernel}, {"ph", "X"}, {"pid", 1}, {"tid", 1},
-                    {"ts", 1e6 * (event.begin - events.front().begin)}, {"dur", 1e6 * event.seconds}});
+    list.push_back({{"name", event.kernel},
+                    {"ph", "X"},
+                    {"pid", 1},
+                    {"tid", 1},
+                    {"ts", 1e6 * (event.begin - events.front().begin)},
+                    {"dur", 1e6 * event.seconds}});
     if (event.bytes >= 0 && event.flops >= 0)
       list.back()["args"] = {{"bytes", event.bytes}, {"flops", event.flops}};
   }

@@ -161,8 +161,8 @@ double CpuRoofline::seconds(int64_t bytes, int64_t flops) {
 std::string CpuRoofline::text() {
   char text[160];
   std::snprintf(text, sizeof(text),
-                "%d thread%s: %.1f GFLOP/s in f32, %.1f GB/s from memory; from caches more", threads,
-                threads == 1 ? "" : "s", 1e-9 * flopsPerSecond(),
+                "%d thread%s: %.1f GFLOP/s in f32, %.1f GB/s from memory; from caches more",
+                threads, threads == 1 ? "" : "s", 1e-9 * flopsPerSecond(),
                 1e-9 * bytesPerSecond(INT64_MAX));
   return text;
 }
@@ -193,10 +193,11 @@ double DeviceRoofline::seconds(int64_t bytes, int64_t flops) {
 
 std::string DeviceRoofline::text() {
   char text[400];
-  std::snprintf(text, sizeof(text),
-                "%s (%s, sm_%d%d, %d multiprocessors): %.1f TFLOP/s in f16 on tensor cores, %.1f GB/s "
-                "from memory, by its clocks",
-                info.name, info.product, info.major, info.minor, info.multiprocessors,
-                1e-12 * flopsPerSecond(), 1e-9 * info.memory_bytes_per_second);
+  std::snprintf(
+      text, sizeof(text),
+      "%s (%s, sm_%d%d, %d multiprocessors): %.1f TFLOP/s in f16 on tensor cores, %.1f GB/s "
+      "from memory, by its clocks",
+      info.name, info.product, info.major, info.minor, info.multiprocessors,
+      1e-12 * flopsPerSecond(), 1e-9 * info.memory_bytes_per_second);
   return text;
 }

@@ -59,3 +59,17 @@ func.func @reduce_time(%x: tensor<?xf32>, %h: tensor<f32>, %e: tensor<f32>) -> t
   } -> tensor<f32>
   return %y : tensor<f32>
 }
+
+// -----
+
+func.func @two_sizes(%x: tensor<4xf32>, %w: tensor<3xf32>, %e: tensor<f32>) -> tensor<f32> {
+  // expected-error @below {{input 1 has size 3 along loop 0, expected 4}}
+  %y = ssm.kernel loops 1 ins(%x, %w : tensor<4xf32>, tensor<3xf32>) outs(%e : tensor<f32>)
+      maps [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>, affine_map<(d0) -> ()>] {
+    ^bb0(%v: f32, %u: f32):
+      %p = arith.mulf %v, %u : f32
+      %s = ssm.reduce addf %p over [0] : f32
+      ssm.yield %s : f32
+  } -> tensor<f32>
+  return %y : tensor<f32>
+}

@@ -140,3 +140,29 @@ func.func @softmax_shifted(%x: tensor<?x8xf32>, %w: tensor<?x7xf32>, %e: tensor<
   } -> tensor<?x7xf32>
   return %y : tensor<?x7xf32>
 }
+
+// -----
+
+#x = affine_map<(i, k) -> (i * 2 + k)>
+#k = affine_map<(i, k) -> (k)>
+#i = affine_map<(i, k) -> (i)>
+
+// The taps alone are no index of all of the sequence.
+// REMARK: not merged: the consumer reads some indices of what sizes follow from
+// CHECK-LABEL: func.func @first_window
+// CHECK-COUNT-2: ssm.kernel
+func.func @first_window(%x: tensor<6xf32>, %w: tensor<3xf32>, %c: tensor<2xf32>, %b: tensor<4xf32>, %e: tensor<4xf32>) -> tensor<4xf32> {
+  %s = ssm.kernel loops 2 ins(%x, %w : tensor<6xf32>, tensor<3xf32>) outs(%c : tensor<2xf32>) maps [#x, #k, #i] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [1] : f32
+      ssm.yield %1 : f32
+  } -> tensor<2xf32>
+  %y = ssm.kernel loops 1 ins(%s, %b : tensor<2xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>)
+      maps [affine_map<(j) -> (0)>, affine_map<(j) -> (j)>, affine_map<(j) -> (j)>] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.addf %v, %u : f32
+      ssm.yield %0 : f32
+  } -> tensor<4xf32>
+  return %y : tensor<4xf32>
+}

@@ -92,3 +92,16 @@ func.func @parallel(%n: index, %m: memref<?xf32>) {
   }
   return
 }
+
+// CHECK-LABEL: func.func @device(
+// CHECK: %[[SITE:.*]] = ssm.check_site "node", "index {0}"
+// CHECK: %[[FAULT:.*]] = ssm.fault %{{.*}}, %{{.*}} : !llvm.ptr, !llvm.ptr -> !llvm.ptr
+// CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel grid(%{{.*}}, %{{.*}}, %{{.*}}) threads %{{.*}} args(%[[SITE]], %[[FAULT]] : i64, !llvm.ptr) : !llvm.ptr, !llvm.ptr
+// CHECK: ssm.read %{{.*}}, %{{.*}} %{{.*}}[%{{.*}}] : !llvm.ptr, !llvm.ptr, memref<?xf32> -> f32
+func.func @device(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<?xf32>, %n: index) -> f32 {
+  %site = ssm.check_site "node", "index {0}"
+  %fault = ssm.fault %table, %context : !llvm.ptr, !llvm.ptr -> !llvm.ptr
+  ssm.launch %table, %context @device::@kernel grid(%n, %n, %n) threads %n args(%site, %fault : i64, !llvm.ptr) : !llvm.ptr, !llvm.ptr
+  %v = ssm.read %table, %context %x[%n] : !llvm.ptr, !llvm.ptr, memref<?xf32> -> f32
+  return %v : f32
+}

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import build, emulator
 
-API_VERSION = 2
+API_VERSION = 3
 MAX_RANK = 16
 
 
@@ -55,7 +55,8 @@ class Input(Structure):
 
 
 class Buffer(Structure):
-    _fields_ = [("name", c_char_p), ("data", c_void_p), ("bytes", c_size_t)]
+    _fields_ = [("name", c_char_p), ("data", c_void_p), ("bytes", c_size_t),
+                ("device_type", c_int32), ("device_id", c_int32)]
 
 
 # DLPack's type codes.

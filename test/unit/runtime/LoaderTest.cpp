@@ -245,6 +245,43 @@ TEST(Loader, VerifiesAllBytesOfWeights) {
   ssmrt_module_release(module);
 }
 
+TEST(Loader, RefusesEveryTruncationOfWeights) {
+  std::string weights = readAll(testFile("TestModule.weights.safetensors"));
+  TemporaryFile file;
+  LoadOptions options;
+  options.weights(file.path);
+  for (size_t length = 0; length < weights.size(); ++length) {
+    file.write(weights.substr(0, length));
+    expectFailure(tryLoad(testFile("TestModule.so"), options.options), SSMRT_BAD_FILE,
+                  {"weights file", file.path.c_str(), "bytes", "expects"});
+  }
+}
+
+// Those of the header when it is loaded, the others by looking at all bytes.
+TEST(Loader, RefusesEveryFlippedByteOfWeights) {
+  std::string weights = readAll(testFile("TestModule.weights.safetensors"));
+  TemporaryFile file;
+  LoadOptions options;
+  options.weights(file.path);
+  std::mt19937 random = freshRandom();
+  for (size_t at = 0; at < weights.size(); ++at) {
+    std::string bad = weights;
+    bad[at] = char(bad[at] ^ (1 + random() % 255));
+    file.write(bad);
+    ssmrt_module *module = nullptr;
+    ssmrt_status status =
+        ssmrt_module_load(testFile("TestModule.so").c_str(), options.options, &module);
+    if (at < TEST_WEIGHTS_BASE) {
+      expectFailure(status, SSMRT_BAD_FILE, {"weights file", file.path.c_str(), "hash"});
+      continue;
+    }
+    ASSERT_EQ(status, SSMRT_OK) << ssmrt_last_message();
+    expectFailure(ssmrt_module_verify_weights(module), SSMRT_BAD_FILE,
+                  {file.path.c_str(), "damaged", "hash"});
+    ssmrt_module_release(module);
+  }
+}
+
 TEST(Loader, TakesWeightsFromMemory) {
   std::string weights = readAll(testFile("TestModule.weights.safetensors"));
   alignas(64) static char memory[TEST_WEIGHTS_FILE_BYTES + 64];

@@ -5,6 +5,7 @@
 //
 // MakeTestModule weights FILE HEADER   a weights file, and a C header about it
 // MakeTestModule seal FILE OUT         FILE with the trailer of a whole module
+// MakeTestModule embed FILE HEADER     a C header with FILE, a NUL behind it
 //
 //===----------------------------------------------------------------------===//
 
@@ -57,10 +58,24 @@ static int seal(const char *from, const char *to) {
   return out.good() ? 0 : 1;
 }
 
+static int embed(const char *from, const char *to) {
+  std::ifstream in(from, std::ios::binary);
+  std::FILE *out = std::fopen(to, "w");
+  if (!in || !out)
+    return 1;
+  std::fprintf(out, "static const char devicePtx[] = {");
+  for (int byte = in.get(); byte != std::ifstream::traits_type::eof(); byte = in.get())
+    std::fprintf(out, "%d,", byte);
+  std::fprintf(out, "0};\n");
+  return std::fclose(out);
+}
+
 int main(int argc, char **argv) {
   if (argc == 4 && !std::strcmp(argv[1], "weights"))
     return writeWeights(argv[2], argv[3]);
   if (argc == 4 && !std::strcmp(argv[1], "seal"))
     return seal(argv[2], argv[3]);
+  if (argc == 4 && !std::strcmp(argv[1], "embed"))
+    return embed(argv[2], argv[3]);
   return 2;
 }

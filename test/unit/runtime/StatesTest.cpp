@@ -7,6 +7,12 @@
 
 #include "Support.h"
 
+#include <csignal>
+#include <dirent.h>
+#include <functional>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 namespace {
 
 /// The step entry of the test module, in plain C++.
@@ -229,8 +235,12 @@ TEST(States, RefuseHostileFiles) {
     std::vector<char> exact(data.begin(), data.end());
     return ssmrt_session_restore_states(session.get(), exact.data(), exact.size());
   };
+  // Files of others have no hash.
+  size_t hash = good.find("ssmrt.xxh3");
+  ASSERT_NE(hash, std::string::npos);
   auto replaced = [&](const std::string &from, const std::string &to) {
     std::string data = good;
+    data[hash] = 'x';
     size_t at = data.find(from);
     EXPECT_NE(at, std::string::npos) << from;
     return data.replace(at, from.size(), to);
@@ -247,6 +257,7 @@ TEST(States, RefuseHostileFiles) {
   std::mt19937 random = freshRandom();
   for (int i = 0; i < 5000; ++i) {
     std::string data = good;
+    data[hash] = i % 2 ? 'x' : data[hash];
     for (unsigned flips = 1 + random() % 3; flips; --flips)
       data[random() % data.size()] = char(random());
     if (random() % 4 == 0)
@@ -255,6 +266,167 @@ TEST(States, RefuseHostileFiles) {
       continue;
     step(session, {1, 2, 3, 4});
   }
+}
+
+TEST(States, RefuseEveryTruncation) {
+  Module module = loadModule();
+  Session session = makeCarrying(module.get());
+  ASSERT_EQ(step(session, {1, 2, 3, 4}), SSMRT_OK);
+  std::string good = saved(session);
+  ASSERT_EQ(step(session, {5, 6, 7, 8}), SSMRT_OK);
+  std::string before = saved(session);
+  TemporaryFile file;
+  for (size_t length = 0; length < good.size(); ++length) {
+    file.write(good.substr(0, length));
+    expectFailure(ssmrt_session_restore_states_file(session.get(), file.path.c_str()),
+                  SSMRT_BAD_FILE, {file.path.c_str()});
+  }
+  file.write(good + std::string(1, 0));
+  expectFailure(ssmrt_session_restore_states_file(session.get(), file.path.c_str()), SSMRT_BAD_FILE,
+                {file.path.c_str()});
+  EXPECT_EQ(saved(session), before);
+}
+
+// But for one in the key of the hash, after which the file is one without a hash.
+TEST(States, RefuseEveryFlippedByte) {
+  Module module = loadModule();
+  Session session = makeCarrying(module.get());
+  ASSERT_EQ(step(session, {1, 2, 3, 4}), SSMRT_OK);
+  std::string good = saved(session);
+  ASSERT_EQ(step(session, {5, 6, 7, 8}), SSMRT_OK);
+  std::string before = saved(session);
+  const std::string key = "ssmrt.xxh3";
+  size_t hash = good.find(key);
+  ASSERT_NE(hash, std::string::npos);
+  std::mt19937 random = freshRandom();
+  for (int round = 0; round < 20; ++round)
+    for (size_t at = 0; at < good.size(); ++at) {
+      std::string bad = good;
+      bad[at] = char(bad[at] ^ (1 + random() % 255));
+      ssmrt_status status = ssmrt_session_restore_states(session.get(), bad.data(), bad.size());
+      if (status == SSMRT_OK && at >= hash && at < hash + key.size()) {
+        EXPECT_EQ(saved(session), good);
+        ASSERT_EQ(ssmrt_session_restore_states(session.get(), before.data(), before.size()),
+                  SSMRT_OK);
+        continue;
+      }
+      EXPECT_NE(status, SSMRT_OK) << "byte " << at << " is " << int(bad[at]);
+      EXPECT_STRNE(ssmrt_last_message(), "");
+    }
+  EXPECT_EQ(saved(session), before);
+  std::string bad = good;
+  bad.back() ^= 1;
+  expectFailure(ssmrt_session_restore_states(session.get(), bad.data(), bad.size()), SSMRT_BAD_FILE,
+                {"damaged", "hash", "expected"});
+}
+
+/// Files of unfinished writes in the folder of `path`, removed.
+static int removeUnfinished(const std::string &path) {
+  size_t slash = path.rfind('/');
+  std::string folder = path.substr(0, slash), name = path.substr(slash + 1) + ".";
+  int count = 0;
+  DIR *directory = opendir(folder.c_str());
+  EXPECT_NE(directory, nullptr);
+  while (const dirent *entry = readdir(directory))
+    if (std::string(entry->d_name).rfind(name, 0) == 0) {
+      unlink((folder + "/" + entry->d_name).c_str());
+      ++count;
+    }
+  closedir(directory);
+  return count;
+}
+
+/// Runs in another process -> its pid.
+static pid_t inChild(const std::function<int()> &run) {
+  pid_t child = fork();
+  if (child == 0)
+    _exit(run());
+  EXPECT_GT(child, 0);
+  return child;
+}
+
+static int waitFor(pid_t child) {
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return status;
+}
+
+namespace {
+/// Two sessions whose files are large enough to be interrupted.
+struct TwoStates {
+  Module module = loadModule();
+  Session one = makeCarrying(module.get()), two = makeCarrying(module.get());
+  std::string first, second;
+
+  TwoStates() {
+    std::mt19937 random = freshRandom();
+    EXPECT_EQ(step(one, randomFloats(random, 4 * 30000)), SSMRT_OK);
+    EXPECT_EQ(step(two, randomFloats(random, 4 * 30000)), SSMRT_OK);
+    EXPECT_EQ(step(two, randomFloats(random, 4 * 30000)), SSMRT_OK);
+    first = saved(one);
+    second = saved(two);
+    EXPECT_NE(first.size(), second.size());
+  }
+};
+} // namespace
+
+TEST(States, AreWholeInTheFileOfAKilledProcess) {
+  TwoStates states;
+  std::mt19937 random = freshRandom();
+  TemporaryFile file;
+  int unfinished = 0, numFirst = 0;
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_EQ(ssmrt_session_save_states_file(states.one.get(), file.path.c_str()), SSMRT_OK);
+    pid_t child = inChild([&] {
+      for (;;)
+        if (ssmrt_session_save_states_file(states.two.get(), file.path.c_str()) ||
+            ssmrt_session_save_states_file(states.one.get(), file.path.c_str()))
+          return 1;
+    });
+    usleep(random() % 12000);
+    kill(child, SIGKILL);
+    int status = waitFor(child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    std::string found = readAll(file.path);
+    numFirst += found == states.first;
+    ASSERT_TRUE(found == states.first || found == states.second)
+        << "a mixture of " << found.size() << " bytes";
+    unfinished += removeUnfinished(file.path);
+  }
+  // It was killed in the middle of writing, and after more than one.
+  EXPECT_GT(unfinished, 0);
+  EXPECT_LT(numFirst, 60);
+}
+
+TEST(States, KeepTheOldFileWhenTheDiskIsFull) {
+  TwoStates states;
+  TemporaryFile file;
+  ASSERT_EQ(ssmrt_session_save_states_file(states.one.get(), file.path.c_str()), SSMRT_OK);
+  // A limit on the size of files, anywhere in this one; the signal is fatal or ignored.
+  std::mt19937 random = freshRandom();
+  for (int i = 0; i < 20; ++i) {
+    bool fatal = i % 2;
+    rlim_t limit = random() % states.second.size();
+    int status = waitFor(inChild([&] {
+      signal(SIGXFSZ, fatal ? SIG_DFL : SIG_IGN);
+      const rlimit size = {limit, limit}, core = {0, 0};
+      if (setrlimit(RLIMIT_FSIZE, &size) || setrlimit(RLIMIT_CORE, &core))
+        return 2;
+      if (ssmrt_session_save_states_file(states.two.get(), file.path.c_str()) != SSMRT_IO_ERROR)
+        return 3;
+      std::string message = ssmrt_last_message();
+      return message.find("cannot write '" + file.path) == std::string::npos ? 4 : 0;
+    }));
+    if (fatal)
+      EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) << status;
+    else
+      EXPECT_EQ(status, 0) << "exit code " << WEXITSTATUS(status);
+    EXPECT_TRUE(readAll(file.path) == states.first);
+    // A failure leaves nothing behind; who is killed cannot tidy up.
+    EXPECT_EQ(removeUnfinished(file.path), fatal ? 1 : 0);
+  }
+  expectFailure(ssmrt_session_save_states_file(states.two.get(), "/dev/full"), SSMRT_IO_ERROR,
+                {"cannot write '/dev/full'", "No space left"});
 }
 
 TEST(States, ReserveKeepsThem) {

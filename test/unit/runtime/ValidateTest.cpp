@@ -9,7 +9,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Validate.h"
-#include "Support.h"
+#include "DeviceSupport.h"
 
 #include <functional>
 
@@ -28,6 +28,20 @@ struct Copy {
   std::vector<int64_t> weightDims = {4};
   ssm_module other = linkedModule;
   const ssm_module *versions[1];
+  std::vector<ssm_device_kernel> deviceKernels;
+  std::vector<ssm_image> images;
+  std::vector<int32_t> paramBytes = {8, 4};
+
+  explicit Copy(const ssm_module &device) : Copy() {
+    module.device = device.device;
+    deviceKernels.assign(device.device_kernels, device.device_kernels + device.num_device_kernels);
+    images.assign(device.images, device.images + device.num_images);
+    deviceKernels[6].param_bytes = paramBytes.data();
+    module.device_kernels = deviceKernels.data();
+    module.num_device_kernels = int32_t(deviceKernels.size());
+    module.images = images.data();
+    module.num_images = int32_t(images.size());
+  }
 
   ssm_module *addVersion(ssm_module *version) {
     versions[0] = version;
@@ -65,6 +79,12 @@ struct Copy {
 static ssmrt_status validate(const Copy &copy) {
   ssmrt_status status = ssmrt::validateVersion(copy.module, "m.so");
   return status ? status : ssmrt::validateModule(copy.module, "m.so");
+}
+
+static void expectRefused(const Copy &copy, const char *part, int number) {
+  ASSERT_NE(validate(copy), SSMRT_OK) << "case " << number;
+  EXPECT_NE(std::string(ssmrt_last_message()).find(part), std::string::npos)
+      << "case " << number << ": " << ssmrt_last_message();
 }
 
 TEST(Validate, AcceptsTheOriginal) {
@@ -148,11 +168,58 @@ TEST(Validate, RefusesEachSpoiledField) {
   for (const Case &test : cases) {
     Copy copy;
     test.spoil(copy);
-    ssmrt_status status = validate(copy);
-    ASSERT_NE(status, SSMRT_OK) << "case " << number;
-    EXPECT_NE(std::string(ssmrt_last_message()).find(test.part), std::string::npos)
-        << "case " << number << ": " << ssmrt_last_message();
-    ++number;
+    expectRefused(copy, test.part, number++);
+  }
+}
+
+TEST(Validate, RefusesEachSpoiledFieldOfADevice) {
+  using Spoil = std::function<void(Copy &)>;
+  struct Case {
+    const char *part; // of the message
+    Spoil spoil;
+  };
+  static const char text[] = "PTX";
+  const Case cases[] = {
+      {"device is empty", [](Copy &c) { c.module.device = ""; }},
+      {"for no device", [](Copy &c) { c.module.device = nullptr; }},
+      {"device kernels", [](Copy &c) { c.module.num_device_kernels = -1; }},
+      {"device kernels", [](Copy &c) { c.module.num_device_kernels = INT32_MAX; }},
+      {"missing", [](Copy &c) { c.module.device_kernels = nullptr; }},
+      {"images", [](Copy &c) { c.module.num_images = -1; }},
+      {"missing", [](Copy &c) { c.module.images = nullptr; }},
+      {"none has", [](Copy &c) { c.module.num_images = 0; }},
+      {"no name", [](Copy &c) { c.deviceKernels[1].name = nullptr; }},
+      {"no name", [](Copy &c) { c.deviceKernels[1].name = ""; }},
+      {"used twice", [](Copy &c) { c.deviceKernels[1].name = "twice"; }},
+      {"threads", [](Copy &c) { c.deviceKernels[0].max_threads = 0; }},
+      {"threads", [](Copy &c) { c.deviceKernels[0].max_threads = 1025; }},
+      {"shared", [](Copy &c) { c.deviceKernels[0].dynamic_shared = -1; }},
+      {"shared", [](Copy &c) { c.deviceKernels[0].dynamic_shared = INT32_MAX; }},
+      {"flags", [](Copy &c) { c.deviceKernels[0].flags = 4; }},
+      {"parameters", [](Copy &c) { c.deviceKernels[6].num_params = -1; }},
+      {"parameters", [](Copy &c) { c.deviceKernels[6].num_params = INT32_MAX; }},
+      {"missing", [](Copy &c) { c.deviceKernels[6].param_bytes = nullptr; }},
+      {"a parameter", [](Copy &c) { c.paramBytes[1] = 0; }},
+      {"a parameter", [](Copy &c) { c.paramBytes[1] = INT32_MAX; }},
+      {"too large", [](Copy &c) { c.paramBytes = {32000, 1000}; }},
+      {"no chip", [](Copy &c) { c.images[0].chip = nullptr; }},
+      {"no chip", [](Copy &c) { c.images[0].chip = "gfx90a"; }},
+      {"kind of chip", [](Copy &c) { c.images[0].chip = "sm_9"; }},
+      {"kind of chip", [](Copy &c) { c.images[0].chip = "sm_90ab"; }},
+      {"kind of chip", [](Copy &c) { c.images[0].chip = "sm_90x"; }},
+      {"kind of chip", [](Copy &c) { c.images[0].chip = "sm_12345"; }},
+      {"unknown kind", [](Copy &c) { c.images[0].kind = 0; }},
+      {"unknown kind", [](Copy &c) { c.images[0].kind = 3; }},
+      {"empty", [](Copy &c) { c.images[0].bytes = 0; }},
+      {"empty", [](Copy &c) { c.images[0].data = nullptr; }},
+      {"NUL", [](Copy &c) { c.images[0].data = text, c.images[0].bytes = 3; }},
+  };
+  int number = 0;
+  for (const Case &test : cases) {
+    Copy copy(deviceModule);
+    ASSERT_EQ(validate(copy), SSMRT_OK) << ssmrt_last_message();
+    test.spoil(copy);
+    expectRefused(copy, test.part, number++);
   }
 }
 

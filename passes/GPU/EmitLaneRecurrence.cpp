@@ -1,0 +1,664 @@
+//===- EmitLaneRecurrence.cpp - Carries in registers of lanes -------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/DeviceKernel.h"
+#include "passes/GPU/TeamReduce.h"
+
+#include "lib/Analysis/KernelShape.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+constexpr int64_t kBlock = 64;
+/// Points of the summed loop that a lane should have; those and the registers for carries that it
+/// may have at most.
+constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
+/// Elements that a lane has under way from memory, and the steps that they may be for.
+constexpr int64_t kLoads = 48, kMaxUnroll = 8;
+
+class LaneRecurrence {
+public:
+  explicit LaneRecurrence(DeviceKernel &k)
+      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1),
+        time(*kernel.getTime()) {}
+
+  /// Whether the kernel has this form.
+  bool analyze();
+  LaunchShape emit();
+
+private:
+  using Points = SmallVector<llvm::DenseMap<Value, Value>>;
+
+  bool isInner(Value value) { return inner && contains(e.loops.of(value), *inner); }
+  bool isInnerOut(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
+  int64_t pointsOf(bool isInner) { return isInner ? perLane : 1; }
+  bool startsApart(unsigned carry);
+
+  LaunchShape launch();
+  void placePoint();
+  void run();
+  void setTime(Value step);
+  void setInner(int64_t point);
+  Value isValid(int64_t point);
+  Value both(Value x, Value y);
+  Value isZero(Value index);
+  void storeOut(unsigned out, Value value, Value condition);
+  Value atPoint(Points &points, int64_t point, Value value);
+  void findPhases();
+  bool isSlowToCompute(Value value);
+  void loadInputs(ArrayRef<unsigned> inputs, Value step, SmallVectorImpl<Value> &loaded);
+  SmallVector<Value> loadBlock(Value first);
+  void give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded);
+  Value reducePoints(Points &points, ReduceOp reduce);
+  SmallVector<Value> runStep(Points &points, ValueRange now, bool isBlock);
+  SmallVector<Value> runBlock(Value first, ValueRange now, ArrayRef<Value> loaded);
+  Value ownStep(Value first, int64_t round);
+  Value pickOwn(ArrayRef<Value> values);
+  Value reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> values);
+  void emitReady();
+
+  DeviceKernel &k;
+  KernelOp kernel;
+  ImplicitLocOpBuilder &b;
+  PointEmitter e;
+  unsigned time;
+  LoopSet outerSet = 0;
+  SmallVector<unsigned> outer;
+  /// The loop that is summed over. Point i of lane l has index l + i * lanes.
+  std::optional<unsigned> inner;
+  int64_t innerSize = 0, lanes = 1, perLane = 0, unroll = 1;
+  /// Inputs that change with time.
+  SmallVector<unsigned> timed;
+
+  /// What lanes of a channel share out, step i of a block to lane i: slow values that the steps
+  /// take and that do not depend on them, and all outs that no step takes.
+  llvm::SetVector<Value> before;
+  llvm::DenseSet<Operation *> lateReduces;
+  SmallVector<unsigned> late;
+  /// Values of the steps that late outs take.
+  llvm::SetVector<Value> fromSteps;
+  /// Timed inputs that steps take, and those that the shared work takes.
+  SmallVector<unsigned> stepInputs, ownInputs;
+  int64_t stepLoads = 0;
+  /// Lanes that have a step of a block each, and the steps that each has.
+  int64_t sharers = 1, rounds = 1;
+  /// For the block at hand, for each of its steps.
+  llvm::DenseMap<Value, SmallVector<Value>> saved;
+  /// Null where all lanes have a point.
+  Value exists;
+  Value lane, steps;
+  /// Who of the threads of a point's lanes writes an out; null: all.
+  SmallVector<Value> owners;
+  Points fixed;
+  SmallVector<unsigned> begin;
+};
+
+} // namespace
+
+/// Lanes that compute the same carry would read starts that one of them has overwritten.
+bool LaneRecurrence::startsApart(unsigned carry) {
+  auto rootOf = [](Value buffer) {
+    while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>()) {
+      if (isa<ArenaViewOp>(view))
+        break;
+      buffer = view.getViewSource();
+    }
+    return buffer;
+  };
+  Value init = kernel.getInits()[carry];
+  return !isa<MemRefType>(init.getType()) || rootOf(init) != rootOf(kernel.getOuts()[carry]);
+}
+
+bool LaneRecurrence::analyze() {
+  LoopSet innerSet = 0;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    innerSet |= loopsOf(reduce.getLoops());
+  if (llvm::popcount(innerSet) > 1 || contains(innerSet, time))
+    return false;
+  for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
+    outerSet |= loopsOf(kernel.getOutMap(i));
+  outerSet &= ~(innerSet | loopBit(time));
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
+    if (!contains(outerSet | innerSet | loopBit(time), loop))
+      return false;
+  if (innerSet) {
+    inner = listLoops(innerSet).front();
+    innerSize = e.fixedSize(*inner);
+    if (innerSize < 0)
+      return false;
+    lanes = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(innerSize, kPerLane)), kWarp);
+    lanes = std::max<int64_t>(lanes, 1);
+    perLane = llvm::divideCeil(innerSize, lanes);
+  }
+  int64_t carries = 0;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    carries += pointsOf(isInnerOut(i));
+    if (!isSubset(outerSet, loopsOf(kernel.getOutMap(i))) && !startsApart(i))
+      return false;
+  }
+  if (perLane > kMaxPerLane || carries > kMaxCarries)
+    return false;
+  for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
+    if (isa<MemRefType>(kernel.getInputs()[i].getType()) && !kernel.getInputArg(i).use_empty() &&
+        kernel.getInputMap(i).isFunctionOfDim(time))
+      timed.push_back(i);
+  findPhases();
+  for (unsigned i : stepInputs)
+    stepLoads += pointsOf(isInner(kernel.getInputArg(i)));
+  while (unroll < kMaxUnroll && 2 * unroll * stepLoads <= kLoads)
+    unroll *= 2;
+  sharers = std::min(unroll, lanes);
+  rounds = unroll / sharers;
+  return true;
+}
+
+bool LaneRecurrence::isSlowToCompute(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getBlock() != &kernel.getStep())
+    return false;
+  return isSlow(op) ||
+         llvm::any_of(op->getOperands(), [&](Value operand) { return isSlowToCompute(operand); });
+}
+
+void LaneRecurrence::findPhases() {
+  if (lanes == 1) {
+    stepInputs = timed;
+    return;
+  }
+  auto yielded = kernel.getYield().getValues();
+  llvm::DenseSet<Value> varying;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    varying.insert(kernel.getCarryArg(i));
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (isa<ReduceOp>(op) ||
+        llvm::any_of(op.getOperands(), [&](Value operand) { return varying.contains(operand); }))
+      varying.insert(op.getResult(0));
+
+  // What `values` are made of, without what lies behind `stops`.
+  auto collect = [&](SmallVector<Value> values, llvm::function_ref<bool(Value)> stops) {
+    llvm::DenseSet<Value> found;
+    while (!values.empty()) {
+      Value value = values.pop_back_val();
+      if (value.getParentBlock() != &kernel.getStep() || !found.insert(value).second)
+        continue;
+      Operation *op = value.getDefiningOp();
+      if (op && !stops(value))
+        llvm::append_range(values, op->getOperands());
+    }
+    return found;
+  };
+  SmallVector<Value> roots;
+  for (unsigned i = 0; i < yielded.size(); ++i)
+    if (i < kernel.getNumCarries() || isInnerOut(i))
+      roots.push_back(yielded[i]);
+    else
+      late.push_back(i);
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    roots.push_back(reduce.getValue());
+  llvm::DenseSet<Value> steps = collect(roots, [](Value) { return false; });
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    if (!steps.contains(reduce))
+      lateReduces.insert(reduce);
+  for (Operation &op : kernel.getStep().without_terminator()) {
+    Value value = op.getResult(0);
+    if (!steps.contains(value) || varying.contains(value) || isInner(value) ||
+        !contains(e.loops.of(value), time) || !isSlowToCompute(value))
+      continue;
+    bool isTaken = llvm::any_of(value.getUsers(), [&](Operation *user) {
+      if (isa<ssm::YieldOp>(user))
+        return true;
+      Value result = user->getResult(0);
+      return steps.contains(result) && (varying.contains(result) || isInner(result));
+    });
+    if (isTaken)
+      before.insert(value);
+  }
+  steps = collect(roots, [&](Value value) { return before.contains(value); });
+  SmallVector<Value> own;
+  for (Value value : before)
+    llvm::append_range(own, value.getDefiningOp()->getOperands());
+  SmallVector<Value> outs =
+      llvm::map_to_vector(late, [&](unsigned out) -> Value { return yielded[out]; });
+  auto isSaved = [&](Value value) {
+    auto arg = dyn_cast<BlockArgument>(value);
+    return arg ? arg.getArgNumber() >= kernel.getInputs().size()
+               : isa<ReduceOp>(value.getDefiningOp()) ||
+                     (varying.contains(value) && steps.contains(value));
+  };
+  llvm::DenseSet<Value> after = collect(outs, isSaved);
+  for (Value arg : kernel.getStep().getArguments())
+    if (after.contains(arg) && isSaved(arg))
+      fromSteps.insert(arg);
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (after.contains(op.getResult(0)) && isSaved(op.getResult(0)))
+      fromSteps.insert(op.getResult(0));
+  llvm::DenseSet<Value> first = collect(own, [](Value) { return false; });
+  for (unsigned i : timed) {
+    Value arg = kernel.getInputArg(i);
+    if (steps.contains(arg))
+      stepInputs.push_back(i);
+    if (after.contains(arg) || first.contains(arg))
+      ownInputs.push_back(i);
+  }
+}
+
+LaunchShape LaneRecurrence::launch() {
+  ImplicitLocOpBuilder &h = k.host;
+  SmallVector<OpFoldResult> sizes = k.hostKernel.getLoopSizes(h);
+  auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(h, value); };
+  Value total = constant(lanes);
+  for (unsigned loop : outer)
+    total = h.createOrFold<arith::MulIOp>(
+        total, getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]));
+  Value blocks = h.createOrFold<arith::CeilDivUIOp>(total, constant(kBlock));
+  return {{blocks, constant(1), constant(1)}, constant(kBlock), kBlock};
+}
+
+LaunchShape LaneRecurrence::emit() {
+  outer = listLoops(outerSet);
+  if (!outer.empty()) {
+    auto best = std::max_element(outer.begin(), outer.end(), [&](unsigned x, unsigned y) {
+      return scoreLaneLoop(kernel, x) < scoreLaneLoop(kernel, y);
+    });
+    std::rotate(best, best + 1, outer.end());
+  }
+  LaunchShape shape = launch();
+  placePoint();
+  return shape;
+}
+
+/// Sets the indices of the outer loops. Lanes share sums, so that all must run: those without a
+/// point of their own do the last one's work and write nothing.
+void LaneRecurrence::placePoint() {
+  Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+  Value point = e.add(e.mul(block, e.index(kBlock)), thread);
+  lane = e.index(0);
+  if (lanes > 1) {
+    lane = b.createOrFold<arith::RemUIOp>(point, e.index(lanes));
+    point = b.createOrFold<arith::DivUIOp>(point, e.index(lanes));
+  }
+  Value total = e.index(1);
+  for (unsigned loop : outer)
+    total = e.mul(total, e.size(loop));
+  exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, point, total);
+  OpBuilder::InsertionGuard guard(b);
+  if (lanes > 1) {
+    point = e.min(point, e.sub(total, e.index(1)));
+  } else {
+    auto branch = scf::IfOp::create(b, exists);
+    b.setInsertionPointToStart(branch.thenBlock());
+    exists = Value();
+  }
+  for (size_t i = outer.size(); i-- > 0;) {
+    if (i == 0) {
+      e.at[outer[i]] = point;
+      break;
+    }
+    Value size = e.size(outer[i]);
+    e.at[outer[i]] = b.createOrFold<arith::RemUIOp>(point, size);
+    point = b.createOrFold<arith::DivUIOp>(point, size);
+  }
+  run();
+}
+
+Value LaneRecurrence::both(Value x, Value y) {
+  return !x ? y : !y ? x : b.createOrFold<arith::AndIOp>(x, y);
+}
+
+void LaneRecurrence::setTime(Value step) {
+  e.at[time] = step;
+  e.mirroredTime = e.sub(e.sub(steps, e.index(1)), step);
+}
+
+/// Null: the point exists in every lane.
+Value LaneRecurrence::isValid(int64_t point) {
+  if ((point + 1) * lanes <= innerSize)
+    return {};
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, lane,
+                               e.index(innerSize - point * lanes));
+}
+
+/// The last index stands in for those outside.
+void LaneRecurrence::setInner(int64_t point) {
+  Value at = e.add(lane, point * lanes);
+  e.at[*inner] = isValid(point) ? e.min(at, e.index(innerSize - 1)) : at;
+}
+
+void LaneRecurrence::storeOut(unsigned out, Value value, Value condition) {
+  if (!condition)
+    return e.storeOut(out, value);
+  auto branch = scf::IfOp::create(b, condition);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  e.storeOut(out, value);
+}
+
+/// The value at one point of the inner loop; what was computed on the way is kept.
+Value LaneRecurrence::atPoint(Points &points, int64_t point, Value value) {
+  PointEmitter::Scope scope(e);
+  setInner(point);
+  for (auto [known, emitted] : points[point])
+    e.provide(known, emitted);
+  Value result = e.get(value);
+  e.forEachKnown([&](Value known, Value emitted) {
+    if (isInner(known))
+      points[point][known] = emitted;
+  });
+  return result;
+}
+
+void LaneRecurrence::loadInputs(ArrayRef<unsigned> inputs, Value step,
+                                SmallVectorImpl<Value> &loaded) {
+  PointEmitter::Scope scope(e);
+  setTime(step);
+  for (unsigned i : inputs) {
+    bool isWide = isInner(kernel.getInputArg(i));
+    for (int64_t point = 0; point < pointsOf(isWide); ++point) {
+      if (isWide)
+        setInner(point);
+      loaded.push_back(
+          e.load(kernel.getInputs()[i], kernel.getInputMap(i), kernel.isInputMirrored(i)));
+    }
+  }
+}
+
+/// The step of a block that this lane has in a round of the shared work.
+Value LaneRecurrence::ownStep(Value first, int64_t round) {
+  Value step = b.createOrFold<arith::RemUIOp>(lane, e.index(sharers));
+  return e.add(e.add(first, round * sharers), step);
+}
+
+SmallVector<Value> LaneRecurrence::loadBlock(Value first) {
+  SmallVector<Value> loaded;
+  for (int64_t step = 0; step < unroll; ++step)
+    loadInputs(stepInputs, e.add(first, step), loaded);
+  for (int64_t round = 0; round < rounds; ++round)
+    loadInputs(ownInputs, ownStep(first, round), loaded);
+  return loaded;
+}
+
+/// States what was loaded, and takes it off the list.
+void LaneRecurrence::give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded) {
+  for (unsigned i : inputs) {
+    Value arg = kernel.getInputArg(i);
+    int64_t count = pointsOf(isInner(arg));
+    if (!isInner(arg))
+      e.provide(arg, loaded.front());
+    else
+      for (int64_t point = 0; point < count; ++point)
+        points[point][arg] = loaded[point];
+    loaded = loaded.drop_front(count);
+  }
+}
+
+/// Values outside of the inner loop that can be computed by now, so that its points share them.
+void LaneRecurrence::emitReady() {
+  LoopSet available = outerSet | loopBit(time);
+  for (Operation &op : kernel.getStep().without_terminator()) {
+    Value value = op.getResult(0);
+    bool isShared = llvm::any_of(value.getUsers(), [&](Operation *user) {
+      return !isa<ssm::YieldOp>(user) && (isa<ReduceOp>(user) || isInner(user->getResult(0)));
+    });
+    if (isShared && !isInner(value) && e.canEmit(value, available))
+      (void)e.get(value);
+  }
+}
+
+/// Over the points of this lane.
+Value LaneRecurrence::reducePoints(Points &points, ReduceOp reduce) {
+  Value sum;
+  for (int64_t point = 0; point < perLane; ++point) {
+    Value term = atPoint(points, point, reduce.getValue());
+    if (Value valid = isValid(point))
+      term = arith::SelectOp::create(b, valid, term,
+                                     e.neutral(reduce.getKind(), reduce.getType()));
+    sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
+  }
+  return sum ? sum : e.neutral(reduce.getKind(), reduce.getType());
+}
+
+/// One step, its time set and its inputs given. In a block, late outs and their sums are left to
+/// the work that lanes share.
+SmallVector<Value> LaneRecurrence::runStep(Points &points, ValueRange now, bool isBlock) {
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      if (isInnerOut(i))
+        points[point][kernel.getCarryArg(i)] = now[begin[i] + point];
+      else
+        e.provide(kernel.getCarryArg(i), now[begin[i]]);
+    }
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
+    emitReady();
+    Value part = reducePoints(points, reduce);
+    if (isBlock && lateReduces.contains(reduce))
+      saved[reduce].push_back(part);
+    else
+      e.provide(reduce, reduceOverLanes(e, reduce.getKind(), part, lanes));
+  }
+  emitReady();
+  SmallVector<SmallVector<Value>> results(kernel.getOuts().size());
+  for (auto [i, value] : llvm::enumerate(kernel.getYield().getValues()))
+    if (!isBlock || !llvm::is_contained(late, i))
+      for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point)
+        results[i].push_back(isInnerOut(i) ? atPoint(points, point, value) : e.get(value));
+  if (isBlock)
+    for (Value value : fromSteps)
+      if (!lateReduces.contains(value.getDefiningOp()))
+        saved[value].push_back(e.get(value));
+  SmallVector<Value> next;
+  for (unsigned i = 0; i < results.size(); ++i) {
+    if (i < kernel.getNumCarries()) {
+      llvm::append_range(next, results[i]);
+      continue;
+    }
+    for (auto [point, value] : llvm::enumerate(results[i])) {
+      PointEmitter::Scope inside(e);
+      Value condition = owners[i];
+      if (isInnerOut(i)) {
+        setInner(point);
+        condition = both(condition, isValid(point));
+      } else if (lanes > 1) {
+        condition = both(condition, isZero(lane));
+      }
+      storeOut(i, value, condition);
+    }
+  }
+  return next;
+}
+
+/// Of values of the steps of a round, that of this lane's step.
+Value LaneRecurrence::pickOwn(ArrayRef<Value> values) {
+  SmallVector<Value> left(values);
+  for (int64_t bit = 1; left.size() > 1; bit *= 2) {
+    Value isOdd = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, lane, e.index(bit)), e.index(0));
+    for (size_t i = 0; i < left.size() / 2; ++i)
+      left[i] = arith::SelectOp::create(b, isOdd, left[2 * i + 1], left[2 * i]);
+    left.truncate(left.size() / 2);
+  }
+  return left.front();
+}
+
+/// The same of their sums over the lanes: lanes hand over what the other goes on with, so that
+/// as many shuffles as there are steps do for all.
+Value LaneRecurrence::reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> left) {
+  int64_t distance = 1;
+  for (; left.size() > 1; distance *= 2) {
+    Value isOdd = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::ne, arith::AndIOp::create(b, lane, e.index(distance)), e.index(0));
+    for (size_t i = 0; i < left.size() / 2; ++i) {
+      Value even = left[2 * i], odd = left[2 * i + 1];
+      Value keep = arith::SelectOp::create(b, isOdd, odd, even);
+      Value give = arith::SelectOp::create(b, isOdd, even, odd);
+      left[i] = e.combine(kind, keep, shuffleXor(b, give, distance));
+    }
+    left.truncate(left.size() / 2);
+  }
+  for (; distance < lanes; distance *= 2)
+    left[0] = e.combine(kind, left[0], shuffleXor(b, left[0], distance));
+  return left[0];
+}
+
+/// `unroll` steps, with what lanes share before and after them.
+SmallVector<Value> LaneRecurrence::runBlock(Value first, ValueRange now, ArrayRef<Value> loaded) {
+  SmallVector<ArrayRef<Value>> ofSteps, own;
+  for (int64_t step = 0; step < unroll; ++step, loaded = loaded.drop_front(stepLoads))
+    ofSteps.push_back(loaded.take_front(stepLoads));
+  for (int64_t round = 0; round < rounds; ++round, loaded = loaded.drop_front(ownInputs.size()))
+    own.push_back(loaded.take_front(ownInputs.size()));
+  saved.clear();
+  llvm::DenseMap<Value, SmallVector<Value>> ready;
+  Points none(perLane);
+  for (int64_t round = 0; round < rounds; ++round) {
+    PointEmitter::Scope scope(e);
+    setTime(ownStep(first, round));
+    ArrayRef<Value> inputs = own[round];
+    give(none, ownInputs, inputs);
+    for (Value value : before) {
+      Value emitted = e.get(value);
+      for (int64_t step = 0; step < sharers; ++step)
+        ready[value].push_back(shuffleFrom(b, emitted, lanes, step));
+    }
+  }
+  SmallVector<Value> next(now);
+  for (int64_t step = 0; step < unroll; ++step) {
+    PointEmitter::Scope scope(e);
+    setTime(e.add(first, step));
+    Points points = fixed;
+    give(points, stepInputs, ofSteps[step]);
+    for (Value value : before)
+      e.provide(value, ready[value][step]);
+    next = runStep(points, next, /*isBlock=*/true);
+  }
+  for (int64_t round = 0; round < rounds && !late.empty(); ++round) {
+    PointEmitter::Scope scope(e);
+    Value step = ownStep(first, round);
+    setTime(step);
+    give(none, ownInputs, own[round]);
+    for (Value value : fromSteps) {
+      ArrayRef<Value> values = ArrayRef(saved[value]).slice(round * sharers, sharers);
+      auto reduce = value.getDefiningOp<ReduceOp>();
+      e.provide(value, reduce && lateReduces.contains(reduce)
+                           ? reduceOwn(reduce.getKind(), llvm::to_vector(values))
+                           : pickOwn(values));
+    }
+    for (unsigned out : late)
+      e.get(kernel.getYield().getValues()[out]);
+    for (unsigned out : late) {
+      Value condition = owners[out];
+      if (sharers < lanes)
+        condition = both(condition, arith::CmpIOp::create(b, arith::CmpIPredicate::ult, lane,
+                                                          e.index(sharers)));
+      storeOut(out, e.get(kernel.getYield().getValues()[out]), condition);
+    }
+  }
+  return next;
+}
+
+Value LaneRecurrence::isZero(Value index) {
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index, e.index(0));
+}
+
+void LaneRecurrence::run() {
+  steps = e.size(time);
+  for (unsigned i = 0; i < kernel.getOuts().size(); ++i) {
+    Value owner = exists;
+    LoopSet missing = outerSet & ~loopsOf(kernel.getOutMap(i));
+    for (unsigned loop : listLoops(missing))
+      owner = both(owner, isZero(e.at[loop]));
+    owners.push_back(owner);
+  }
+
+  // What no step changes.
+  e.hoist(outerSet);
+  fixed.resize(perLane);
+  for (int64_t point = 0; point < perLane; ++point) {
+    PointEmitter::Scope scope(e);
+    setInner(point);
+    e.hoist(outerSet | loopBit(*inner));
+    e.forEachKnown([&](Value known, Value emitted) {
+      if (isInner(known))
+        fixed[point][known] = emitted;
+    });
+  }
+  SmallVector<Value> now;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    begin.push_back(now.size());
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      PointEmitter::Scope scope(e);
+      if (isInnerOut(i))
+        setInner(point);
+      Value init = kernel.getInits()[i];
+      now.push_back(isa<MemRefType>(init.getType()) ? e.load(init, kernel.getInitMap(i), false)
+                                                    : init);
+    }
+  }
+
+  // Blocks of steps, the next one's elements on their way while one is computed.
+  Value zero = e.index(0), block = e.index(unroll);
+  Value whole = e.sub(steps, b.createOrFold<arith::RemUIOp>(steps, block));
+  Value isAny = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, whole, zero);
+  auto branch = scf::IfOp::create(b, TypeRange(ValueRange(now)), isAny, /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(b, now);
+    b.setInsertionPointToStart(branch.thenBlock());
+    SmallVector<Value> carried = now;
+    llvm::append_range(carried, loadBlock(zero));
+    Value lastBlock = e.sub(whole, block);
+    carried = e.loop(zero, whole, unroll, carried, [&](Value first, ValueRange given) {
+      SmallVector<Value> ahead = loadBlock(e.min(e.add(first, block), lastBlock));
+      SmallVector<Value> next(given.take_front(now.size())),
+          loaded(given.drop_front(now.size()));
+      next = runBlock(first, next, loaded);
+      llvm::append_range(next, ahead);
+      return next;
+    });
+    carried.truncate(now.size());
+    scf::YieldOp::create(b, carried);
+  }
+  now = llvm::to_vector_of<Value>(branch.getResults());
+  now = e.loop(whole, steps, 1, now, [&](Value step, ValueRange given) {
+    PointEmitter::Scope scope(e);
+    SmallVector<Value> loaded;
+    loadInputs(timed, step, loaded);
+    setTime(step);
+    Points points = fixed;
+    ArrayRef<Value> left = loaded;
+    give(points, timed, left);
+    return runStep(points, given, /*isBlock=*/false);
+  });
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      PointEmitter::Scope scope(e);
+      Value condition = owners[i];
+      if (isInnerOut(i)) {
+        setInner(point);
+        condition = both(condition, isValid(point));
+      } else if (lanes > 1) {
+        condition = both(condition, isZero(lane));
+      }
+      storeOut(i, now[begin[i] + point], condition);
+    }
+}
+
+std::optional<LaunchShape> ssm::emitLaneRecurrence(DeviceKernel &kernel) {
+  LaneRecurrence recurrence(kernel);
+  if (!recurrence.analyze())
+    return std::nullopt;
+  return recurrence.emit();
+}

@@ -1,0 +1,129 @@
+# ===- test_gpu_targets.py - Versions for GPUs -------------------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""--target=cuda:CHIP on a machine without a GPU: what is compiled, told and refused. That
+it computes what it should is for test/gpu, on a machine with one."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from ssmtest import build, compiler
+
+MODEL = build.MODELS / "bible_lm" / "bible_lm.onnx"
+
+
+def softmax():
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "m"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "m"])
+    graph = helper.make_graph([helper.make_node("Softmax", ["x"], ["y"], axis=-1)], "g", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+
+
+def compile_to(tmp_path, *options, model=None, **extra):
+    onnx.save(model or softmax(), tmp_path / "m.onnx")
+    return compiler.run_compiler([tmp_path / "m.onnx", "-o", tmp_path / "m.so", *options], **extra)
+
+
+def describe(module, *options):
+    done = subprocess.run([str(build.tool("ssm-run")), str(module), "--describe", "--json", *options],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def find_ptxas():
+    """As the compiler does, by what it does."""
+    return shutil.which("ptxas") or os.path.exists("/usr/local/cuda/bin/ptxas") or \
+        list((build.BUILD / "venv").glob("lib/python3*/site-packages/nvidia/*/bin/ptxas"))
+
+
+needs_ptxas = pytest.mark.skipif(not find_ptxas(), reason="needs ptxas (nvidia-cuda-nvcc)")
+
+
+@needs_ptxas
+@pytest.mark.parametrize("chip", ["sm_75", "sm_80", "sm_90", "sm_90a", "sm_120"])
+def test_machine_code(chip, tmp_path):
+    done = compile_to(tmp_path, f"--target=cuda:{chip}", "--spill-budget=0")
+    assert done.returncode == 0, done.stderr
+    told = describe(tmp_path / "m.so", "--device", "none")
+    kernels = told["device_kernels"]
+    assert [kernel["name"] for kernel in kernels] == ["kernel_softmax"]
+    assert kernels[0]["chip"] == chip and kernels[0]["spill_bytes"] == 0
+    assert 8 < kernels[0]["registers"] <= 255 and kernels[0]["shared_bytes"] >= 128
+
+
+@needs_ptxas
+def test_several_targets(tmp_path):
+    """The CPU's version still runs where there is no GPU."""
+    done = compile_to(tmp_path, "--target=cpu,cuda:sm_80,cuda:sm_90a")
+    assert done.returncode == 0, done.stderr
+    assert "--target=cpu,cuda:sm_80,cuda:sm_90a" in describe(tmp_path / "m.so")["options"]
+    run = subprocess.run([str(build.tool("ssm-run")), str(tmp_path / "m.so"), "--dim", "n=3", "--dim",
+                          "m=5", "--output-dir", str(tmp_path)], capture_output=True, text=True,
+                         check=False)
+    assert run.returncode == 0, run.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy").sum(-1), 1, rtol=1e-6)
+
+
+def test_without_ptxas(tmp_path):
+    """PTX alone, with a warning; it tells its chip and entry."""
+    done = compile_to(tmp_path, "--target=cuda:sm_80", "--emit=ptx", "-o", tmp_path / "m.ptx")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "m.ptx").read_text()
+    assert ".target sm_80" in text and ".entry kernel_softmax(" in text
+    assert "__nv_" not in text  # nothing of NVIDIA's library
+    done = compile_to(tmp_path, "--target=cuda:sm_80", "--ptxas=/nowhere/ptxas")
+    assert done.returncode == 1 and "cannot find '/nowhere/ptxas' given by --ptxas" in done.stderr
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--target=cuda:sm_12"], "unknown GPU 'sm_12', expected one of sm_75, sm_80,"),
+    (["--target=cuda:"], "unknown GPU ''"),
+    (["--target=cuda:sm_80,cuda:sm_80"], "'cuda:sm_80' is given twice"),
+    (["--target=cpu,cpu"], "expected one target of CPUs"),
+    (["--target=cpu,,cuda:sm_80"], "--target: "),
+    (["--target=cpu,cuda:sm_80", "--emit=vector"], "expected one --cpu and one --target"),
+    (["--target=cpu", "--emit=ptx"], "--emit=ptx needs a GPU"),
+    (["--spill-budget=x"], "--spill-budget x: expected a number of bytes"),
+])
+def test_refused(options, words, tmp_path):
+    done = compile_to(tmp_path, *options)
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert not (tmp_path / "m.so").exists()
+
+
+@needs_ptxas
+def test_language_model(tmp_path):
+    """Every kernel of a model on the oldest and on the best chip, without a spill; its ids are
+    checked by the device, so nothing is waited for."""
+    for chip in ("sm_75", "sm_90a"):
+        module = tmp_path / f"{chip}.so"
+        done = compiler.run_compiler([MODEL, f"--target=cuda:{chip}", "--remarks=placement", "-o",
+                                      module, "--spill-budget=0"])
+        assert done.returncode == 0, done.stderr
+        assert "waits for the device" not in done.stderr
+        names = {kernel["name"] for kernel in describe(module, "--device", "none")["device_kernels"]}
+        assert "check_0" in names and any(name.startswith("kernel_scan") for name in names)
+
+
+def test_needed_numbers_are_remarked(tmp_path):
+    """A size that data tells costs a wait, and a remark says where."""
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, [])
+    y = helper.make_tensor_value_info("y", TensorProto.INT64, ["k"])
+    nodes = [helper.make_node("Constant", [], ["zero"], value_int=0),
+             helper.make_node("Constant", [], ["one"], value_int=1),
+             helper.make_node("Range", ["zero", "x", "one"], ["y"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]),
+                              opset_imports=[helper.make_opsetid("", 21)])
+    done = compile_to(tmp_path, "--target=cuda:sm_80", "--remarks=placement", model=model)
+    assert done.returncode == 0, done.stderr
+    assert "the host waits for the device" in done.stderr

@@ -1,0 +1,95 @@
+// RUN: ssm-opt %s -split-input-file -ssm-emit-device-kernels -canonicalize -cse -ssm-verify-sync | FileCheck %s
+
+// The state of a channel lies in four lanes: its sums are shuffles, time is a loop in each
+// thread that has the next elements loaded while it computes.
+
+// CHECK-LABEL: func.func private @lanes
+// CHECK: %[[TOTAL:.*]] = arith.muli %{{.*}}, %c4
+// CHECK: %[[BLOCKS:.*]] = arith.ceildivui %[[TOTAL]], %c64
+// CHECK: ssm.launch {{.*}} grid(%[[BLOCKS]], %c1, %c1) threads %c64
+// CHECK: gpu.func @lanes
+// CHECK: scf.for {{.*}} step %c8 iter_args
+// CHECK: memref.load
+// CHECK: math.exp
+// CHECK: gpu.shuffle xor
+// CHECK: gpu.shuffle xor
+// CHECK: memref.store
+// CHECK-NOT: gpu.barrier
+func.func private @lanes(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr, %pb: !llvm.ptr, %ph: !llvm.ptr, %pe: !llvm.ptr, %py: !llvm.ptr, %n: index, %d: index) attributes {ssm.kernel} {
+  %c0 = arith.constant 0 : index
+  %x = ssm.arena_view %px[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  %b = ssm.arena_view %pb[%c0] (%n) : !llvm.ptr -> memref<?x16xf32>
+  %h = ssm.arena_view %ph[%c0] (%d) : !llvm.ptr -> memref<?x16xf32>
+  %e = ssm.arena_view %pe[%c0] (%d) : !llvm.ptr -> memref<?x16xf32>
+  %y = ssm.arena_view %py[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  ssm.kernel loops 3 time 0 ins(%x, %b : memref<?x?xf32>, memref<?x16xf32>) inits(%h : memref<?x16xf32>)
+      outs(%e, %y : memref<?x16xf32>, memref<?x?xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (d, n)>,
+            affine_map<(t, d, n) -> (d, n)>, affine_map<(t, d, n) -> (t, d)>] {
+    ^bb0(%v: f32, %w: f32, %c: f32):
+      %q = math.exp %v : f32
+      %p = arith.mulf %w, %c : f32
+      %m = arith.addf %p, %q : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      ssm.yield %m, %s : f32, f32
+  }
+  return
+}
+
+// -----
+
+// A maximum for each batch beside sums for each channel: nothing is summed over channels, so
+// that each thread has its own copy of the maximum, and one writes it.
+
+// CHECK-LABEL: gpu.func @copies
+// CHECK: scf.for {{.*}} iter_args({{.*}}) -> (f32, f32
+// CHECK-NOT: gpu.barrier
+func.func private @copies(%table: !llvm.ptr, %context: !llvm.ptr, %pv: !llvm.ptr, %pm: !llvm.ptr, %pe: !llvm.ptr, %ps: !llvm.ptr, %n: index, %d: index) attributes {ssm.kernel} {
+  %c0 = arith.constant 0 : index
+  %zero = arith.constant 0.0 : f32
+  %v = ssm.arena_view %pv[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  %f = ssm.arena_view %pm[%c0] (%n) : !llvm.ptr -> memref<?xf32>
+  %e = ssm.arena_view %pe[%c0] () : !llvm.ptr -> memref<1xf32>
+  %s = ssm.arena_view %ps[%c0] (%d) : !llvm.ptr -> memref<?xf32>
+  ssm.kernel loops 2 time 0 ins(%v, %f : memref<?x?xf32>, memref<?xf32>) inits(%zero, %zero : f32, f32)
+      outs(%e, %s : memref<1xf32>, memref<?xf32>)
+      maps [affine_map<(t, d) -> (t, d)>, affine_map<(t, d) -> (t)>, affine_map<(t, d) -> ()>, affine_map<(t, d) -> ()>,
+            affine_map<(t, d) -> (0)>, affine_map<(t, d) -> (d)>] {
+    ^bb0(%x: f32, %y: f32, %m: f32, %sum: f32):
+      %k = arith.maximumf %m, %y : f32
+      %g = arith.mulf %x, %k : f32
+      %r = arith.addf %sum, %g : f32
+      ssm.yield %k, %r : f32, f32
+  }
+  return
+}
+
+// -----
+
+// A step needs the mean of a state of any length: a block has it, in the carry's buffer.
+
+// CHECK-LABEL: gpu.func @mean
+// CHECK: scf.for
+// CHECK: memref.store
+// CHECK: gpu.barrier
+// CHECK: scf.for %{{.*}} = %c0
+// CHECK: gpu.shuffle
+// CHECK: gpu.barrier
+// CHECK: gpu.barrier
+// CHECK: memref.store
+// CHECK: gpu.barrier
+func.func private @mean(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr, %ph: !llvm.ptr, %pe: !llvm.ptr, %n: index, %d: index) attributes {ssm.kernel} {
+  %c0 = arith.constant 0 : index
+  %x = ssm.arena_view %px[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  %h = ssm.arena_view %ph[%c0] (%d) : !llvm.ptr -> memref<?xf32>
+  %e = ssm.arena_view %pe[%c0] (%d) : !llvm.ptr -> memref<?xf32>
+  ssm.kernel loops 2 time 0 ins(%x : memref<?x?xf32>) inits(%h : memref<?xf32>) outs(%e : memref<?xf32>)
+      maps [affine_map<(t, d) -> (t, d)>, affine_map<(t, d) -> (d)>, affine_map<(t, d) -> (d)>] {
+    ^bb0(%v: f32, %c: f32):
+      %s = ssm.reduce addf %c over [1] : f32
+      %m = arith.subf %c, %s : f32
+      %r = arith.addf %m, %v : f32
+      ssm.yield %r : f32
+  }
+  return
+}

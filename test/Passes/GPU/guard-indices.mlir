@@ -1,0 +1,40 @@
+// RUN: ssm-opt %s -ssm-guard-indices | FileCheck %s
+
+// CHECK-LABEL: func.func @gather(
+// CHECK: %[[I:.*]] = arith.index_cast
+// CHECK: %[[SIZE:.*]] = memref.dim %[[TABLE:.*]], %
+// CHECK: %[[LAST:.*]] = arith.subi
+// CHECK: %[[IN:.*]] = arith.minui %[[I]], %[[LAST]]
+// CHECK: memref.load %{{.*}}[%[[IN]], %{{.*}}] : memref<?x?xf32>
+func.func @gather(%ids: memref<?xi64>, %table: memref<?x?xf32>, %y: memref<?xf32>, %n: index) {
+  %id = memref.load %ids[%n] : memref<?xi64>
+  %i = arith.index_cast %id : i64 to index
+  %v = memref.load %table[%i, %n] : memref<?x?xf32>
+  memref.store %v, %y[%n] : memref<?xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @scatter(
+// CHECK: %[[FITS:.*]] = arith.cmpi ult
+// CHECK: scf.if %[[FITS]]
+// CHECK-NEXT: memref.store
+func.func @scatter(%ids: memref<?xi32>, %v: f32, %y: memref<?xf32>, %n: index) {
+  %id = memref.load %ids[%n] : memref<?xi32>
+  %i = arith.index_cast %id : i32 to index
+  memref.store %v, %y[%i] : memref<?xf32>
+  return
+}
+
+// Of sizes and loops alone nothing is guarded.
+// CHECK-LABEL: func.func @plain(
+// CHECK-NOT: minui
+// CHECK-NOT: scf.if
+func.func @plain(%x: memref<?xf32>, %y: memref<?xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.for %i = %c0 to %n step %c1 {
+    %v = memref.load %x[%i] : memref<?xf32>
+    memref.store %v, %y[%i] : memref<?xf32>
+  }
+  return
+}

@@ -1,0 +1,162 @@
+// RUN: ssm-opt %s -ssm-verify-sync -split-input-file -verify-diagnostics
+
+// What is right: a block's sum through shared memory, in a loop.
+gpu.module @right {
+  gpu.func @sum(%x: memref<?xf32>, %y: memref<?xf32>, %steps: index)
+      workgroup(%parts: memref<32xf32, 3>) kernel attributes {ssm.max_threads = 1024 : i64} {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c32 = arith.constant 32 : index
+    %t = gpu.thread_id x
+    %n = gpu.block_dim x
+    %lane = arith.remui %t, %c32 : index
+    %warp = arith.divui %t, %c32 : index
+    %warps = arith.divui %n, %c32 : index
+    %isFirst = arith.cmpi eq, %lane, %c0 : index
+    scf.for %i = %c0 to %steps step %c1 {
+      %v = memref.load %x[%t] : memref<?xf32>
+      scf.if %isFirst {
+        memref.store %v, %parts[%warp] : memref<32xf32, 3>
+      }
+      gpu.barrier
+      scf.for %w = %c0 to %warps step %c1 {
+        %p = memref.load %parts[%w] : memref<32xf32, 3>
+        memref.store %p, %y[%t] : memref<?xf32>
+      }
+      gpu.barrier
+    }
+    gpu.return
+  }
+
+  // Arms of roles with the same barriers.
+  gpu.func @roles(%steps: index) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c32 = arith.constant 32 : index
+    %f = arith.constant 0.0 : f32
+    %t = gpu.thread_id x
+    %isProducer = arith.cmpi ult, %t, %c32 : index
+    scf.if %isProducer {
+      scf.for %i = %c0 to %steps step %c1 {
+        memref.store %f, %s[%t] : memref<64xf32, 3>
+        gpu.barrier
+        gpu.barrier
+      }
+    } else {
+      scf.for %i = %c0 to %steps step %c1 {
+        gpu.barrier
+        %v = memref.load %s[%c0] : memref<64xf32, 3>
+        gpu.barrier
+      }
+    }
+    gpu.return
+  }
+}
+
+// -----
+
+gpu.module @faults {
+  gpu.func @read_after_write(%v: f32, %y: memref<?xf32>) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %t = gpu.thread_id x
+    // expected-note@+1 {{the other access}}
+    memref.store %v, %s[%t] : memref<64xf32, 3>
+    // expected-error@+1 {{reads shared memory that another thread may have written, and no barrier is between}}
+    %p = memref.load %s[%c0] : memref<64xf32, 3>
+    memref.store %p, %y[%t] : memref<?xf32>
+    gpu.return
+  }
+}
+
+// -----
+
+gpu.module @faults {
+  gpu.func @next_step(%v: f32, %y: memref<?xf32>, %n: index) workgroup(%s: memref<64xf32, 3>)
+      kernel attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %t = gpu.thread_id x
+    scf.for %i = %c0 to %n step %c1 {
+      // expected-error@+1 {{writes shared memory that another thread may have to read yet}}
+      memref.store %v, %s[%t] : memref<64xf32, 3>
+      gpu.barrier
+      // expected-note@+1 {{the other access}}
+      %p = memref.load %s[%c0] : memref<64xf32, 3>
+      memref.store %p, %y[%t] : memref<?xf32>
+    }
+    gpu.return
+  }
+}
+
+// -----
+
+gpu.module @faults {
+  gpu.func @unmatched(%n: index) kernel attributes {ssm.max_threads = 64 : i64} {
+    %c32 = arith.constant 32 : index
+    %t = gpu.thread_id x
+    %isFirst = arith.cmpi ult, %t, %c32 : index
+    // expected-error@+1 {{has a barrier that not all threads of the block reach}}
+    scf.if %isFirst {
+      gpu.barrier
+    }
+    gpu.return
+  }
+}
+
+// -----
+
+gpu.module @faults {
+  gpu.func @steps_differ(%n: index) kernel attributes {ssm.max_threads = 64 : i64} {
+    %c1 = arith.constant 1 : index
+    %t = gpu.thread_id x
+    // expected-error@+1 {{has a barrier, and a number of steps that differs between threads}}
+    scf.for %i = %t to %n step %c1 {
+      gpu.barrier
+    }
+    gpu.return
+  }
+}
+
+// -----
+
+gpu.module @faults {
+  gpu.func @no_fence(%v: f32, %map: !llvm.ptr, %from: !llvm.ptr<3>, %i: i32)
+      workgroup(%s: memref<64xf32, 3>) kernel attributes {ssm.max_threads = 64 : i64} {
+    %t = gpu.thread_id x
+    // expected-note@+1 {{the store}}
+    memref.store %v, %s[%t] : memref<64xf32, 3>
+    gpu.barrier
+    // expected-error@+1 {{no proxy fence follows a store}}
+    nvvm.cp.async.bulk.tensor.global.shared.cta %map, %from, box[%i] : !llvm.ptr, !llvm.ptr<3>
+    gpu.return
+  }
+
+  gpu.func @fence(%v: f32, %map: !llvm.ptr, %from: !llvm.ptr<3>, %i: i32)
+      workgroup(%s: memref<64xf32, 3>) kernel attributes {ssm.max_threads = 64 : i64} {
+    %t = gpu.thread_id x
+    memref.store %v, %s[%t] : memref<64xf32, 3>
+    nvvm.fence.proxy {kind = #nvvm.proxy_kind<async.shared>, space = #nvvm.shared_space<cta>}
+    gpu.barrier
+    nvvm.cp.async.bulk.tensor.global.shared.cta %map, %from, box[%i] : !llvm.ptr, !llvm.ptr<3>
+    gpu.return
+  }
+}
+
+// -----
+
+gpu.module @faults {
+  gpu.func @overrun(%v: f32) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 128 : i64} {
+    %t = gpu.thread_id x
+    // expected-error@+1 {{may reach element 127 of axis 0 of shared memory, whose size is 64}}
+    memref.store %v, %s[%t] : memref<64xf32, 3>
+    gpu.return
+  }
+
+  // expected-error@+1 {{has 65536 bytes of static shared memory, expected at most 49152}}
+  gpu.func @large(%v: f32) workgroup(%s: memref<16384xf32, 3>) kernel {
+    gpu.return
+  }
+}

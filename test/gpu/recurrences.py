@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# ===- recurrences.py - Kernels with time on a GPU -------------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Recurrences of all kinds on a GPU against NumPy in float64.
+
+usage: recurrences.py pack FOLDER [--chip sm_90a]   compiles the modules
+       recurrences.py run FOLDER                    runs them where the GPU is; with
+                                                    SSM_BUILD_DIR where libssmrt is
+"""
+
+import argparse
+import itertools
+import sys
+import traceback
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "models")]
+import recurrences as r  # noqa: E402
+from ssmtest import compare, runtime  # noqa: E402
+
+
+
+def mixed(size):
+    """A full matrix and a softmax in each step, which stays a loop around kernels."""
+    def build(g, h, x, w):
+        scores = g.add("Softmax", g.add("Add", g.add("MatMul", h, w), x), axis=-1)
+        new = g.add("Sub", g.add("Mul", h, x), scores)
+        return [new], [scores, r.reduce_sum(g, new, -1)]
+
+    def step(h, x, w):
+        scores = np.exp(h @ w + x)
+        scores /= scores.sum(-1, keepdims=True)
+        new = h * x - scores
+        return [new], [scores, new.sum(-1)]
+    return r.Recurrence({"h": ("B", size)}, {"x": ("B", size)}, {"s": ("B", size), "t": ("B",)},
+                        build, step, {"w": (size, size)})
+
+
+# name -> (recurrence, options of Recurrence.model)
+KINDS = {
+    **{f"diagonal{n}": (r.diagonal(n), {}) for n in (1, 4, 5, 8, 16, 17, 33, 64, 256)},
+    **{f"per_head{p}x{n}": (r.per_head(p, n), {}) for p, n in ((1, 1), (7, 3), (4, 128))},
+    **{f"delta{k}x{v}": (r.delta(k, v, False), {}) for k, v in ((1, 1), (5, 17), (8, 16))},
+    **{f"gated_delta{k}x{v}": (r.delta(k, v, True), {}) for k, v in ((2, 3), (64, 33))},
+    "total": (r.total(), {}), "largest": (r.largest(), {}), "nonlinear": (r.nonlinear(), {}),
+    "states": (r.states(), {}), "stabilised": (r.stabilised(), {}),
+    "chained": (r.chained(), {}), "crossed": (r.crossed(), {}), "swapped": (r.swapped(), {}),
+    "delayed": (r.delayed(), {}), "centred": (r.centred(), {}),
+    "normalised": (r.normalised(), {}), "dense": (r.dense(), {}),
+    **{f"mixed{n}": (mixed(n), {}) for n in (1, 7, 600)},
+    "open_diagonal": (r.diagonal("S"), {}),
+    "open_per_head": (r.per_head(3, "S"), {}),
+    "open_gated_delta": (r.delta("S", 5, True, 701), {}),
+    "time_first": (r.diagonal(16), {"axes": 0}),
+    "backward": (r.diagonal(16), {"backward": ("dt", "u", "b", "c"), "outs_backward": ("y",)}),
+    "half_backward": (r.delta(8, 16, True), {"backward": ("k",), "outs_backward": ("y",)}),
+    "flips": (r.diagonal(8), {"backward": ("dt", "u", "b", "c"), "outs_backward": ("y",),
+                              "flips": True}),
+    "from_zero": (r.diagonal(16), {"zero": True}),
+    "float64": (r.delta(8, 16, True), {"dtype": np.float64}),
+    "float16": (r.diagonal(16), {"dtype": np.float16}),
+}
+SIZES = [(batch, length, channels, states)
+         for batch, length, channels, states in itertools.chain(
+             itertools.product((1,), (0, 1, 2, 3, 7, 8, 9, 33), (1, 3, 17), (5,)),
+             itertools.product((0, 3), (0, 1, 9, 100), (1, 16, 65), (0, 1, 67)),
+             [(2, 257, 300, 600), (1, 40, 1500, 33), (1, 3000, 2, 16)])]
+
+
+def pack(folder, chip):
+    from ssmtest import compiler
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def build(name):
+        recurrence, options = KINDS[name]
+        import onnx
+        onnx.save(recurrence.model(**options), str(folder / f"{name}.onnx"))
+        done = compiler.run_compiler([folder / f"{name}.onnx", f"--target=cuda:{chip}", "-o",
+                                      folder / f"{name}.so"])
+        return None if done.returncode == 0 else f"{name}: {done.stderr}"
+    with ThreadPoolExecutor(2) as pool:
+        failures = [f for f in pool.map(build, KINDS) if f]
+    print("\n".join(failures))
+    return bool(failures)
+
+
+def check(name, session, sizes, length):
+    recurrence, options = KINDS[name]
+    dtype = options.get("dtype", np.float32)
+    axes = options.get("axes", 1)
+    rng = np.random.default_rng(zlib.crc32(repr((name, length, sizes)).encode()))
+    given = recurrence.draw(rng, sizes, length, axes, dtype)
+    got = session.run(given)
+    if options.get("zero"):
+        given = {n: np.zeros_like(a) if n in recurrence.carries else a for n, a in given.items()}
+    wanted = recurrence.run(given, axes, options.get("backward", ()),
+                            options.get("outs_backward", ()))
+    bound = compare.BOUNDS[np.dtype(dtype)] * max(1, length / 50)
+    for out, want in wanted.items():
+        most = np.abs(want).max(initial=0)
+        compare.check_close(f"{out} of {sizes} x {length}", got[out], want, np.dtype(dtype),
+                            bound * max(1, 1 / most) if most > 0 else bound)
+
+
+def run(folder):
+    passed = failed = 0
+    for name in KINDS:
+        try:
+            module = runtime.Module(folder / f"{name}.so")
+            session = module.session()
+        except Exception as error:  # told, and counted
+            print(f"{name}: {error}")
+            failed += 1
+            continue
+        for batch, length, channels, states in SIZES:
+            sizes = dict(B=batch, D=channels, H=channels % 7, S=states)
+            try:
+                check(name, session, sizes, length)
+                passed += 1
+            except Exception as error:
+                failed += 1
+                text = str(error) or traceback.format_exc()
+                print(f"{name} {sizes} x {length}: {text.splitlines()[-1][:200]}")
+    print(f"{passed} passed, {failed} failed")
+    return failed > 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pack", "run"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--chip", default="sm_90a")
+    options = parser.parse_args()
+    sys.exit(pack(options.folder, options.chip) if options.what == "pack" else run(options.folder))
+
+
+if __name__ == "__main__":
+    main()
