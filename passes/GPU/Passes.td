@@ -17,6 +17,11 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     `gpu.module @device`, in the first form that takes it, and what remains is a ssm.launch
     whose grid is computed from the sizes. Such a function returns a status.
 
+    - products of matrices (MatmulForms.cpp): blocks of threads have tiles of the out, factors go
+      through shared memory ahead of their use. 16-bit factors on tensor cores
+      (EmitMmaMatmul.cpp), 32-bit ones by fused multiply-adds (EmitFmaMatmul.cpp). Several
+      forms, each a kernel of its own: the host chooses by sizes and whether pointers and
+      rows are aligned.
     - teams (EmitTeams.cpp): kernels without time. A team of threads has one point of the loops
       that all outs and sums share; a block for long sums, a warp for short ones, one thread
       where nothing is summed or sums run across lines of memory. Memory is accessed 16 bytes at
@@ -43,8 +48,11 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     gpu.module @device { gpu.func @kernel_map(%x: !llvm.ptr, %n: index) kernel { ... } }
     ```
   }];
+  let options = [Option<"chip", "chip", "std::string", "\"sm_75\"",
+                        "the GPU to compile for, as in --target=cuda:CHIP">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
                            "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
 }
 
