@@ -1,3 +1,9 @@
+# ===- matmul.py - Products of matrices on a GPU ---------------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
 """Products of matrices on a GPU: values against float64, time beside torch.
 
 `matmul.py build FOLDER [--compile PATH]` writes and compiles the models; where the GPU is,
