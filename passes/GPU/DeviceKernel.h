@@ -11,6 +11,7 @@
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include <functional>
 #include <optional>
 
 namespace ssm {
@@ -36,6 +37,19 @@ struct DeviceKernel {
   /// Static shared memory.
   mlir::Value addShared(int64_t elements, mlir::Type type);
 };
+
+/// One of a kernel's forms; the host chooses by sizes and pointers.
+struct KernelForm {
+  /// What is appended to the kernel's name.
+  llvm::StringRef suffix;
+  /// Whether it is to run, from values of the host; null: always.
+  std::function<mlir::Value(mlir::ImplicitLocOpBuilder &)> isFit;
+  std::function<LaunchShape(DeviceKernel &)> emit;
+};
+
+/// Products of matrices for a chip ("sm_80": 80): the first that fits is to run, the last one
+/// always does. None if the kernel is no such product.
+llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, int chip);
 
 /// Threads see through the buffer what others wrote: LLVM, to which no barrier touches memory
 /// behind a noalias pointer, would read it too early.

@@ -10,13 +10,16 @@
 #include "passes/GPU/Passes.h"
 
 #include "lib/Emit/CollapseLoops.h"
+#include "lib/Target/GpuTarget.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace ssm {
@@ -84,6 +87,11 @@ static LaunchShape emitAlone(Operation *nest, ImplicitLocOpBuilder &device,
 
 namespace {
 struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
+  using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
+
+  /// Of the chip.
+  int version = 0;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SmallVector<func::FuncOp> functions;
@@ -92,6 +100,12 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         functions.push_back(function);
     if (functions.empty())
       return;
+    llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
+    if (!target) {
+      module.emitError(llvm::toString(target.takeError()));
+      return signalPassFailure();
+    }
+    version = target->version;
     gpu::GPUModuleOp device = getDeviceModule(module);
     for (func::FuncOp function : functions)
       emit(function, device);
@@ -101,25 +115,69 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// The nest is the last operation before the terminator (ssm-outline-kernels).
   static Operation *nestOf(Block &body) { return body.getTerminator()->getPrevNode(); }
 
-  static std::optional<LaunchShape> emitKernel(DeviceKernel &kernel) {
-    if (!kernel.kernel.getTime())
-      return emitTeams(kernel);
-    if (std::optional<LaunchShape> shape = emitLaneRecurrence(kernel))
-      return shape;
-    return emitBlockRecurrence(kernel);
+  /// Forms that together take all sizes.
+  SmallVector<KernelForm> formsOf(KernelOp kernel) {
+    if (!kernel.getTime()) {
+      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, version); !forms.empty())
+        return forms;
+      return {{"", nullptr, [](DeviceKernel &both) { return emitTeams(both); }}};
+    }
+    return {{"", nullptr, [this](DeviceKernel &both) {
+               std::optional<LaunchShape> shape = emitLaneRecurrence(both);
+               if (!shape)
+                 shape = emitBlockRecurrence(both);
+               if (shape)
+                 return *shape;
+               both.hostKernel.emitOpError("has carries that cannot be updated in place");
+               signalPassFailure();
+               Value one = arith::ConstantIndexOp::create(both.host, 1);
+               return LaunchShape{{one, one, one}, one, 32};
+             }}};
   }
 
   void emit(func::FuncOp function, gpu::GPUModuleOp device) {
     Block &body = function.getBody().front();
     Operation *nest = nestOf(body);
-    Location loc = nest->getLoc();
-    ImplicitLocOpBuilder host(loc, nest);
-    if (auto kernel = dyn_cast<KernelOp>(nest); kernel && !kernel.getTime())
+    ImplicitLocOpBuilder host(nest->getLoc(), nest);
+    auto kernel = dyn_cast<KernelOp>(nest);
+    if (kernel && !kernel.getTime())
       collapseLoops(kernel, host);
+    // What chooses between forms is no part of them.
+    auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
+    if (!kernel) {
+      emitForm(function, ops, KernelForm(), device, host);
+      nest->erase();
+      return;
+    }
+    for (const KernelForm &form : formsOf(kernel)) {
+      Value isFit = form.isFit ? form.isFit(host) : Value();
+      llvm::APInt fixed;
+      if (isFit && matchPattern(isFit, m_ConstantInt(&fixed))) {
+        if (fixed.isZero())
+          continue;
+        isFit = nullptr;
+      }
+      if (!isFit) {
+        emitForm(function, ops, form, device, host);
+        break;
+      }
+      auto choice = scf::IfOp::create(host, isFit, /*withElseRegion=*/true);
+      host.setInsertionPointToStart(choice.thenBlock());
+      emitForm(function, ops, form, device, host);
+      host.setInsertionPointToStart(choice.elseBlock());
+    }
+    nest->erase();
+  }
 
+  /// Puts the kernel into a function of the device, and its launch where the host's builder is.
+  void emitForm(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
+                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host) {
+    Block &body = function.getBody().front();
+    Operation *nest = ops.back();
     auto arguments = body.getArguments().drop_front(2);
     gpu::GPUFuncOp target =
-        createDeviceFunction(device, function.getName(), ValueRange(arguments).getTypes());
+        createDeviceFunction(device, (function.getName() + form.suffix).str(),
+                             ValueRange(arguments).getTypes());
     IRMapping mapping;
     for (auto [i, argument] : llvm::enumerate(arguments)) {
       mapping.map(argument, target.getArgument(i));
@@ -127,9 +185,9 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         target.setArgAttr(i, "llvm.noalias", host.getUnitAttr());
     }
     Operation *returned = target.getBody().front().getTerminator();
-    ImplicitLocOpBuilder inside(loc, returned);
-    for (Operation &op : body.without_terminator())
-      inside.clone(op, mapping);
+    ImplicitLocOpBuilder inside(nest->getLoc(), returned);
+    for (Operation *op : ops)
+      inside.clone(*op, mapping);
     copyGlobals(target, device);
     Operation *copy = nestOf(target.getBody().front());
     inside.setInsertionPoint(copy);
@@ -137,24 +195,17 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     LaunchShape shape;
     if (auto kernel = dyn_cast<KernelOp>(nest)) {
       DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
-      std::optional<LaunchShape> made = emitKernel(both);
-      if (!made) {
-        kernel.emitOpError("has carries that cannot be updated in place");
-        return signalPassFailure();
-      }
-      shape = *made;
+      shape = form.emit(both);
       copy->erase();
     } else {
       std::optional<LaunchShape> made = emitNest(copy, target, host);
       shape = made ? *made : emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
-    host.setInsertionPoint(nest);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
                      shape.grid[1], shape.grid[2], shape.threads, ValueRange(arguments));
-    nest->erase();
   }
 
   /// Constants in memory that the function reads go to the device.

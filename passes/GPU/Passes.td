@@ -17,10 +17,23 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     `gpu.module @device`, in the first form that takes it, and what remains is a ssm.launch
     whose grid is computed from the sizes. Such a function returns a status.
 
+    - products of matrices (MatmulForms.cpp): blocks of threads have tiles of the out, factors go
+      through shared memory ahead of their use. 16-bit factors on tensor cores
+      (EmitMmaMatmul.cpp), 32-bit ones by fused multiply-adds (EmitFmaMatmul.cpp). Several
+      forms, each a kernel of its own: the host chooses by sizes and whether pointers and
+      rows are aligned.
     - teams (EmitTeams.cpp): kernels without time. A team of threads has one point of the loops
       that all outs and sums share; a block for long sums, a warp for short ones, one thread
-      where nothing is summed or sums run across lines of memory.
-    - one thread: loop nests that are no kernel.
+      where nothing is summed or sums run across lines of memory. Memory is accessed 16 bytes at
+      a time along the loop that lies densest, in a second body that runs if the size is a
+      multiple of the lanes and pointers and strides are of 16 bytes.
+    - lanes (EmitLaneRecurrence.cpp): kernels with time. A thread, or up to 32 lanes that share
+      the summed loop, has one recurrence; its carries are registers. Lanes share out what comes
+      before and after the steps of a block of time.
+    - blocks (EmitBlocks.cpp): other kernels with time. A block of threads has one recurrence,
+      whose carries are in their buffers.
+    - nests (EmitNest.cpp): loops around kernels. One block, barriers between kernels.
+    - one thread: loops around anything else.
 
     ```mlir
     func.func private @kernel_map(%table, %context, %x: !llvm.ptr, %n: index) {
@@ -29,14 +42,17 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     }
     // becomes
     func.func private @kernel_map(%table, %context, %x, %n) -> i32 {
-      %blocks = arith.ceildivui %n, %c256
+      %blocks = arith.ceildivui %n, %c1024
       ssm.launch %table, %context @device::@kernel_map grid(%blocks, %c1, %c1) threads %c256 args(%x, %n)
     }
     gpu.module @device { gpu.func @kernel_map(%x: !llvm.ptr, %n: index) kernel { ... } }
     ```
   }];
+  let options = [Option<"chip", "chip", "std::string", "\"sm_75\"",
+                        "the GPU to compile for, as in --target=cuda:CHIP">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
                            "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
 }
 

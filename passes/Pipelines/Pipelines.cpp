@@ -130,7 +130,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
 }
 
 /// The stage vector for a GPU.
-static void buildDeviceVector(OpPassManager &pm) {
+static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToKernel());
   ConfigureKernelsOptions plain;
@@ -144,7 +144,9 @@ static void buildDeviceVector(OpPassManager &pm) {
   outline.device = true;
   pm.addPass(createOutlineKernels(outline));
   pm.addPass(createPlaceHostCode());
-  pm.addPass(createEmitDeviceKernels());
+  EmitDeviceKernelsOptions emit;
+  emit.chip = options.chip;
+  pm.addPass(createEmitDeviceKernels(emit));
   pm.addPass(createRelaxSums());
   cleanUp(pm);
   pm.addPass(createVerifySync());
@@ -152,7 +154,7 @@ static void buildDeviceVector(OpPassManager &pm) {
 
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   if (!options.chip.empty())
-    return buildDeviceVector(pm);
+    return buildDeviceVector(pm, options);
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToKernel());
   if (options.optLevel > 0)

@@ -93,3 +93,39 @@ func.func private @mean(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr, 
   }
   return
 }
+
+// -----
+
+// A loop around kernels: one block, its threads share out each kernel's points.
+
+// CHECK-LABEL: gpu.func @nest
+// CHECK-SAME: (%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr,
+// CHECK: scf.for
+// CHECK: scf.for %{{.*}} = %{{.*}} to %c64 step %{{.*}} {
+// CHECK: scf.for
+// CHECK: memref.store
+// CHECK: gpu.barrier
+// CHECK: memref.store
+// CHECK: gpu.barrier
+func.func private @nest(%table: !llvm.ptr, %context: !llvm.ptr, %pw: !llvm.ptr {llvm.noalias}, %ph: !llvm.ptr {llvm.noalias}, %pn: !llvm.ptr {llvm.noalias}, %n: index) attributes {ssm.kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %w = ssm.arena_view %pw[%c0] () : !llvm.ptr -> memref<64x64xf32>
+  %h = ssm.arena_view %ph[%c0] () : !llvm.ptr -> memref<64xf32>
+  %t = ssm.arena_view %pn[%c0] () : !llvm.ptr -> memref<64xf32>
+  scf.for %i = %c0 to %n step %c1 {
+    ssm.kernel loops 2 ins(%h, %w : memref<64xf32>, memref<64x64xf32>) outs(%t : memref<64xf32>)
+        maps [affine_map<(d, k) -> (k)>, affine_map<(d, k) -> (k, d)>, affine_map<(d, k) -> (d)>] {
+      ^bb0(%a: f32, %b: f32):
+        %p = arith.mulf %a, %b : f32
+        %s = ssm.reduce addf %p over [1] : f32
+        ssm.yield %s : f32
+    }
+    ssm.kernel loops 1 ins(%t : memref<64xf32>) outs(%h : memref<64xf32>)
+        maps [affine_map<(d) -> (d)>, affine_map<(d) -> (d)>] {
+      ^bb0(%a: f32):
+        ssm.yield %a : f32
+    }
+  }
+  return
+}

@@ -1,6 +1,10 @@
 // RUN: ssm-opt %s -ssm-expand-math | FileCheck %s --check-prefixes=CHECK,GENERIC
 // RUN: ssm-opt %s -ssm-expand-math=avx512=true | FileCheck %s --check-prefixes=CHECK,AVX512
+// RUN: ssm-opt %s -ssm-expand-math=gpu=true | FileCheck %s --check-prefix=GPU
 
+// GPU-LABEL: func.func @scalar
+// GPU: llvm.nvvm.ex2.approx.ftz.f32
+// GPU: return
 // CHECK-LABEL: func.func @scalar
 // CHECK-NOT: math.exp
 // CHECK: arith.shli %{{.*}} : i32

@@ -1,0 +1,253 @@
+//===- EmitFmaMatmul.cpp - Products of 32-bit numbers ---------------------- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/MatmulTiles.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// A thread has blocks of four by four sums, as many as 16 by 16 threads leave it.
+constexpr int64_t kSide = 16, kBlock = 4, kBytes = 4;
+/// Elements between lines of shared memory: lines begin four banks apart.
+constexpr int64_t kGap = 4;
+
+class FmaEmitter : public TileEmitter {
+public:
+  FmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
+             MatmulTile tile, bool isAsync)
+      : TileEmitter(kernel, what, left, right, tile, kSide * kSide), isAsync(isAsync) {}
+
+  LaunchShape emit();
+
+private:
+  /// A side's part of a stage: a line of rows for each place of the depth.
+  struct Staging {
+    MatmulSide *side;
+    int64_t rows, base;
+    bool isDirect, alongDepth;
+    /// This thread's first row and place of the depth, and how far the next are.
+    Value row, k;
+    int64_t rowStep, kStep, count;
+    /// Of each of its elements, or of all, whether the row exists.
+    Values exists;
+    Value elementBytes, tileBytes;
+    int64_t pitch() const { return (rows + kGap) * kBytes; }
+  };
+
+  Staging stage(MatmulSide &side, int64_t rows, int64_t base);
+  Value target(const Staging &s, int64_t i, Value slot);
+  void copyAsync(const Staging &s, Value k, Value pointer, Value slot);
+  Values readTile(const Staging &s, Value k);
+  Values line(const Staging &s, Value slot, Value first, int64_t k);
+  Value next(Value slot);
+  Value multiplyAdd(Value x, Value y, Value sum);
+  void storeSums(ValueRange sums);
+
+  bool isAsync;
+  Value threadM, threadN;
+  int64_t stageBytes = 0;
+};
+
+} // namespace
+
+FmaEmitter::Staging FmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
+  Staging s;
+  s.side = &side;
+  s.rows = rows;
+  s.base = base;
+  s.isDirect = isAsync && side.input;
+  s.alongDepth = !side.input || side.isDenseAlongDepth;
+  s.count = rows * tile.k / threads;
+  // Neighbours in memory are neighbouring threads'.
+  if (s.alongDepth) {
+    s.k = d.rem(thread, tile.k);
+    s.row = d.div(thread, tile.k);
+    s.rowStep = threads / tile.k;
+    s.kStep = 0;
+  } else {
+    s.row = d.rem(thread, rows);
+    s.k = d.div(thread, rows);
+    s.rowStep = 0;
+    s.kStep = threads / rows;
+  }
+  if (!s.isDirect)
+    return s;
+  Value none = d.constant(0), all = d.constant(kBytes);
+  for (int64_t i = 0; i < (s.alongDepth ? s.count : 1); ++i) {
+    Value row = d.add(firstRow(side), d.toIndex(d.add(s.row, i * s.rowStep)));
+    s.exists.push_back(d.select(d.isLess(row, this->rows(side)), all, none));
+  }
+  Value perDepth = stride(side, what.k.front());
+  Value perRow = side.row ? stride(side, *side.row) : d.toWide(e.index(0));
+  s.elementBytes = s.alongDepth ? d.mul(perRow, s.rowStep) : d.mul(perDepth, s.kStep);
+  s.tileBytes = d.mul(perDepth, tile.k);
+  return s;
+}
+
+Value FmaEmitter::target(const Staging &s, int64_t i, Value slot) {
+  Value at = d.add(d.mul(s.k, s.pitch()), d.mul(s.row, kBytes));
+  int64_t more = i * (s.kStep * s.pitch() + s.rowStep * kBytes);
+  return d.after(d.after(shared, d.add(slot, at)), s.base + more);
+}
+
+void FmaEmitter::copyAsync(const Staging &s, Value k, Value pointer, Value slot) {
+  Value none = d.constant(0);
+  for (int64_t i = 0; i < s.count; ++i) {
+    Value at = d.add(k, d.toIndex(d.add(s.k, i * s.kStep)));
+    Value bytes = d.select(d.isLess(at, depth), s.exists[s.alongDepth ? i : 0], none);
+    NVVM::CpAsyncOp::create(b, target(s, i, slot), pointer, kBytes,
+                            NVVM::LoadCacheModifierKind::CA, bytes);
+    pointer = d.after(pointer, s.elementBytes);
+  }
+}
+
+SmallVector<Value> FmaEmitter::readTile(const Staging &s, Value k) {
+  Values elements;
+  for (int64_t i = 0; i < s.count; ++i) {
+    Value row = d.add(firstRow(*s.side), d.toIndex(d.add(s.row, i * s.rowStep)));
+    elements.push_back(
+        element(*s.side, row, d.add(k, d.toIndex(d.add(s.k, i * s.kStep)))));
+  }
+  return elements;
+}
+
+/// The thread's rows of a side at one place of the depth.
+SmallVector<Value> FmaEmitter::line(const Staging &s, Value slot, Value first, int64_t k) {
+  auto type = VectorType::get({kBlock}, what.sum.getType());
+  Value from = d.after(shared, d.add(slot, d.mul(first, kBytes)));
+  Values elements;
+  for (int64_t row = 0; row < s.rows; row += kSide * kBlock) {
+    Value block = d.load(type, d.after(from, s.base + k * s.pitch() + row * kBytes), 16);
+    for (int64_t i = 0; i < kBlock; ++i)
+      elements.push_back(vector::ExtractOp::create(b, block, i));
+  }
+  return elements;
+}
+
+Value FmaEmitter::next(Value slot) {
+  Value more = d.add(slot, stageBytes);
+  return d.select(d.isEqual(more, stageBytes * tile.stages), d.constant(0), more);
+}
+
+Value FmaEmitter::multiplyAdd(Value x, Value y, Value sum) {
+  if (!isa<FloatType>(sum.getType()))
+    return arith::AddIOp::create(b, sum, arith::MulIOp::create(b, x, y));
+  auto contract = arith::FastMathFlagsAttr::get(b.getContext(), arith::FastMathFlags::contract);
+  return arith::AddFOp::create(b, sum, arith::MulFOp::create(b, x, y, contract), contract);
+}
+
+LaunchShape FmaEmitter::emit() {
+  int64_t leftBytes = tile.k * (tile.m + kGap) * kBytes;
+  stageBytes = leftBytes + tile.k * (tile.n + kGap) * kBytes;
+  LaunchShape shape = launch(stageBytes);
+  place();
+  threadM = d.mul(d.div(thread, kSide), kBlock);
+  threadN = d.mul(d.rem(thread, kSide), kBlock);
+  Staging sides[] = {stage(left, tile.m, 0), stage(right, tile.n, leftBytes)};
+  Values pointers;
+  for (Staging &s : sides)
+    if (s.isDirect)
+      pointers.push_back(
+          address(*s.side, d.add(firstRow(*s.side), d.toIndex(s.row)), d.toIndex(s.k)));
+  auto copy = [&](Value k, ValueRange pointers, Value slot) {
+    Values advanced;
+    auto pointer = pointers.begin();
+    for (Staging &s : sides)
+      if (s.isDirect) {
+        copyAsync(s, k, *pointer, slot);
+        advanced.push_back(d.after(*pointer++, s.tileBytes));
+      }
+    if (isAsync)
+      NVVM::CpAsyncCommitGroupOp::create(b);
+    return advanced;
+  };
+  auto read = [&](Value k) {
+    SmallVector<Values> tiles;
+    for (Staging &s : sides)
+      tiles.push_back(s.isDirect ? Values() : readTile(s, k));
+    return tiles;
+  };
+  auto write = [&](ArrayRef<Values> tiles, Value slot) {
+    for (auto [s, elements] : llvm::zip_equal(sides, tiles))
+      for (auto [i, element] : llvm::enumerate(elements))
+        d.store(element, target(s, i, slot), kBytes);
+  };
+
+  Value zero = e.index(0), start = d.constant(0);
+  Values ahead = {zero, start};
+  llvm::append_range(ahead, pointers);
+  for (int64_t i = 0; i + 1 < tile.stages; ++i) {
+    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1]);
+    if (!sides[0].isDirect || !sides[1].isDirect)
+      d.branch(d.isLess(ahead[0], depth), [&] { write(read(ahead[0]), ahead[1]); });
+    ahead[0] = d.add(ahead[0], tile.k);
+    ahead[1] = next(ahead[1]);
+    llvm::copy(advanced, ahead.begin() + 2);
+  }
+  int64_t perM = tile.m / kSide, perN = tile.n / kSide, count = perM * perN;
+  Value noSum = arith::ConstantOp::create(b, b.getZeroAttr(what.sum.getType()));
+  Values carried(count, noSum);
+  carried.push_back(start);
+  llvm::append_range(carried, ahead);
+  Values sums = d.loop(zero, depth, e.index(tile.k), carried, [&](Value, ValueRange now) {
+    Values acc(now.take_front(count));
+    Value slot = now[count], aheadK = now[count + 1], aheadSlot = now[count + 2];
+    if (isAsync)
+      NVVM::CpAsyncWaitGroupOp::create(b, tile.stages - 2);
+    gpu::BarrierOp::create(b);
+    Values advanced = copy(aheadK, now.drop_front(count + 3), aheadSlot);
+    SmallVector<Values> tiles = read(aheadK);
+    for (int64_t k = 0; k < tile.k; ++k) {
+      Values lefts = line(sides[0], slot, threadM, k), rights = line(sides[1], slot, threadN, k);
+      for (int64_t i = 0; i < perM; ++i)
+        for (int64_t j = 0; j < perN; ++j)
+          acc[i * perN + j] = multiplyAdd(lefts[i], rights[j], acc[i * perN + j]);
+    }
+    write(tiles, aheadSlot);
+    acc.push_back(next(slot));
+    acc.push_back(d.add(aheadK, tile.k));
+    acc.push_back(next(aheadSlot));
+    llvm::append_range(acc, advanced);
+    return acc;
+  });
+  // Copies past the depth write zeros.
+  if (isAsync)
+    NVVM::CpAsyncWaitGroupOp::create(b, 0);
+  gpu::BarrierOp::create(b);
+  storeSums(ArrayRef(sums).take_front(count));
+  gpu::BarrierOp::create(b);
+  finish();
+  return shape;
+}
+
+void FmaEmitter::storeSums(ValueRange sums) {
+  auto type = VectorType::get({kBlock}, what.sum.getType());
+  Value first = d.after(shared, d.add(d.mul(threadM, sumsPitch()), d.mul(threadN, kBytes)));
+  int64_t perM = tile.m / kSide, perN = tile.n / kSide;
+  for (int64_t i = 0; i < perM; ++i)
+    for (int64_t j = 0; j < perN; j += kBlock) {
+      int64_t row = i / kBlock * kSide * kBlock + i % kBlock, column = j * kSide;
+      Value block = vector::FromElementsOp::create(b, type, sums.slice(i * perN + j, kBlock));
+      d.store(block, d.after(first, row * sumsPitch() + column * kBytes), 16);
+    }
+}
+
+bool ssm::canUseFma(Matmul what) {
+  return what.sum.getType().isF32() || what.sum.getType().isInteger(32);
+}
+
+LaunchShape ssm::emitFmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+                               bool isAsync) {
+  MatmulSide left = describeSide(kernel.kernel, what, what.left, true);
+  MatmulSide right = describeSide(kernel.kernel, what, what.right, false);
+  return FmaEmitter(kernel, what, left, right, tile, isAsync).emit();
+}

@@ -1,0 +1,329 @@
+//===- EmitMmaMatmul.cpp - Products on tensor cores by mma.sync ------------ ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/MatmulTiles.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// Elements of 16 bytes, which is what shared memory is written and read by.
+constexpr int64_t kChunk = 8, kChunkBytes = 16;
+/// Rows of the left side, columns of the right one and depth of one fragment.
+constexpr int64_t kFragment = 16;
+
+class MmaEmitter : public TileEmitter {
+public:
+  MmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
+             MatmulTile tile, bool isDirect)
+      : TileEmitter(kernel, what, left, right, tile, tile.threads()), isDirect(isDirect) {}
+
+  LaunchShape emit();
+
+private:
+  /// A side's part of a stage: lines of chunks in shared memory as they lie in global memory,
+  /// along the depth or along rows. Chunks of a line are swapped so that eight in a column
+  /// never share a bank.
+  struct Staging {
+    MatmulSide *side;
+    /// Its rows in a tile, where it begins in a stage, chunks of a line and lines.
+    int64_t rows, base, chunks, lines;
+    bool isDirect, alongDepth;
+    /// This thread's first line and its chunk there; `step` lines on comes the next.
+    Value line, chunk;
+    int64_t step;
+    /// Of each of the thread's chunks whether its row exists (if lines are rows), else of all.
+    Values exists;
+    /// Bytes from line to line (i64), and from one tile of the depth to the next.
+    Value lineBytes, tileBytes;
+    int64_t count() const { return lines / step; }
+  };
+
+  Staging stage(MatmulSide &side, int64_t rows, int64_t base);
+  Value swapped(const Staging &s, Value line, Value chunk);
+  Value target(const Staging &s, int64_t i, Value slot);
+  /// Starts copies of the tile of the depth at `k`, from `pointer`.
+  void copyAsync(const Staging &s, Value k, Value pointer, Value slot);
+  Values readTile(const Staging &s, Value k);
+  void writeTile(const Staging &s, ValueRange chunks, Value slot);
+  Values fragment(const Staging &s, Value slot, Value warpRow, int64_t row, int64_t k, bool isLeft);
+  Value next(Value slot);
+  Value asOperand(Value word);
+  void storeSums(ValueRange sums);
+
+  bool isDirect;
+  Value lane, warpM, warpN;
+  int64_t stageBytes = 0;
+};
+
+} // namespace
+
+MmaEmitter::Staging MmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
+  Staging s;
+  s.side = &side;
+  s.rows = rows;
+  s.base = base;
+  s.isDirect = isDirect && side.input;
+  // Of what is computed, threads that are neighbours take neighbours of the input's last axis.
+  s.alongDepth = !side.input || side.isDenseAlongDepth;
+  s.chunks = (s.alongDepth ? tile.k : rows) / kChunk;
+  s.lines = s.alongDepth ? rows : tile.k;
+  s.step = std::max<int64_t>(threads / s.chunks, 1);
+  s.chunk = d.rem(thread, s.chunks);
+  s.line = d.div(thread, s.chunks);
+  if (!s.isDirect)
+    return s;
+  Value none = d.constant(0), all = d.constant(kChunkBytes);
+  Value count = this->rows(side), first = firstRow(side);
+  if (s.alongDepth) {
+    for (int64_t i = 0; i < s.count(); ++i) {
+      Value row = d.add(first, d.toIndex(d.add(s.line, i * s.step)));
+      s.exists.push_back(d.select(d.isLess(row, count), all, none));
+    }
+  } else {
+    Value row = d.add(first, d.toIndex(d.mul(s.chunk, kChunk)));
+    s.exists.push_back(d.select(d.isLess(row, count), all, none));
+  }
+  Value perDepth = stride(side, what.k.front());
+  s.lineBytes = s.alongDepth ? (side.row ? stride(side, *side.row) : d.toWide(e.index(0)))
+                             : perDepth;
+  s.tileBytes = d.mul(perDepth, tile.k);
+  return s;
+}
+
+Value MmaEmitter::swapped(const Staging &s, Value line, Value chunk) {
+  if (s.chunks == 1)
+    return chunk;
+  // Lines that are shorter than all banks share them.
+  int64_t linesOfBanks = std::max<int64_t>(8 / s.chunks, 1);
+  Value turn = d.bitAnd(d.div(line, linesOfBanks), std::min<int64_t>(s.chunks, 8) - 1);
+  return d.bitXor(chunk, turn);
+}
+
+/// Where the thread's i-th chunk goes. Lines a multiple of eight apart swap alike.
+Value MmaEmitter::target(const Staging &s, int64_t i, Value slot) {
+  Value line = d.add(s.line, i * s.step);
+  Value at = d.mul(d.add(d.mul(line, s.chunks), swapped(s, line, s.chunk)), kChunkBytes);
+  return d.after(shared, d.add(slot, d.add(at, s.base)));
+}
+
+void MmaEmitter::copyAsync(const Staging &s, Value k, Value pointer, Value slot) {
+  Value none = d.constant(0);
+  Value isDeep = s.alongDepth
+                     ? d.isLess(d.add(k, d.toIndex(d.mul(s.chunk, kChunk))), depth)
+                     : Value();
+  for (int64_t i = 0; i < s.count(); ++i) {
+    Value inside = s.alongDepth ? isDeep
+                                : d.isLess(d.add(k, d.toIndex(d.add(s.line, i * s.step))), depth);
+    Value bytes = d.select(inside, s.exists[s.alongDepth ? i : 0], none);
+    Value from = d.after(pointer, d.mul(s.lineBytes, i * s.step));
+    NVVM::CpAsyncOp::create(b, target(s, i, slot), from, kChunkBytes,
+                            NVVM::LoadCacheModifierKind::CG, bytes);
+  }
+}
+
+SmallVector<Value> MmaEmitter::readTile(const Staging &s, Value k) {
+  auto type = VectorType::get({kChunk}, s.side->type());
+  Values chunks;
+  for (int64_t i = 0; i < s.count(); ++i) {
+    Value line = d.toIndex(d.add(s.line, i * s.step));
+    Value chunk = d.toIndex(d.mul(s.chunk, kChunk));
+    Values elements;
+    for (int64_t j = 0; j < kChunk; ++j) {
+      Value within = d.add(chunk, j);
+      Value row = d.add(firstRow(*s.side), s.alongDepth ? line : within);
+      elements.push_back(element(*s.side, row, d.add(k, s.alongDepth ? within : line)));
+    }
+    chunks.push_back(vector::FromElementsOp::create(b, type, elements));
+  }
+  return chunks;
+}
+
+void MmaEmitter::writeTile(const Staging &s, ValueRange chunks, Value slot) {
+  for (auto [i, chunk] : llvm::enumerate(chunks))
+    d.store(chunk, target(s, i, slot), kChunkBytes);
+}
+
+/// Sixteen rows from `row` of the warp's, sixteen of the depth from `k`, as mma.sync takes them.
+SmallVector<Value> MmaEmitter::fragment(const Staging &s, Value slot, Value warpRow, int64_t row,
+                                        int64_t k, bool isLeft) {
+  // Four matrices of eight by eight; of the left side the second lies beside the first along
+  // rows, of the right one along the depth.
+  Value eighth = d.rem(lane, 8);
+  Value second = d.mul(d.rem(d.div(lane, 8), 2), 8), third = d.mul(d.div(lane, 16), 8);
+  Value alongRows = d.add(warpRow, d.add(isLeft ? second : third, row));
+  Value alongDepth = d.add(isLeft ? third : second, k);
+  Value line = s.alongDepth ? d.add(alongRows, eighth) : d.add(alongDepth, eighth);
+  Value chunk = d.div(s.alongDepth ? alongDepth : alongRows, kChunk);
+  Value at = d.mul(d.add(d.mul(line, s.chunks), swapped(s, line, chunk)), kChunkBytes);
+  Value from = d.after(shared, d.add(slot, d.add(at, s.base)));
+  Type word = b.getI32Type();
+  auto four = LLVM::LLVMStructType::getLiteral(b.getContext(), {word, word, word, word});
+  auto layout = s.alongDepth ? NVVM::MMALayout::row : NVVM::MMALayout::col;
+  auto shape = NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8);
+  Value loaded = NVVM::LdMatrixOp::create(b, four, from, 4, layout, shape,
+                                          NVVM::LdStMatrixEltType::B16);
+  Values words;
+  for (int64_t i = 0; i < 4; ++i)
+    words.push_back(asOperand(LLVM::ExtractValueOp::create(b, loaded, i)));
+  return words;
+}
+
+/// f16 comes in pairs, bf16 in words.
+Value MmaEmitter::asOperand(Value word) {
+  if (!left.type().isF16())
+    return word;
+  return LLVM::BitcastOp::create(b, VectorType::get({2}, b.getF16Type()), word);
+}
+
+Value MmaEmitter::next(Value slot) {
+  Value more = d.add(slot, stageBytes);
+  return d.select(d.isEqual(more, stageBytes * tile.stages), d.constant(0), more);
+}
+
+LaunchShape MmaEmitter::emit() {
+  stageBytes = (tile.m + tile.n) * tile.k * 2;
+  LaunchShape shape = launch(stageBytes);
+  place();
+  lane = d.rem(thread, 32);
+  Value warp = d.div(thread, 32);
+  int64_t warpsN = tile.n / tile.warpN;
+  warpM = d.mul(d.div(warp, warpsN), tile.warpM);
+  warpN = d.mul(d.rem(warp, warpsN), tile.warpN);
+  Staging sides[] = {stage(left, tile.m, 0), stage(right, tile.n, tile.m * tile.k * 2)};
+
+  // Pointers to what comes next, of sides that are copied.
+  Values pointers;
+  for (Staging &s : sides)
+    if (s.isDirect) {
+      Value line = d.toIndex(s.line), chunk = d.toIndex(d.mul(s.chunk, kChunk));
+      Value row = d.add(firstRow(*s.side), s.alongDepth ? line : chunk);
+      pointers.push_back(address(*s.side, row, s.alongDepth ? chunk : line));
+    }
+  auto copy = [&](Value k, ValueRange pointers, Value slot) {
+    Values advanced;
+    auto pointer = pointers.begin();
+    for (Staging &s : sides)
+      if (s.isDirect) {
+        copyAsync(s, k, *pointer, slot);
+        advanced.push_back(d.after(*pointer++, s.tileBytes));
+      }
+    NVVM::CpAsyncCommitGroupOp::create(b);
+    return advanced;
+  };
+  auto read = [&](Value k) {
+    SmallVector<Values> tiles;
+    for (Staging &s : sides)
+      tiles.push_back(s.isDirect ? Values() : readTile(s, k));
+    return tiles;
+  };
+  auto write = [&](ArrayRef<Values> tiles, Value slot) {
+    for (auto [s, chunks] : llvm::zip_equal(sides, tiles))
+      writeTile(s, chunks, slot);
+  };
+
+  Value zero = e.index(0), start = d.constant(0);
+  Values ahead = {zero, start};
+  llvm::append_range(ahead, pointers);
+  for (int64_t i = 0; i + 1 < tile.stages; ++i) {
+    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1]);
+    if (!sides[0].isDirect || !sides[1].isDirect)
+      d.branch(d.isLess(ahead[0], depth), [&] { write(read(ahead[0]), ahead[1]); });
+    ahead[0] = d.add(ahead[0], tile.k);
+    ahead[1] = next(ahead[1]);
+    llvm::copy(advanced, ahead.begin() + 2);
+  }
+
+  int64_t blocksM = tile.warpM / kFragment, blocksN = tile.warpN / kFragment;
+  int64_t count = blocksM * blocksN * 8;
+  Value noSum = arith::ConstantOp::create(b, b.getF32FloatAttr(0));
+  Values carried(count, noSum);
+  carried.push_back(start);
+  llvm::append_range(carried, ahead);
+  Type f32 = b.getF32Type();
+  auto sumsType = LLVM::LLVMStructType::getLiteral(b.getContext(), {f32, f32, f32, f32});
+  auto ptxType = left.type().isF16() ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
+  Values sums = d.loop(zero, depth, e.index(tile.k), carried, [&](Value, ValueRange now) {
+    Values acc(now.take_front(count));
+    Value slot = now[count], aheadK = now[count + 1], aheadSlot = now[count + 2];
+    ValueRange aheadPointers = now.drop_front(count + 3);
+    NVVM::CpAsyncWaitGroupOp::create(b, tile.stages - 2);
+    gpu::BarrierOp::create(b);
+    Values advanced = copy(aheadK, aheadPointers, aheadSlot);
+    SmallVector<Values> tiles = read(aheadK);
+    for (int64_t k = 0; k < tile.k; k += kFragment) {
+      SmallVector<Values> lefts, rights;
+      for (int64_t i = 0; i < blocksM; ++i)
+        lefts.push_back(fragment(sides[0], slot, warpM, i * kFragment, k, /*isLeft=*/true));
+      for (int64_t i = 0; i < blocksN; ++i)
+        rights.push_back(fragment(sides[1], slot, warpN, i * kFragment, k, /*isLeft=*/false));
+      for (int64_t i = 0; i < blocksM; ++i)
+        for (int64_t j = 0; j < 2 * blocksN; ++j) {
+          auto sum = MutableArrayRef(acc).slice((i * 2 * blocksN + j) * 4, 4);
+          Value all = NVVM::MmaOp::create(
+              b, sumsType, lefts[i], ArrayRef(rights[j / 2]).slice(j % 2 * 2, 2), sum,
+              {16, 8, 16}, std::nullopt, std::nullopt, std::array{ptxType, ptxType},
+              std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+          for (int64_t part = 0; part < 4; ++part)
+            sum[part] = LLVM::ExtractValueOp::create(b, all, part);
+        }
+    }
+    write(tiles, aheadSlot);
+    acc.push_back(next(slot));
+    acc.push_back(d.add(aheadK, tile.k));
+    acc.push_back(next(aheadSlot));
+    llvm::append_range(acc, advanced);
+    return acc;
+  });
+  // Copies past the depth write zeros.
+  NVVM::CpAsyncWaitGroupOp::create(b, 0);
+  gpu::BarrierOp::create(b);
+  storeSums(ArrayRef(sums).take_front(count));
+  gpu::BarrierOp::create(b);
+  finish();
+  return shape;
+}
+
+void MmaEmitter::storeSums(ValueRange sums) {
+  Value row = d.add(warpM, d.div(lane, 4)), column = d.add(warpN, d.mul(d.rem(lane, 4), 2));
+  Value first = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
+  auto two = VectorType::get({2}, b.getF32Type());
+  auto sum = sums.begin();
+  for (int64_t i = 0; i < tile.warpM; i += kFragment)
+    for (int64_t j = 0; j < tile.warpN; j += 8)
+      for (int64_t half = 0; half < kFragment; half += 8) {
+        Value x = *sum++, y = *sum++;
+        d.store(vector::FromElementsOp::create(b, two, ValueRange{x, y}),
+                d.after(first, (i + half) * sumsPitch() + j * 4), 8);
+      }
+}
+
+static Value narrowed(Value factor) {
+  auto extended = factor.getDefiningOp<arith::ExtFOp>();
+  return extended ? extended.getIn() : Value();
+}
+
+bool ssm::canUseTensorCores(Matmul what) {
+  Value left = narrowed(what.left), right = narrowed(what.right);
+  return left && right && what.sum.getType().isF32() && left.getType() == right.getType() &&
+         (left.getType().isF16() || left.getType().isBF16());
+}
+
+SmallVector<MatmulSide> ssm::getMmaSides(KernelOp kernel, const Matmul &what) {
+  return {describeSide(kernel, what, narrowed(what.left), /*isLeft=*/true),
+          describeSide(kernel, what, narrowed(what.right), /*isLeft=*/false)};
+}
+
+LaunchShape ssm::emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+                               bool isDirect) {
+  SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what);
+  return MmaEmitter(kernel, what, sides[0], sides[1], tile, isDirect).emit();
+}
