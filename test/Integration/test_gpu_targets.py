@@ -9,6 +9,7 @@ it computes what it should is for test/gpu, on a machine with one."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -59,6 +60,54 @@ def test_machine_code(chip, tmp_path):
     assert [kernel["name"] for kernel in kernels] == ["kernel_softmax"]
     assert kernels[0]["chip"] == chip and kernels[0]["spill_bytes"] == 0
     assert 8 < kernels[0]["registers"] <= 255 and kernels[0]["shared_bytes"] >= 128
+
+
+def find_nvdisasm():
+    """On PATH, or in the wheel that set-up installs."""
+    wheels = sorted((build.BUILD / "venv").glob("lib/python3*/site-packages/nvidia/*/bin/nvdisasm"))
+    return shutil.which("nvdisasm") or (str(wheels[0]) if wheels else None)
+
+
+def disassemble(module, folder):
+    """The instructions of the machine code for GPUs in a module."""
+    data, texts = module.read_bytes(), []
+    at = data.find(b"\x7fELF", 1)
+    while at >= 0:
+        # e_machine of NVIDIA's GPUs.
+        if data[at + 18:at + 20] == b"\xbe\x00":
+            (folder / "kernels.cubin").write_bytes(data[at:])
+            done = subprocess.run([find_nvdisasm(), "-c", str(folder / "kernels.cubin")],
+                                  capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            texts.append(done.stdout)
+        at = data.find(b"\x7fELF", at + 1)
+    assert texts, "no machine code"
+    return "\n".join(texts)
+
+
+def elementwise():
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 64]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Sigmoid", ["x"], ["s"]),
+                               helper.make_node("Mul", ["x", "s"], ["y"])], "g", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+
+
+FORMS = {"softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL)}
+
+
+@needs_ptxas
+@pytest.mark.skipif(not find_nvdisasm(), reason="needs nvdisasm (nvidia-cuda-nvdisasm)")
+@pytest.mark.parametrize("chip", ["sm_80", "sm_90a"])
+@pytest.mark.parametrize("form", FORMS)
+def test_instructions(form, chip, tmp_path):
+    """No kernel keeps anything in local memory; whole rows move 128 bits at a time."""
+    done = compile_to(tmp_path, f"--target=cuda:{chip}", model=FORMS[form]())
+    assert done.returncode == 0, done.stderr
+    code = disassemble(tmp_path / "m.so", tmp_path)
+    assert "EXIT" in code
+    assert not re.search(r"\b(LDL|STL)\b", code)
+    if form == "elementwise":
+        assert re.search(r"\bLDG\.E\.128\b", code) and re.search(r"\bSTG\.E\.128\b", code)
 
 
 @needs_ptxas

@@ -17,7 +17,7 @@ import math
 import numpy as np
 import onnxruntime
 
-from . import compare, model
+from . import build, compare, model
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -85,4 +85,9 @@ def run_node(op, inputs, output_types, attributes=None, opset=model.NEWEST_OPSET
         return [results.get(model.output_name(i)) for i in range(len(output_types))]
     if op in NUMPY and not domain:
         return [NUMPY[op]([widen(a, np.float64) for a in inputs], attributes)]
+    if build.PACKED:
+        import pytest
+
+        # It may be an older one there.
+        pytest.skip("ONNX Runtime does not compute the reference")
     raise NoReference("; ".join(errors))
