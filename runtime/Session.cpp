@@ -248,7 +248,7 @@ ssmrt_status ssmrt_module_resolve_input(const ssmrt_module *module, int32_t entr
                                         const ssmrt_size *sizes, int32_t numSizes, int64_t *dims) {
   ssmrt_value_info info;
   SSMRT_TRY(ssmrt_module_get_input(module, entry, index, &info));
-  if (!dims || numSizes < 0 || (numSizes && !sizes))
+  if ((!dims && info.rank > 0) || numSizes < 0 || (numSizes && !sizes))
     return fail(SSMRT_INVALID_ARGUMENT, "sizes or dims are missing");
   return resolveInput(module->entry(entry).inputs[index], sizes, numSizes, dims);
 }

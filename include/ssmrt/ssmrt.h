@@ -236,7 +236,7 @@ typedef struct ssmrt_size {
 } ssmrt_size;
 
 /* The shape that input `index` has at the given sizes: `rank` numbers go to
- * dims. SSMRT_NOT_FOUND names a dim for which no size is given. */
+ * dims, which may be NULL if that is 0. SSMRT_NOT_FOUND names a dim for which no size is given. */
 SSMRT_API ssmrt_status ssmrt_module_resolve_input(const ssmrt_module *module, int32_t entry,
                                                   int32_t index, const ssmrt_size *sizes,
                                                   int32_t num_sizes, int64_t *dims);

@@ -13,9 +13,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from safetensors.numpy import load_file, save_file
-
-from ssmtest import build, case
+from ssmtest import build, case, compiler
 
 MODULE = build.BUILD / "test" / "unit" / "runtime" / "generated" / "TestModule.so"
 WEIGHT = np.array([0.5, -1.25, 3.0, 100.0], np.float32)
@@ -86,6 +86,19 @@ def test_random_inputs(tmp_path):
                tmp_path / "out")
     assert text == ""
     assert set(load_file(tmp_path / "out")["values"].tolist()) == {70}
+
+
+def test_random_scalar(tmp_path):
+    """Nothing but inputs of rank 0: there is no size to give."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+    module = compiler.compile_model(model)
+    told = subprocess.run([str(build.tool("ssm-run")), str(module), "--outputs",
+                           str(tmp_path / "y.safetensors")], capture_output=True, text=True,
+                          check=False)
+    assert told.returncode == 0, told.stderr
+    assert load_file(tmp_path / "y.safetensors")["y"].shape == ()
 
 
 def test_repeat():
