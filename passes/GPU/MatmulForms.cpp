@@ -75,9 +75,11 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
                        return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);
                      }});
   };
-  add("_large", kLargeFma, [=](ImplicitLocOpBuilder &h) {
-    return hasEnough(DeviceBuilder{h}, kernel, what, kLargeFma);
-  });
+  // Its stages are more shared memory than a block of an older chip can have (64 KiB).
+  if (hasAsync)
+    add("_large", kLargeFma, [=](ImplicitLocOpBuilder &h) {
+      return hasEnough(DeviceBuilder{h}, kernel, what, kLargeFma);
+    });
   add("", kSmallFma, nullptr);
   return forms;
 }
