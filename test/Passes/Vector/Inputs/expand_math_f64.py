@@ -32,7 +32,7 @@ UNARY = {
     "asin": ("math.asin", np.arcsin, 4.0),
     "acos": ("math.acos", np.arccos, 4.0),
     "sinh": ("math.sinh", np.sinh, 4.0),
-    "cosh": ("math.cosh", np.cosh, 3.0),
+    "cosh": ("math.cosh", np.cosh, 4.0),
     "tanh": ("math.tanh", np.tanh, 4.0),
     "asinh": ("math.asinh", np.arcsinh, 4.0),
     "acosh": ("math.acosh", np.arccosh, 4.0),
