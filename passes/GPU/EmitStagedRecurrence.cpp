@@ -11,12 +11,16 @@
 
 #include "passes/GPU/StagedRecurrence.h"
 
+#include "include/ssmrt/module_abi.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/GPU/DeviceBuilder.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -26,7 +30,7 @@ namespace {
 
 /// Steps whose slow values are computed together, ahead of the chain, and how many of these
 /// lots the loop's body has: values that move on to the next lot then need no copies.
-constexpr int64_t kLot = 2, kLots = 2;
+constexpr int64_t kLots = 2;
 
 class StagedEmitter {
 public:
@@ -43,7 +47,10 @@ private:
   LaunchShape launch();
   Value viewMemory(int64_t offset, ArrayRef<int64_t> shape, Type type);
   void setGroup(Value group);
-  void runSegment();
+  void runBlock();
+  /// The flag that tells a block that the one before it has left its carries.
+  Value flagOf(Value block);
+  void waitForCarries();
   /// The values that no step changes, at this point of the loops.
   Known fixedHere();
   void give(const Known &known);
@@ -62,12 +69,14 @@ private:
   };
   int64_t numPoints() const { return tile.channels * tile.perLane; }
   void scan();
+  Values loadCarries();
   void setPoint(int64_t point);
   Value isValidState(int64_t point);
   Value isWritten(int64_t point);
   Values loadPlanes(Value at);
   Values loadStrips(Value at);
   void givePoint(int64_t point, const Step &step, ArrayRef<Value> strips);
+  std::optional<std::pair<Value, Value>> splitExp(Value value);
   Values computeEarly(const Step &step);
   Values advance(ValueRange now, const Step &step, Values &parts);
   void storeParts(Value at, ArrayRef<Value> parts);
@@ -101,9 +110,15 @@ private:
   int64_t stripPasses() const {
     return llvm::divideCeil(tile.steps * stripsPerStep(), kElementThreads);
   }
-  int64_t stripsPerStep() const { return tile.lanes * tile.perLane / r.stripRun; }
-  /// Of a strip's part: its step and its number among those of the step.
-  std::pair<Value, Value> stripPlace(int64_t pass);
+  int64_t stripsPerStep() const {
+    return llvm::PowerOf2Ceil(tile.lanes * tile.perLane / r.stripRun);
+  }
+  /// Of a strip's part: its step, its number among those of the step, and whether it exists
+  /// (null: it does).
+  struct StripPart {
+    Value time, number, exists;
+  };
+  StripPart stripPart(int64_t pass);
 
   DeviceKernel &k;
   KernelOp kernel;
@@ -117,13 +132,16 @@ private:
   Value thread, planes, strips, parts;
   /// Sizes, the block's first channel, and its part of the tiles.
   Value steps, channels, firstChannel, firstTile, numTiles, rounds;
+  /// All flags, this block's, and whether its carries come from the block before.
+  Value flags, ownFlag, isContinued;
 
   // Scan: the lane, its channels and where its parts of sums go; what no step changes for each
   // point; the buffers' turn.
   Value lane, within, partsPlace, turn;
-  SmallVector<Known> fixed;
-  // Elements: the thread's chunk in a row, its row, and the rows of all.
-  Value number, column, row;
+  SmallVector<Known> fixed, scaledFactors;
+  // Elements: the thread's chunk in a row, its row and whether there is one (null: yes), and the
+  // rows of all.
+  Value number, column, row, hasRow;
   int64_t rows = 0, passes = 0;
 };
 
@@ -145,7 +163,15 @@ LaunchShape StagedEmitter::launch() {
   Value one = arith::ConstantIndexOp::create(k.host, 1);
   constexpr int64_t threads = kScanThreads + kElementThreads;
   Value all = arith::ConstantIndexOp::create(k.host, threads);
-  return {{blocks, one, one}, all, threads, memory.bytes, 0, {}};
+  // As many blocks as run at once share all tiles; each has a flag.
+  blocks = host.min(blocks, arith::ConstantIndexOp::create(k.host, SSM_FLAG_WORDS).getResult());
+  auto function = k.hostKernel->getParentOfType<func::FuncOp>();
+  auto pointer = LLVM::LLVMPointerType::get(b.getContext());
+  Value fault = FaultOp::create(k.host, pointer, function.getArgument(0), function.getArgument(1));
+  unsigned index = k.function.getNumArguments();
+  (void)k.function.insertArgument(index, pointer, {}, k.function.getLoc());
+  flags = k.function.getArgument(index);
+  return {{blocks, one, one}, all, threads, memory.bytes, SSM_KERNEL_PERSISTENT, {fault}};
 }
 
 Value StagedEmitter::viewMemory(int64_t offset, ArrayRef<int64_t> shape, Type type) {
@@ -166,11 +192,74 @@ LaunchShape StagedEmitter::emit() {
   parts = viewMemory(memory.parts, {2, count(r.sums), tile.steps, memory.partsPitch}, f32);
   steps = e.size(r.time);
   channels = e.size(r.channel);
-  setGroup(gpu::BlockIdOp::create(b, gpu::Dimension::x));
-  firstTile = e.index(0);
-  numTiles = d.ceilDiv(steps, tile.steps);
-  runSegment();
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    shareBetweenThreads(k.function, kernel.getOuts()[i]);
+  runBlock();
   return shape;
+}
+
+/// A block has some tiles of time that follow each other, of all groups of channels. Where
+/// there are more groups than blocks, a group may begin in one block and end in the next: the
+/// carries then go through the buffer that is to hold the last ones. A block's last group comes
+/// first, so that none waits for what has not begun; blocks begin in their order.
+void StagedEmitter::runBlock() {
+  Value zero = e.index(0), one = e.index(1);
+  Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+  Value blocks = gpu::GridDimOp::create(b, gpu::Dimension::x);
+  Value tiles = d.ceilDiv(steps, tile.steps), groups = d.ceilDiv(channels, tile.allChannels());
+  for (unsigned loop : r.outer)
+    groups = e.mul(groups, e.size(loop));
+  Value all = e.mul(groups, tiles);
+  Value share = d.div(e.sub(e.add(all, blocks), one), blocks);
+  share = d.select(d.compare(DeviceBuilder::Predicate::ule, groups, blocks), tiles, share);
+  Value begin = e.min(e.mul(block, share), all), end = e.min(e.add(begin, share), all);
+  Value first = d.div(begin, tiles), last = d.div(e.sub(e.add(end, tiles), one), tiles);
+  Value isFirstThread = d.isEqual(thread, 0);
+  d.loop(zero, e.sub(last, first), one, {}, [&](Value number, ValueRange) {
+    PointEmitter::Scope scope(e);
+    Value group = e.sub(e.sub(last, one), number);
+    Value base = e.mul(group, tiles);
+    firstTile = e.sub(b.createOrFold<arith::MaxUIOp>(begin, base), base);
+    Value endTile = e.sub(e.min(end, e.add(base, tiles)), base);
+    numTiles = e.sub(endTile, firstTile);
+    isContinued = d.compare(DeviceBuilder::Predicate::ne, firstTile, zero);
+    // The scan is one tile behind what it takes, and one before what takes its sums.
+    rounds = e.add(numTiles, 2);
+    setGroup(group);
+    ownFlag = flagOf(block);
+    d.branch(
+        d.isLess(thread, kScanThreads), [&] { scan(); }, [&] { elements(); });
+    // Carries are in memory, and all have seen the flag.
+    gpu::BarrierOp::create(b);
+    auto set = [&](Value flag, int64_t value) {
+      LLVM::StoreOp::create(b, d.constant(value), flag, /*alignment=*/4, /*isVolatile=*/false,
+                            /*isNonTemporal=*/false, /*isInvariantGroup=*/false,
+                            LLVM::AtomicOrdering::release, "device");
+    };
+    Value isUnfinished = d.isLess(endTile, tiles);
+    d.branch(d.make<arith::AndIOp>(isFirstThread, isUnfinished),
+             [&] { set(flagOf(e.add(block, 1)), 1); });
+    d.branch(d.make<arith::AndIOp>(isFirstThread, isContinued), [&] { set(ownFlag, 0); });
+    return Values();
+  });
+}
+
+Value StagedEmitter::flagOf(Value block) {
+  return d.after(d.after(flags, SSM_FAULT_WORDS * 8), d.toWide(e.mul(block, e.index(4))));
+}
+
+/// Until the block before has left the carries.
+void StagedEmitter::waitForCarries() {
+  auto wait = scf::WhileOp::create(b, TypeRange(), ValueRange());
+  OpBuilder::InsertionGuard guard(b);
+  b.createBlock(&wait.getBefore());
+  Value seen = LLVM::LoadOp::create(b, b.getI32Type(), ownFlag, /*alignment=*/4,
+                                    /*isVolatile=*/false, /*isNonTemporal=*/false,
+                                    /*isInvariant=*/false, /*isInvariantGroup=*/false,
+                                    LLVM::AtomicOrdering::acquire, "device");
+  scf::ConditionOp::create(b, d.isEqual(seen, 0), ValueRange());
+  b.createBlock(&wait.getAfter());
+  scf::YieldOp::create(b);
 }
 
 /// The channels of one block.
@@ -184,13 +273,6 @@ void StagedEmitter::setGroup(Value group) {
     if (!isLast)
       rest = d.div(rest, e.size(loop));
   }
-}
-
-void StagedEmitter::runSegment() {
-  // The scan is one tile behind what it takes, and one before what takes its sums.
-  rounds = e.add(numTiles, 2);
-  d.branch(
-      d.isLess(thread, kScanThreads), [&] { scan(); }, [&] { elements(); });
 }
 
 StagedEmitter::Known StagedEmitter::fixedHere() {
@@ -306,10 +388,32 @@ SmallVector<Value> StagedEmitter::computeEarly(const Step &step) {
   for (int64_t point = 0; point < numPoints(); ++point) {
     PointEmitter::Scope scope(e);
     givePoint(point, step, unpacked);
-    for (Value value : r.early)
+    for (Value value : r.early) {
+      Value scaled = scaledFactors[point].lookup(value);
+      if (scaled) {
+        auto [factor, other] = *splitExp(value);
+        Value power = arith::MulFOp::create(b, e.get(other), scaled);
+        e.provide(value, math::Exp2Op::create(b, power, arith::FastMathFlags::afn));
+      }
       result.push_back(e.get(value));
+    }
   }
   return result;
+}
+
+/// The factors of a product of which exp is taken, the first one the same in all steps: in it the
+/// change to base 2 costs nothing. Where approximations are allowed.
+std::optional<std::pair<Value, Value>> StagedEmitter::splitExp(Value value) {
+  auto exp = value.getDefiningOp<math::ExpOp>();
+  auto product = exp ? exp.getOperand().getDefiningOp<arith::MulFOp>() : arith::MulFOp();
+  if (!product || product->getBlock() != &kernel.getStep() ||
+      !arith::bitEnumContainsAll(exp.getFastmath(), arith::FastMathFlags::afn))
+    return std::nullopt;
+  for (auto [x, y] : {std::pair(product.getLhs(), product.getRhs()),
+                      std::pair(product.getRhs(), product.getLhs())})
+    if (!contains(e.loops.of(x), r.time))
+      return std::pair(x, y);
+  return std::nullopt;
 }
 
 /// The carries after a step; adds what the lane has of the sums, for each of its channels.
@@ -361,13 +465,13 @@ SmallVector<Value> StagedEmitter::scanWhole(ValueRange given) {
   };
   auto loadPlanesOf = [&](Value first) {
     SmallVector<Values> loaded;
-    for (int64_t i = 0; i < kLot; ++i)
+    for (int64_t i = 0; i < tile.lot; ++i)
       loaded.push_back(loadPlanes(e.add(first, i)));
     return loaded;
   };
   auto begin = [&](ArrayRef<Values> planesOfLot, Value first) {
     SmallVector<Step> lot;
-    for (int64_t i = 0; i < kLot; ++i)
+    for (int64_t i = 0; i < tile.lot; ++i)
       lot.push_back({planesOfLot[i], loadStrips(e.add(first, i)), {}});
     for (Step &step : lot)
       step.early = computeEarly(step);
@@ -377,13 +481,13 @@ SmallVector<Value> StagedEmitter::scanWhole(ValueRange given) {
   auto run = [&](Lot lot, Values &now, Value first, int64_t ahead) {
     Lot next;
     if (ahead > 1)
-      next.nextPlanes = loadPlanesOf(e.add(first, 2 * kLot));
+      next.nextPlanes = loadPlanesOf(e.add(first, 2 * tile.lot));
     if (ahead > 0)
-      next.steps = begin(lot.nextPlanes, e.add(first, kLot));
-    SmallVector<Values> sums(kLot);
-    for (int64_t i = 0; i < kLot; ++i)
+      next.steps = begin(lot.nextPlanes, e.add(first, tile.lot));
+    SmallVector<Values> sums(tile.lot);
+    for (int64_t i = 0; i < tile.lot; ++i)
       now = advance(now, lot.steps[i], sums[i]);
-    for (int64_t i = 0; i < kLot; ++i)
+    for (int64_t i = 0; i < tile.lot; ++i)
       storeParts(e.add(first, i), sums[i]);
     return next;
   };
@@ -412,20 +516,20 @@ SmallVector<Value> StagedEmitter::scanWhole(ValueRange given) {
 
   Values now(given);
   Value zero = e.index(0);
-  Lot lot{begin(loadPlanesOf(zero), zero), loadPlanesOf(e.index(kLot))};
-  int64_t last = tile.steps - kLots * kLot;
-  Values flat = d.loop(zero, e.index(last), e.index(kLots * kLot), flatten(lot, now),
+  Lot lot{begin(loadPlanesOf(zero), zero), loadPlanesOf(e.index(tile.lot))};
+  int64_t last = tile.steps - kLots * tile.lot;
+  Values flat = d.loop(zero, e.index(last), e.index(kLots * tile.lot), flatten(lot, now),
                        [&](Value first, ValueRange carried) {
                          Values inside(carried.take_front(now.size()));
                          Lot current = refill(lot, carried.drop_front(now.size()));
                          for (int64_t i = 0; i < kLots; ++i)
-                           current = run(current, inside, e.add(first, i * kLot), 2);
+                           current = run(current, inside, e.add(first, i * tile.lot), 2);
                          return flatten(current, inside);
                        });
   now.assign(flat.begin(), flat.begin() + now.size());
   lot = refill(lot, ValueRange(flat).drop_front(now.size()));
   for (int64_t i = 0; i < kLots; ++i)
-    lot = run(lot, now, e.index(last + i * kLot), kLots - 1 - i);
+    lot = run(lot, now, e.index(last + i * tile.lot), kLots - 1 - i);
   return now;
 }
 
@@ -448,6 +552,34 @@ SmallVector<Value> StagedEmitter::scanTile(ValueRange now, Value count) {
   return llvm::to_vector_of<Value>(branch.getResults());
 }
 
+SmallVector<Value> StagedEmitter::loadCarries() {
+  auto load = [&](bool isContinued) {
+    Values loaded;
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      for (int64_t point = 0; point < numPoints(); ++point) {
+        PointEmitter::Scope scope(e);
+        setPoint(point);
+        Value init = kernel.getInits()[i];
+        if (isContinued)
+          loaded.push_back(e.load(kernel.getOuts()[i], kernel.getOutMap(i), false));
+        else if (isa<MemRefType>(init.getType()))
+          loaded.push_back(e.load(init, kernel.getInitMap(i), false));
+        else
+          loaded.push_back(init);
+      }
+    return loaded;
+  };
+  SmallVector<Type> types(kernel.getNumCarries() * numPoints(), b.getF32Type());
+  auto branch = scf::IfOp::create(b, types, isContinued, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  waitForCarries();
+  scf::YieldOp::create(b, load(true));
+  b.setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(b, load(false));
+  return llvm::to_vector_of<Value>(branch.getResults());
+}
+
 void StagedEmitter::scan() {
   lane = d.rem(thread, tile.lanes);
   within = d.div(thread, tile.lanes);
@@ -457,20 +589,20 @@ void StagedEmitter::scan() {
                      e.mul(d.div(thread, perChunk / tile.channels),
                            e.index(memory.partsOfChunk - perChunk)));
   fixed.clear();
+  scaledFactors.clear();
   for (int64_t point = 0; point < numPoints(); ++point) {
     PointEmitter::Scope scope(e);
     setPoint(point);
     fixed.push_back(fixedHere());
+    give(fixed.back());
+    Known &scaled = scaledFactors.emplace_back();
+    for (Value value : r.early)
+      if (auto factors = splitExp(value)) {
+        Value base = arith::ConstantOp::create(b, b.getF32FloatAttr(llvm::numbers::log2e));
+        scaled[value] = arith::MulFOp::create(b, e.get(factors->first), base);
+      }
   }
-  Values now;
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    for (int64_t point = 0; point < numPoints(); ++point) {
-      PointEmitter::Scope scope(e);
-      setPoint(point);
-      Value init = kernel.getInits()[i];
-      now.push_back(isa<MemRefType>(init.getType()) ? e.load(init, kernel.getInitMap(i), false)
-                                                    : init);
-    }
+  Values now = loadCarries();
   now = e.loop(e.index(0), rounds, 1, now, [&](Value round, ValueRange given) {
     // Round 0 wraps.
     Value at = e.sub(round, e.index(1));
@@ -510,9 +642,8 @@ StagedEmitter::Chunk StagedEmitter::chunkOf(int64_t pass, Value tileIndex) {
   chunk.time = e.add(e.mul(tileIndex, e.index(tile.steps)), chunk.blockTime);
   chunk.exists = d.make<arith::AndIOp>(d.isLess(chunk.channel, channels),
                                        d.isLess(chunk.time, steps));
-  int64_t most = isAlongTime() ? tile.allChannels() : tile.steps;
-  if (rows > most)
-    chunk.exists = d.make<arith::AndIOp>(chunk.exists, d.isLess(row, most));
+  if (hasRow)
+    chunk.exists = d.make<arith::AndIOp>(chunk.exists, hasRow);
   auto clamp = [&](Value at, Value size, bool isWide) {
     return e.min(at, e.sub(size, e.index(isWide ? kChunk : 1)));
   };
@@ -588,9 +719,20 @@ void StagedEmitter::giveInputs(ArrayRef<unsigned> inputs, ArrayRef<Values> chunk
   }
 }
 
-std::pair<Value, Value> StagedEmitter::stripPlace(int64_t pass) {
+StagedEmitter::StripPart StagedEmitter::stripPart(int64_t pass) {
   Value place = e.add(number, pass * kElementThreads);
-  return {d.div(place, stripsPerStep()), d.rem(place, stripsPerStep())};
+  StripPart part{d.div(place, stripsPerStep()), d.rem(place, stripsPerStep()), Value()};
+  int64_t count = tile.lanes * tile.perLane / r.stripRun;
+  if (count < stripsPerStep()) {
+    part.exists = d.isLess(part.number, count);
+    part.number = e.min(part.number, e.index(count - 1));
+  }
+  if ((pass + 1) * kElementThreads > tile.steps * stripsPerStep()) {
+    Value isInside = d.isLess(part.time, tile.steps);
+    part.exists = part.exists ? d.make<arith::AndIOp>(part.exists, isInside) : isInside;
+    part.time = e.min(part.time, e.index(tile.steps - 1));
+  }
+  return part;
 }
 
 /// For each pass and strip.
@@ -598,9 +740,9 @@ SmallVector<Value> StagedEmitter::loadStripParts(Value tileIndex) {
   Values loaded;
   for (int64_t pass = 0; pass < stripPasses() && !r.strips.empty(); ++pass) {
     PointEmitter::Scope scope(e);
-    auto [time, part] = stripPlace(pass);
-    Value state = e.mul(part, e.index(r.stripRun));
-    time = e.add(e.mul(tileIndex, e.index(tile.steps)), time);
+    StripPart part = stripPart(pass);
+    Value state = e.mul(part.number, e.index(r.stripRun));
+    Value time = e.add(e.mul(tileIndex, e.index(tile.steps)), part.time);
     Value last = e.sub(steps, e.index(1));
     e.at[r.time] = e.min(time, last);
     e.mirroredTime = e.sub(last, e.at[r.time]);
@@ -625,12 +767,14 @@ SmallVector<Value> StagedEmitter::loadStripParts(Value tileIndex) {
 
 void StagedEmitter::storeStripParts(ValueRange loaded, Value where) {
   for (int64_t pass = 0; pass < stripPasses() && !r.strips.empty(); ++pass) {
-    auto [time, part] = stripPlace(pass);
+    StripPart part = stripPart(pass);
     int64_t perLane = tile.perLane / r.stripRun;
-    auto store = [&, time = time, part = part] {
+    auto store = [&] {
       for (auto [i, value] : llvm::enumerate(loaded.take_front(r.strips.size()))) {
-        Value place = perLane == 1 ? e.index(0) : e.mul(d.rem(part, perLane), e.index(r.stripRun));
-        Value indices[] = {where, time, d.div(part, perLane), e.add(place, i * tile.perLane)};
+        Value place = perLane == 1 ? e.index(0)
+                                   : e.mul(d.rem(part.number, perLane), e.index(r.stripRun));
+        Value indices[] = {where, part.time, d.div(part.number, perLane),
+                           e.add(place, i * tile.perLane)};
         if (r.stripRun == 1)
           memref::StoreOp::create(b, value, strips, indices);
         else
@@ -638,11 +782,10 @@ void StagedEmitter::storeStripParts(ValueRange loaded, Value where) {
                                   llvm::MaybeAlign(alignmentOf(cast<VectorType>(value.getType()))));
       }
     };
-    bool isWhole = (pass + 1) * kElementThreads <= tile.steps * stripsPerStep();
-    if (isWhole)
-      store();
+    if (part.exists)
+      d.branch(part.exists, store);
     else
-      d.branch(d.isLess(time, tile.steps), store);
+      store();
     loaded = loaded.drop_front(r.strips.size());
   }
 }
@@ -679,9 +822,8 @@ void StagedEmitter::computePlanes(ValueRange loaded, Value tileIndex, Value wher
         }
       }
     };
-    int64_t most = isAlongTime() ? tile.allChannels() : tile.steps;
-    if (rows > most)
-      d.branch(d.isLess(row, most), store);
+    if (hasRow)
+      d.branch(hasRow, store);
     else
       store();
   }
@@ -797,6 +939,11 @@ void StagedEmitter::elements() {
   row = d.div(number, perRow);
   rows = kElementThreads / perRow;
   passes = std::max<int64_t>(most / rows, 1);
+  hasRow = Value();
+  if (rows > most) {
+    hasRow = d.isLess(row, most);
+    row = e.min(row, e.index(most - 1));
+  }
   fixed.clear();
   Value zero = e.index(0);
   for (int64_t i = 0; i < (isAlongTime() ? passes : kChunk); ++i) {

@@ -376,6 +376,8 @@ SmallVector<KernelForm> ssm::getStagedForms(KernelOp kernel, int chip) {
                        return emitStagedRecurrence(k, *matchStagedRecurrence(k.kernel), tile);
                      }});
   };
+  if (what.wide == what.channel)
+    add("_pairs", chooseStagedTile(what, 2), true);
   add("_staged", chooseStagedTile(what, 1), false);
   return forms;
 }

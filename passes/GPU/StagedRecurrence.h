@@ -52,6 +52,8 @@ struct StagedTile {
   /// Lanes that share a channel's states, states and channels that each has, steps, and blocks
   /// that a multiprocessor runs at once.
   int64_t lanes, perLane, channels, steps, blocks;
+  /// Steps whose slow values are computed together.
+  int64_t lot = 2;
 
   int64_t allChannels() const { return kScanThreads / lanes * channels; }
 };
