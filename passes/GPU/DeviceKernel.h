@@ -27,7 +27,7 @@ struct LaunchShape {
   /// SSM_KERNEL_... of include/ssmrt/module_abi.h.
   int64_t flags = 0;
   /// What the kernel gets behind the host function's arguments.
-  llvm::SmallVector<mlir::Value> more;
+  llvm::SmallVector<mlir::Value> more = {};
 };
 
 /// A kernel on its way to the device: the same operation twice, in the host function that is to

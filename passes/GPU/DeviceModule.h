@@ -15,6 +15,10 @@ namespace ssm {
 
 inline constexpr llvm::StringLiteral kDeviceModule = "device";
 
+/// Of include/ssmrt/module_abi.h: SSM_KERNEL_PERSISTENT, where flags begin behind ssm.fault's
+/// result, and SSM_FLAG_WORDS.
+inline constexpr int64_t kPersistentKernel = 2, kFlagsOffset = 128, kFlagWords = 1024;
+
 /// Made if there is none.
 mlir::gpu::GPUModuleOp getDeviceModule(mlir::ModuleOp module);
 

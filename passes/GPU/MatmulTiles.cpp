@@ -79,7 +79,7 @@ LaunchShape TileEmitter::launch(int64_t stageBytes) {
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
   int64_t bytes = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
-  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, bytes, 0, {}};
+  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, bytes};
 }
 
 void TileEmitter::place() {

@@ -52,8 +52,9 @@ struct StagedTile {
   /// Lanes that share a channel's states, states and channels that each has, steps, and blocks
   /// that a multiprocessor runs at once.
   int64_t lanes, perLane, channels, steps, blocks;
-  /// Steps whose slow values are computed together.
-  int64_t lot = 2;
+  /// Steps whose slow values are computed together, ahead of the chain, and how many of these
+  /// lots the loop's body has: values that move on to the next lot then need no copies.
+  int64_t lot, lots;
 
   int64_t allChannels() const { return kScanThreads / lanes * channels; }
 };
@@ -66,9 +67,13 @@ StagedTile chooseStagedTile(const StagedRecurrence &what, int64_t channels);
 
 /// Bytes of shared memory, and where its parts begin.
 struct StagedMemory {
-  /// Elements from one step to the next: planes, strips, and lanes' parts of sums, of which
-  /// those of kChunk channels follow each other.
-  int64_t planePitch, stripPitch, stripWidth, partsPitch, partsOfChunk;
+  /// Of planes, whether a channel's values lie side by side or each plane by itself: values side
+  /// by side, elements of a chunk, and chunks with what keeps rows in different banks.
+  int64_t planeValues, planeChunk, planeChunks;
+  /// Elements of a lane's states of all strips.
+  int64_t stripWidth;
+  /// Lanes' parts of the sums of kChunk channels, which follow each other, and of a step.
+  int64_t partsOfChunk, partsPitch;
   int64_t planes, strips, parts, bytes;
 };
 StagedMemory layoutStagedMemory(const StagedRecurrence &what, const StagedTile &tile);

@@ -30,8 +30,6 @@ using namespace mlir;
 namespace {
 
 constexpr unsigned kSharedSpace = 3;
-/// Rows of this many elements, a power of two, whose parts are known to be apart.
-constexpr int64_t kPeriod = 8;
 
 bool isShared(Type type) {
   auto memref = dyn_cast<MemRefType>(type);
@@ -334,32 +332,33 @@ private:
     return last >= 0 && last + width - 1 < smallest(y);
   }
 
-  /// Whether x and y lie in different parts of each kPeriod elements.
+  /// Whether x and y lie in different parts of each row of elements of some length.
   bool areInterleaved(Value x, int64_t xWidth, Value y, int64_t yWidth) {
-    std::optional<int64_t> xPhase = phase(x), yPhase = phase(y);
-    if (!xPhase || !yPhase)
-      return false;
-    if (*xPhase > *yPhase) {
-      std::swap(xPhase, yPhase);
-      std::swap(xWidth, yWidth);
-    }
-    return *xPhase + xWidth <= *yPhase && *yPhase + yWidth <= kPeriod + *xPhase;
+    return llvm::any_of(ArrayRef<int64_t>{2, 4, 8, 16}, [&](int64_t period) {
+      std::optional<int64_t> xPhase = phase(x, period), yPhase = phase(y, period);
+      if (!xPhase || !yPhase)
+        return false;
+      return *xPhase < *yPhase
+                 ? *xPhase + xWidth <= *yPhase && *yPhase + yWidth <= period + *xPhase
+                 : *yPhase + yWidth <= *xPhase && *xPhase + xWidth <= period + *yPhase;
+    });
   }
 
-  /// A value modulo kPeriod.
-  std::optional<int64_t> phase(Value value) {
+  /// A value modulo a power of two.
+  std::optional<int64_t> phase(Value value, int64_t period) {
     APInt constant;
     if (matchPattern(value, m_ConstantInt(&constant)))
-      return constant.getSExtValue() & (kPeriod - 1);
+      return constant.getSExtValue() & (period - 1);
     Operation *op = value.getDefiningOp();
     if (isa_and_nonnull<arith::MulIOp>(op) &&
         matchPattern(op->getOperand(1), m_ConstantInt(&constant)) &&
-        constant.getSExtValue() % kPeriod == 0)
+        constant.getSExtValue() % period == 0)
       return 0;
     if (!isa_and_nonnull<arith::AddIOp>(op))
       return std::nullopt;
-    std::optional<int64_t> left = phase(op->getOperand(0)), right = phase(op->getOperand(1));
-    return left && right ? std::optional((*left + *right) & (kPeriod - 1)) : std::nullopt;
+    std::optional<int64_t> left = phase(op->getOperand(0), period);
+    std::optional<int64_t> right = phase(op->getOperand(1), period);
+    return left && right ? std::optional((*left + *right) & (period - 1)) : std::nullopt;
   }
 
   /// What a value grows by at least from a thread to the next; nothing if it may shrink.
