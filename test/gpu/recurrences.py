@@ -20,6 +20,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +69,26 @@ KINDS = {
     "from_zero": (r.diagonal(16), {"zero": True}),
     "float64": (r.delta(8, 16, True), {"dtype": np.float64}),
     "float16": (r.diagonal(16), {"dtype": np.float16}),
+    **{f"selective{n}": (r.selective(n), {}) for n in (5, 16, 64)},
+    **{f"selective{n}_bfloat16": (r.selective(n), {"dtype": ml_dtypes.bfloat16})
+       for n in (8, 16, 33, 256)},
+    "selective16_float16": (r.selective(16), {"dtype": np.float16}),
+    "selective_backward": (r.selective(16), {"backward": ("dt", "u", "z", "b", "c"),
+                                             "outs_backward": ("y",)}),
+    "selective_half_backward": (r.selective(16), {"backward": ("u", "c")}),
+    "channels_first": (r.selective(16), {"axes": 2, "dtype": ml_dtypes.bfloat16}),
+    "channels_first_backward": (r.selective(5), {"axes": 2, "backward": ("dt", "z", "b"),
+                                                 "outs_backward": ("y",)}),
+    "channels_first_half_backward": (r.selective(16), {"axes": 2, "backward": ("u", "c")}),
 }
+# Kinds with a form for many steps of many channels, and its sizes: whole and broken tiles of
+# time and channels, fewer and more blocks than run at once.
+SELECTIVE = [name for name in KINDS if name.startswith(("selective", "channels", "diagonal"))]
+SELECTIVE_SIZES = [(2, 16, 8, 0), (1, 24, 24, 0), (3, 63, 40, 0), (2, 64, 32, 0), (2, 65, 72, 0),
+                   (1, 128, 136, 0), (5, 200, 1000, 0), (1, 104, 5128, 0), (2, 70, 8200, 0)]
+# One run of very many steps; of its outs every STRIDEth is compared.
+LONG, LONG_STEPS, STRIDE = "selective16", 1_000_000, 1000
+LONG_SIZES = dict(B=1, D=8)
 SIZES = [(batch, length, channels, states)
          for batch, length, channels, states in itertools.chain(
              itertools.product((1,), (0, 1, 2, 3, 7, 8, 9, 33), (1, 3, 17), (5,)),
@@ -90,15 +110,31 @@ def pack(folder, chip):
     with ThreadPoolExecutor(2) as pool:
         failures = [f for f in pool.map(build, KINDS) if f]
     print("\n".join(failures))
+    wanted = KINDS[LONG][0].run(draw(LONG, LONG_SIZES, LONG_STEPS), 1)
+    np.savez(folder / "long.npz", h=wanted["last_h"], y=wanted["y"][:, ::STRIDE])
     return bool(failures)
+
+
+def draw(name, sizes, length):
+    recurrence, options = KINDS[name]
+    rng = np.random.default_rng(zlib.crc32(repr((name, length, sizes)).encode()))
+    return recurrence.draw(rng, sizes, length, options.get("axes", 1),
+                           options.get("dtype", np.float32))
+
+
+def check_long(folder):
+    got = runtime.Module(folder / f"{LONG}.so").session().run(draw(LONG, LONG_SIZES, LONG_STEPS))
+    with np.load(folder / "long.npz") as wanted:
+        for out, value in (("last_h", got["last_h"]), ("y", got["y"][:, ::STRIDE])):
+            compare.check_close(f"{out} after {LONG_STEPS} steps", value,
+                                wanted[out.removeprefix("last_")], np.dtype(np.float32), 1e-5)
 
 
 def check(name, session, sizes, length):
     recurrence, options = KINDS[name]
     dtype = options.get("dtype", np.float32)
     axes = options.get("axes", 1)
-    rng = np.random.default_rng(zlib.crc32(repr((name, length, sizes)).encode()))
-    given = recurrence.draw(rng, sizes, length, axes, dtype)
+    given = draw(name, sizes, length)
     got = session.run(given)
     if options.get("zero"):
         given = {n: np.zeros_like(a) if n in recurrence.carries else a for n, a in given.items()}
@@ -121,7 +157,7 @@ def run(folder):
             print(f"{name}: {error}")
             failed += 1
             continue
-        for batch, length, channels, states in SIZES:
+        for batch, length, channels, states in SIZES + SELECTIVE_SIZES * (name in SELECTIVE):
             sizes = dict(B=batch, D=channels, H=channels % 7, S=states)
             try:
                 check(name, session, sizes, length)
@@ -130,6 +166,12 @@ def run(folder):
                 failed += 1
                 text = str(error) or traceback.format_exc()
                 print(f"{name} {sizes} x {length}: {text.splitlines()[-1][:200]}")
+    try:
+        check_long(folder)
+        passed += 1
+    except Exception as error:
+        failed += 1
+        print(f"{LONG} x {LONG_STEPS}: {error}")
     print(f"{passed} passed, {failed} failed")
     return failed > 0
 

@@ -147,6 +147,30 @@ def diagonal(state):
                       {"dt": (0, 0.5), "a": (-3, -0.1)})
 
 
+def selective(state):
+    """Mamba-1's scan with what is around it: softplus of the step, skip and gate."""
+    def build(g, h, a, bias, skip, dt, u, z, b, c):
+        dt = g.add("Softplus", g.add("Add", dt, bias))
+        decay = g.add("Exp", g.add("Mul", unsqueeze(g, dt, -1), a))
+        drive = g.add("Mul", unsqueeze(g, g.add("Mul", dt, u), -1), unsqueeze(g, b, 1))
+        new = g.add("Add", g.add("Mul", decay, h), drive)
+        y = reduce_sum(g, g.add("Mul", new, unsqueeze(g, c, 1)), -1)
+        y = g.add("Add", y, g.add("Mul", u, skip))
+        return [new], [g.add("Mul", y, g.add("Mul", z, g.add("Sigmoid", z)))]
+
+    def step(h, a, bias, skip, dt, u, z, b, c):
+        dt = np.log1p(np.exp(dt + bias))
+        new = np.exp(dt[..., None] * a) * h + (dt * u)[..., None] * b[:, None]
+        y = np.einsum("bdn,bn->bd", new, c) + u * skip
+        return [new], [y * z / (1 + np.exp(-z))]
+    return Recurrence({"h": ("B", "D", state)},
+                      {"dt": ("B", "D"), "u": ("B", "D"), "z": ("B", "D"), "b": ("B", state),
+                       "c": ("B", state)},
+                      {"y": ("B", "D")}, build, step,
+                      {"a": ("D", state), "bias": ("D",), "skip": ("D",)},
+                      {"bias": (-4, -1), "a": (-3, -0.1)})
+
+
 def per_head(width, state):
     """Mamba-2: one decay for a head; h [B, H, P, N]."""
     def build(g, h, a, dt, x, b, c):

@@ -160,3 +160,72 @@ gpu.module @faults {
     gpu.return
   }
 }
+
+// -----
+
+// Views of dynamic shared memory are told apart; so are places in them.
+
+gpu.module @faults {
+  gpu.func @views(%p: !llvm.ptr<3>, %v: f32) kernel
+      attributes {ssm.max_threads = 64 : i64, ssm.dynamic_shared = 2048 : i64} {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c8 = arith.constant 8 : index
+    %c512 = arith.constant 512 : index
+    %c4 = arith.constant 4 : index
+    %t = gpu.thread_id x
+    // expected-note@+1 {{the other view}}
+    %a = ssm.arena_view %p[%c0] () : !llvm.ptr<3> -> memref<2x64xf32, 3>
+    // expected-error@+1 {{is shared memory that another view has too}}
+    %b = ssm.arena_view %p[%c4] () : !llvm.ptr<3> -> memref<1xf32, 3>
+    // expected-error@+1 {{reaches byte 2560 of dynamic shared memory, whose size is 2048}}
+    %c = ssm.arena_view %p[%c512] () : !llvm.ptr<3> -> memref<512xf32, 3>
+    %q = arith.divui %t, %c8 : index
+    %isOdd = arith.andi %q, %c1 : index
+    // Another row; any row, where each thread has its own place.
+    memref.store %v, %a[%c0, %t] : memref<2x64xf32, 3>
+    memref.store %v, %a[%c1, %q] : memref<2x64xf32, 3>
+    gpu.barrier
+    memref.store %v, %a[%c0, %t] : memref<2x64xf32, 3>
+    memref.store %v, %a[%isOdd, %t] : memref<2x64xf32, 3>
+    gpu.barrier
+    // Elements 8 i and 8 i + 4 never meet, 8 i and i may.
+    %e = arith.muli %q, %c8 : index
+    %f = arith.addi %e, %c4 : index
+    memref.store %v, %a[%c0, %e] : memref<2x64xf32, 3>
+    memref.store %v, %a[%c0, %f] : memref<2x64xf32, 3>
+    gpu.return
+  }
+
+  gpu.func @meet(%p: !llvm.ptr<3>, %v: f32) kernel
+      attributes {ssm.max_threads = 64 : i64, ssm.dynamic_shared = 2048 : i64} {
+    %c0 = arith.constant 0 : index
+    %c8 = arith.constant 8 : index
+    %t = gpu.thread_id x
+    %a = ssm.arena_view %p[%c0] () : !llvm.ptr<3> -> memref<64xf32, 3>
+    %q = arith.divui %t, %c8 : index
+    %e = arith.muli %q, %c8 : index
+    // expected-note@+1 {{the other access}}
+    memref.store %v, %a[%e] : memref<64xf32, 3>
+    // expected-error@+1 {{writes shared memory that another thread may have written}}
+    memref.store %v, %a[%q] : memref<64xf32, 3>
+    gpu.return
+  }
+
+  gpu.func @role(%p: !llvm.ptr<3>, %v: f32) kernel
+      attributes {ssm.max_threads = 64 : i64, ssm.dynamic_shared = 2048 : i64} {
+    %c0 = arith.constant 0 : index
+    %c32 = arith.constant 32 : index
+    %t = gpu.thread_id x
+    %a = ssm.arena_view %p[%c0] () : !llvm.ptr<3> -> memref<32xf32, 3>
+    // Its threads are few enough; those of the other arm are not.
+    %isFirst = arith.cmpi ult, %t, %c32 : index
+    scf.if %isFirst {
+      memref.store %v, %a[%t] : memref<32xf32, 3>
+    } else {
+      // expected-error@+1 {{may reach element 63 of axis 0}}
+      memref.store %v, %a[%t] : memref<32xf32, 3>
+    }
+    gpu.return
+  }
+}

@@ -2,8 +2,12 @@
 // RUN: ssm-opt %s -ssm-expand-math=avx512=true | FileCheck %s --check-prefixes=CHECK,AVX512
 // RUN: ssm-opt %s -ssm-expand-math=gpu=true | FileCheck %s --check-prefix=GPU
 
+// With denormals; what is lost by the rounding of x / ln 2 comes back.
 // GPU-LABEL: func.func @scalar
-// GPU: llvm.nvvm.ex2.approx.ftz.f32
+// GPU: math.fma
+// GPU: math.fma
+// GPU: llvm.nvvm.ex2.approx.f32
+// GPU: math.fma
 // GPU: return
 // CHECK-LABEL: func.func @scalar
 // CHECK-NOT: math.exp
@@ -92,4 +96,24 @@ func.func @stays(%x: f64, %y: f32) -> (f64, f32) {
   %0 = math.exp %x : f64
   %1 = math.sin %y : f32
   return %0, %1 : f64, f32
+}
+
+// Exp in 1 + exp needs no denormals; 2^x that may be approximate is an instruction.
+// GPU-LABEL: func.func @sigmoid
+// GPU: llvm.nvvm.ex2.approx.ftz.f32
+// GPU: llvm.nvvm.rcp.approx.ftz.f
+func.func @sigmoid(%x: f32) -> f32 {
+  %one = arith.constant 1.0 : f32
+  %0 = math.exp %x : f32
+  %1 = arith.addf %one, %0 : f32
+  %2 = arith.divf %one, %1 : f32
+  return %2 : f32
+}
+
+// GPU-LABEL: func.func @exp2
+// GPU-NEXT: llvm.call_intrinsic "llvm.nvvm.ex2.approx.ftz.f32"(%{{.*}})
+// GPU-NEXT: return
+func.func @exp2(%x: f32) -> f32 {
+  %0 = math.exp2 %x fastmath<afn> : f32
+  return %0 : f32
 }
