@@ -27,6 +27,9 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
       where nothing is summed or sums run across lines of memory. Memory is accessed 16 bytes at
       a time along the loop that lies densest, in a second body that runs if the size is a
       multiple of the lanes and pointers and strides are of 16 bytes.
+    - staged (StagedRecurrence.cpp): recurrences with sums over a state, of many steps and aligned
+      operands. Warps of one role step through a tile of time, those of the other compute what
+      depends on no state, a tile ahead and a tile behind. Persistent blocks hand carries over.
     - lanes (EmitLaneRecurrence.cpp): kernels with time. A thread, or up to 32 lanes that share
       the summed loop, has one recurrence; its carries are registers. Lanes share out what comes
       before and after the steps of a block of time.
@@ -88,7 +91,11 @@ def VerifySync : Pass<"ssm-verify-sync"> {
 
     - threads read shared memory that others may have written since the last barrier, or
       write what others may have to read yet or wrote: also from one step of a loop to the
-      next. Accesses with the same indices are one thread's;
+      next. Accesses with the same indices are one thread's, and those whose indices along an
+      axis are in different ranges, differ modulo 2 to 16, or are the same and grow from thread to
+      thread, never meet. Arms of a branch between roles are not compared with each other;
+    - views of dynamic shared memory (ssm.arena_view of a pointer to it) overlap or reach past its
+      end;
     - a barrier is in a branch or loop that not all threads of a block take alike. Arms of a
       branch between roles may hold the same barriers in the same loops;
     - shared memory is read past the threads (bulk tensor copies, wgmma) after a store that no

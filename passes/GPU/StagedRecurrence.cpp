@@ -268,15 +268,16 @@ StagedTile ssm::chooseStagedTile(const StagedRecurrence &what, int64_t channels)
   tile.perLane = llvm::divideCeil(what.numStates, tile.lanes);
   tile.channels = channels;
   tile.blocks = channels;
-  tile.steps = channels == 1 ? 64 : 32;
-  // As measured on an H100: what hides most of the latency of exp and of shared memory.
   bool isHalf = what.stripType.getIntOrFloatBitWidth() == 16;
+  tile.steps = channels == 1 ? 64 : isHalf ? 32 : 16;
+  // As measured on an H100: what hides most of the latency of exp and of shared memory.
   tile.lot = channels == 1 && isHalf ? 2 : 1;
   tile.lots = channels == 2 ? 8 : isHalf ? 4 : 2;
-  // Strips of many states take registers of threads that load them.
-  while (tile.steps > 8 && tile.steps * tile.lanes * tile.perLane / std::max<int64_t>(
-                                                                        what.stripRun, 1) >
-                               8 * kElementThreads)
+  // Elements that a thread has loaded ahead take registers.
+  int64_t strips = tile.lanes * tile.perLane / what.stripRun;
+  int64_t maxStrips = (what.stripRun == 1 ? 8 : 4) * kElementThreads;
+  while (tile.steps > kChunk && (tile.steps * tile.allChannels() > 2 * kChunk * kElementThreads ||
+                                 tile.steps * strips > maxStrips))
     tile.steps /= 2;
   return tile;
 }
@@ -384,8 +385,10 @@ SmallVector<KernelForm> ssm::getStagedForms(KernelOp kernel, int chip) {
                        return emitStagedRecurrence(k, *matchStagedRecurrence(k.kernel), tile);
                      }});
   };
-  if (what.wide == what.channel)
-    add("_pairs", chooseStagedTile(what, 2), true);
+  // Two blocks on a multiprocessor have half the registers.
+  StagedTile pairs = chooseStagedTile(what, 2);
+  if (what.wide == what.channel && pairs.perLane * kernel.getNumCarries() <= 4)
+    add("_pairs", pairs, true);
   add("_staged", chooseStagedTile(what, 1), false);
   return forms;
 }

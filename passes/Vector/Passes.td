@@ -34,8 +34,10 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     `fastmath<afn>` on an exp takes the short form. It errs where exp is small or
     large. Near 0 it is as exact as the other: decays near 1 add up over many steps.
 
-    With `gpu`, exp of scalars ends in ex2.approx: 2.5 ulp; with afn it is nothing else. x / (1 +
-    exp(y)) is exact to 4 ulp.
+    With `gpu`, on scalars, measured on an H100: exp by ex2.approx 2.6 ulp (below 2^-126 14 units of
+    the smallest number), softplus 3.5, x / (1 + exp(y)) 4.5; what is below 2^-126 in these two
+    may be 0. With afn exp is ex2.approx(x / ln 2): 2e-7 absolute for x <= 0. exp2
+    fastmath<afn> is ex2.approx.
 
     Three chains are taken as a whole:
     - log1p(exp(-|x|)), in softplus: a polynomial on [0, 1]. softplus is exact to 2.5 ulp

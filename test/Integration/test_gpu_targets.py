@@ -12,12 +12,17 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 from ssmtest import build, compiler
+
+sys.path.insert(0, str(build.MODELS))
+import recurrences  # noqa: E402
 
 MODEL = build.MODELS / "bible_lm" / "bible_lm.onnx"
 
@@ -92,7 +97,16 @@ def elementwise():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
 
 
-FORMS = {"softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL)}
+def selective(dtype, states=16, axes=1):
+    return lambda: recurrences.selective(states).model(axes=axes, dtype=dtype)
+
+
+SCANS = {"selective scan, bf16": selective(ml_dtypes.bfloat16),
+         "selective scan, f32": selective(np.float32),
+         "selective scan, 256 states": selective(np.float32, 256),
+         "selective scan, channels first": selective(np.float16, 16, 2)}
+FORMS = {"softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL),
+         **SCANS}
 
 
 @needs_ptxas
@@ -106,7 +120,14 @@ def test_instructions(form, chip, tmp_path):
     code = disassemble(tmp_path / "m.so", tmp_path)
     assert "EXIT" in code
     assert not re.search(r"\b(LDL|STL)\b", code)
-    if form == "elementwise":
+    if form in SCANS:
+        kernels = [k["name"] for k in describe(tmp_path / "m.so", "--device", "none")
+                   ["device_kernels"]]
+        assert any(name.endswith("_staged") for name in kernels), kernels
+        assert code.count("MUFU.EX2") > 8 and "BAR.SYNC" in code
+        # Carries handed over: the flag is read and set past the first-level cache.
+        assert re.search(r"\bLDG\.E\.STRONG\.GPU\b", code)
+    if form == "elementwise" or form in SCANS:
         assert re.search(r"\bLDG\.E\.128\b", code) and re.search(r"\bSTG\.E\.128\b", code)
 
 
