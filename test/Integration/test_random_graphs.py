@@ -56,6 +56,12 @@ def test_graph(number, tmp_path):
         raise
 
 
+# What more of them found: one row of several, transposed and padded.
+@pytest.mark.parametrize("number", [100461])
+def test_found(number):
+    check_all([number], graphs.check_wide)
+
+
 # 300 more, each at sizes of its own (test/fuzz/graphs.py runs as many as one likes).
 @pytest.mark.parametrize("first", range(1000, 1100, 10))
 def test_many(first):

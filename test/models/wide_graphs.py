@@ -13,6 +13,7 @@ usage: wide_graphs.py SEED OUT.onnx
 
 import sys
 from math import prod
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -20,7 +21,9 @@ import onnx
 import random_graphs
 from builder import Builder
 from random_graphs import LIMIT
-from ssmtest import exact
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "harness"))
+from ssmtest import exact  # noqa: E402
 
 TYPES = [np.float32, np.float32, np.float16, ml_dtypes.bfloat16]
 CPUS = ["native", "native", "x86-64-v2", "x86-64-v3", "x86-64-v4"]
