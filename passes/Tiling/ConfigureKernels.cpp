@@ -126,14 +126,17 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
   }
 
   /// What lies in the second level at a time: a strip of the right side, or as much of its
-  /// depth as an eighth of it holds, and beside it the rows that take turns with it, in
-  /// five eighths. Measured with 1 and with 2 MiB.
+  /// depth as an eighth of it holds, a quarter where there is one tile of rows, and beside it
+  /// the rows that take turns with it, in five eighths. Measured with 1 and with 2 MiB.
   void addBlocks(KernelOp kernel, const Matmul &what, int64_t lanes,
                  SmallVectorImpl<int64_t> &tiles) {
     ReduceOp sum = what.sum;
     int64_t bytes = sum.getType().getIntOrFloatBitWidth() / 8;
     int64_t rowBytes = lanes * tiles[1] * bytes;
-    tiles.push_back(std::max<int64_t>(llvm::bit_floor<uint64_t>(level2Bytes / 8 / rowBytes), 64));
+    int64_t height = what.m ? fixedSize(kernel, *what.m) : 1;
+    int64_t parts = ShapedType::isDynamic(height) || height > tiles[0] ? 8 : 4;
+    uint64_t depth = level2Bytes / parts / rowBytes;
+    tiles.push_back(std::max<int64_t>(llvm::bit_floor(depth), 64));
     tiles.push_back(level2Bytes / 8 * 5);
   }
 

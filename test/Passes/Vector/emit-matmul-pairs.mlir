@@ -9,8 +9,8 @@
 // A pair of the left side is one number of 32 bits in all lanes; a row of pairs of the
 // packed right side is one vector, and needs no mask.
 // CHECK-LABEL: @packed
-// CHECK: scf.for %[[I:.*]] =
-// CHECK: %[[R:.*]] = vector.load %arg1[%{{.*}}, %[[I]], %c0] : memref<2x12x32xbf16>, vector<32xbf16>
+// CHECK: scf.for %[[I:[a-z0-9]+]] = %c0 to %c12
+// CHECK: %[[R:.*]] = vector.load %arg1[%{{.*}}, %[[I]], %{{.*}}] : memref<2x12x32xbf16>, vector<32xbf16>
 // CHECK: %[[L:.*]] = vector.load %arg0[{{.*}}] : memref<4x24xbf16>, vector<2xbf16>
 // CHECK: %[[N:.*]] = vector.bitcast %[[L]] : vector<2xbf16> to vector<1xi32>
 // CHECK: vector.extract %[[N]][0]
