@@ -123,6 +123,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addPass(createEntryABI());
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
+  pm.addNestedPass<func::FuncOp>(createForwardCopies());
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
