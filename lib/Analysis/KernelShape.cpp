@@ -22,6 +22,31 @@ bool ssm::isSlow(Operation *op) {
   return isa<arith::DivFOp>(op);
 }
 
+llvm::DenseSet<Value> ssm::findVarying(KernelOp kernel) {
+  llvm::DenseSet<Value> varying;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    varying.insert(kernel.getCarryArg(i));
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (isa<ReduceOp>(op) ||
+        llvm::any_of(op.getOperands(), [&](Value operand) { return varying.contains(operand); }))
+      varying.insert(op.getResult(0));
+  return varying;
+}
+
+llvm::DenseSet<Value> ssm::findParts(KernelOp kernel, SmallVector<Value> values,
+                                     llvm::function_ref<bool(Value)> stops) {
+  llvm::DenseSet<Value> found;
+  while (!values.empty()) {
+    Value value = values.pop_back_val();
+    if (value.getParentBlock() != &kernel.getStep() || !found.insert(value).second)
+      continue;
+    Operation *op = value.getDefiningOp();
+    if (op && !stops(value))
+      llvm::append_range(values, op->getOperands());
+  }
+  return found;
+}
+
 bool ssm::isVectorizable(KernelOp kernel) {
   for (Operation &op : kernel.getStep().without_terminator()) {
     if (isa<ReduceOp, IndexOp, arith::ConstantOp>(op) || getIndexedRead(&op))

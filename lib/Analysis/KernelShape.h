@@ -9,6 +9,7 @@
 #define SSM_LIB_ANALYSIS_KERNELSHAPE_H
 
 #include "dialects/SSM/KernelLoops.h"
+#include "llvm/ADT/DenseSet.h"
 #include <optional>
 
 namespace ssm {
@@ -16,6 +17,14 @@ namespace ssm {
 /// Whether an operation of a region takes more than a few cycles: calls of
 /// mathematics and divisions.
 bool isSlow(mlir::Operation *op);
+
+/// Values of a step that carries or sums go into, both included.
+llvm::DenseSet<mlir::Value> findVarying(KernelOp kernel);
+
+/// What values of the region are made of, themselves included, without what lies behind those
+/// where `stops`.
+llvm::DenseSet<mlir::Value> findParts(KernelOp kernel, llvm::SmallVector<mlir::Value> values,
+                                      llvm::function_ref<bool(mlir::Value)> stops);
 
 /// Whether every operation of the region has a form on vectors.
 bool isVectorizable(KernelOp kernel);

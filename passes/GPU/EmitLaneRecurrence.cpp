@@ -62,6 +62,7 @@ private:
   Value both(Value x, Value y);
   Value isZero(Value index);
   void storeOut(unsigned out, Value value, Value condition);
+  void storePoint(unsigned out, int64_t point, Value value);
   Value atPoint(Points &points, int64_t point, Value value);
   void findPhases();
   bool isSlowToCompute(Value value);
@@ -241,26 +242,9 @@ void LaneRecurrence::findPhases() {
     return;
   }
   auto yielded = kernel.getYield().getValues();
-  llvm::DenseSet<Value> varying;
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    varying.insert(kernel.getCarryArg(i));
-  for (Operation &op : kernel.getStep().without_terminator())
-    if (isa<ReduceOp>(op) ||
-        llvm::any_of(op.getOperands(), [&](Value operand) { return varying.contains(operand); }))
-      varying.insert(op.getResult(0));
-
-  // What `values` are made of, without what lies behind `stops`.
+  llvm::DenseSet<Value> varying = findVarying(kernel);
   auto collect = [&](SmallVector<Value> values, llvm::function_ref<bool(Value)> stops) {
-    llvm::DenseSet<Value> found;
-    while (!values.empty()) {
-      Value value = values.pop_back_val();
-      if (value.getParentBlock() != &kernel.getStep() || !found.insert(value).second)
-        continue;
-      Operation *op = value.getDefiningOp();
-      if (op && !stops(value))
-        llvm::append_range(values, op->getOperands());
-    }
-    return found;
+    return findParts(kernel, std::move(values), stops);
   };
   SmallVector<Value> roots;
   for (unsigned i = 0; i < yielded.size(); ++i)
@@ -441,6 +425,19 @@ void LaneRecurrence::storeOut(unsigned out, Value value, Value condition) {
   e.storeOut(out, value);
 }
 
+/// By who owns the point.
+void LaneRecurrence::storePoint(unsigned out, int64_t point, Value value) {
+  PointEmitter::Scope scope(e);
+  Value condition = owners[out];
+  if (isInnerOut(out)) {
+    setInner(point);
+    condition = both(condition, isValid(point));
+  } else if (lanes > 1) {
+    condition = both(condition, isZero(lane));
+  }
+  storeOut(out, value, condition);
+}
+
 /// The value at one point of the inner loop; what was computed on the way is kept.
 Value LaneRecurrence::atPoint(Points &points, int64_t point, Value value) {
   PointEmitter::Scope scope(e);
@@ -561,17 +558,8 @@ SmallVector<Value> LaneRecurrence::runStep(Points &points, ValueRange now, bool 
       llvm::append_range(next, results[i]);
       continue;
     }
-    for (auto [point, value] : llvm::enumerate(results[i])) {
-      PointEmitter::Scope inside(e);
-      Value condition = owners[i];
-      if (isInnerOut(i)) {
-        setInner(point);
-        condition = both(condition, isValid(point));
-      } else if (lanes > 1) {
-        condition = both(condition, isZero(lane));
-      }
-      storeOut(i, value, condition);
-    }
+    for (auto [point, value] : llvm::enumerate(results[i]))
+      storePoint(i, point, value);
   }
   return next;
 }

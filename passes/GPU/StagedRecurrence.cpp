@@ -54,16 +54,10 @@ private:
 
 /// What values are made of, sums left aside.
 llvm::DenseSet<Value> Matcher::collect(SmallVector<Value> values) {
-  llvm::DenseSet<Value> found;
-  while (!values.empty()) {
-    Value value = values.pop_back_val();
-    if (value.getParentBlock() != &kernel.getStep() || !found.insert(value).second)
-      continue;
-    Operation *op = value.getDefiningOp();
-    if (op && !isa<ReduceOp>(op))
-      llvm::append_range(values, op->getOperands());
-  }
-  return found;
+  return ssm::findParts(kernel, std::move(values),
+                        [](Value value) {
+                          return isa_and_nonnull<ReduceOp>(value.getDefiningOp());
+                        });
 }
 
 /// Time, the one loop that is summed over, and that carries have all loops.
@@ -90,12 +84,7 @@ bool Matcher::findLoops() {
 
 /// Which values the steps take, and from whom.
 bool Matcher::findParts() {
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    varying.insert(kernel.getCarryArg(i));
-  for (Operation &op : kernel.getStep().without_terminator())
-    if (isa<ReduceOp>(op) ||
-        llvm::any_of(op.getOperands(), [&](Value operand) { return varying.contains(operand); }))
-      varying.insert(op.getResult(0));
+  varying = findVarying(kernel);
   SmallVector<Value> roots, outs;
   for (auto [i, value] : llvm::enumerate(kernel.getYield().getValues())) {
     if (i < kernel.getNumCarries()) {
