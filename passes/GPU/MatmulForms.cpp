@@ -18,6 +18,8 @@ static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
+/// Of warpgroups, by columns.
+static constexpr MatmulTile kWgmma = {128, 256, 64, 4, 0, 0};
 /// Large tiles that are enough for a GPU.
 static constexpr int64_t kEnough = 96;
 
@@ -42,13 +44,18 @@ static Value areAligned(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> s
   return all;
 }
 
-SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
+/// Which came and went with Hopper.
+static bool hasWgmma(const GpuTarget &target) {
+  return target.version == 90 && target.isSpecific;
+}
+
+SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target) {
   SmallVector<KernelForm> forms;
   std::optional<Matmul> found = matchMatmul(kernel);
   if (!found)
     return forms;
   Matmul what = *found;
-  bool hasAsync = chip >= 80;
+  bool hasAsync = target.version >= 80;
   if (hasAsync && canUseTensorCores(what)) {
     SmallVector<MatmulSide> sides = getMmaSides(kernel, what);
     auto add = [&](StringRef name, MatmulTile tile, bool isDirect, auto isFit) {
@@ -56,7 +63,15 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
                          return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
                        }});
     };
-    if (sides[0].input || sides[1].input) {
+    if (hasWgmma(target) && canUseWgmma(kernel, what, sides)) {
+      forms.push_back({"_256",
+                       [=](ImplicitLocOpBuilder &h) {
+                         return areAligned(DeviceBuilder{h}, kernel, sides);
+                       },
+                       [](DeviceKernel &k) {
+                         return emitWgmmaMatmul(k, *matchMatmul(k.kernel), kWgmma);
+                       }});
+    } else if (sides[0].input || sides[1].input) {
       add("_large", kLargeMma, true, [=](ImplicitLocOpBuilder &h) {
         DeviceBuilder d{h};
         return d.make<arith::AndIOp>(areAligned(d, kernel, sides),
