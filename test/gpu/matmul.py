@@ -98,7 +98,8 @@ def build(folder, compiler, target, only):
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
-        subprocess.run([compiler, str(path), f"--target={target}", "-o", str(path.with_suffix(".so"))],
+        subprocess.run([compiler, str(path), f"--target={target}", "--cpu=x86-64-v3",
+                        "-o", str(path.with_suffix(".so"))],
                        check=True, stderr=subprocess.DEVNULL)
 
 
