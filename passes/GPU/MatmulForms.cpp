@@ -8,6 +8,7 @@
 #include "passes/GPU/MatmulTiles.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -18,12 +19,24 @@ static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
-/// Of warpgroups, by columns.
-static constexpr MatmulTile kWgmma = {128, 256, 64, 4, 0, 0};
+/// Of warpgroups, with the time of a step of 16 in depth: what its products take, or what its
+/// copies do, whichever is longer (clock cycles, of 2048 multiply-adds or 50 bytes).
+struct WarpgroupTile {
+  StringLiteral suffix;
+  MatmulTile tile;
+  int64_t time;
+};
+static constexpr WarpgroupTile kWarpgroupTiles[] = {
+    {"_128x256", {128, 256, 64, 8, 0, 0}, 256}, {"_256x160", {256, 160, 64, 8, 0, 0}, 320},
+    {"_128x224", {128, 224, 64, 8, 0, 0}, 225}, {"_128x192", {128, 192, 64, 8, 0, 0}, 205},
+    {"_128x128", {128, 128, 64, 8, 0, 0}, 164}, {"_128x64", {128, 64, 64, 8, 0, 0}, 123},
+};
+/// Of the largest GPU with warpgroups.
+static constexpr int64_t kMultiprocessors = 132;
 /// Large tiles that are enough for a GPU.
 static constexpr int64_t kEnough = 96;
 
-static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
+static Value countTiles(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
   SmallVector<OpFoldResult> sizes = kernel.getLoopSizes(d.b);
   auto size = [&](unsigned loop) {
     return getValueOrCreateConstantIndexOp(d.b, d.b.getLoc(), sizes[loop]);
@@ -33,7 +46,25 @@ static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, Mat
     count = d.mul(count, d.ceilDiv(size(*what.m), tile.m));
   for (unsigned loop : what.outer)
     count = d.mul(count, size(loop));
-  return d.compare(arith::CmpIPredicate::uge, count, kEnough);
+  return count;
+}
+
+static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
+  return d.compare(arith::CmpIPredicate::uge, countTiles(d, kernel, what, tile), kEnough);
+}
+
+/// Whether no other tile takes less time: multiprocessors have one at a time, and the last ones are
+/// as slow as the rest.
+static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
+                       const WarpgroupTile &tile) {
+  auto time = [&](const WarpgroupTile &t) {
+    return d.mul(d.ceilDiv(countTiles(d, kernel, what, t.tile), kMultiprocessors), t.time);
+  };
+  Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile);
+  for (const WarpgroupTile &other : kWarpgroupTiles)
+    if (&other > &tile)
+      all = d.make<arith::AndIOp>(all, d.compare(arith::CmpIPredicate::ule, own, time(other)));
+  return all;
 }
 
 static Value areAligned(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> sides) {
@@ -41,6 +72,23 @@ static Value areAligned(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> s
   for (const MatmulSide &side : sides)
     if (side.input)
       all = d.make<arith::AndIOp>(all, hasAlignedRows(d, kernel.getInputs()[*side.input]));
+  return all;
+}
+
+/// Whether tensor maps can have the sides: 31 bits are a coordinate, 40 a stride.
+static Value areMappable(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> sides) {
+  Value all = areAligned(d, kernel, sides);
+  for (const MatmulSide &side : sides) {
+    Value memref = kernel.getInputs()[*side.input];
+    Value stride = arith::ConstantIndexOp::create(d.b, side.type().getIntOrFloatBitWidth() / 8);
+    for (int64_t axis = cast<MemRefType>(memref.getType()).getRank() - 1; axis >= 0; --axis) {
+      Value size = d.b.createOrFold<memref::DimOp>(memref, axis);
+      all = d.make<arith::AndIOp>(all, d.isLess(size, int64_t(1) << 31));
+      if (axis == 0)
+        all = d.make<arith::AndIOp>(all, d.isLess(stride, int64_t(1) << 40));
+      stride = d.mul(stride, size);
+    }
+  }
   return all;
 }
 
@@ -64,13 +112,16 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                        }});
     };
     if (hasWgmma(target) && canUseWgmma(kernel, what, sides)) {
-      forms.push_back({"_256",
-                       [=](ImplicitLocOpBuilder &h) {
-                         return areAligned(DeviceBuilder{h}, kernel, sides);
-                       },
-                       [](DeviceKernel &k) {
-                         return emitWgmmaMatmul(k, *matchMatmul(k.kernel), kWgmma);
-                       }});
+      for (const WarpgroupTile &tile : kWarpgroupTiles)
+        forms.push_back({tile.suffix,
+                         [=, &tile](ImplicitLocOpBuilder &h) {
+                           DeviceBuilder d{h};
+                           return d.make<arith::AndIOp>(areMappable(d, kernel, sides),
+                                                        isFastest(d, kernel, what, tile));
+                         },
+                         [&tile](DeviceKernel &k) {
+                           return emitWgmmaMatmul(k, *matchMatmul(k.kernel), tile.tile);
+                         }});
     } else if (sides[0].input || sides[1].input) {
       add("_large", kLargeMma, true, [=](ImplicitLocOpBuilder &h) {
         DeviceBuilder d{h};

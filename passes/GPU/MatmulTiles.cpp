@@ -14,8 +14,6 @@
 using namespace mlir;
 using namespace ssm;
 
-/// Elements of a row of the out that a thread computes together.
-static constexpr int64_t kWide = 8;
 static constexpr StringLiteral kDynamicShared = "ssm_dynamic_shared";
 
 /// The memory whose size is told at launch.
@@ -103,6 +101,11 @@ void TileEmitter::prepare() {
   depth = e.index(1);
   for (unsigned loop : what.k)
     depth = e.mul(depth, e.size(loop));
+  aligned = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
+  for (unsigned i : wideInputs)
+    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getInputs()[i]));
+  for (unsigned i : wideOuts)
+    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getOuts()[i]));
   // Fewer than 2^31, and blocks run because no size is 0.
   tilesM = d.toInt(d.ceilDiv(height, tile.m));
   tilesN = d.toInt(d.ceilDiv(width, tile.n));
@@ -227,17 +230,18 @@ void TileEmitter::findWide() {
       wideOuts.push_back(i);
 }
 
-void TileEmitter::finish(const Part &part) {
-  PointEmitter::Scope scope(e);
-  Value aligned = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
-  for (unsigned i : wideInputs)
-    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getInputs()[i]));
-  for (unsigned i : wideOuts)
-    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getOuts()[i]));
-  LoopSet outer = 0;
+void TileEmitter::setRow(Value m) {
+  LoopSet known = 0;
   for (unsigned loop : what.outer)
-    outer |= loopBit(loop);
-  e.hoist(outer);
+    known |= loopBit(loop);
+  if (what.m) {
+    e.at[*what.m] = m;
+    known |= loopBit(*what.m);
+  }
+  e.hoist(known);
+}
+
+void TileEmitter::finish(const Part &part) {
   int64_t perRow = part.columns / kWide;
   Value all = d.constant(part.rows * perRow), step = d.constant(part.threads);
   d.loop(part.thread, all, step, {}, [&](Value number, ValueRange) {
@@ -246,15 +250,11 @@ void TileEmitter::finish(const Part &part) {
     Value n = d.add(n0, d.toIndex(d.add(column, part.column)));
     Value isInside = d.make<arith::AndIOp>(d.isLess(m, height), d.isLess(n, width));
     d.branch(isInside, [&] {
-      PointEmitter::Scope scope(e);
-      if (what.m)
-        e.at[*what.m] = m;
-      e.hoist(what.m ? outer | loopBit(*what.m) : outer);
       SumPointers sums = part.sums(row, column);
       Value isWhole = d.compare(arith::CmpIPredicate::ule, d.add(n, kWide), width);
       d.branch(
-          d.make<arith::AndIOp>(aligned, isWhole), [&] { finishWhole(n, sums); },
-          [&] { finishEach(n, sums); });
+          d.make<arith::AndIOp>(aligned, isWhole),
+          [&] { finishWide(m, n, sums, loadWide(m, n)); }, [&] { finishEach(m, n, sums); });
     });
     return Values();
   });
@@ -268,34 +268,50 @@ void TileEmitter::finishTile() {
           }});
 }
 
-void TileEmitter::finishWhole(Value n, SumPointers sums) {
+static VectorType wide(Type type) { return VectorType::get({TileEmitter::kWide}, type); }
+
+static llvm::MaybeAlign wideAlignment(Type type) {
+  return llvm::MaybeAlign(
+      std::min<int64_t>(16, TileEmitter::kWide * type.getIntOrFloatBitWidth() / 8));
+}
+
+SmallVector<Value> TileEmitter::indices(AffineMap map) const {
+  return llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) {
+    return e.at[cast<AffineDimExpr>(expr).getPosition()];
+  });
+}
+
+SmallVector<Type> TileEmitter::wideTypes() {
+  return llvm::map_to_vector(wideInputs, [&](unsigned i) -> Type {
+    return wide(cast<MemRefType>(kernel.getInputs()[i].getType()).getElementType());
+  });
+}
+
+SmallVector<Value> TileEmitter::loadWide(Value m, Value n) {
   PointEmitter::Scope scope(e);
+  if (what.m)
+    e.at[*what.m] = m;
   e.at[what.n] = n;
-  auto wide = [&](Type type) { return VectorType::get({kWide}, type); };
-  auto indices = [&](AffineMap map) {
-    return llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) {
-      return e.at[cast<AffineDimExpr>(expr).getPosition()];
-    });
-  };
-  auto alignment = [&](Type type) {
-    return llvm::MaybeAlign(std::min<int64_t>(16, kWide * type.getIntOrFloatBitWidth() / 8));
-  };
-  SmallVector<std::pair<unsigned, Value>> loaded;
-  for (unsigned i : wideInputs) {
-    Type type = cast<MemRefType>(kernel.getInputs()[i].getType()).getElementType();
-    loaded.push_back({i, vector::LoadOp::create(b, wide(type), kernel.getInputs()[i],
-                                                indices(kernel.getInputMap(i)),
-                                                /*nontemporal=*/false, alignment(type))});
-  }
-  Type sumType = what.sum.getType();
-  auto four = VectorType::get({4}, sumType);
+  Values loaded;
+  for (auto [i, type] : llvm::zip_equal(wideInputs, wideTypes()))
+    loaded.push_back(vector::LoadOp::create(
+        b, cast<VectorType>(type), kernel.getInputs()[i], indices(kernel.getInputMap(i)),
+        /*nontemporal=*/false, wideAlignment(cast<VectorType>(type).getElementType())));
+  return loaded;
+}
+
+void TileEmitter::finishWide(Value m, Value n, SumPointers sums, ValueRange loaded) {
+  PointEmitter::Scope scope(e);
+  setRow(m);
+  e.at[what.n] = n;
+  auto four = VectorType::get({4}, what.sum.getType());
   Value parts[] = {d.load(four, sums.first, 16), d.load(four, sums.second, 16)};
   auto yielded = kernel.getYield().getValues();
   SmallVector<Values> results(kernel.getOuts().size());
   for (int64_t lane = 0; lane < kWide; ++lane) {
     PointEmitter::Scope each(e);
     e.at[what.n] = e.add(n, lane);
-    for (auto [i, value] : loaded)
+    for (auto [i, value] : llvm::zip_equal(wideInputs, loaded))
       e.provide(kernel.getStep().getArgument(i), vector::ExtractOp::create(b, value, lane));
     e.provide(what.sum, vector::ExtractOp::create(b, parts[lane / 4], lane % 4));
     for (auto [out, value] : llvm::enumerate(yielded))
@@ -307,7 +323,7 @@ void TileEmitter::finishWhole(Value n, SumPointers sums) {
       Type type = results[out].front().getType();
       Value vector = vector::FromElementsOp::create(b, wide(type), results[out]);
       vector::StoreOp::create(b, vector, buffer, indices(kernel.getOutMap(out)),
-                              /*nontemporal=*/false, alignment(type));
+                              /*nontemporal=*/false, wideAlignment(type));
       continue;
     }
     for (int64_t lane = 0; lane < kWide; ++lane) {
@@ -318,7 +334,9 @@ void TileEmitter::finishWhole(Value n, SumPointers sums) {
   }
 }
 
-void TileEmitter::finishEach(Value n, SumPointers sums) {
+void TileEmitter::finishEach(Value m, Value n, SumPointers sums) {
+  PointEmitter::Scope row(e);
+  setRow(m);
   Value count = d.toInt(d.min(d.sub(width, n), kWide));
   d.loop(d.constant(0), count, d.constant(1), {}, [&](Value lane, ValueRange) {
     PointEmitter::Scope scope(e);

@@ -48,12 +48,16 @@ class TileEmitter {
 public:
   /// Enough tiles of rows for neighbours to share.
   static constexpr int64_t kRaster = 8;
+  /// Elements of a row of the out that a thread computes together.
+  static constexpr int64_t kWide = 8;
 
   TileEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
               MatmulTile tile, int64_t threads);
 
 protected:
   using Values = llvm::SmallVector<mlir::Value>;
+  /// To four sums, and the next four.
+  using SumPointers = std::pair<mlir::Value, mlir::Value>;
 
   /// One block for each tile, without dynamic shared memory.
   LaunchShape launch();
@@ -80,10 +84,15 @@ protected:
     int64_t rows, columns;
     mlir::Value thread;
     int64_t threads;
-    /// Pointers to the first and the next four sums from a row and column of the part.
-    llvm::function_ref<std::pair<mlir::Value, mlir::Value>(mlir::Value, mlir::Value)> sums;
+    /// From a row and column of the part.
+    llvm::function_ref<SumPointers(mlir::Value, mlir::Value)> sums;
   };
   void finish(const Part &part);
+  /// The same for kWide columns from (m, n), where `aligned` holds and all of them exist: with what
+  /// was loaded before.
+  llvm::SmallVector<mlir::Type> wideTypes();
+  Values loadWide(mlir::Value m, mlir::Value n);
+  void finishWide(mlir::Value m, mlir::Value n, SumPointers sums, mlir::ValueRange loaded);
   /// All of the tile by all threads, sums row by row.
   int64_t sumsPitch() const { return 4 * (tile.n + 8); }
   void finishTile();
@@ -99,11 +108,14 @@ protected:
   PointEmitter e;
   /// Sizes and the tile's first row and column (indices), tiles along both, and this thread (i32).
   mlir::Value height, width, depth, m0, n0, tilesM, tilesN, thread, shared;
+  /// Whether vectors along n of inputs of the epilogue and outs begin at multiples of 16 bytes.
+  mlir::Value aligned;
 
 private:
-  using SumPointers = std::pair<mlir::Value, mlir::Value>;
-  void finishWhole(mlir::Value n, SumPointers sums);
-  void finishEach(mlir::Value n, SumPointers sums);
+  /// Values that depend on outer loops and the row are computed at once.
+  void setRow(mlir::Value m);
+  llvm::SmallVector<mlir::Value> indices(mlir::AffineMap map) const;
+  void finishEach(mlir::Value m, mlir::Value n, SumPointers sums);
   /// Inputs of the epilogue, and outs, that vectors along n lie dense in.
   llvm::SmallVector<unsigned> wideInputs, wideOuts;
   void findWide();
