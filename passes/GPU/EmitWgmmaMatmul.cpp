@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kWarpgroup = 128;
 /// One warpgroup asks for copies; two have half of the tile's rows each.
 constexpr int64_t kConsumers = 2, kThreads = (1 + kConsumers) * kWarpgroup;
-constexpr int32_t kProducerRegisters = 40, kConsumerRegisters = 232;
+constexpr int32_t kProducerRegisters = 24, kConsumerRegisters = 240;
 /// Rows and depth of one wgmma.
 constexpr int64_t kRows = 64, kStep = 16;
 /// Rows of the tiles that take turns with tiles of columns.
