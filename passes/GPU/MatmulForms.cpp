@@ -58,8 +58,8 @@ static bool isUseful(const WarpgroupTile &tile, ArrayRef<MatmulSide> sides) {
 }
 
 /// Whether no other tile takes less time: multiprocessors have one at a time, and the last ones are
-/// as slow as the rest. Sixteen steps of the depth take what products do, 2048 multiply-adds a
-/// clock cycle, or copies from the second-level cache, 66 bytes; lines that lie across two of
+/// as slow as the rest. Sixteen steps of the depth take what products do, 2048 multiply-adds 
+/// clock cycle, or copies from the second-level cache, 56 bytes; lines that lie across two of
 /// the cache's cost twice. (Measured on an H100.)
 static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
                        ArrayRef<MatmulSide> sides, const WarpgroupTile &tile) {
@@ -72,7 +72,7 @@ static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
   Value left = lineCost(sides[0]), right = lineCost(sides[1]);
   auto time = [&](const MatmulTile &t) {
     Value waves = d.ceilDiv(countTiles(d, kernel, what, t), kMultiprocessors);
-    Value copies = d.div(d.mul(d.add(d.mul(left, t.m), d.mul(right, t.n)), 32), 66);
+    Value copies = d.div(d.mul(d.add(d.mul(left, t.m), d.mul(right, t.n)), 32), 56);
     return d.mul(waves, d.make<arith::MaxUIOp>(copies, t.m * t.n / 128));
   };
   Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile.tile);

@@ -50,7 +50,6 @@ struct Mbarrier {
   Clock arrived, passed;
   /// Of each thread, the phases that it saw end.
   std::vector<int64_t> seen;
-  Operation *lastArrival = nullptr;
 };
 
 struct Range {
@@ -96,7 +95,6 @@ private:
   void endProducts(Follower &follower, size_t left);
   void endCopies(Follower &follower, size_t left);
   Mbarrier *find(const TraceEvent &event, const Known &at, int32_t thread);
-  void arrive(const TraceEvent &event, Mbarrier &barrier, int32_t thread);
   void endPhase(Mbarrier &barrier);
   static void join(Clock &clock, const Clock &other) {
     for (size_t i = 0; i < clock.size(); ++i)
@@ -165,6 +163,9 @@ void Replay::write(const TraceEvent &event, int32_t thread, bool isCopy, int32_t
     else if (cell.barrier < 0 && !isOrdered(cell.writer, thread))
       error(event.op, "writes shared memory that another thread may have written, and no barrier "
                       "is between", cell.writer.op);
+    else if (barrier >= 0 && cell.barrier >= 0 && cell.readers[0].thread < 0)
+      error(event.op, "writes shared memory that was copied there and not read yet",
+            cell.writer.op, "the copy");
     else if (barrier >= 0 && cell.isUnfenced)
       error(event.op, "writes shared memory past the threads, and no proxy fence follows a store",
             cell.writer.op, "the store");
@@ -186,7 +187,9 @@ void Replay::multiply(Follower &follower, const TraceEvent &event) {
   uint32_t bit = 1u << (follower.first / kTraced);
   follower.products.push_back({int64_t(event.at.of(0)), event.bytes, thread});
   forCells(event.op, event.at.of(0), event.bytes, [&](Cell &cell) {
-    if (cell.isCopying || !isSeen(cell, thread))
+    if (cell.writer.thread < 0)
+      error(event.op, "reads shared memory that nothing was written to yet");
+    else if (cell.isCopying || !isSeen(cell, thread))
       error(event.op, "reads shared memory that a copy may write yet", cell.writer.op, "the copy");
     else if (cell.barrier < 0 && !isOrdered(cell.writer, thread))
       error(event.op, "reads shared memory that another thread may have written, and no barrier "
@@ -249,14 +252,6 @@ void Replay::endPhase(Mbarrier &barrier) {
   ++barrier.phase;
   barrier.pending = barrier.count;
   barrier.passed = barrier.arrived;
-}
-
-void Replay::arrive(const TraceEvent &event, Mbarrier &barrier, int32_t thread) {
-  if (--barrier.pending < 0)
-    error(event.op, "arrives at a mbarrier more often than it counts (" +
-                        llvm::Twine(barrier.count) + ")", barrier.init.op, "where it is made");
-  clocks[thread][thread] = now;
-  join(barrier.arrived, clocks[thread]);
 }
 
 /// A barrier of threads: whether all have come.
@@ -332,16 +327,27 @@ bool Replay::step(Follower &follower) {
       barrier.isFenced |= event.threads.test(barrier.init.thread - follower.first);
     break;
   case TraceEvent::expect:
-  case TraceEvent::arrive:
+  case TraceEvent::arrive: {
+    Mbarrier *last = nullptr;
+    int64_t phase = 0;
     each([&](int32_t thread) {
-      if (Mbarrier *barrier = find(event, event.at, thread)) {
-        barrier->bytes += event.number;
-        barrier->lastArrival = event.op;
-        arrive(event, *barrier, thread);
-        endPhase(*barrier);
-      }
+      Mbarrier *barrier = find(event, event.at, thread);
+      if (!barrier)
+        return;
+      if (barrier == last && barrier->phase != phase)
+        error(event.op, "arrives at a mbarrier more often than it counts (" +
+                            llvm::Twine(barrier->count) + ")",
+              barrier->init.op, "where it is made");
+      last = barrier;
+      phase = barrier->phase;
+      barrier->bytes += event.number;
+      --barrier->pending;
+      clocks[thread][thread] = now;
+      join(barrier->arrived, clocks[thread]);
+      endPhase(*barrier);
     });
     break;
+  }
   case TraceEvent::wait: {
     Mbarrier *barrier = find(event, event.at, one);
     if (!barrier)
