@@ -98,6 +98,13 @@ def test_plugin_in_a_stage(plugin, model, tmp_path):
                                x * 6, rtol=1e-6)
 
 
+def test_plugin_in_this_folder(plugin, model):
+    """Without a '/', which the loader would look for elsewhere."""
+    done = compiler.run_compiler([model, "--emit=fuse", "--load-pass-plugin=pass.so",
+                                  "--add-pass=fuse=my-fuse-scales"], cwd=plugin.parent)
+    assert done.returncode == 0 and done.stdout.count("arith.mulf") == 1, done.stderr
+
+
 def test_refused(plugin, model, tmp_path):
     def message(*arguments):
         done = compiler.run_compiler([model, "-o", tmp_path / "out.so", *arguments])
