@@ -131,6 +131,24 @@ def test_in_the_body_of_a_scan(load, tmp_path, scan):
     assert out.endswith("stage: tensor\npass: test-swap-sub; without it the value is right\n"), out
 
 
+def test_reference_for_a_body(tmp_path, scan):
+    """The values of its steps, one after the other; here the third is another."""
+    x = np.random.default_rng(int(os.environ["SSM_TEST_SEED"])).uniform(1, 2, (4, 6))
+    h, steps = np.zeros(6), []
+    for row in x:
+        steps.append(0.5 * h - row)
+        h = steps[-1]
+    steps = np.array(steps, np.float32)
+    steps[2] += 1
+    save_file({"h0": np.zeros(6, np.float32), "xs": x.astype(np.float32), "h1/n": steps,
+               "h1": np.ones(6, np.float32)}, tmp_path / "ref.safetensors")
+    code, out = compiler(tmp_path, "--bisect=ref.safetensors")
+    assert code == 1
+    assert out.startswith("reference: 2 of 5 values\ninputs: in the reference\n"), out
+    assert "  in its body, step 2: 'step' (Sub), value 'n'\n" in out
+    assert out.endswith("or the reference\n"), out
+
+
 def test_the_right_one_of_several_passes(load, tmp_path, model):
     save_file(model, tmp_path / "ref.safetensors")
     code, out = bisect(tmp_path, "--reference", "ref.safetensors", "--", load,
@@ -170,7 +188,7 @@ def test_what_cannot_be_told(tmp_path, model):
                                (["--inputs", "none"], "none")):
         code, out = bisect(tmp_path, *arguments)
         assert code == 2 and out.startswith("bisect_model.py: ") and message in out, out
-    save_file({"other": model["t"]}, tmp_path / "other.safetensors")
+    save_file({"/other/name": model["t"]}, tmp_path / "other.safetensors")
     assert bisect(tmp_path, "--reference", "other.safetensors") == (
         2, "bisect_model.py: no name in 'other.safetensors' is one of a value of the model\n")
     save_file({"t": model["t"]}, tmp_path / "t.safetensors")

@@ -123,11 +123,12 @@ class Graph:
         if node.op_type not in ("Scan", "Loop"):
             return []
         names = []
+        result = next(name for name in node.output if name)
         for inner in body_of(node).node:
             for value in inner.output if inner.op_type != "Constant" else ():
                 if value:
-                    names.append(f"{node.output[0]}/{value}")
-                    self.inner[names[-1]] = (node.output[0], inner, value)
+                    names.append(f"{result}/{value}")
+                    self.inner[names[-1]] = (result, inner, value)
         return names
 
     def add_inner(self, model, name):
@@ -173,10 +174,12 @@ class Bisection:
 
     def take_reference(self):
         """Says what can be compared; takes inputs that are in the file."""
-        values = [name for name in self.graph.values if name in self.reference]
-        if not values and not any("/" in name for name in self.reference):
+        values = [*self.graph.values,
+                  *(name for node in self.graph.nodes for name in self.graph.body_values(node))]
+        known = sum(name in self.reference for name in values)
+        if not known:
             raise Failure(f"no name in '{self.options.reference}' is one of a value of the model")
-        print(f"reference: {len(values)} of {len(self.graph.values)} values")
+        print(f"reference: {known} of {len(values)} values")
         if self.inputs or not self.graph.inputs:
             return
         missing = [name for name in self.graph.inputs if name not in self.reference]
