@@ -25,7 +25,7 @@ struct LaunchShape {
   int64_t maxThreads;
   /// Bytes of dynamic shared memory.
   int64_t dynamicShared = 0;
-  /// SSM_KERNEL_... of include/ssmrt/module_abi.h.
+  /// Of DeviceModule.h.
   int64_t flags = 0;
   /// What the kernel gets behind the host function's arguments.
   llvm::SmallVector<mlir::Value> more;
