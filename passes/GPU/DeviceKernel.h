@@ -24,6 +24,8 @@ struct LaunchShape {
   int64_t maxThreads;
   /// Bytes of dynamic shared memory.
   int64_t dynamicShared = 0;
+  /// Whether it may begin before the kernels in front of it end: it waits for them itself.
+  bool overlaps = false;
 };
 
 /// A kernel on its way to the device: the same operation twice, in the host function that is to
@@ -33,9 +35,12 @@ struct DeviceKernel {
   KernelOp hostKernel, kernel;
   mlir::ImplicitLocOpBuilder host, device;
   mlir::gpu::GPUFuncOp function;
+  /// Of a form that splits sums: the memory of their parts, and how many parts, on the device
+  /// and on the host.
+  mlir::Value parts = nullptr, numParts = nullptr, hostNumParts = nullptr;
 
   /// Static shared memory.
-  mlir::Value addShared(int64_t elements, mlir::Type type);
+  mlir::Value addShared(llvm::ArrayRef<int64_t> shape, mlir::Type type);
 };
 
 /// One of a kernel's forms; the host chooses by sizes and pointers.
@@ -45,6 +50,13 @@ struct KernelForm {
   /// Whether it is to run, from values of the host; null: always.
   std::function<mlir::Value(mlir::ImplicitLocOpBuilder &)> isFit;
   std::function<LaunchShape(DeviceKernel &)> emit;
+  /// Of a form in two kernels: the first leaves parts of sums in memory, the second takes them.
+  /// How many parts, and words of 64 bits for all of them, from values of the host.
+  struct Split {
+    mlir::Value numParts, words;
+  };
+  std::function<Split(mlir::ImplicitLocOpBuilder &)> split = nullptr;
+  std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
 };
 
 /// Products of matrices for a chip ("sm_80": 80): the first that fits is to run, the last one
@@ -55,8 +67,15 @@ llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, int chip);
 /// behind a noalias pointer, would read it too early.
 void shareBetweenThreads(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
 
-/// Kernels without time. Takes all of them.
-LaunchShape emitTeams(DeviceKernel &kernel);
+/// Whether a buffer of the function is a weight in every call: no kernel writes it.
+bool isWeight(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
+
+/// Loads of the function stay where they are among barriers and waits for other kernels: those
+/// of a noalias pointer need not.
+void shareWithOthers(mlir::gpu::GPUFuncOp function);
+
+/// Kernels without time: the first that fits is to run, the last takes all of them.
+llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel);
 
 /// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
 std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);

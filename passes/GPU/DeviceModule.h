@@ -14,6 +14,8 @@
 namespace ssm {
 
 inline constexpr llvm::StringLiteral kDeviceModule = "device";
+/// Flags of a kernel: SSM_KERNEL_OVERLAPS.
+inline constexpr int64_t kOverlaps = 1;
 
 /// Made if there is none.
 mlir::gpu::GPUModuleOp getDeviceModule(mlir::ModuleOp module);

@@ -48,6 +48,7 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
   if (!found)
     return forms;
   Matmul what = *found;
+  addGemvForms(kernel, what, chip, forms);
   bool hasAsync = chip >= 80;
   if (hasAsync && canUseTensorCores(what)) {
     SmallVector<MatmulSide> sides = getMmaSides(kernel, what);
@@ -68,8 +69,9 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
     add("_any", kSmallMma, false, nullptr);
     return forms;
   }
+  // The forms of few rows do not take all sizes.
   if (!canUseFma(what))
-    return forms;
+    return {};
   auto add = [&](StringRef name, MatmulTile tile, auto isFit) {
     forms.push_back({name, isFit, [=](DeviceKernel &k) {
                        return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);

@@ -8,6 +8,7 @@
 #include "passes/GPU/TeamReduce.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -33,6 +34,11 @@ static Value shuffle(ImplicitLocOpBuilder &b, Value value, Value where, gpu::Shu
 Value ssm::shuffleXor(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
   Value where = arith::ConstantIntOp::create(b, b.getI32Type(), distance);
   return shuffle(b, value, where, gpu::ShuffleMode::XOR);
+}
+
+void ssm::holdTogether(ImplicitLocOpBuilder &b) {
+  Value all = arith::ConstantIntOp::create(b, b.getI32Type(), -1);
+  NVVM::SyncWarpOp::create(b, all);
 }
 
 Value ssm::shuffleFrom(ImplicitLocOpBuilder &b, Value value, int64_t lanes, int64_t from) {

@@ -273,10 +273,19 @@ private:
       }
   }
 
+  /// Whether no element is one of both, whichever threads they are of: numbers of an axis differ.
+  static bool areApart(const Access &one, const Access &other) {
+    return llvm::any_of(llvm::zip_equal(one.indices, other.indices), [](auto pair) {
+      APInt x, y;
+      return matchPattern(std::get<0>(pair), m_ConstantInt(&x)) &&
+             matchPattern(std::get<1>(pair), m_ConstantInt(&y)) && x != y;
+    });
+  }
+
   void take(const Access &access, State &state) {
     auto against = [&](llvm::MapVector<Value, SmallVector<Access>> &earlier, StringRef what) {
       for (const Access &other : earlier[access.root])
-        if (other.indices != access.indices)
+        if (other.indices != access.indices && !areApart(other, access))
           error(access.op,
                 (access.isWrite ? "writes" : "reads") +
                     llvm::Twine(" shared memory that another thread may have ") + what +
