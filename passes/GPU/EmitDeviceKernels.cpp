@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -163,7 +164,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     auto kernel = dyn_cast<KernelOp>(nest);
     if (kernel && !kernel.getTime())
       collapseLoops(kernel, host);
-    auto forget = llvm::make_scope_exit([&] {
+    llvm::scope_exit forget([&] {
       for (unsigned i = 0; i < function.getNumArguments(); ++i)
         function.removeArgAttr(i, kWeightArgument);
     });

@@ -26,8 +26,9 @@ namespace {
 constexpr int64_t kMaxRows = 8, kWarps = 8, kAccessBytes = 16;
 /// Lanes of a warp that lie along the line of memory (64 bytes), and lines of a warp.
 constexpr int64_t kAlong = 4, kLines = 8;
-/// Lines along the depth: two lines a thread, as many chunks ahead.
-constexpr int64_t kPerThread = 2, kBurst = 4;
+/// Lines along the depth: lines of a thread, and chunks of each in a burst; fewer where many
+/// rows take the registers.
+constexpr int64_t kPerThread = 2, kBurst = 4, kShortBurst = 2;
 
 /// Elements of the right side in one access.
 int64_t lanesOf(const MatmulSide &right) {
@@ -53,11 +54,13 @@ private:
     Value k, exists;
   };
   Place placeOf(Value base, int64_t chunk);
-  Value orZero(Value vector, Value exists);
+  /// Loads of a burst: of each chunk those of the right side, or of all rows of the left one.
   Values weights(Value base);
   /// Elements of the left side's row, as many as the right side's of one access.
   Value row(const Place &place, Value m);
   Values rowsOf(Value base);
+  /// Zeros of chunks that do not exist; waits for both sides.
+  void mask(Value base, Values &weights, Values &rows);
   Values multiply(ValueRange weights, ValueRange rows, ValueRange sums);
   void multiplyMma(Value first, Value second, Value row, MutableArrayRef<Value> sums);
   Value multiplyAdd(Value x, Value y, Value sum);
@@ -65,7 +68,11 @@ private:
   void shareOut(ValueRange sums);
   void finishRows();
   void waitForOthers();
-  int64_t chunks() const { return right.isDenseAlongDepth ? kBurst : 1; }
+  int64_t chunks() const {
+    if (!right.isDenseAlongDepth)
+      return 1;
+    return isMma || tile.m == 1 ? kBurst : kShortBurst;
+  }
   int64_t chunkDepth() const { return (right.isDenseAlongDepth ? kAlong : kLines) * lanes; }
 
   /// Sums of a thread that go to shared memory, and threads of a warp that have some.
@@ -89,8 +96,19 @@ GemvEmitter::Place GemvEmitter::placeOf(Value base, int64_t chunk) {
   return {d.select(exists, k, d.sub(depth, lanes)), exists};
 }
 
-Value GemvEmitter::orZero(Value vector, Value exists) {
-  return d.select(exists, vector, arith::ConstantOp::create(b, b.getZeroAttr(vector.getType())));
+void GemvEmitter::mask(Value base, Values &weights, Values &rows) {
+  Values both(weights);
+  llvm::append_range(both, rows);
+  Value isThere = areLoaded(b, both);
+  for (int64_t chunk = 0; chunk < chunks(); ++chunk) {
+    Value exists = d.make<arith::AndIOp>(isThere, placeOf(base, chunk).exists);
+    for (Values *side : {&weights, &rows}) {
+      size_t count = side->size() / chunks();
+      for (Value &vector : MutableArrayRef(*side).slice(chunk * count, count))
+        vector = d.select(exists, vector,
+                          arith::ConstantOp::create(b, b.getZeroAttr(vector.getType())));
+    }
+  }
 }
 
 SmallVector<Value> GemvEmitter::weights(Value base) {
@@ -102,15 +120,13 @@ SmallVector<Value> GemvEmitter::weights(Value base) {
     Value k = d.toWide(place.k);
     if (right.isDenseAlongDepth) {
       for (Value line : lines)
-        loaded.push_back(
-            orZero(d.load(type, d.after(line, d.mul(k, bytes)), kAccessBytes), place.exists));
+        loaded.push_back(d.load(type, d.after(line, d.mul(k, bytes)), kAccessBytes));
       continue;
     }
     Value perDepth = stride(right, what.k.front());
     Value at = d.after(lines.front(), d.mul(k, perDepth));
     for (int64_t i = 0; i < lanes; ++i)
-      loaded.push_back(
-          orZero(d.load(type, d.after(at, d.mul(perDepth, i)), kAccessBytes), place.exists));
+      loaded.push_back(d.load(type, d.after(at, d.mul(perDepth, i)), kAccessBytes));
   }
   return loaded;
 }
@@ -125,10 +141,10 @@ Value GemvEmitter::row(const Place &place, Value m) {
   Value loaded = e.getVector(left.value);
   e.laneLoop = std::nullopt;
   e.lanes = 1;
-  return orZero(loaded, place.exists);
+  return loaded;
 }
 
-/// Of each chunk all rows; for tensor cores each thread has one.
+/// For tensor cores each thread has one row.
 SmallVector<Value> GemvEmitter::rowsOf(Value base) {
   Values all;
   for (int64_t chunk = 0; chunk < chunks(); ++chunk) {
@@ -331,11 +347,11 @@ LaunchShape GemvEmitter::emit() {
   if (isAhead)
     waitForOthers();
   Values aheadRows = rowsOf(zero);
-  holdTogether(b);
+  mask(zero, ahead, aheadRows);
   sums = multiply(ahead, aheadRows, sums);
   sums = d.loop(step, depth, step, sums, [&](Value base, ValueRange now) {
     Values loaded = weights(base), rows = rowsOf(base);
-    holdTogether(b);
+    mask(base, loaded, rows);
     return multiply(loaded, rows, now);
   });
   shareOut(sums);

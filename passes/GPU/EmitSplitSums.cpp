@@ -170,15 +170,20 @@ Value SplitEmitter::reduceFrom(ReduceOp op, ArrayRef<unsigned> loops, Value firs
                          return e.get(kernel.getStep().getArgument(input));
                        })});
     }
-    holdTogether(b);
-    Value sum = now[0];
+    Values all;
+    for (const auto &part : parts)
+      llvm::append_range(all, part.second);
+    Value isThere = all.empty() ? Value() : areLoaded(b, all), sum = now[0];
     for (const auto &[place, loaded] : parts) {
       PointEmitter::Scope one(e);
       open(place);
       for (auto [input, value] : llvm::zip_equal(inputs, loaded))
         e.provide(kernel.getStep().getArgument(input), value);
       Value value = isVector ? e.getVector(op.getValue()) : e.get(op.getValue());
-      sum = e.combine(kind, sum, d.select(d.isLess(place, length), value, none));
+      Value isInside = d.isLess(place, length);
+      if (isThere)
+        isInside = d.make<arith::AndIOp>(isThere, isInside);
+      sum = e.combine(kind, sum, d.select(isInside, value, none));
     }
     return Values{sum};
   })[0];
@@ -189,7 +194,8 @@ void SplitEmitter::partsOfTeam() {
   setIndices(pointLoops, team);
   e.hoist(points);
   Value near = e.mul(k.numParts, threads);
-  for (auto [number, op] : llvm::enumerate(sums)) {
+  for (unsigned number = 0; number < sums.size(); ++number) {
+    ReduceOp op = sums[number];
     SmallVector<unsigned> loops = order(loopsOf(op.getLoops()), /*byScore=*/true);
     Value sum = reduceFrom(op, loops, e.mul(part, threads), thread, near,
                            e.mul(near, constant(kTogether)));
@@ -235,7 +241,8 @@ void SplitEmitter::partsOfColumns() {
   Value isInside = d.make<arith::AndIOp>(d.isLess(place, kWarp), d.isLess(column, numPoints()));
   d.branch(isInside, [&] {
     Value from = b.createOrFold<arith::RemUIOp>(place, width);
-    for (auto [number, op] : llvm::enumerate(sums)) {
+    for (unsigned number = 0; number < sums.size(); ++number) {
+      ReduceOp op = sums[number];
       Value sum;
       for (int64_t i = 0; i < kWarps; ++i) {
         Value part = memref::LoadOp::create(b, shared[number],
@@ -251,7 +258,6 @@ LaunchShape SplitEmitter::emitParts() {
   ImplicitLocOpBuilder &h = k.host;
   Value one = arith::ConstantIndexOp::create(h, 1);
   Value blocks = alone ? hostColumnBlocks() : hostProduct(pointLoops);
-  shareWithOthers(k.function);
   begin();
   if (alone)
     partsOfColumns();
@@ -272,7 +278,8 @@ LaunchShape SplitEmitter::emitSums() {
   auto all = [&] {
     setIndices(pointLoops, point);
     e.hoist(points);
-    for (auto [number, op] : llvm::enumerate(sums)) {
+    for (unsigned number = 0; number < sums.size(); ++number) {
+      ReduceOp op = sums[number];
       Value memory = memoryOf(number), first = alone ? zero : thread;
       Value sum = d.loop(first, k.numParts, alone ? constant(1) : threads,
                          e.neutral(op.getKind(), op.getType()), [&](Value part, ValueRange now) {

@@ -14,6 +14,7 @@
 #include "passes/GPU/Teams.h"
 
 #include "lib/Analysis/MatmulShape.h"
+#include "lib/Emit/RowDivision.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 
 using namespace mlir;
@@ -110,6 +111,8 @@ LaunchShape RowEmitter::emit() {
   begin();
   isWide = true;
   if (form.isWarp()) {
+    // As many registers as let four blocks be on a multiprocessor; ptxas takes fewer, and spills.
+    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4));
     Value warp = constant(kWarp);
     member = b.createOrFold<arith::RemUIOp>(thread, warp);
     Value point = e.add(e.mul(team, constant(kBlock / kWarp)),
@@ -224,5 +227,8 @@ void ssm::addRowForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
                        DeviceKernel host{kernel, kernel, h, h, nullptr};
                        return RowEmitter(host, team).isFit();
                      },
-                     [&team](DeviceKernel &k) { return RowEmitter(k, team).emit(); }});
+                     [&team](DeviceKernel &k) {
+                       invertRowDivisors(k.kernel);
+                       return RowEmitter(k, team).emit();
+                     }});
 }

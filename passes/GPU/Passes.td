@@ -51,9 +51,10 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
   let options = [Option<"chip", "chip", "std::string", "\"sm_75\"",
                         "the GPU to compile for, as in --target=cuda:CHIP">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
-                           "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
+                           "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
+                           "::ssm::SSMDialect"];
 }
 
 def PlaceHostCode : Pass<"ssm-place-host-code", "::mlir::ModuleOp"> {
@@ -89,7 +90,7 @@ def VerifySync : Pass<"ssm-verify-sync"> {
     - threads read shared memory that others may have written since the last barrier, or
       write what others may have to read yet or wrote: also from one step of a loop to the
       next. Accesses with the same indices are one thread's; those with different numbers as
-      the index of an axis are never the same element's;
+      the index of an axis other than the last are never the same element's;
     - a barrier is in a branch or loop that not all threads of a block take alike. Arms of a
       branch between roles may hold the same barriers in the same loops;
     - shared memory is read past the threads (bulk tensor copies, wgmma) after a store that no

@@ -21,9 +21,9 @@ constexpr int64_t kMaxBlock = 1024;
 /// warp must take part.
 mlir::Value shuffleXor(mlir::ImplicitLocOpBuilder &b, mlir::Value value, int64_t distance);
 
-/// What a warp, all of it, has asked of memory before is asked for before anything behind: else
-/// ptxas saves registers and asks for one after the other is used.
-void holdTogether(mlir::ImplicitLocOpBuilder &b);
+/// True, as no compiler can tell, once all of `loaded` is there: what needs it waits for all of
+/// them. Else ptxas saves registers and asks memory for one after the other is used.
+mlir::Value areLoaded(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange loaded);
 
 /// The value of neighbour `from` of `lanes`, a power of two.
 mlir::Value shuffleFrom(mlir::ImplicitLocOpBuilder &b, mlir::Value value, int64_t lanes,

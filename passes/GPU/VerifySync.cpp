@@ -274,8 +274,12 @@ private:
   }
 
   /// Whether no element is one of both, whichever threads they are of: numbers of an axis differ.
+  /// Not of the last one, along which vectors reach further.
   static bool areApart(const Access &one, const Access &other) {
-    return llvm::any_of(llvm::zip_equal(one.indices, other.indices), [](auto pair) {
+    if (one.indices.size() < 2)
+      return false;
+    auto outer = [](const Access &access) { return ArrayRef(access.indices).drop_back(); };
+    return llvm::any_of(llvm::zip_equal(outer(one), outer(other)), [](auto pair) {
       APInt x, y;
       return matchPattern(std::get<0>(pair), m_ConstantInt(&x)) &&
              matchPattern(std::get<1>(pair), m_ConstantInt(&y)) && x != y;

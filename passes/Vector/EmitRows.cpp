@@ -22,7 +22,7 @@
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Emit/PointEmitter.h"
-#include "passes/Vector/RowDivision.h"
+#include "lib/Emit/RowDivision.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
