@@ -43,6 +43,21 @@ Value DeviceKernel::addShared(ArrayRef<int64_t> shape, Type type) {
       MemRefType::get(shape, type, MemRefLayoutAttrInterface(), space), function.getLoc());
 }
 
+Value DeviceKernel::addDynamicShared() {
+  constexpr StringLiteral name = "ssm_dynamic_shared";
+  constexpr unsigned space = 3;
+  auto module = function->getParentOfType<gpu::GPUModuleOp>();
+  if (!module.lookupSymbol(name)) {
+    auto b = OpBuilder::atBlockBegin(module.getBody());
+    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
+    LLVM::GlobalOp::create(b, function.getLoc(), type, /*isConstant=*/false,
+                           LLVM::Linkage::External, name, Attribute(),
+                           /*alignment=*/1024, space);
+  }
+  return LLVM::AddressOfOp::create(device, LLVM::LLVMPointerType::get(device.getContext(), space),
+                                   name);
+}
+
 /// The function's argument that is the memory of a buffer.
 static std::optional<unsigned> argumentOf(gpu::GPUFuncOp function, Value buffer) {
   while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
@@ -144,7 +159,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         return forms;
       return getTeamForms(kernel);
     }
-    return {{"", nullptr, [this](DeviceKernel &both) {
+    SmallVector<KernelForm> forms = getStagedForms(kernel, version);
+    forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)
                  shape = emitBlockRecurrence(both);
@@ -154,7 +170,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
                signalPassFailure();
                Value one = arith::ConstantIndexOp::create(both.host, 1);
                return LaunchShape{{one, one, one}, one, 32};
-             }}};
+             }});
+    return forms;
   }
 
   void emit(func::FuncOp function, gpu::GPUModuleOp device) {
@@ -255,8 +272,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       shape = made ? *made : emitAlone(copy, inside, host);
     }
     letOthersBegin(target);
-    setLaunchBounds(target, shape.maxThreads, shape.dynamicShared,
-                    shape.overlaps ? kOverlaps : 0);
+    setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
+    llvm::append_range(given, shape.more);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],

@@ -9,6 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/MatmulTiles.h"
 #include "passes/GPU/TeamReduce.h"
 
@@ -315,7 +316,7 @@ void GemvEmitter::waitForOthers() {
 LaunchShape GemvEmitter::emit() {
   LaunchShape shape = launch(0);
   shape.dynamicShared = 0;
-  shape.overlaps = overlaps;
+  shape.flags = overlaps ? kOverlaps : 0;
   bool isAhead = overlaps && isWeight(k.function, kernel.getInputs()[*right.input]);
   shareWithOthers(k.function);
   if (!isAhead)

@@ -20,6 +20,23 @@ static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
 /// Large tiles that are enough for a GPU.
 static constexpr int64_t kEnough = 96;
+/// Without rows that share a factor, as in a convolution of single channels, shallower sums are
+/// no work for tiles: a step of theirs would be mostly empty.
+static constexpr int64_t kShallow = 16;
+
+static bool isShallow(KernelOp kernel, const Matmul &what) {
+  if (what.m)
+    return false;
+  int64_t depth = 1;
+  for (unsigned loop : what.k) {
+    auto [operand, axis] = kernel.getSizeSource(loop);
+    int64_t size = cast<ShapedType>(operand.getType()).getDimSize(axis);
+    if (ShapedType::isDynamic(size))
+      return false;
+    depth *= size;
+  }
+  return depth < kShallow;
+}
 
 static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
   SmallVector<OpFoldResult> sizes = kernel.getLoopSizes(d.b);
@@ -45,7 +62,7 @@ static Value areAligned(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> s
 SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
   SmallVector<KernelForm> forms;
   std::optional<Matmul> found = matchMatmul(kernel);
-  if (!found)
+  if (!found || isShallow(kernel, *found))
     return forms;
   Matmul what = *found;
   addGemvForms(kernel, what, chip, forms);

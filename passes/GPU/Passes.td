@@ -89,8 +89,7 @@ def VerifySync : Pass<"ssm-verify-sync"> {
 
     - threads read shared memory that others may have written since the last barrier, or
       write what others may have to read yet or wrote: also from one step of a loop to the
-      next. Accesses with the same indices are one thread's; those with different numbers as
-      the index of an axis other than the last are never the same element's;
+      next. Accesses with the same indices are one thread's;
     - a barrier is in a branch or loop that not all threads of a block take alike. Arms of a
       branch between roles may hold the same barriers in the same loops;
     - shared memory is read past the threads (bulk tensor copies, wgmma) after a store that no
