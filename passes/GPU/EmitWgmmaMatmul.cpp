@@ -383,7 +383,7 @@ LaunchShape WgmmaEmitter::emit() {
   staging = stageBytes * stages;
   barriers = staging + kConsumers * pieceBytes();
   shape.dynamicShared = barriers + 16 * stages;
-  shape.flags = kKernelPersistent;
+  shape.flags = kPersistent;
   // Or the registers that a warpgroup gives back are none.
   k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(1));
   sides[0] = stage(left, tile.m, 0);
