@@ -492,8 +492,9 @@ private:
     Value products = e.mul(rows, depth);
     Value turning = e.add(e.mul(depth, e.index(lanes * 3 / 2)), e.mul(rows, e.index(lanes)));
     Value cost = e.mul(columns, e.add(products, turning));
-    // In pairs a vector takes half as long, a little more if they are woven.
-    int64_t lanesOfVector = !pairs ? lanes - 1 : pairs->packed() ? lanes * 3 / 8 : lanes / 2;
+    // In pairs a vector takes half as long, less beside another one if none is woven.
+    bool isFast = pairs && pairs->packed() && vectors > 1;
+    int64_t lanesOfVector = !pairs ? lanes - 1 : isFast ? lanes * 3 / 8 : lanes / 2;
     auto is = [&](arith::CmpIPredicate what, Value x, Value y) -> Value {
       return arith::CmpIOp::create(b, what, x, y);
     };
