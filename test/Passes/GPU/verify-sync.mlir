@@ -239,6 +239,9 @@ gpu.module @faults {
       // expected-error@+1 {{may reach element 63 of axis 0}}
       memref.store %v, %a[%t] : memref<32xf32, 3>
     }
+    gpu.return
+  }
+}
 
 // -----
 
