@@ -287,6 +287,12 @@ SmallVector<Type> TileEmitter::wideTypes() {
   });
 }
 
+SmallVector<bool> TileEmitter::wideByRow() {
+  return llvm::map_to_vector(wideInputs, [&](unsigned i) {
+    return what.m && contains(loopsOf(kernel.getInputMap(i)), *what.m);
+  });
+}
+
 SmallVector<Value> TileEmitter::loadWide(Value m, Value n) {
   PointEmitter::Scope scope(e);
   if (what.m)
