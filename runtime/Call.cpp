@@ -93,37 +93,26 @@ static int32_t tableTensorMap(void *context, void *map, int32_t type, int32_t ra
 
 static void *tableFault(void *context) { return contextOf(context).session->queue->fault(); }
 
-static const ssm_table cpuTable = {
-    SSM_MODULE_ABI_VERSION,
-    sizeof(ssm_table),
-    tableParallelFor,
-    tableSegmentAlloc,
-    tableSegmentMark,
-    tableSegmentRelease,
-    tableOutput,
-    tableReport,
-    tableKernel,
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-};
+static constexpr ssm_table makeTable(bool isDevice) {
+  return {
+      SSM_MODULE_ABI_VERSION,
+      sizeof(ssm_table),
+      tableParallelFor,
+      tableSegmentAlloc,
+      tableSegmentMark,
+      tableSegmentRelease,
+      tableOutput,
+      tableReport,
+      tableKernel,
+      isDevice ? tableLaunch : nullptr,
+      isDevice ? tableRead : nullptr,
+      isDevice ? tableTensorMap : nullptr,
+      isDevice ? tableFault : nullptr,
+  };
+}
 
-static const ssm_table deviceTable = {
-    SSM_MODULE_ABI_VERSION,
-    sizeof(ssm_table),
-    tableParallelFor,
-    tableSegmentAlloc,
-    tableSegmentMark,
-    tableSegmentRelease,
-    tableOutput,
-    tableReport,
-    tableKernel,
-    tableLaunch,
-    tableRead,
-    tableTensorMap,
-    tableFault,
-};
+static constexpr ssm_table cpuTable = makeTable(false);
+static constexpr ssm_table deviceTable = makeTable(true);
 
 const ssm_table &ssmrt::tableOf(const CallContext &context) {
   return context.session && context.session->queue ? deviceTable : cpuTable;

@@ -104,9 +104,11 @@ ssmrt_status NewFile::write(const void *data, size_t bytes) {
 }
 
 ssmrt_status NewFile::commit() {
+  // The name must not be on the disk before the bytes are. EINVAL: what cannot be synced.
+  bool isWhole = !temporary || fsync(handle) == 0 || errno == EINVAL;
   int closed = ::close(handle);
   handle = -1;
-  if (closed != 0 || (temporary && std::rename(temporary, target) != 0))
+  if (!isWhole || closed != 0 || (temporary && std::rename(temporary, target) != 0))
     return fail(SSMRT_IO_ERROR, "cannot write '%s': %s", target, std::strerror(errno));
   std::free(temporary);
   temporary = nullptr;

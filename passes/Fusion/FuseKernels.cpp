@@ -15,6 +15,7 @@
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Remarks.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Transforms/RegionUtils.h"
 
 namespace ssm {
@@ -132,8 +133,16 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
   }
 
   void fuse(Block &block) {
-    IRRewriter rewriter(&getContext());
     moved.clear();
+    leavesToUsers = true;
+    fuseAll(block);
+    // What its users did not take.
+    leavesToUsers = false;
+    fuseAll(block);
+  }
+
+  void fuseAll(Block &block) {
+    IRRewriter rewriter(&getContext());
     for (Operation *op = block.empty() ? nullptr : &block.front(); op;) {
       auto consumer = dyn_cast<KernelOp>(op);
       if (!consumer) {
@@ -210,6 +219,8 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       keep = KeepResults::InProducer;
       return "";
     }
+    if (leavesToUsers && isForUsers(consumer))
+      return "its users compute it with less to read and write";
     if (earliest == consumer)
       return "";
     // The consumer may as well come first, if it waits for none of the others.
@@ -221,6 +232,36 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       return "a result is used before the consumer";
     rewriter.moveOpBefore(consumer, earliest);
     return "";
+  }
+
+  /// Whether elementwise work on values that are stored anyway had better be done by all who
+  /// take its results, by the bytes that go through memory.
+  static bool isForUsers(KernelOp consumer) {
+    if (kindOf(consumer) != Kind::Map || !isCheap(consumer))
+      return false;
+    unsigned users = 0, taken = 0, made = 0;
+    for (Operation *user : consumer->getUsers()) {
+      auto kernel = dyn_cast<KernelOp>(user);
+      if (!kernel || kernel->getBlock() != consumer->getBlock() ||
+          kindOf(kernel) == Kind::Contraction ||
+          llvm::any_of(kernel.getInits(),
+                       [&](Value init) { return init.getDefiningOp() == consumer; }))
+        return false;
+      ++users;
+    }
+    auto bytesOf = [](Value tensor) {
+      Type element = getElementTypeOrSelf(tensor.getType());
+      return element.isIntOrFloat() ? llvm::divideCeil(element.getIntOrFloatBitWidth(), 8u) : 8u;
+    };
+    LoopSet all = 0;
+    for (unsigned i = 0; i < consumer.getOuts().size(); ++i) {
+      all |= loopsOf(consumer.getOutMap(i));
+      made += bytesOf(consumer.getOuts()[i]);
+    }
+    for (unsigned i = 0; i < consumer.getInputs().size(); ++i)
+      if (loopsOf(consumer.getInputMap(i)) == all)
+        taken += bytesOf(consumer.getInputs()[i]);
+    return users > 0 && users * taken <= (users + 1) * made;
   }
 
   StringRef refuseAccess(KernelOp producer, KernelOp consumer, Kind from, Kind to) {
@@ -322,5 +363,6 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
   }
 
   llvm::DenseSet<Operation *> moved;
+  bool leavesToUsers = false;
 };
 } // namespace

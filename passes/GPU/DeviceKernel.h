@@ -25,8 +25,10 @@ struct LaunchShape {
   int64_t maxThreads;
   /// Bytes of dynamic shared memory.
   int64_t dynamicShared = 0;
-  /// Of DeviceModule.h.
+  /// SSM_KERNEL_... of include/ssmrt/module_abi.h.
   int64_t flags = 0;
+  /// What the kernel gets behind the host function's arguments.
+  llvm::SmallVector<mlir::Value> more;
 };
 
 /// A kernel on its way to the device: the same operation twice, in the host function that is to
@@ -44,6 +46,8 @@ struct DeviceKernel {
   /// A map of an input for bulk copies of boxes, sizes in the order of its axes, to shared memory
   /// swizzled over so many bytes; the host makes it, the device gets a pointer.
   mlir::Value addTensorMap(unsigned input, llvm::ArrayRef<int32_t> box, int64_t swizzle);
+  /// The shared memory whose size is told at launch.
+  mlir::Value addDynamicShared();
 };
 
 /// One of a kernel's forms; the host chooses by sizes and pointers.
@@ -58,6 +62,10 @@ struct KernelForm {
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
 /// None if the kernel is no such product.
 llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target);
+
+/// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
+/// one. Not for all sizes: others must take what is left.
+llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, int chip);
 
 /// Threads see through the buffer what others wrote: LLVM, to which no barrier touches memory
 /// behind a noalias pointer, would read it too early.

@@ -54,6 +54,21 @@ Value DeviceKernel::addTensorMap(unsigned input, ArrayRef<int32_t> box, int64_t 
   return function.getArgument(number);
 }
 
+Value DeviceKernel::addDynamicShared() {
+  constexpr StringLiteral name = "ssm_dynamic_shared";
+  constexpr unsigned space = 3;
+  auto module = function->getParentOfType<gpu::GPUModuleOp>();
+  if (!module.lookupSymbol(name)) {
+    auto b = OpBuilder::atBlockBegin(module.getBody());
+    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
+    LLVM::GlobalOp::create(b, function.getLoc(), type, /*isConstant=*/false,
+                           LLVM::Linkage::External, name, Attribute(),
+                           /*alignment=*/1024, space);
+  }
+  return LLVM::AddressOfOp::create(device, LLVM::LLVMPointerType::get(device.getContext(), space),
+                                   name);
+}
+
 void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
   while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
     buffer = view.getViewSource();
@@ -137,7 +152,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         return forms;
       return {{"", nullptr, [](DeviceKernel &both) { return emitTeams(both); }}};
     }
-    return {{"", nullptr, [this](DeviceKernel &both) {
+    SmallVector<KernelForm> forms = getStagedForms(kernel, target.version);
+    forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)
                  shape = emitBlockRecurrence(both);
@@ -147,7 +163,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
                signalPassFailure();
                Value one = arith::ConstantIndexOp::create(both.host, 1);
                return LaunchShape{{one, one, one}, one, 32};
-             }}};
+             }});
+    return forms;
   }
 
   void emit(func::FuncOp function, gpu::GPUModuleOp device) {
@@ -208,21 +225,21 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     inside.setInsertionPoint(copy);
 
     LaunchShape shape;
-    SmallVector<Value> args(arguments);
     if (auto kernel = dyn_cast<KernelOp>(nest)) {
       DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target, {}};
       shape = form.emit(both);
-      llvm::append_range(args, both.tensorMaps);
       copy->erase();
     } else {
       std::optional<LaunchShape> made = emitNest(copy, target, host);
       shape = made ? *made : emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
+    SmallVector<Value> given(arguments);
+    llvm::append_range(given, shape.more);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
-                     shape.grid[1], shape.grid[2], shape.threads, args);
+                     shape.grid[1], shape.grid[2], shape.threads, given);
   }
 
   /// Constants in memory that the function reads go to the device.

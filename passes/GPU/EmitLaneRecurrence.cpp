@@ -29,6 +29,9 @@ constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
 constexpr int64_t kLoads = 48, kMaxUnroll = 8;
 /// The same of the work that lanes share, and how many blocks of steps ahead.
 constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
+/// Where time can be cut: steps of a piece at least, how many pieces at most, and how many steps
+/// a carry may reach back.
+constexpr int64_t kPiece = 64, kMaxPieces = 32768, kMaxMemory = 8;
 
 class LaneRecurrence {
 public:
@@ -47,8 +50,10 @@ private:
   bool isInnerOut(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
   int64_t pointsOf(bool isInner) { return isInner ? perLane : 1; }
   bool startsApart(unsigned carry);
+  void findMemory();
 
   LaunchShape launch();
+  void placePiece();
   void placePoint();
   void run();
   void setTime(Value step);
@@ -65,7 +70,8 @@ private:
   void loadOwn(Value first, SmallVectorImpl<Value> &loaded);
   void give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded);
   Value reducePoints(Points &points, ReduceOp reduce);
-  SmallVector<Value> runStep(Points &points, ValueRange now, bool isBlock);
+  SmallVector<Value> runStep(Points &points, ValueRange now, bool isBlock, bool isQuiet = false);
+  SmallVector<Value> runSingly(Value first, Value last, ValueRange now, bool isQuiet);
   SmallVector<Value> runBlock(Value first, ValueRange now, ArrayRef<Value> stepsLoaded,
                               ArrayRef<Value> ownLoaded);
   Value ownStep(Value first, int64_t round);
@@ -103,9 +109,13 @@ private:
   int64_t depth = 2;
   /// For the block at hand, for each of its steps.
   llvm::DenseMap<Value, SmallVector<Value>> saved;
+  /// After how many steps nothing is left of where the carries began; 0: something always is.
+  int64_t memory = 0;
   /// Null where all lanes have a point.
   Value exists;
   Value lane, steps;
+  /// The steps that this thread writes.
+  Value firstStep, lastStep;
   /// Who of the threads of a point's lanes writes an out; null: all.
   SmallVector<Value> owners;
   Points fixed;
@@ -161,6 +171,7 @@ bool LaneRecurrence::analyze() {
     if (isa<MemRefType>(kernel.getInputs()[i].getType()) && !kernel.getInputArg(i).use_empty() &&
         kernel.getInputMap(i).isFunctionOfDim(time))
       timed.push_back(i);
+  findMemory();
   findPhases();
   for (unsigned i : stepInputs)
     stepLoads += pointsOf(isInner(kernel.getInputArg(i)));
@@ -171,6 +182,49 @@ bool LaneRecurrence::analyze() {
   while (depth < kMaxDepth && 2 * depth * rounds * ownInputs.size() <= kOwnLoads)
     depth *= 2;
   return true;
+}
+
+/// Convolutions are such recurrences: a carry is what an input was a few steps ago. Time can then
+/// be cut into pieces, each of which begins a few steps early with any carries.
+void LaneRecurrence::findMemory() {
+  auto yielded = kernel.getYield().getValues();
+  for (unsigned i = 0; i < yielded.size(); ++i)
+    if (i < kernel.getNumCarries() ? !startsApart(i) : !kernel.getOutMap(i).isFunctionOfDim(time))
+      return;
+  // Steps that each carry reaches back; the carries are gone through until all are known.
+  llvm::DenseMap<Value, int64_t> reach;
+  auto reachOf = [&](auto &&self, Value value) -> std::optional<int64_t> {
+    if (auto known = reach.find(value); known != reach.end())
+      return known->second;
+    Operation *op = value.getDefiningOp();
+    if (!op)
+      return llvm::is_contained(kernel.getStep().getArguments().drop_front(
+                                    kernel.getInputs().size()), value)
+                 ? std::nullopt
+                 : std::optional<int64_t>(0);
+    if (op->getBlock() != &kernel.getStep())
+      return 0;
+    int64_t most = 0;
+    for (Value operand : op->getOperands()) {
+      std::optional<int64_t> of = self(self, operand);
+      if (!of)
+        return std::nullopt;
+      most = std::max(most, *of);
+    }
+    return reach[value] = most;
+  };
+  int64_t most = 0;
+  for (unsigned round = 0; round < kernel.getNumCarries(); ++round)
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      if (Value carry = kernel.getCarryArg(i); !reach.contains(carry))
+        if (std::optional<int64_t> of = reachOf(reachOf, yielded[i])) {
+          reach[carry] = *of + 1;
+          most = std::max(most, *of + 1);
+        }
+  bool isAll = llvm::all_of(llvm::seq(kernel.getNumCarries()),
+                            [&](unsigned i) { return reach.contains(kernel.getCarryArg(i)); });
+  if (isAll && most <= kMaxMemory)
+    memory = most;
 }
 
 bool LaneRecurrence::isSlowToCompute(Value value) {
@@ -270,6 +324,13 @@ void LaneRecurrence::findPhases() {
   }
 }
 
+/// The steps of a piece.
+static Value pieceOf(ImplicitLocOpBuilder &b, Value steps) {
+  auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(b, value); };
+  return b.createOrFold<arith::MaxUIOp>(
+      b.createOrFold<arith::CeilDivUIOp>(steps, constant(kMaxPieces)), constant(kPiece));
+}
+
 LaunchShape LaneRecurrence::launch() {
   ImplicitLocOpBuilder &h = k.host;
   SmallVector<OpFoldResult> sizes = k.hostKernel.getLoopSizes(h);
@@ -278,8 +339,26 @@ LaunchShape LaneRecurrence::launch() {
   for (unsigned loop : outer)
     total = h.createOrFold<arith::MulIOp>(
         total, getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]));
-  Value blocks = h.createOrFold<arith::CeilDivUIOp>(total, constant(kBlock));
-  return {{blocks, constant(1), constant(1)}, constant(kBlock), kBlock};
+  Value blocks = h.createOrFold<arith::CeilDivUIOp>(total, constant(kBlock)), pieces = constant(1);
+  if (memory > 0) {
+    Value steps = getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[time]);
+    // Without a step carries still come out.
+    pieces = h.createOrFold<arith::MaxUIOp>(
+        h.createOrFold<arith::CeilDivUIOp>(steps, pieceOf(h, steps)), pieces);
+  }
+  return {{blocks, pieces, constant(1)}, constant(kBlock), kBlock};
+}
+
+/// Sets this block's steps.
+void LaneRecurrence::placePiece() {
+  steps = e.size(time);
+  firstStep = e.index(0);
+  lastStep = steps;
+  if (memory == 0)
+    return;
+  Value piece = pieceOf(b, steps);
+  firstStep = e.mul(gpu::BlockIdOp::create(b, gpu::Dimension::y), piece);
+  lastStep = e.min(e.add(firstStep, piece), steps);
 }
 
 LaunchShape LaneRecurrence::emit() {
@@ -448,8 +527,9 @@ Value LaneRecurrence::reducePoints(Points &points, ReduceOp reduce) {
 }
 
 /// One step, its time set and its inputs given. In a block, late outs and their sums are left to
-/// the work that lanes share.
-SmallVector<Value> LaneRecurrence::runStep(Points &points, ValueRange now, bool isBlock) {
+/// the work that lanes share. A quiet one writes nothing.
+SmallVector<Value> LaneRecurrence::runStep(Points &points, ValueRange now, bool isBlock,
+                                           bool isQuiet) {
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
     for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
       if (isInnerOut(i))
@@ -468,7 +548,7 @@ SmallVector<Value> LaneRecurrence::runStep(Points &points, ValueRange now, bool 
   emitReady();
   SmallVector<SmallVector<Value>> results(kernel.getOuts().size());
   for (auto [i, value] : llvm::enumerate(kernel.getYield().getValues()))
-    if (!isBlock || !llvm::is_contained(late, i))
+    if (isQuiet ? i < kernel.getNumCarries() : !isBlock || !llvm::is_contained(late, i))
       for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point)
         results[i].push_back(isInnerOut(i) ? atPoint(points, point, value) : e.get(value));
   if (isBlock)
@@ -590,8 +670,23 @@ Value LaneRecurrence::isZero(Value index) {
   return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, index, e.index(0));
 }
 
+/// Steps one by one.
+SmallVector<Value> LaneRecurrence::runSingly(Value first, Value last, ValueRange now,
+                                             bool isQuiet) {
+  return e.loop(first, last, 1, now, [&](Value step, ValueRange given) {
+    PointEmitter::Scope scope(e);
+    SmallVector<Value> loaded;
+    loadInputs(timed, step, loaded);
+    setTime(step);
+    Points points = fixed;
+    ArrayRef<Value> left = loaded;
+    give(points, timed, left);
+    return runStep(points, given, /*isBlock=*/false, isQuiet);
+  });
+}
+
 void LaneRecurrence::run() {
-  steps = e.size(time);
+  placePiece();
   for (unsigned i = 0; i < kernel.getOuts().size(); ++i) {
     Value owner = exists;
     LoopSet missing = outerSet & ~loopsOf(kernel.getOutMap(i));
@@ -628,9 +723,13 @@ void LaneRecurrence::run() {
   // Blocks of steps, their elements on the way while others are computed: of the steps for the
   // next block, of the shared work for `depth` blocks ahead. An element never moves to another
   // register, for which it would have to have come: the loop's body has `depth` blocks.
-  Value zero = e.index(0), body = e.index(depth * unroll);
-  Value whole = e.sub(steps, b.createOrFold<arith::RemUIOp>(steps, body));
-  Value isAny = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, whole, zero);
+  if (memory > 0) {
+    Value early = e.sub(firstStep, e.min(firstStep, e.index(memory)));
+    now = runSingly(early, firstStep, now, /*isQuiet=*/true);
+  }
+  Value body = e.index(depth * unroll);
+  Value whole = e.sub(lastStep, b.createOrFold<arith::RemUIOp>(e.sub(lastStep, firstStep), body));
+  Value isAny = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, whole, firstStep);
   auto branch = scf::IfOp::create(b, TypeRange(ValueRange(now)), isAny, /*withElseRegion=*/true);
   {
     OpBuilder::InsertionGuard guard(b);
@@ -640,10 +739,10 @@ void LaneRecurrence::run() {
     SmallVector<Value> carried = now;
     Value lastBlock = e.sub(whole, e.index(unroll));
     size_t numSteps = unroll * stepLoads, numOwn = rounds * ownInputs.size();
-    loadSteps(zero, carried);
+    loadSteps(firstStep, carried);
     for (int64_t at = 0; at < depth; ++at)
-      loadOwn(e.index(at * unroll), carried);
-    carried = e.loop(zero, whole, depth * unroll, carried, [&](Value first, ValueRange given) {
+      loadOwn(e.add(firstStep, at * unroll), carried);
+    carried = e.loop(firstStep, whole, depth * unroll, carried, [&](Value first, ValueRange given) {
       SmallVector<Value> next(given.take_front(now.size()));
       SmallVector<Value> ofSteps(given.slice(now.size(), numSteps)), ahead;
       given = given.drop_front(now.size() + numSteps);
@@ -663,20 +762,14 @@ void LaneRecurrence::run() {
     scf::YieldOp::create(b, carried);
   }
   now = llvm::to_vector_of<Value>(branch.getResults());
-  now = e.loop(whole, steps, 1, now, [&](Value step, ValueRange given) {
-    PointEmitter::Scope scope(e);
-    SmallVector<Value> loaded;
-    loadInputs(timed, step, loaded);
-    setTime(step);
-    Points points = fixed;
-    ArrayRef<Value> left = loaded;
-    give(points, timed, left);
-    return runStep(points, given, /*isBlock=*/false);
-  });
+  now = runSingly(whole, lastStep, now, /*isQuiet=*/false);
+  Value isLast;
+  if (memory > 0)
+    isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, lastStep, steps);
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
     for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
       PointEmitter::Scope scope(e);
-      Value condition = owners[i];
+      Value condition = both(owners[i], isLast);
       if (isInnerOut(i)) {
         setInner(point);
         condition = both(condition, isValid(point));

@@ -34,6 +34,23 @@ static constexpr WarpgroupTile kWarpgroupTiles[] = {
 static constexpr int64_t kMultiprocessors = 132;
 /// Large tiles that are enough for a GPU.
 static constexpr int64_t kEnough = 96;
+/// Without rows that share a factor, as in a convolution of single channels, shallower sums are
+/// no work for tiles: a step of theirs would be mostly empty.
+static constexpr int64_t kShallow = 16;
+
+static bool isShallow(KernelOp kernel, const Matmul &what) {
+  if (what.m)
+    return false;
+  int64_t depth = 1;
+  for (unsigned loop : what.k) {
+    auto [operand, axis] = kernel.getSizeSource(loop);
+    int64_t size = cast<ShapedType>(operand.getType()).getDimSize(axis);
+    if (ShapedType::isDynamic(size))
+      return false;
+    depth *= size;
+  }
+  return depth < kShallow;
+}
 
 static Value countTiles(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
   SmallVector<OpFoldResult> sizes = kernel.getLoopSizes(d.b);
@@ -108,15 +125,10 @@ static Value areMappable(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> 
   return all;
 }
 
-/// Which came and went with Hopper.
-static bool hasWgmma(const GpuTarget &target) {
-  return target.version == 90 && target.isSpecific;
-}
-
 SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target) {
   SmallVector<KernelForm> forms;
   std::optional<Matmul> found = matchMatmul(kernel);
-  if (!found)
+  if (!found || isShallow(kernel, *found))
     return forms;
   Matmul what = *found;
   bool hasAsync = target.version >= 80;
@@ -127,7 +139,7 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                          return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
                        }});
     };
-    if (hasWgmma(target) && canUseWgmma(kernel, what, sides)) {
+    if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
       for (const WarpgroupTile &tile : kWarpgroupTiles)
         if (isUseful(tile, sides))
           forms.push_back({tile.suffix,

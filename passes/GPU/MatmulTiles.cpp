@@ -14,22 +14,6 @@
 using namespace mlir;
 using namespace ssm;
 
-static constexpr StringLiteral kDynamicShared = "ssm_dynamic_shared";
-
-/// The memory whose size is told at launch.
-static Value addDynamicShared(DeviceKernel &k) {
-  auto module = k.function->getParentOfType<gpu::GPUModuleOp>();
-  constexpr unsigned space = 3;
-  if (!module.lookupSymbol(kDynamicShared)) {
-    auto b = OpBuilder::atBlockBegin(module.getBody());
-    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
-    LLVM::GlobalOp::create(b, k.function.getLoc(), type, /*isConstant=*/false,
-                           LLVM::Linkage::External, kDynamicShared, Attribute(),
-                           /*alignment=*/1024, space);
-  }
-  return LLVM::AddressOfOp::create(k.device, LLVM::LLVMPointerType::get(k.device.getContext(), space),
-                                   kDynamicShared);
-}
 
 MatmulSide ssm::describeSide(KernelOp kernel, const Matmul &what, Value value, bool isLeft) {
   MatmulSide side;
@@ -89,13 +73,13 @@ LaunchShape TileEmitter::launch() {
                           host.ceilDiv(size(what.n), tile.n));
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
-  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads};
+  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, 0, 0, {}};
 }
 
 void TileEmitter::prepare() {
   findWide();
   thread = d.thread();
-  shared = addDynamicShared(k);
+  shared = k.addDynamicShared();
   height = what.m ? e.size(*what.m) : e.index(1);
   width = e.size(what.n);
   depth = e.index(1);

@@ -72,6 +72,28 @@ def EntryABI : Pass<"ssm-entry-abi", "::mlir::ModuleOp"> {
                            "::mlir::LLVM::LLVMDialect"];
 }
 
+def ForwardCopies : Pass<"ssm-forward-copies", "::mlir::func::FuncOp"> {
+  let summary = "a kernel writes at once where its result would be copied to";
+  let description = [{
+    Of several results that are put side by side into one buffer, one-shot bufferization
+    places one; the others are temporaries that are copied. If a kernel writes such a
+    temporary, nothing else reads it, and no one touches its place in between, the kernel
+    writes there. So the windows of a causal convolution become its next past without a
+    copy. Upstream has no pass that removes copies between different buffers.
+
+    ```mlir
+    %t = memref.alloc(%n) : memref<?xf32>
+    ssm.kernel ... outs(%t : memref<?xf32>)
+    %p = memref.subview %y[0, 1] [%n, 1] [1, 1] : memref<?x3xf32> to memref<?xf32, strided<[3], offset: 1>>
+    memref.copy %t, %p
+    // becomes
+    %p = memref.subview %y[0, 1] [%n, 1] [1, 1] : ...
+    ssm.kernel ... outs(%p : memref<?xf32, strided<[3], offset: 1>>)
+    ```
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def PlanArena : Pass<"ssm-plan-arena", "::mlir::ModuleOp"> {
   let summary = "every temporary gets an offset in one arena; makes @name.plan";
   let description = [{

@@ -132,3 +132,39 @@ def test_full_disk(language_model, tmp_path):
     assert "cannot write" in done.stderr and "No space left on device" in done.stderr
     assert (tmp_path / "disk.code").read_text() == "1\n"
     assert (tmp_path / "disk.list").read_text() == "states\n"
+
+
+# Writes down what is synced and renamed, and fails as a broken disk does if told to.
+WATCHER = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+int fsync(int file) {
+  fputs("fsync\\n", stderr);
+  if (getenv("BROKEN")) { errno = EIO; return -1; }
+  return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(file);
+}
+int rename(const char *from, const char *to) {
+  fputs("rename\\n", stderr);
+  return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
+}
+"""
+
+
+def test_states_are_on_the_disk_before_their_name(language_model, tmp_path, monkeypatch):
+    library = tmp_path / "watcher.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o", library], input=WATCHER, text=True,
+                   check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    done = generate(language_model, "--save-states", tmp_path / "states")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line in ("fsync", "rename")] == \
+        ["fsync", "rename"]
+    whole = (tmp_path / "states").read_bytes()
+    monkeypatch.setenv("BROKEN", "1")
+    done = generate(language_model, "--save-states", tmp_path / "states")
+    assert done.returncode == 1 and "cannot write" in done.stderr
+    assert [path.name for path in tmp_path.glob("states*")] == ["states"]
+    assert (tmp_path / "states").read_bytes() == whole

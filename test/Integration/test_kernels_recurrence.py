@@ -41,7 +41,7 @@ KINDS = {
     "chained": (r.chained(), True),
     "crossed": (r.crossed(), True),
     "swapped": (r.swapped(), None),
-    "delayed": (r.delayed(), None),
+    "delayed": (r.delayed(), None), "window": (r.window(), None),
     "centred": (r.centred(), None),
     "normalised": (r.normalised(), None),
     "dense": (r.dense(), False),

@@ -4,10 +4,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
+import subprocess
+
+import gpu
 import numpy as np
 import pytest
 import run_tests
 import typeseg
+from ssmtest import build
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="a"/> <testcase name="b" status="run"/>
@@ -61,3 +65,39 @@ def test_runs_cover_the_text():
     assert "".join(part for part, _, _ in found) == text
     # The two bytes of the last class are too few for a run of their own.
     assert [label for _, label, _ in found] == [0, 1]
+
+
+# A driver of one GPU, or of none.
+DRIVER = """
+#include <string.h>
+int cuInit(unsigned flags) { return FAILS; }
+int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
+int cuDeviceGet(int *device, int index) { *device = 7; return index; }
+int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "A GPU", size); return device != 7; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+  *value = attribute == 75 ? CAPABILITY / 10 : CAPABILITY % 10;
+  return device != 7;
+}
+"""
+
+
+@pytest.mark.parametrize("fails,count,capability,wanted", [
+    (0, 1, 90, gpu.Gpu("A GPU", "sm_90a")), (0, 2, 75, gpu.Gpu("A GPU", "sm_75")),
+    (0, 1, 121, gpu.Gpu("A GPU", "sm_120")), (0, 1, 70, "A GPU is older than sm_75"),
+    (0, 0, 90, "the driver finds none"), (100, 1, 90, "the driver finds none"),
+])
+def test_find_gpu(tmp_path, fails, count, capability, wanted):
+    library = tmp_path / "libcuda.so"
+    subprocess.run(["cc", "-shared", "-fPIC", f"-DFAILS={fails}", f"-DCOUNT={count}",
+                    f"-DCAPABILITY={capability}", "-xc", "-", "-o", library], input=DRIVER,
+                   text=True, check=True)
+    assert gpu.find(str(library)) == wanted
+
+
+def test_without_a_driver(tmp_path):
+    assert gpu.find(str(tmp_path / "none.so")) == "no driver"
+
+
+def test_chips_are_the_compilers():
+    source = (build.ROOT / "lib" / "Target" / "GpuTarget.cpp").read_text(encoding="utf-8")
+    assert all(f'"{chip}"' in source for chip in gpu.KNOWN.values())

@@ -303,6 +303,21 @@ def delayed():
                       lambda h, x: ([x], [h + x]))
 
 
+def window():
+    """Carries that are what the input was one, two and three steps ago, as in a convolution,
+    and one that takes two of them: nothing older counts."""
+    def build(g, p, q, r, s, x, w):
+        near = g.add("Add", g.add("Mul", w, p), q)
+        y = g.add("Sub", g.add("Add", g.add("Mul", x, w), near), g.add("Mul", r, s))
+        return [g.add("Identity", x), g.add("Identity", p), g.add("Mul", q, w), near], [y]
+
+    def step(p, q, r, s, x, w):
+        near = w * p + q
+        return [x, p, q * w, near], [x * w + near - r * s]
+    return Recurrence({n: ("B", "D") for n in "pqrs"}, {"x": ("B", "D")}, {"y": ("B", "D")}, build,
+                      step, {"w": ("D",)})
+
+
 def centred():
     """A step that needs a sum over its whole state."""
     def build(g, h, x):

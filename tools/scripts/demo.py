@@ -6,8 +6,8 @@
 # ===----------------------------------------------------------------------===#
 """The second half of `demo`: everything is built when it starts.
 
-Compiles the language model of this repository and lets it write, beside ONNX Runtime
-on the same file. Then fetches typeseg's trained Mamba, compiles it, runs it on a text
+Compiles the language model of this repository and lets it write, on the CPU and, where
+there is one, on the GPU, beside ONNX Runtime on the same file. Then fetches typeseg's trained Mamba, compiles it, runs it on a text
 and prints what it found, beside ONNX Runtime's answer and time.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import load_file, save_file
 
+import gpu
 import typeseg
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,19 +169,33 @@ def write(module, *options):
     return bytes(text[:-1]), float(re.search(r"new: .* ([0-9]+) tokens/s", told).group(1))
 
 
+def write_on_gpu(device, *options):
+    """The same text from a module for the GPU, as `write`."""
+    say(f"The same on the GPU, {device.product} ({device.chip})")
+    module = MODELS / "bible_lm_gpu.so"
+    call(BIN / "ssm-compile", LANGUAGE_MODEL, f"--target=cpu,cuda:{device.chip}", "-o", module)
+    return write(module, "--device", "cuda", *options)
+
+
 def demo_language_model():
     say(f"Compiling {LANGUAGE_MODEL.name}, a byte-level Mamba of 1.8 M parameters, and letting it write")
     module = MODELS / "bible_lm.so"
     call(BIN / "ssm-compile", LANGUAGE_MODEL, "-o", module)
     write(module, "--max-new", 400, "--temperature", 0.7, "--top-p", 0.95, "--seed", 7)
     say("The likeliest text, beside ONNX Runtime on the same file")
-    ours, our_rate = write(module, "--max-new", 200, "--temperature", 0)
-    theirs, their_rate = write_with_onnxruntime(PROMPT, 200)
+    likeliest = ("--max-new", 200, "--temperature", 0)
+    written = {"ssm-mlir": write(module, *likeliest)}
+    device = gpu.find()
+    if isinstance(device, gpu.Gpu):
+        written["ssm-mlir, GPU"] = write_on_gpu(device, *likeliest)
+    else:
+        print(f"\n  On the CPU alone, for there is no NVIDIA GPU here: {device}.")
+    written["ONNX Runtime"] = write_with_onnxruntime(PROMPT, 200)
     print(f"\n  {'':14}{'new text':>12}")
-    print(f"  {'ssm-mlir':14}{our_rate:8.0f} tokens/s")
-    print(f"  {'ONNX Runtime':14}{their_rate:8.0f} tokens/s")
-    same = ours == theirs
-    print(f"\n  {'Both write the same.' if same else 'They write different texts!'}")
+    for name, (_, rate) in written.items():
+        print(f"  {name:14}{rate:8.0f} tokens/s")
+    same = len({text for text, _ in written.values()}) == 1
+    print(f"\n  {'All write the same.' if same else 'They write different texts!'}")
     return same
 
 

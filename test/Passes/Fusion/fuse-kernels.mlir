@@ -236,3 +236,41 @@ func.func @elements(%ids: tensor<?x8xi64>, %x: tensor<9xf32>, %f: tensor<?x8xf32
   } -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// -----
+
+#td = affine_map<(t, d) -> (t, d)>
+#d = affine_map<(t, d) -> (d)>
+
+// What is stored anyway, as others take it, is not stored once more wider and scaled: who takes
+// that computes it.
+
+// REMARK: its users compute it with less to read and write
+// CHECK-LABEL: @stored_anyway
+// CHECK: %[[P:.*]] = ssm.kernel loops 2 ins(%{{[a-z0-9]+}} : tensor<?x8xf16>)
+// CHECK: ssm.yield %{{.*}} : f16
+// CHECK: ssm.kernel loops 2 ins({{.*}}%[[P]]
+// CHECK: arith.extf
+// CHECK: arith.mulf
+// CHECK: ssm.reduce
+// CHECK-NOT: ssm.kernel
+func.func @stored_anyway(%x: tensor<?x8xf16>, %w: tensor<8xf32>, %e: tensor<?x8xf16>, %f: tensor<?x8xf32>) -> (tensor<?x8xf16>, tensor<?x8xf32>) {
+  %p = ssm.kernel loops 2 ins(%x : tensor<?x8xf16>) outs(%e : tensor<?x8xf16>) maps [#td, #td] {
+    ^bb0(%v: f16):
+      %0 = math.exp %v : f16
+      ssm.yield %0 : f16
+  } -> tensor<?x8xf16>
+  %wide = ssm.kernel loops 2 ins(%p, %w : tensor<?x8xf16>, tensor<8xf32>) outs(%f : tensor<?x8xf32>) maps [#td, #d, #td] {
+    ^bb0(%v: f16, %u: f32):
+      %0 = arith.extf %v : f16 to f32
+      %1 = arith.mulf %0, %u : f32
+      ssm.yield %1 : f32
+  } -> tensor<?x8xf32>
+  %y = ssm.kernel loops 2 ins(%wide : tensor<?x8xf32>) outs(%f : tensor<?x8xf32>) maps [#td, #td] {
+    ^bb0(%v: f32):
+      %m = ssm.reduce maximumf %v over [1] : f32
+      %q = arith.subf %v, %m : f32
+      ssm.yield %q : f32
+  } -> tensor<?x8xf32>
+  return %p, %y : tensor<?x8xf16>, tensor<?x8xf32>
+}

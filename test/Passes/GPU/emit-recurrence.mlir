@@ -129,3 +129,45 @@ func.func private @nest(%table: !llvm.ptr, %context: !llvm.ptr, %pw: !llvm.ptr {
   }
   return
 }
+
+// -----
+
+// After two steps nothing is left of the carries' beginnings: time is cut into pieces of 64
+// steps, each of which begins two steps early and writes nothing there. The last one has the
+// carries.
+
+// CHECK-LABEL: func.func private @window
+// CHECK: %[[PIECE:.*]] = arith.maxui %{{.*}}, %c64
+// CHECK: %[[PIECES:.*]] = arith.ceildivui %{{.*}}, %[[PIECE]]
+// CHECK: %[[Y:.*]] = arith.maxui %[[PIECES]], %c1
+// CHECK: ssm.launch {{.*}} grid(%{{.*}}, %[[Y]], %c1) threads %c64
+// CHECK: gpu.func @window
+// CHECK: gpu.block_id y
+// CHECK: %[[EARLY:.*]] = arith.subi
+// CHECK: scf.for %{{.*}} = %[[EARLY]] to %[[FIRST:[0-9]+]] step %c1 iter_args
+// CHECK-NOT: memref.store
+// CHECK: scf.yield
+// CHECK: scf.for %{{.*}} = %[[FIRST]] to
+// CHECK: memref.store
+// CHECK: arith.cmpi uge
+// CHECK: scf.if
+// CHECK: memref.store
+func.func private @window(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr, %pa: !llvm.ptr, %pb: !llvm.ptr, %pc: !llvm.ptr, %pd: !llvm.ptr, %py: !llvm.ptr, %n: index, %d: index) attributes {ssm.kernel} {
+  %c0 = arith.constant 0 : index
+  %x = ssm.arena_view %px[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  %a = ssm.arena_view %pa[%c0] (%d) : !llvm.ptr -> memref<?xf32>
+  %b = ssm.arena_view %pb[%c0] (%d) : !llvm.ptr -> memref<?xf32>
+  %c = ssm.arena_view %pc[%c0] (%d) : !llvm.ptr -> memref<?xf32>
+  %e = ssm.arena_view %pd[%c0] (%d) : !llvm.ptr -> memref<?xf32>
+  %y = ssm.arena_view %py[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  ssm.kernel loops 2 time 0 ins(%x : memref<?x?xf32>) inits(%a, %b : memref<?xf32>, memref<?xf32>)
+      outs(%c, %e, %y : memref<?xf32>, memref<?xf32>, memref<?x?xf32>)
+      maps [affine_map<(t, d) -> (t, d)>, affine_map<(t, d) -> (d)>, affine_map<(t, d) -> (d)>,
+            affine_map<(t, d) -> (d)>, affine_map<(t, d) -> (d)>, affine_map<(t, d) -> (t, d)>] {
+    ^bb0(%v: f32, %p: f32, %q: f32):
+      %r = arith.addf %v, %p : f32
+      %s = arith.addf %r, %q : f32
+      ssm.yield %v, %p, %s : f32, f32, f32
+  }
+  return
+}

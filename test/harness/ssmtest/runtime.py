@@ -90,7 +90,10 @@ def library():
     lib.ssmrt_load_options_set_device.argtypes = [c_void_p, c_char_p]
     lib.ssmrt_session_options_set_threads.argtypes = [c_void_p, c_int32]
     lib.ssmrt_session_options_set_carry_states.argtypes = [c_void_p, c_int]
-    lib.ssmrt_session_run.argtypes = [c_void_p, POINTER(Input), c_int32, POINTER(Buffer), c_int32]
+    lib.ssmrt_session_options_set_graphs.argtypes = [c_void_p, c_int]
+    lib.ssmrt_session_options_set_stream.argtypes = [c_void_p, c_void_p]
+    for run in (lib.ssmrt_session_run, lib.ssmrt_session_run_async):
+        run.argtypes = [c_void_p, POINTER(Input), c_int32, POINTER(Buffer), c_int32]
     if lib.ssmrt_api_version() != API_VERSION:
         raise RuntimeError(f"{build.RUNTIME} has another API version than this binding")
     return lib
@@ -189,14 +192,17 @@ class Module:
                            ("fixed", "append")[info.kind], info.axis))
         return result
 
-    def session(self, entry=None, threads=1, carry_states=False):
-        return Session(self, entry, threads, carry_states)
+    def session(self, entry=None, threads=1, carry_states=False, stream=None,
+                graphs=True):
+        return Session(self, entry, threads, carry_states, stream, graphs)
 
 
 class Session:
-    """A session of one entry of a module."""
+    """A session of one entry of a module; on a device on `stream`, an address,
+    and without `graphs` of the runtime's own."""
 
-    def __init__(self, module, entry=None, threads=1, carry_states=False):
+    def __init__(self, module, entry=None, threads=1, carry_states=False, stream=None,
+                 graphs=True):
         lib = library()
         self._module = module
         self._outputs = [value.name for value in module.values("output", entry)]
@@ -206,6 +212,9 @@ class Session:
         try:
             check(lib.ssmrt_session_options_set_threads(options, threads))
             check(lib.ssmrt_session_options_set_carry_states(options, int(carry_states)))
+            if stream is not None:
+                check(lib.ssmrt_session_options_set_stream(options, stream))
+            check(lib.ssmrt_session_options_set_graphs(options, int(graphs)))
             check(lib.ssmrt_session_create(module._handle, entry.encode() if entry else None,
                                            options, byref(self._handle)))
         finally:
@@ -215,6 +224,10 @@ class Session:
         if getattr(self, "_handle", None):
             library().ssmrt_session_destroy(self._handle)
             self._handle = None
+
+    @property
+    def handle(self):
+        return self._handle
 
     def bind(self, inputs):
         """{name: array} -> a function that runs with them and copies nothing."""
