@@ -25,7 +25,7 @@ struct LaunchShape {
   int64_t maxThreads;
   /// Bytes of dynamic shared memory.
   int64_t dynamicShared = 0;
-  /// SSM_KERNEL_... of include/ssmrt/module_abi.h.
+  /// Of DeviceModule.h.
   int64_t flags = 0;
   /// What the kernel gets behind the host function's arguments.
   llvm::SmallVector<mlir::Value> more;
@@ -43,11 +43,11 @@ struct DeviceKernel {
 
   /// Static shared memory.
   mlir::Value addShared(int64_t elements, mlir::Type type);
+  /// The shared memory whose size is told at launch.
+  mlir::Value addDynamicShared();
   /// A map of an input for bulk copies of boxes, sizes in the order of its axes, to shared memory
   /// swizzled over so many bytes; the host makes it, the device gets a pointer.
   mlir::Value addTensorMap(unsigned input, llvm::ArrayRef<int32_t> box, int64_t swizzle);
-  /// The shared memory whose size is told at launch.
-  mlir::Value addDynamicShared();
 };
 
 /// One of a kernel's forms; the host chooses by sizes and pointers.

@@ -39,21 +39,6 @@ Value DeviceKernel::addShared(int64_t elements, Type type) {
       MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
 }
 
-Value DeviceKernel::addTensorMap(unsigned input, ArrayRef<int32_t> box, int64_t swizzle) {
-  auto parent = hostKernel->getParentOfType<func::FuncOp>();
-  tensorMaps.push_back(TensorMapOp::create(host, LLVM::LLVMPointerType::get(host.getContext()),
-                                           parent.getArgument(0), parent.getArgument(1),
-                                           hostKernel.getInputs()[input], box, swizzle));
-  unsigned number = function.getNumArguments();
-  (void)function.insertArgument(number, tensorMaps.back().getType(), {}, function.getLoc());
-  SmallVector<int32_t> numbers;
-  if (auto others = function->getAttrOfType<DenseI32ArrayAttr>(kTensorMapsAttr))
-    llvm::append_range(numbers, others.asArrayRef());
-  numbers.push_back(number);
-  function->setAttr(kTensorMapsAttr, device.getDenseI32ArrayAttr(numbers));
-  return function.getArgument(number);
-}
-
 Value DeviceKernel::addDynamicShared() {
   constexpr StringLiteral name = "ssm_dynamic_shared";
   constexpr unsigned space = 3;
@@ -67,6 +52,21 @@ Value DeviceKernel::addDynamicShared() {
   }
   return LLVM::AddressOfOp::create(device, LLVM::LLVMPointerType::get(device.getContext(), space),
                                    name);
+}
+
+Value DeviceKernel::addTensorMap(unsigned input, ArrayRef<int32_t> box, int64_t swizzle) {
+  auto parent = hostKernel->getParentOfType<func::FuncOp>();
+  tensorMaps.push_back(TensorMapOp::create(host, LLVM::LLVMPointerType::get(host.getContext()),
+                                           parent.getArgument(0), parent.getArgument(1),
+                                           hostKernel.getInputs()[input], box, swizzle));
+  unsigned number = function.getNumArguments();
+  (void)function.insertArgument(number, tensorMaps.back().getType(), {}, function.getLoc());
+  SmallVector<int32_t> numbers;
+  if (auto others = function->getAttrOfType<DenseI32ArrayAttr>(kTensorMapsAttr))
+    llvm::append_range(numbers, others.asArrayRef());
+  numbers.push_back(number);
+  function->setAttr(kTensorMapsAttr, device.getDenseI32ArrayAttr(numbers));
+  return function.getArgument(number);
 }
 
 void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {

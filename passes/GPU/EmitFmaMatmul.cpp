@@ -33,11 +33,11 @@ struct Staging {
   int64_t pitch() const { return (rows + kGap) * kBytes; }
 };
 
-class FmaEmitter : public StagedEmitter<Staging> {
+class FmaEmitter : public AheadEmitter<Staging> {
 public:
   FmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
              MatmulTile tile, bool isAsync)
-      : StagedEmitter(kernel, what, left, right, tile, kSide * kSide), isAsync(isAsync) {}
+      : AheadEmitter(kernel, what, left, right, tile, kSide * kSide), isAsync(isAsync) {}
 
   LaunchShape emit() {
     return run(leftBytes() + tile.k * (tile.n + kGap) * kBytes, perM() * perN(), isAsync);

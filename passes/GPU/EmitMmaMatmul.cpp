@@ -37,11 +37,11 @@ struct Staging {
   int64_t count() const { return lines / step; }
 };
 
-class MmaEmitter : public StagedEmitter<Staging> {
+class MmaEmitter : public AheadEmitter<Staging> {
 public:
   MmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
              MatmulTile tile, bool isDirect)
-      : StagedEmitter(kernel, what, left, right, tile, tile.threads()), isDirect(isDirect) {}
+      : AheadEmitter(kernel, what, left, right, tile, tile.threads()), isDirect(isDirect) {}
 
   LaunchShape emit() {
     return run((tile.m + tile.n) * tile.k * 2, blocksM() * blocksN() * 8, /*isAsync=*/true);

@@ -5,9 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/MatmulTiles.h"
 
-#include "include/ssmrt/module_abi.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -402,7 +402,7 @@ LaunchShape WgmmaEmitter::emit() {
   staging = stageBytes * stages;
   barriers = staging + kConsumers * pieceBytes();
   shape.dynamicShared = barriers + 16 * stages;
-  shape.flags = SSM_KERNEL_PERSISTENT;
+  shape.flags = kKernelPersistent;
   // Or the registers that a warpgroup gives back are none.
   k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(1));
   sides[0] = stage(left, tile.m, 0);

@@ -17,10 +17,10 @@ namespace ssm {
 /// The loop over the depth of forms whose threads fill the next stages of shared memory while
 /// they multiply. `Staging`: a side's part of a stage as a form has it, with `side`, `isDirect`
 /// (copied, not computed) and `tileBytes` (from one tile of the depth to the next).
-template <class Staging> class StagedEmitter : public TileEmitter {
+template <class Staging> class AheadEmitter : public TileEmitter {
 public:
   using TileEmitter::TileEmitter;
-  virtual ~StagedEmitter() = default;
+  virtual ~AheadEmitter() = default;
 
 protected:
   /// Sides, and what threads need to know, once the tile is known.
@@ -51,7 +51,7 @@ private:
 };
 
 template <class Staging>
-LaunchShape StagedEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool isAsync) {
+LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool isAsync) {
   using namespace mlir;
   stageBytes = bytesOfStage;
   LaunchShape shape = launch();

@@ -8,6 +8,7 @@
 #include "passes/GPU/TraceBlock.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -235,12 +236,25 @@ void Tracer::run(Block &block, const llvm::BitVector &threads) {
   }
 }
 
+/// Whether the loop, or another that stands where it does for other threads, has loops inside:
+/// all of them take as many steps.
+static bool isOuter(scf::ForOp loop) {
+  if (loop->getParentOfType<scf::ForOp>())
+    return false;
+  auto function = loop->getParentOfType<gpu::GPUFuncOp>();
+  return function
+      .walk([](scf::ForOp other) {
+        return other->getParentOfType<scf::ForOp>() ? WalkResult::interrupt()
+                                                    : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 void Tracer::runLoop(scf::ForOp loop, llvm::BitVector threads) {
   Known low = get(loop.getLowerBound()), high = get(loop.getUpperBound()),
         step = get(loop.getStep());
   bool hasEnd = low && high && step;
-  auto inner = loop.getBody()->walk([](scf::ForOp) { return WalkResult::interrupt(); });
-  int64_t steps = hasEnd ? kMaxSteps : inner.wasInterrupted() ? kOuterSteps : kSteps;
+  int64_t steps = hasEnd ? kMaxSteps : isOuter(loop) ? kOuterSteps : kSteps;
   unsigned width = widthOf(loop.getInductionVar().getType());
   for (auto [argument, init] : llvm::zip_equal(loop.getRegionIterArgs(), loop.getInitArgs()))
     known[argument] = get(init);
@@ -250,6 +264,8 @@ void Tracer::runLoop(scf::ForOp loop, llvm::BitVector threads) {
       for (unsigned thread : llvm::BitVector(threads).set_bits())
         if (extended(at.of(thread), width) >= extended(high.of(thread), width))
           threads.reset(thread);
+    if (threads.none())
+      break;
     known[loop.getInductionVar()] = at;
     run(*loop.getBody(), threads);
     SmallVector<Known> next;

@@ -8,6 +8,7 @@
 #include "passes/GPU/Passes.h"
 #include "passes/GPU/ReplayBlock.h"
 
+#include "dialects/SSM/SSMOps.h"
 #include "dialects/SSM/TensorMapOp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
