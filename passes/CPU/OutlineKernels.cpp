@@ -10,6 +10,7 @@
 #include "passes/CPU/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -158,6 +159,17 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
            isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(value.getDefiningOp());
   }
 
+  /// Whether the memory is a weight, which nothing writes while the model runs.
+  static bool isWeight(Value value) {
+    while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
+      value = view.getViewSource();
+    if (auto arg = dyn_cast<BlockArgument>(value)) {
+      auto function = dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp());
+      return function && function.getArgAttr(arg.getArgNumber(), kWeightArgument);
+    }
+    return value.getDefiningOp<WeightViewOp>() != nullptr;
+  }
+
   /// What the type fixes stays fixed.
   static Value viewWithStrides(OpBuilder &b, Location loc, MemRefType type, Value base,
                                Value offset, ValueRange sizes, ValueRange strides) {
@@ -218,8 +230,13 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       }
       types.push_back(pointer);
       args.push_back(PointerOp::create(builder, loc, pointer, param));
-      noAlias.push_back(builder.getDictionaryAttr(
-          isOwnMemory(param) ? ArrayRef<NamedAttribute>(mark) : ArrayRef<NamedAttribute>()));
+      SmallVector<NamedAttribute> told;
+      if (isOwnMemory(param))
+        told.push_back(mark);
+      // Kernels of a device may read it before those in front of them end.
+      if (device && isWeight(param))
+        told.push_back(builder.getNamedAttr(kWeightArgument, builder.getUnitAttr()));
+      noAlias.push_back(builder.getDictionaryAttr(told));
       for (int64_t axis = 0; axis < type.getRank(); ++axis)
         if (type.isDynamicDim(axis)) {
           types.push_back(index);

@@ -28,7 +28,7 @@ struct LaunchShape {
   /// Of DeviceModule.h.
   int64_t flags = 0;
   /// What the kernel gets behind the host function's arguments.
-  llvm::SmallVector<mlir::Value> more;
+  llvm::SmallVector<mlir::Value> more = {};
 };
 
 /// A kernel on its way to the device: the same operation twice, in the host function that is to
@@ -38,11 +38,14 @@ struct DeviceKernel {
   KernelOp hostKernel, kernel;
   mlir::ImplicitLocOpBuilder host, device;
   mlir::gpu::GPUFuncOp function;
+  /// Of a form that splits sums: the memory of their parts, and how many parts, on the device
+  /// and on the host.
+  mlir::Value parts = nullptr, numParts = nullptr, hostNumParts = nullptr;
   /// What the launch gives the kernel behind the arguments of the host function.
-  llvm::SmallVector<mlir::Value> tensorMaps;
+  llvm::SmallVector<mlir::Value> tensorMaps = {};
 
   /// Static shared memory.
-  mlir::Value addShared(int64_t elements, mlir::Type type);
+  mlir::Value addShared(llvm::ArrayRef<int64_t> shape, mlir::Type type);
   /// The shared memory whose size is told at launch.
   mlir::Value addDynamicShared();
   /// A map of an input for bulk copies of boxes, sizes in the order of its axes, to shared memory
@@ -57,6 +60,13 @@ struct KernelForm {
   /// Whether it is to run, from values of the host; null: always.
   std::function<mlir::Value(mlir::ImplicitLocOpBuilder &)> isFit;
   std::function<LaunchShape(DeviceKernel &)> emit;
+  /// Of a form in two kernels: the first leaves parts of sums in memory, the second takes them.
+  /// How many parts, and words of 64 bits for all of them, from values of the host.
+  struct Split {
+    mlir::Value numParts, words;
+  };
+  std::function<Split(mlir::ImplicitLocOpBuilder &)> split = nullptr;
+  std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
 };
 
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
@@ -71,8 +81,15 @@ llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, int chip);
 /// behind a noalias pointer, would read it too early.
 void shareBetweenThreads(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
 
-/// Kernels without time. Takes all of them.
-LaunchShape emitTeams(DeviceKernel &kernel);
+/// Whether a buffer of the function is a weight in every call: no kernel writes it.
+bool isWeight(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
+
+/// Loads of the function stay where they are among barriers and waits for other kernels: those
+/// of a noalias pointer need not.
+void shareWithOthers(mlir::gpu::GPUFuncOp function);
+
+/// Kernels without time: the first that fits is to run, the last takes all of them.
+llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel);
 
 /// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
 std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);

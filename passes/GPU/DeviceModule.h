@@ -14,6 +14,10 @@
 namespace ssm {
 
 inline constexpr llvm::StringLiteral kDeviceModule = "device";
+/// As in include/ssmrt/module_abi.h: flags of kernels (SSM_KERNEL_OVERLAPS, _PERSISTENT), and the
+/// words of the memory behind ssm.fault (SSM_FAULT_WORDS, SSM_FLAG_WORDS).
+inline constexpr int64_t kOverlaps = 1, kPersistent = 2;
+inline constexpr int64_t kFaultWords = 16, kFlagWords = 1024;
 
 /// Made if there is none.
 mlir::gpu::GPUModuleOp getDeviceModule(mlir::ModuleOp module);
@@ -21,11 +25,6 @@ mlir::gpu::GPUModuleOp getDeviceModule(mlir::ModuleOp module);
 /// A kernel that returns at once.
 mlir::gpu::GPUFuncOp createDeviceFunction(mlir::gpu::GPUModuleOp device, llvm::StringRef name,
                                           mlir::TypeRange types);
-
-/// Flags of kernels, as in include/ssmrt/module_abi.h.
-enum : int64_t { kKernelPersistent = 2 };
-/// Where the flags of blocks lie behind the words of a fault, and how many there are.
-inline constexpr int64_t kFlagsOffset = 128, kFlagWords = 1024;
 
 /// What ssm_device_kernel of include/ssmrt/module_abi.h tells.
 void setLaunchBounds(mlir::gpu::GPUFuncOp function, int64_t maxThreads, int64_t dynamicShared,

@@ -10,18 +10,21 @@
 #include "passes/GPU/Passes.h"
 
 #include "dialects/SSM/TensorMapOp.h"
+#include "lib/Analysis/WeightValues.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Target/GpuTarget.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/ScopeExit.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_EMITDEVICEKERNELS
@@ -31,12 +34,14 @@ namespace ssm {
 using namespace mlir;
 using namespace ssm;
 
-Value DeviceKernel::addShared(int64_t elements, Type type) {
+static constexpr StringLiteral kNoAlias = "llvm.noalias";
+
+Value DeviceKernel::addShared(ArrayRef<int64_t> shape, Type type) {
   // As a number: conversions to LLVM outside of upstream's for gpu know no other.
   auto space = IntegerAttr::get(IntegerType::get(type.getContext(), 64),
                                 static_cast<int64_t>(NVVM::NVVMMemorySpace::Shared));
   return function.addWorkgroupAttribution(
-      MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
+      MemRefType::get(shape, type, MemRefLayoutAttrInterface(), space), function.getLoc());
 }
 
 Value DeviceKernel::addDynamicShared() {
@@ -69,13 +74,30 @@ Value DeviceKernel::addTensorMap(unsigned input, ArrayRef<int32_t> box, int64_t 
   return function.getArgument(number);
 }
 
-void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
+/// The function's argument that is the memory of a buffer.
+static std::optional<unsigned> argumentOf(gpu::GPUFuncOp function, Value buffer) {
   while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
     buffer = view.getViewSource();
   auto view = buffer.getDefiningOp<ArenaViewOp>();
   auto argument = dyn_cast<BlockArgument>(view ? view.getArena() : buffer);
-  if (argument && argument.getOwner() == &function.getBody().front())
-    function.removeArgAttr(argument.getArgNumber(), "llvm.noalias");
+  if (!argument || argument.getOwner() != &function.getBody().front())
+    return std::nullopt;
+  return argument.getArgNumber();
+}
+
+void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
+  if (std::optional<unsigned> argument = argumentOf(function, buffer))
+    function.removeArgAttr(*argument, kNoAlias);
+}
+
+bool ssm::isWeight(gpu::GPUFuncOp function, Value buffer) {
+  std::optional<unsigned> argument = argumentOf(function, buffer);
+  return argument && function.getArgAttr(*argument, kWeightArgument);
+}
+
+void ssm::shareWithOthers(gpu::GPUFuncOp function) {
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    function.removeArgAttr(i, kNoAlias);
 }
 
 gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {
@@ -150,7 +172,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     if (!kernel.getTime()) {
       if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target); !forms.empty())
         return forms;
-      return {{"", nullptr, [](DeviceKernel &both) { return emitTeams(both); }}};
+      return getTeamForms(kernel);
     }
     SmallVector<KernelForm> forms = getStagedForms(kernel, target.version);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
@@ -174,6 +196,10 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     auto kernel = dyn_cast<KernelOp>(nest);
     if (kernel && !kernel.getTime())
       collapseLoops(kernel, host);
+    llvm::scope_exit forget([&] {
+      for (unsigned i = 0; i < function.getNumArguments(); ++i)
+        function.removeArgAttr(i, kWeightArgument);
+    });
     // What chooses between forms is no part of them.
     auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
     if (!kernel) {
@@ -190,31 +216,53 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         isFit = nullptr;
       }
       if (!isFit) {
-        emitForm(function, ops, form, device, host);
+        emitLaunches(function, ops, form, device, host);
         break;
       }
       auto choice = scf::IfOp::create(host, isFit, /*withElseRegion=*/true);
       host.setInsertionPointToStart(choice.thenBlock());
-      emitForm(function, ops, form, device, host);
+      emitLaunches(function, ops, form, device, host);
       host.setInsertionPointToStart(choice.elseBlock());
     }
     nest->erase();
   }
 
+  void emitLaunches(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
+                    gpu::GPUModuleOp device, ImplicitLocOpBuilder &host) {
+    if (!form.split)
+      return emitForm(function, ops, form, device, host);
+    Value table = function.getArgument(0), context = function.getArgument(1);
+    auto [numParts, words] = form.split(host);
+    Value mark = SegmentMarkOp::create(host, table, context);
+    auto type = MemRefType::get({ShapedType::kDynamic}, host.getI64Type());
+    Value memory = SegmentAllocOp::create(host, type, table, context, words);
+    Value parts = PointerOp::create(host, table.getType(), memory);
+    std::string second = (form.suffix + "_sums").str();
+    for (const KernelForm &half : {KernelForm{form.suffix, nullptr, form.emit},
+                                   KernelForm{second, nullptr, form.emitSecond}})
+      emitForm(function, ops, half, device, host, {parts, numParts});
+    // Kernels behind reuse it, and these are done by then.
+    SegmentReleaseOp::create(host, table, context, mark);
+  }
+
   /// Puts the kernel into a function of the device, and its launch where the host's builder is.
+  /// `more` become the function's last arguments.
   void emitForm(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
-                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host) {
+                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host, ArrayRef<Value> more = {}) {
     Block &body = function.getBody().front();
     Operation *nest = ops.back();
     auto arguments = body.getArguments().drop_front(2);
+    SmallVector<Value> given(arguments);
+    llvm::append_range(given, more);
     gpu::GPUFuncOp target =
         createDeviceFunction(device, (function.getName() + form.suffix).str(),
-                             ValueRange(arguments).getTypes());
+                             ValueRange(given).getTypes());
     IRMapping mapping;
     for (auto [i, argument] : llvm::enumerate(arguments)) {
       mapping.map(argument, target.getArgument(i));
-      if (function.getArgAttr(i + 2, "llvm.noalias"))
-        target.setArgAttr(i, "llvm.noalias", host.getUnitAttr());
+      for (StringRef attribute : {StringRef(kNoAlias), StringRef(kWeightArgument)})
+        if (function.getArgAttr(i + 2, attribute))
+          target.setArgAttr(i, attribute, host.getUnitAttr());
     }
     Operation *returned = target.getBody().front().getTerminator();
     ImplicitLocOpBuilder inside(nest->getLoc(), returned);
@@ -226,20 +274,38 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
 
     LaunchShape shape;
     if (auto kernel = dyn_cast<KernelOp>(nest)) {
-      DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target, {}};
+      DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
+      if (!more.empty()) {
+        both.parts = target.getArgument(arguments.size());
+        both.numParts = target.getArgument(arguments.size() + 1);
+        both.hostNumParts = more.back();
+      }
       shape = form.emit(both);
+      llvm::append_range(given, both.tensorMaps);
       copy->erase();
     } else {
       std::optional<LaunchShape> made = emitNest(copy, target, host);
       shape = made ? *made : emitAlone(copy, inside, host);
     }
+    letOthersBegin(target);
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
-    SmallVector<Value> given(arguments);
     llvm::append_range(given, shape.more);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
                      shape.grid[1], shape.grid[2], shape.threads, given);
+  }
+
+  /// The kernel behind may begin as soon as this one's blocks have: it waits before it reads
+  /// what others write.
+  void letOthersBegin(gpu::GPUFuncOp kernel) {
+    for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
+      kernel.removeArgAttr(i, kWeightArgument);
+    if (target.version < 90)
+      return;
+    auto b = OpBuilder::atBlockBegin(&kernel.getBody().front());
+    NVVM::GriddepcontrolOp::create(b, kernel.getLoc(),
+                                   NVVM::GridDepActionKind::launch_dependents);
   }
 
   /// Constants in memory that the function reads go to the device.

@@ -171,7 +171,7 @@ LaunchShape StagedEmitter::launch() {
   unsigned index = k.function.getNumArguments();
   (void)k.function.insertArgument(index, pointer, {}, k.function.getLoc());
   flags = k.function.getArgument(index);
-  return {{blocks, one, one}, all, threads, memory.bytes, kKernelPersistent, {fault}};
+  return {{blocks, one, one}, all, threads, memory.bytes, kPersistent, {fault}};
 }
 
 Value StagedEmitter::viewMemory(int64_t offset, ArrayRef<int64_t> shape, Type type) {
@@ -245,7 +245,7 @@ void StagedEmitter::runBlock() {
 }
 
 Value StagedEmitter::flagOf(Value block) {
-  return d.after(d.after(flags, kFlagsOffset), d.toWide(e.mul(block, e.index(4))));
+  return d.after(d.after(flags, kFaultWords * 8), d.toWide(e.mul(block, e.index(4))));
 }
 
 /// Until the block before has left the carries.

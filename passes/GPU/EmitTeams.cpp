@@ -5,11 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/GPU/DeviceKernel.h"
 #include "passes/GPU/TeamReduce.h"
+#include "passes/GPU/Teams.h"
 
 #include "lib/Analysis/KernelShape.h"
-#include "lib/Emit/PointEmitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -21,80 +20,12 @@ using namespace ssm;
 
 namespace {
 
-constexpr int64_t kBlock = 256;
 /// Sums of so few are taken by one thread.
 constexpr int64_t kShortSum = 16;
 /// Elements of a sum that a thread of a team should have.
 constexpr int64_t kPerThread = 8;
-/// What one access of memory takes at most, and the most lanes of a vector.
-constexpr int64_t kAccessBytes = 16, kMaxLanes = 8;
-
-class TeamEmitter {
-public:
-  explicit TeamEmitter(DeviceKernel &k)
-      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1) {}
-
-  LaunchShape emit();
-
-private:
-  void choosePoints();
-  SmallVector<unsigned> order(LoopSet set, bool byScore);
-  LaunchShape launch();
-  /// The loop whose elements may be taken as vectors, and how many at once.
-  void chooseWideLoop();
-  std::optional<int64_t> bytesAlong(Value buffer, bool isDense);
-  /// Whether all vectors begin where memory can be accessed as a whole.
-  Value isAligned();
-  void emitBody();
-  void emitPoint();
-  void emitTeamReduce(ReduceOp reduce);
-  void emitOuts();
-  /// Sets the loops' indices from one number, the last loop fastest.
-  void setIndices(ArrayRef<unsigned> loops, Value number);
-  /// How many points there are, each vector one.
-  Value product(ArrayRef<unsigned> loops);
-  Value count(unsigned loop);
-  /// While it lives, values along the wide loop are vectors, if it is among the loops.
-  struct Lanes {
-    Lanes(TeamEmitter &t, ArrayRef<unsigned> loops) : e(t.e) {
-      if (t.isWide && llvm::is_contained(loops, *t.wideLoop)) {
-        e.laneLoop = t.wideLoop;
-        e.lanes = t.lanes;
-      }
-    }
-    ~Lanes() {
-      e.laneLoop = std::nullopt;
-      e.lanes = 1;
-    }
-    PointEmitter &e;
-  };
-  /// Reductions that a value takes, itself or through others, and that are not known yet are
-  /// computed by this thread.
-  void need(Value value);
-  void reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value &sum);
-  SmallVector<Value> strided(Value count, ValueRange carried,
-                             llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
-  Value constant(int64_t value) { return e.index(value); }
-
-  DeviceKernel &k;
-  KernelOp kernel;
-  ImplicitLocOpBuilder &b;
-  PointEmitter e;
-  /// The loops that teams share out, slowest first; and the reductions that a team
-  /// takes together.
-  LoopSet points = 0;
-  SmallVector<unsigned> pointLoops;
-  llvm::SetVector<Operation *> teamReduces;
-  /// Whether a team is one thread.
-  bool alone = true;
-  std::optional<unsigned> wideLoop;
-  int64_t lanes = 1;
-  /// Of the body that is being emitted.
-  bool isWide = false;
-  /// Buffers that vectors are taken of.
-  llvm::SetVector<Value> wideBuffers;
-  Value thread, team, threads, zero;
-};
+/// The most lanes of a vector.
+constexpr int64_t kMaxLanes = 8;
 
 } // namespace
 
@@ -163,12 +94,12 @@ std::optional<int64_t> TeamEmitter::bytesAlong(Value buffer, bool isDense) {
   return bits / 8;
 }
 
-void TeamEmitter::chooseWideLoop() {
+void TeamEmitter::chooseWideLoop(bool ownSums) {
   if (!isVectorizable(kernel))
     return;
   LoopSet all = 0;
   for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
-    if (!teamReduces.contains(reduce))
+    if (!teamReduces.contains(reduce) && !(alone && ownSums))
       return;
     all |= loopsOf(reduce.getLoops());
   }
@@ -211,9 +142,12 @@ void TeamEmitter::chooseWideLoop() {
   int64_t size = e.fixedSize(loop);
   if (lanes > 1 && !wideBuffers.empty() && (size < 0 || (size >= lanes && size % lanes == 0)))
     wideLoop = loop;
+  else
+    lanes = 1;
 }
 
 Value TeamEmitter::isAligned() {
+  zero = constant(0);
   Value all;
   auto require = [&](Value number, int64_t factor) {
     if (std::optional<int64_t> fixed = getConstantIntValue(number); fixed && *fixed % factor == 0)
@@ -256,45 +190,62 @@ Value TeamEmitter::product(ArrayRef<unsigned> loops) {
   return result;
 }
 
-LaunchShape TeamEmitter::launch() {
+Value TeamEmitter::hostProduct(ArrayRef<unsigned> loops) {
   ImplicitLocOpBuilder &h = k.host;
   SmallVector<OpFoldResult> sizes = k.hostKernel.getLoopSizes(h);
+  Value result = arith::ConstantIndexOp::create(h, 1);
+  for (unsigned loop : loops)
+    result = h.createOrFold<arith::MulIOp>(
+        result, getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]));
+  return result;
+}
+
+LaunchShape TeamEmitter::launch() {
+  ImplicitLocOpBuilder &h = k.host;
   auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(h, value); };
-  auto multiply = [&](ArrayRef<unsigned> loops) {
-    Value result = constant(1);
-    for (unsigned loop : loops)
-      result = h.createOrFold<arith::MulIOp>(
-          result, getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]));
-    return result;
-  };
   auto divide = [&](Value value, int64_t by) {
     return h.createOrFold<arith::CeilDivUIOp>(value, constant(by));
   };
-  Value one = constant(1), total = multiply(pointLoops);
+  Value one = constant(1), total = hostProduct(pointLoops);
   if (alone)
     return {{divide(total, kBlock * lanes), one, one}, constant(kBlock), kBlock};
   Value longest = one;
   auto lengthen = [&](Value length) { longest = h.createOrFold<arith::MaxUIOp>(longest, length); };
   for (Operation *reduce : teamReduces)
-    lengthen(multiply(llvm::to_vector_of<unsigned>(cast<ReduceOp>(reduce).getLoops())));
+    lengthen(hostProduct(llvm::to_vector_of<unsigned>(cast<ReduceOp>(reduce).getLoops())));
   for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
-    lengthen(multiply(listLoops(loopsOf(kernel.getOutMap(out)) & ~points)));
+    lengthen(hostProduct(listLoops(loopsOf(kernel.getOutMap(out)) & ~points)));
   Value warps = divide(longest, kPerThread * kWarp);
   warps = h.createOrFold<arith::MaxUIOp>(warps, one);
   warps = h.createOrFold<arith::MinUIOp>(warps, constant(kMaxBlock / kWarp));
   return {{total, one, one}, h.createOrFold<arith::MulIOp>(warps, constant(kWarp)), kMaxBlock};
 }
 
-LaunchShape TeamEmitter::emit() {
-  choosePoints();
-  chooseWideLoop();
-  if (!wideLoop)
-    lanes = 1;
-  LaunchShape shape = launch();
+void TeamEmitter::alignAccesses(Region &region) {
+  auto align = [&](auto access) {
+    VectorType type = access.getVectorType();
+    int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+    access.setAlignment(std::min(kAccessBytes, bytes));
+  };
+  region.walk([&](Operation *op) {
+    if (auto load = dyn_cast<vector::LoadOp>(op))
+      align(load);
+    else if (auto store = dyn_cast<vector::StoreOp>(op))
+      align(store);
+  });
+}
+
+void TeamEmitter::begin() {
   zero = constant(0);
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   threads = gpu::BlockDimOp::create(b, gpu::Dimension::x);
   team = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+}
+
+LaunchShape TeamEmitter::emit() {
+  analyze();
+  LaunchShape shape = launch();
+  begin();
   if (!wideLoop) {
     emitBody();
     return shape;
@@ -307,17 +258,7 @@ LaunchShape TeamEmitter::emit() {
     b.setInsertionPointToStart(wide ? branch.thenBlock() : branch.elseBlock());
     emitBody();
   }
-  auto align = [&](auto access) {
-    VectorType type = access.getVectorType();
-    int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
-    access.setAlignment(std::min(kAccessBytes, bytes));
-  };
-  branch.getThenRegion().walk([&](Operation *op) {
-    if (auto load = dyn_cast<vector::LoadOp>(op))
-      align(load);
-    else if (auto store = dyn_cast<vector::StoreOp>(op))
-      align(store);
-  });
+  alignAccesses(branch.getThenRegion());
   return shape;
 }
 
@@ -475,4 +416,11 @@ void TeamEmitter::reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value &su
   })[0];
 }
 
-LaunchShape ssm::emitTeams(DeviceKernel &kernel) { return TeamEmitter(kernel).emit(); }
+SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel) {
+  SmallVector<KernelForm> forms;
+  addTurnForms(kernel, forms);
+  addRowForms(kernel, forms);
+  addSplitForms(kernel, forms);
+  forms.push_back({"", nullptr, [](DeviceKernel &both) { return TeamEmitter(both).emit(); }});
+  return forms;
+}

@@ -402,12 +402,11 @@ LaunchShape WgmmaEmitter::emit() {
   staging = stageBytes * stages;
   barriers = staging + kConsumers * pieceBytes();
   shape.dynamicShared = barriers + 16 * stages;
-  shape.flags = kKernelPersistent;
+  shape.flags = kPersistent;
   // Or the registers that a warpgroup gives back are none.
   k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(1));
   sides[0] = stage(left, tile.m, 0);
   sides[1] = stage(right, tile.n, sides[0].bytes() * stages);
-  shape.more = k.tensorMaps;
   zero = d.constant(0);
   one = d.constant(1);
   tiles = countTiles();

@@ -131,6 +131,7 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
   if (!found || isShallow(kernel, *found))
     return forms;
   Matmul what = *found;
+  addGemvForms(kernel, what, target.version, forms);
   bool hasAsync = target.version >= 80;
   if (hasAsync && canUseTensorCores(what)) {
     SmallVector<MatmulSide> sides = getMmaSides(kernel, what);
@@ -163,8 +164,9 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
     add("_any", kSmallMma, false, nullptr);
     return forms;
   }
+  // The forms of few rows do not take all sizes.
   if (!canUseFma(what))
-    return forms;
+    return {};
   auto add = [&](StringRef name, MatmulTile tile, auto isFit) {
     forms.push_back({name, isFit, [=](DeviceKernel &k) {
                        return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);

@@ -139,6 +139,10 @@ bool canUseFma(Matmul what);
 LaunchShape emitFmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
                           bool isAsync);
 
+/// Products of few rows, before the forms that take all sizes.
+void addGemvForms(KernelOp kernel, Matmul what, int chip,
+                  llvm::SmallVectorImpl<KernelForm> &forms);
+
 } // namespace ssm
 
 #endif // SSM_PASSES_GPU_MATMULTILES_H

@@ -52,9 +52,10 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
   let options = [Option<"chip", "chip", "std::string", "\"sm_75\"",
                         "the GPU to compile for, as in --target=cuda:CHIP">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
-                           "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
+                           "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
+                           "::ssm::SSMDialect"];
 }
 
 def PlaceHostCode : Pass<"ssm-place-host-code", "::mlir::ModuleOp"> {

@@ -7,9 +7,12 @@
 
 #include "passes/GPU/TeamReduce.h"
 
+#include "passes/GPU/DeviceBuilder.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -33,6 +36,42 @@ static Value shuffle(ImplicitLocOpBuilder &b, Value value, Value where, gpu::Shu
 Value ssm::shuffleXor(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
   Value where = arith::ConstantIntOp::create(b, b.getI32Type(), distance);
   return shuffle(b, value, where, gpu::ShuffleMode::XOR);
+}
+
+/// Some of the bits of a number or vector.
+static Value someBits(ImplicitLocOpBuilder &b, Value value) {
+  Type word = b.getI32Type();
+  if (auto type = dyn_cast<VectorType>(value.getType())) {
+    int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
+    int64_t width = std::min<int64_t>(bits, 32);
+    auto words = VectorType::get({bits / width}, b.getIntegerType(width));
+    value = vector::ExtractOp::create(b, vector::BitCastOp::create(b, words, value), 0);
+  }
+  if (isa<FloatType>(value.getType()))
+    value = b.createOrFold<arith::BitcastOp>(
+        b.getIntegerType(value.getType().getIntOrFloatBitWidth()), value);
+  unsigned bits = value.getType().getIntOrFloatBitWidth();
+  if (bits > 32)
+    return arith::TruncIOp::create(b, word, value);
+  return bits < 32 ? arith::ExtUIOp::create(b, word, value).getResult() : value;
+}
+
+Value ssm::areLoaded(ImplicitLocOpBuilder &b, ValueRange loaded) {
+  DeviceBuilder d{b};
+  Value bits;
+  for (Value value : loaded) {
+    Value more = someBits(b, value);
+    bits = bits ? d.bitXor(bits, more) : more;
+  }
+  // The second bit of a square is never set.
+  auto code = b.getStringAttr(
+      "{ .reg .b32 square; mul.lo.u32 square, $1, $1; and.b32 $0, square, 2; }");
+  auto noTail = LLVM::TailCallKindAttr::get(b.getContext(), LLVM::TailCallKind::None);
+  Value bit = LLVM::InlineAsmOp::create(b, b.getI32Type(), bits, code, b.getStringAttr("=r,r"),
+                                        UnitAttr(), UnitAttr(), noTail, LLVM::AsmDialectAttr(),
+                                        ArrayAttr())
+                  .getRes();
+  return d.isEqual(bit, 0);
 }
 
 Value ssm::shuffleFrom(ImplicitLocOpBuilder &b, Value value, int64_t lanes, int64_t from) {

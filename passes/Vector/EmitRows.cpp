@@ -12,7 +12,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Emit/PointEmitter.h"
-#include "passes/Vector/RowDivision.h"
+#include "lib/Emit/RowDivision.h"
 #include "passes/Vector/RowPlan.h"
 
 using namespace mlir;

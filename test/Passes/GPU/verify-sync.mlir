@@ -28,6 +28,19 @@ gpu.module @right {
     gpu.return
   }
 
+  // Lines of their own.
+  gpu.func @lines(%x: f32) workgroup(%s: memref<2x64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c63 = arith.constant 63 : index
+    %t = gpu.thread_id x
+    %turned = arith.subi %c63, %t : index
+    memref.store %x, %s[%c0, %t] : memref<2x64xf32, 3>
+    memref.store %x, %s[%c1, %turned] : memref<2x64xf32, 3>
+    gpu.return
+  }
+
   // Arms of roles with the same barriers.
   gpu.func @roles(%steps: index) workgroup(%s: memref<64xf32, 3>) kernel
       attributes {ssm.max_threads = 64 : i64} {
@@ -157,6 +170,22 @@ gpu.module @faults {
 
   // expected-error@+1 {{has 65536 bytes of static shared memory, expected at most 49152}}
   gpu.func @large(%v: f32) workgroup(%s: memref<16384xf32, 3>) kernel {
+    gpu.return
+  }
+}
+
+// -----
+
+// Numbers of the last axis that differ are no lines of their own: vectors reach further.
+gpu.module @vectors {
+  gpu.func @lines(%x: vector<4xf32>) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %c2 = arith.constant 2 : index
+    // expected-note @below {{the other access}}
+    vector.store %x, %s[%c0] : memref<64xf32, 3>, vector<4xf32>
+    // expected-error @below {{writes shared memory that another thread may have written, and no barrier is between}}
+    vector.store %x, %s[%c2] : memref<64xf32, 3>, vector<4xf32>
     gpu.return
   }
 }

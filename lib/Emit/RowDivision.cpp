@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/Vector/RowDivision.h"
+#include "lib/Emit/RowDivision.h"
 
 #include "dialects/SSM/KernelLoops.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef SSM_PASSES_VECTOR_ROWDIVISION_H
-#define SSM_PASSES_VECTOR_ROWDIVISION_H
+#ifndef SSM_LIB_EMIT_ROWDIVISION_H
+#define SSM_LIB_EMIT_ROWDIVISION_H
 
 #include "dialects/SSM/SSMOps.h"
 
@@ -21,4 +21,4 @@ void invertRowDivisors(KernelOp kernel);
 
 } // namespace ssm
 
-#endif // SSM_PASSES_VECTOR_ROWDIVISION_H
+#endif // SSM_LIB_EMIT_ROWDIVISION_H

@@ -1,0 +1,234 @@
+//===- EmitTeamRows.cpp - Rows that are read once -------------------------- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Sums over a row and outs along it (softmax, norms): a thread has a few vectors of the row,
+// all asked for before the first is used. They, and what is computed of them, stay in registers
+// from one sum to the next.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/TeamReduce.h"
+#include "passes/GPU/Teams.h"
+
+#include "lib/Analysis/MatmulShape.h"
+#include "lib/Emit/RowDivision.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// Elements of a thread, more of which would not stay in registers.
+constexpr int64_t kElements = 32;
+/// Vectors of a thread, and threads of a team at most: a warp, or a block.
+struct RowTeam {
+  StringLiteral name;
+  int64_t vectors, threads;
+  bool isWarp() const { return threads == kWarp; }
+};
+constexpr RowTeam kTeams[] = {{"_warp", 4, kWarp}, {"_row", 4, 512}, {"_long", 8, 512}};
+
+class RowEmitter : public TeamEmitter {
+public:
+  RowEmitter(DeviceKernel &k, const RowTeam &form) : TeamEmitter(k), form(form), d{b} {
+    analyze();
+  }
+
+  /// Whether all sums are over the row and all outs along it or one number of it.
+  bool isRow();
+  int64_t vectorLanes() const { return lanes; }
+  /// Whether rows are not too long, and whole vectors.
+  Value isFit();
+  LaunchShape emit();
+
+private:
+  /// One of the thread's vectors: whether and where it is, and what is known of it.
+  struct Part {
+    Value isInside, at;
+    SmallVector<std::pair<Value, Value>> known;
+  };
+  LaunchShape launch();
+  void emitRow(Value point);
+  void open(const Part &part);
+  void remember(Part &part);
+  void reduce(ReduceOp op);
+  void write();
+  Value rowVectors() { return count(*wideLoop); }
+  Value alsoExists(Value condition) {
+    return exists ? d.make<arith::AndIOp>(exists, condition) : condition;
+  }
+
+  const RowTeam &form;
+  DeviceBuilder d;
+  Value member;
+  /// Of warps, whether it has a row.
+  Value exists;
+  SmallVector<Part> parts;
+};
+
+} // namespace
+
+bool RowEmitter::isRow() {
+  if (alone || !wideLoop || teamReduces.empty())
+    return false;
+  LoopSet row = loopBit(*wideLoop);
+  for (Operation *op : teamReduces)
+    if (loopsOf(cast<ReduceOp>(op).getLoops()) != row)
+      return false;
+  for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
+    if (!isSubset(loopsOf(kernel.getOutMap(out)), points | row))
+      return false;
+  return true;
+}
+
+Value RowEmitter::isFit() {
+  Value aligned = isAligned();
+  isWide = true;
+  Value length = rowVectors();
+  Value fits = d.compare(arith::CmpIPredicate::ule, length, form.vectors * form.threads);
+  Value isSome = d.compare(arith::CmpIPredicate::ugt, length, 0);
+  return d.make<arith::AndIOp>(aligned, d.make<arith::AndIOp>(fits, isSome));
+}
+
+LaunchShape RowEmitter::launch() {
+  ImplicitLocOpBuilder &h = k.host;
+  DeviceBuilder host{h};
+  Value one = arith::ConstantIndexOp::create(h, 1), total = hostProduct(pointLoops);
+  if (form.isWarp())
+    return {{host.ceilDiv(total, kBlock / kWarp), one, one},
+            arith::ConstantIndexOp::create(h, kBlock),
+            kBlock};
+  Value warps = host.ceilDiv(hostProduct(*wideLoop), lanes * form.vectors * kWarp);
+  return {{total, one, one}, host.mul(warps, kWarp), form.threads};
+}
+
+LaunchShape RowEmitter::emit() {
+  LaunchShape shape = launch();
+  begin();
+  isWide = true;
+  if (form.isWarp()) {
+    // As many registers as let four blocks be on a multiprocessor; ptxas takes fewer, and spills.
+    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4));
+    Value warp = constant(kWarp);
+    member = b.createOrFold<arith::RemUIOp>(thread, warp);
+    Value point = e.add(e.mul(team, constant(kBlock / kWarp)),
+                        b.createOrFold<arith::DivUIOp>(thread, warp));
+    // Warps past the end do the last row again, and write nothing.
+    Value total = product(pointLoops);
+    exists = d.isLess(point, total);
+    emitRow(d.min(point, d.sub(total, 1)));
+  } else {
+    member = thread;
+    emitRow(team);
+  }
+  alignAccesses(k.function.getBody());
+  return shape;
+}
+
+void RowEmitter::emitRow(Value point) {
+  setIndices(pointLoops, point);
+  e.hoist(points);
+  Value length = rowVectors(), last = d.sub(length, 1);
+  Value step = form.isWarp() ? constant(kWarp) : threads;
+  llvm::SmallSetVector<unsigned, 4> read;
+  for (Operation *op : teamReduces)
+    for (unsigned input : inputsOf(kernel, cast<ReduceOp>(op).getValue()))
+      if (e.loops.of(kernel.getStep().getArgument(input)) & loopBit(*wideLoop))
+        read.insert(input);
+  for (int64_t i = 0; i < form.vectors; ++i) {
+    // Threads that have none read the last one, which is another's too.
+    Value number = e.add(member, e.mul(step, constant(i)));
+    parts.push_back({d.isLess(number, length), e.mul(d.min(number, last), constant(lanes)), {}});
+    PointEmitter::Scope scope(e);
+    Lanes wide(*this, *wideLoop);
+    open(parts.back());
+    for (unsigned input : read)
+      e.get(kernel.getStep().getArgument(input));
+    remember(parts.back());
+  }
+  for (Operation *op : teamReduces) {
+    reduce(cast<ReduceOp>(op));
+    e.hoist(points);
+  }
+  write();
+}
+
+void RowEmitter::open(const Part &part) {
+  e.at[*wideLoop] = part.at;
+  for (auto [value, emitted] : part.known)
+    e.provide(value, emitted);
+}
+
+void RowEmitter::remember(Part &part) {
+  part.known.clear();
+  e.forEachKnown([&](Value value, Value emitted) {
+    if (e.isLaneDependent(value))
+      part.known.push_back({value, emitted});
+  });
+}
+
+void RowEmitter::reduce(ReduceOp op) {
+  arith::AtomicRMWKind kind = op.getKind();
+  Value none = e.neutral(kind, VectorType::get({lanes}, op.getType())), sum;
+  for (Part &part : parts) {
+    PointEmitter::Scope scope(e);
+    Lanes wide(*this, *wideLoop);
+    open(part);
+    Value value = e.getVector(op.getValue());
+    remember(part);
+    value = d.select(part.isInside, value, none);
+    sum = sum ? e.combine(kind, sum, value) : value;
+  }
+  Value all = e.reduceLanes(kind, sum);
+  e.provide(op, form.isWarp() ? reduceOverLanes(e, kind, all, kWarp)
+                              : reduceOverBlock(k, e, kind, all));
+}
+
+void RowEmitter::write() {
+  auto yielded = kernel.getYield().getValues();
+  SmallVector<unsigned> along, single;
+  for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
+    (contains(loopsOf(kernel.getOutMap(out)), *wideLoop) ? along : single).push_back(out);
+  auto store = [&](ArrayRef<unsigned> outs) {
+    for (unsigned out : outs)
+      e.get(yielded[out]);
+    for (unsigned out : outs)
+      e.storeOut(out, e.get(yielded[out]));
+  };
+  if (!along.empty())
+    for (const Part &part : parts)
+      d.branch(alsoExists(part.isInside), [&] {
+        PointEmitter::Scope scope(e);
+        Lanes wide(*this, *wideLoop);
+        open(part);
+        store(along);
+      });
+  if (!single.empty())
+    d.branch(alsoExists(d.isEqual(member, 0)), [&] {
+      PointEmitter::Scope scope(e);
+      store(single);
+    });
+}
+
+void ssm::addRowForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
+  ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
+  DeviceKernel alone{kernel, kernel, none, none, nullptr};
+  RowEmitter found(alone, kTeams[0]);
+  if (!found.isRow())
+    return;
+  for (const RowTeam &team : kTeams)
+    if (team.vectors * found.vectorLanes() <= kElements)
+      forms.push_back({team.name,
+                     [kernel, &team](ImplicitLocOpBuilder &h) {
+                       DeviceKernel host{kernel, kernel, h, h, nullptr};
+                       return RowEmitter(host, team).isFit();
+                     },
+                     [&team](DeviceKernel &k) {
+                       invertRowDivisors(k.kernel);
+                       return RowEmitter(k, team).emit();
+                     }});
+}

@@ -1,0 +1,297 @@
+//===- EmitTurns.cpp - Transposes through shared memory -------------------- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Kernels without sums that write along one axis what they read along another. A block has a
+// square tile of the two: it is read by vectors along the one, and computed and written by
+// vectors along the other. Vectors of a line of shared memory are swapped so that neither
+// has threads of a warp meet in a bank.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/TeamReduce.h"
+#include "passes/GPU/Teams.h"
+
+#include "lib/Analysis/KernelShape.h"
+#include "lib/Analysis/MatmulShape.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// The side of a tile; axes shorter than `kShort` are not worth one.
+constexpr int64_t kTile = 64, kShort = 16, kMaxLanes = 8;
+
+class TurnEmitter : public TeamEmitter {
+public:
+  /// `wide`: vectors, else single elements.
+  TurnEmitter(DeviceKernel &k, bool wide) : TeamEmitter(k), d{b}, wide(wide) {}
+
+  /// Whether some input lies along another axis than all outs do.
+  bool find();
+  Value isFit();
+  LaunchShape emit();
+
+private:
+  /// An input that lies along `from`, its vectors, and its tile: what all threads read at once
+  /// one after the other, then lines of `to`.
+  struct Turned {
+    unsigned input;
+    int64_t lanes;
+    Value shared;
+    int64_t chunks() const { return kTile / lanes; }
+    int64_t linesAtOnce() const { return kBlock / chunks(); }
+  };
+  static int64_t lanesOf(Value buffer) {
+    return kAccessBytes * 8 / cast<MemRefType>(buffer.getType()).getElementTypeBitWidth();
+  }
+  bool isPlain(Value buffer, AffineMap map);
+  void place();
+  void read();
+  void write();
+  Value swapped(const Turned &turned, Value line, Value chunk);
+
+  DeviceBuilder d;
+  bool wide;
+  unsigned from = 0, to = 0;
+  int64_t lanesTo = 1;
+  SmallVector<Turned> turned;
+  /// All other loops, and all other operands that have `to`.
+  SmallVector<unsigned> outer;
+  SmallVector<Value> dense;
+  Value firstFrom, firstTo, sizeFrom, sizeTo;
+};
+
+} // namespace
+
+bool TurnEmitter::isPlain(Value buffer, AffineMap map) {
+  auto type = dyn_cast<MemRefType>(buffer.getType());
+  if (!type || !type.getElementType().isIntOrFloat() || !type.getLayout().isIdentity())
+    return false;
+  unsigned bits = type.getElementTypeBitWidth();
+  LoopSet seen = 0;
+  for (AffineExpr expr : map.getResults()) {
+    auto dim = dyn_cast<AffineDimExpr>(expr);
+    if (!dim || contains(seen, dim.getPosition()))
+      return false;
+    seen |= loopBit(dim.getPosition());
+  }
+  return bits >= 8 && bits <= 64 && llvm::isPowerOf2_32(bits);
+}
+
+bool TurnEmitter::find() {
+  if (!isVectorizable(kernel) || kernel.getOuts().empty())
+    return false;
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (isa<ReduceOp>(op) || getIndexedRead(&op))
+      return false;
+  auto innermost = [](AffineMap map) {
+    return cast<AffineDimExpr>(map.getResults().back()).getPosition();
+  };
+  for (unsigned out = 0; out < kernel.getOuts().size(); ++out) {
+    AffineMap map = kernel.getOutMap(out);
+    Value buffer = kernel.getOuts()[out];
+    if (map.getNumResults() != kernel.getNumLoops() || map.getNumResults() < 2 ||
+        !isPlain(buffer, map) || (out > 0 && innermost(map) != to))
+      return false;
+    to = innermost(map);
+    dense.push_back(buffer);
+  }
+  std::optional<unsigned> along;
+  for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
+    AffineMap map = kernel.getInputMap(i);
+    Value buffer = kernel.getInputs()[i];
+    if (!map.isFunctionOfDim(to))
+      continue;
+    if (!isPlain(buffer, map))
+      return false;
+    if (innermost(map) == to) {
+      dense.push_back(buffer);
+      continue;
+    }
+    if (along && *along != innermost(map))
+      return false;
+    along = innermost(map);
+    turned.push_back({i, wide ? lanesOf(buffer) : 1, Value()});
+  }
+  if (!along)
+    return false;
+  from = *along;
+  int64_t bytes = 0;
+  for (const Turned &one : turned)
+    bytes += kTile * kTile * cast<MemRefType>(kernel.getInputs()[one.input].getType())
+                                 .getElementTypeBitWidth() / 8;
+  if (bytes > 32768 || !canBeLaneLoop(kernel, to, kAccessBytes))
+    return false;
+  if (wide)
+    for (Value buffer : dense)
+      lanesTo = std::max(lanesTo, std::min(lanesOf(buffer), kMaxLanes));
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
+    if (loop != from && loop != to)
+      outer.push_back(loop);
+  return true;
+}
+
+Value TurnEmitter::isFit() {
+  Value fits = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
+  auto require = [&](Value condition) { fits = d.make<arith::AndIOp>(fits, condition); };
+  for (unsigned loop : {from, to})
+    require(d.compare(arith::CmpIPredicate::uge, e.size(loop), kShort));
+  if (!wide)
+    return fits;
+  require(d.isEqual(d.rem(e.size(to), lanesTo), 0));
+  auto isAligned = [&](Value buffer, int64_t lanes) {
+    auto type = cast<MemRefType>(buffer.getType());
+    int64_t bytes = std::min(kAccessBytes, lanes * type.getElementTypeBitWidth() / 8);
+    Value pointer = memref::ExtractAlignedPointerAsIndexOp::create(b, buffer);
+    require(d.isEqual(d.rem(pointer, bytes), 0));
+  };
+  for (const Turned &one : turned) {
+    require(d.isEqual(d.rem(e.size(from), one.lanes), 0));
+    isAligned(kernel.getInputs()[one.input], one.lanes);
+  }
+  for (Value buffer : dense)
+    isAligned(buffer, lanesTo);
+  return fits;
+}
+
+void TurnEmitter::place() {
+  sizeFrom = e.size(from);
+  sizeTo = e.size(to);
+  Value number = team;
+  auto next = [&](Value count) {
+    Value index = b.createOrFold<arith::RemUIOp>(number, count);
+    number = b.createOrFold<arith::DivUIOp>(number, count);
+    return index;
+  };
+  firstTo = e.mul(next(d.ceilDiv(sizeTo, kTile)), constant(kTile));
+  firstFrom = e.mul(next(d.ceilDiv(sizeFrom, kTile)), constant(kTile));
+  for (unsigned loop : llvm::reverse(outer))
+    e.at[loop] = next(e.size(loop));
+}
+
+/// Where a line's chunk is within the line: lines that are read together differ.
+Value TurnEmitter::swapped(const Turned &one, Value line, Value chunk) {
+  int64_t turns = std::min<int64_t>(wide ? 8 : kWarp, one.chunks());
+  return d.bitXor(chunk, d.rem(d.div(line, lanesTo), turns));
+}
+
+void TurnEmitter::read() {
+  for (Turned &one : turned) {
+    Value buffer = kernel.getInputs()[one.input];
+    Type type = cast<MemRefType>(buffer.getType()).getElementType();
+    int64_t times = kTile / one.linesAtOnce();
+    one.shared = k.addShared({times, kBlock * one.lanes}, type);
+    Value chunk = d.rem(thread, one.chunks()), line = d.div(thread, one.chunks());
+    SmallVector<Value> loaded;
+    for (int64_t i = 0; i < times; ++i) {
+      // What lies outside is read elsewhere, and not used.
+      PointEmitter::Scope scope(e);
+      e.at[to] = d.min(e.add(e.add(firstTo, line), i * one.linesAtOnce()), d.sub(sizeTo, 1));
+      e.at[from] = d.min(e.add(firstFrom, d.mul(chunk, one.lanes)), d.sub(sizeFrom, one.lanes));
+      SmallVector<Value> indices;
+      for (AffineExpr expr : kernel.getInputMap(one.input).getResults())
+        indices.push_back(e.at[cast<AffineDimExpr>(expr).getPosition()]);
+      if (one.lanes > 1)
+        loaded.push_back(
+            vector::LoadOp::create(b, VectorType::get({one.lanes}, type), buffer, indices));
+      else
+        loaded.push_back(memref::LoadOp::create(b, buffer, indices));
+    }
+    for (auto [i, value] : llvm::enumerate(loaded)) {
+      Value inTile = e.add(line, i * one.linesAtOnce());
+      Value at = d.add(d.mul(line, kTile), d.mul(swapped(one, inTile, chunk), one.lanes));
+      SmallVector<Value> indices = {constant(i), at};
+      if (one.lanes > 1)
+        vector::StoreOp::create(b, value, one.shared, indices);
+      else
+        memref::StoreOp::create(b, value, one.shared, indices);
+    }
+  }
+}
+
+void TurnEmitter::write() {
+  // A warp has eight vectors by four lines, or one line of elements.
+  int64_t chunks = kTile / lanesTo, near = wide ? 8 : kWarp, lines = kWarp / near;
+  Value within = d.rem(thread, kWarp), warp = d.div(thread, kWarp);
+  for (int64_t i = 0; i < kTile * chunks / kBlock; ++i) {
+    Value group = e.add(warp, i * (kBlock / kWarp));
+    Value chunk = d.add(d.mul(d.rem(group, chunks / near), near), d.rem(within, near));
+    Value line = d.add(d.mul(d.div(group, chunks / near), lines), d.div(within, near));
+    Value first = d.mul(chunk, lanesTo);
+    Value atTo = e.add(firstTo, first), atFrom = e.add(firstFrom, line);
+    d.branch(d.make<arith::AndIOp>(d.isLess(atTo, sizeTo), d.isLess(atFrom, sizeFrom)), [&] {
+      PointEmitter::Scope scope(e);
+      e.at[to] = atTo;
+      e.at[from] = atFrom;
+      for (const Turned &one : turned) {
+        SmallVector<Value> elements;
+        for (int64_t j = 0; j < lanesTo; ++j) {
+          Value row = e.add(first, j);
+          Value at = swapped(one, row, d.div(line, one.lanes));
+          at = d.add(d.mul(at, one.lanes), d.rem(line, one.lanes));
+          at = d.add(d.mul(d.rem(row, one.linesAtOnce()), kTile), at);
+          elements.push_back(memref::LoadOp::create(
+              b, one.shared, ValueRange{d.div(row, one.linesAtOnce()), at}));
+        }
+        Value value = elements.front();
+        if (lanesTo > 1)
+          value = vector::FromElementsOp::create(
+              b, VectorType::get({lanesTo}, value.getType()), elements);
+        e.provide(kernel.getStep().getArgument(one.input), value);
+      }
+      if (wide) {
+        e.laneLoop = to;
+        e.lanes = lanesTo;
+      }
+      auto yielded = kernel.getYield().getValues();
+      for (Value value : yielded)
+        e.get(value);
+      for (auto [out, value] : llvm::enumerate(yielded))
+        e.storeOut(out, e.get(value));
+      e.laneLoop = std::nullopt;
+      e.lanes = 1;
+    });
+  }
+}
+
+LaunchShape TurnEmitter::emit() {
+  ImplicitLocOpBuilder &h = k.host;
+  DeviceBuilder host{h};
+  find();
+  Value one = arith::ConstantIndexOp::create(h, 1);
+  Value blocks = host.mul(host.mul(host.ceilDiv(hostProduct(to), kTile),
+                                   host.ceilDiv(hostProduct(from), kTile)),
+                          hostProduct(outer));
+  begin();
+  place();
+  read();
+  gpu::BarrierOp::create(b);
+  write();
+  alignAccesses(k.function.getBody());
+  for (auto [i, shared] : llvm::enumerate(k.function.getWorkgroupAttributions()))
+    k.function.setWorkgroupAttributionAttr(i, "llvm.align", b.getI64IntegerAttr(kAccessBytes));
+  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, kBlock), kBlock};
+}
+
+void ssm::addTurnForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
+  ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
+  DeviceKernel only{kernel, kernel, none, none, nullptr};
+  if (!TurnEmitter(only, true).find())
+    return;
+  for (bool wide : {true, false})
+    forms.push_back({wide ? "_turned" : "_any_turned",
+                     [kernel, wide](ImplicitLocOpBuilder &h) {
+                       DeviceKernel host{kernel, kernel, h, h, nullptr};
+                       TurnEmitter emitter(host, wide);
+                       emitter.find();
+                       return emitter.isFit();
+                     },
+                     [wide](DeviceKernel &k) { return TurnEmitter(k, wide).emit(); }});
+}

@@ -1,0 +1,116 @@
+//===- Teams.h - Kernels without time, by teams of threads -------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What the forms of kernels without time have in common: which loops teams of threads share
+// out, which one vectors lie along, and whether memory allows it.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_GPU_TEAMS_H
+#define SSM_PASSES_GPU_TEAMS_H
+
+#include "lib/Emit/PointEmitter.h"
+#include "passes/GPU/DeviceKernel.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace ssm {
+
+/// Threads of a block where nothing asks for another number.
+constexpr int64_t kBlock = 256;
+/// What one access of memory takes at most.
+constexpr int64_t kAccessBytes = 16;
+
+/// The general form: loops over what is summed and written, as often as it is read.
+class TeamEmitter {
+public:
+  explicit TeamEmitter(DeviceKernel &k)
+      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1) {}
+
+  LaunchShape emit();
+
+  /// Finds teams and vectors; emits nothing.
+  void analyze(bool vectorsOfOwnSums = false) {
+    choosePoints();
+    chooseWideLoop(vectorsOfOwnSums);
+  }
+
+protected:
+  void choosePoints();
+  llvm::SmallVector<unsigned> order(LoopSet set, bool byScore);
+  LaunchShape launch();
+  /// The loop whose elements may be taken as vectors, and how many at once.
+  /// `ownSums`: vectors of sums too, if each is taken by one thread.
+  void chooseWideLoop(bool ownSums);
+  std::optional<int64_t> bytesAlong(mlir::Value buffer, bool isDense);
+  /// Whether all vectors begin where memory can be accessed as a whole.
+  mlir::Value isAligned();
+  /// Accesses of vectors in the region are of whole ones.
+  static void alignAccesses(mlir::Region &region);
+  /// Sizes of loops multiplied, on the host.
+  mlir::Value hostProduct(llvm::ArrayRef<unsigned> loops);
+  void emitBody();
+  void emitPoint();
+  /// Takes note of the thread and its place.
+  void begin();
+  void emitTeamReduce(ReduceOp reduce);
+  void emitOuts();
+  /// Sets the loops' indices from one number, the last loop fastest.
+  void setIndices(llvm::ArrayRef<unsigned> loops, mlir::Value number);
+  /// How many points there are, each vector one.
+  mlir::Value product(llvm::ArrayRef<unsigned> loops);
+  mlir::Value count(unsigned loop);
+  /// While it lives, values along the wide loop are vectors, if it is among the loops.
+  struct Lanes {
+    Lanes(TeamEmitter &t, llvm::ArrayRef<unsigned> loops) : e(t.e) {
+      if (t.isWide && llvm::is_contained(loops, *t.wideLoop)) {
+        e.laneLoop = t.wideLoop;
+        e.lanes = t.lanes;
+      }
+    }
+    ~Lanes() {
+      e.laneLoop = std::nullopt;
+      e.lanes = 1;
+    }
+    PointEmitter &e;
+  };
+  /// Reductions that a value takes, itself or through others, and that are not known yet are
+  /// computed by this thread.
+  void need(mlir::Value value);
+  void reduceAlone(ReduceOp reduce, llvm::ArrayRef<int64_t> left, mlir::Value &sum);
+  llvm::SmallVector<mlir::Value> strided(mlir::Value count, mlir::ValueRange carried,
+                             llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+  mlir::Value constant(int64_t value) { return e.index(value); }
+
+  DeviceKernel &k;
+  KernelOp kernel;
+  mlir::ImplicitLocOpBuilder &b;
+  PointEmitter e;
+  /// The loops that teams share out, slowest first; and the reductions that a team
+  /// takes together.
+  LoopSet points = 0;
+  llvm::SmallVector<unsigned> pointLoops;
+  llvm::SetVector<mlir::Operation *> teamReduces;
+  /// Whether a team is one thread.
+  bool alone = true;
+  std::optional<unsigned> wideLoop;
+  int64_t lanes = 1;
+  /// Of the body that is being emitted.
+  bool isWide = false;
+  /// Buffers that vectors are taken of.
+  llvm::SetVector<mlir::Value> wideBuffers;
+  mlir::Value thread, team, threads, zero;
+};
+
+
+/// A row is read once and kept in registers.
+void addRowForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+/// Few long sums, or sums along columns, in two kernels: parts by many blocks, then their sums.
+void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+/// What is read along one axis and written along another goes through shared memory.
+void addTurnForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+
+} // namespace ssm
+
+#endif // SSM_PASSES_GPU_TEAMS_H
