@@ -9,6 +9,7 @@
 #define SSM_PASSES_GPU_DEVICEKERNEL_H
 
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Target/GpuTarget.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include <functional>
@@ -24,10 +25,10 @@ struct LaunchShape {
   int64_t maxThreads;
   /// Bytes of dynamic shared memory.
   int64_t dynamicShared = 0;
-  /// SSM_KERNEL_... of include/ssmrt/module_abi.h.
+  /// Of DeviceModule.h.
   int64_t flags = 0;
   /// What the kernel gets behind the host function's arguments.
-  llvm::SmallVector<mlir::Value> more;
+  llvm::SmallVector<mlir::Value> more = {};
 };
 
 /// A kernel on its way to the device: the same operation twice, in the host function that is to
@@ -40,11 +41,16 @@ struct DeviceKernel {
   /// Of a form that splits sums: the memory of their parts, and how many parts, on the device
   /// and on the host.
   mlir::Value parts = nullptr, numParts = nullptr, hostNumParts = nullptr;
+  /// What the launch gives the kernel behind the arguments of the host function.
+  llvm::SmallVector<mlir::Value> tensorMaps = {};
 
   /// Static shared memory.
   mlir::Value addShared(llvm::ArrayRef<int64_t> shape, mlir::Type type);
   /// The shared memory whose size is told at launch.
   mlir::Value addDynamicShared();
+  /// A map of an input for bulk copies of boxes, sizes in the order of its axes, to shared memory
+  /// swizzled over so many bytes; the host makes it, the device gets a pointer.
+  mlir::Value addTensorMap(unsigned input, llvm::ArrayRef<int32_t> box, int64_t swizzle);
 };
 
 /// One of a kernel's forms; the host chooses by sizes and pointers.
@@ -63,9 +69,9 @@ struct KernelForm {
   std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
 };
 
-/// Products of matrices for a chip ("sm_80": 80): the first that fits is to run, the last one
-/// always does. None if the kernel is no such product.
-llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, int chip);
+/// Products of matrices for a chip: the first that fits is to run, the last one always does.
+/// None if the kernel is no such product.
+llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target);
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.

@@ -14,8 +14,10 @@
 namespace ssm {
 
 inline constexpr llvm::StringLiteral kDeviceModule = "device";
-/// Flags of a kernel: SSM_KERNEL_OVERLAPS.
-inline constexpr int64_t kOverlaps = 1;
+/// As in include/ssmrt/module_abi.h: flags of kernels (SSM_KERNEL_OVERLAPS, _PERSISTENT), and the
+/// words of the memory behind ssm.fault (SSM_FAULT_WORDS, SSM_FLAG_WORDS).
+inline constexpr int64_t kOverlaps = 1, kPersistent = 2;
+inline constexpr int64_t kFaultWords = 16, kFlagWords = 1024;
 
 /// Made if there is none.
 mlir::gpu::GPUModuleOp getDeviceModule(mlir::ModuleOp module);

@@ -9,6 +9,7 @@
 #include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/Passes.h"
 
+#include "dialects/SSM/TensorMapOp.h"
 #include "lib/Analysis/WeightValues.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Target/GpuTarget.h"
@@ -56,6 +57,21 @@ Value DeviceKernel::addDynamicShared() {
   }
   return LLVM::AddressOfOp::create(device, LLVM::LLVMPointerType::get(device.getContext(), space),
                                    name);
+}
+
+Value DeviceKernel::addTensorMap(unsigned input, ArrayRef<int32_t> box, int64_t swizzle) {
+  auto parent = hostKernel->getParentOfType<func::FuncOp>();
+  tensorMaps.push_back(TensorMapOp::create(host, LLVM::LLVMPointerType::get(host.getContext()),
+                                           parent.getArgument(0), parent.getArgument(1),
+                                           hostKernel.getInputs()[input], box, swizzle));
+  unsigned number = function.getNumArguments();
+  (void)function.insertArgument(number, tensorMaps.back().getType(), {}, function.getLoc());
+  SmallVector<int32_t> numbers;
+  if (auto others = function->getAttrOfType<DenseI32ArrayAttr>(kTensorMapsAttr))
+    llvm::append_range(numbers, others.asArrayRef());
+  numbers.push_back(number);
+  function->setAttr(kTensorMapsAttr, device.getDenseI32ArrayAttr(numbers));
+  return function.getArgument(number);
 }
 
 /// The function's argument that is the memory of a buffer.
@@ -126,8 +142,7 @@ namespace {
 struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
 
-  /// Of the chip.
-  int version = 0;
+  GpuTarget target;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -137,12 +152,12 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         functions.push_back(function);
     if (functions.empty())
       return;
-    llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
-    if (!target) {
-      module.emitError(llvm::toString(target.takeError()));
+    llvm::Expected<GpuTarget> resolved = GpuTarget::resolve(chip);
+    if (!resolved) {
+      module.emitError(llvm::toString(resolved.takeError()));
       return signalPassFailure();
     }
-    version = target->version;
+    target = *resolved;
     gpu::GPUModuleOp device = getDeviceModule(module);
     for (func::FuncOp function : functions)
       emit(function, device);
@@ -155,11 +170,11 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// Forms that together take all sizes.
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
     if (!kernel.getTime()) {
-      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, version); !forms.empty())
+      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target); !forms.empty())
         return forms;
       return getTeamForms(kernel);
     }
-    SmallVector<KernelForm> forms = getStagedForms(kernel, version);
+    SmallVector<KernelForm> forms = getStagedForms(kernel, target.version);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)
@@ -266,6 +281,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         both.hostNumParts = more.back();
       }
       shape = form.emit(both);
+      llvm::append_range(given, both.tensorMaps);
       copy->erase();
     } else {
       std::optional<LaunchShape> made = emitNest(copy, target, host);
@@ -282,13 +298,13 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
 
   /// The kernel behind may begin as soon as this one's blocks have: it waits before it reads
   /// what others write.
-  void letOthersBegin(gpu::GPUFuncOp target) {
-    for (unsigned i = 0; i < target.getNumArguments(); ++i)
-      target.removeArgAttr(i, kWeightArgument);
-    if (version < 90)
+  void letOthersBegin(gpu::GPUFuncOp kernel) {
+    for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
+      kernel.removeArgAttr(i, kWeightArgument);
+    if (target.version < 90)
       return;
-    auto b = OpBuilder::atBlockBegin(&target.getBody().front());
-    NVVM::GriddepcontrolOp::create(b, target.getLoc(),
+    auto b = OpBuilder::atBlockBegin(&kernel.getBody().front());
+    NVVM::GriddepcontrolOp::create(b, kernel.getLoc(),
                                    NVVM::GridDepActionKind::launch_dependents);
   }
 

@@ -314,14 +314,14 @@ void GemvEmitter::waitForOthers() {
 }
 
 LaunchShape GemvEmitter::emit() {
-  LaunchShape shape = launch(0);
-  shape.dynamicShared = 0;
+  LaunchShape shape = launch();
   shape.flags = overlaps ? kOverlaps : 0;
   bool isAhead = overlaps && isWeight(k.function, kernel.getInputs()[*right.input]);
   shareWithOthers(k.function);
   if (!isAhead)
     waitForOthers();
-  place();
+  prepare();
+  place(d.block(), kRaster);
   parts = k.addShared({slots(), kWarps * places()}, what.sum.getType());
   lane = d.rem(thread, kWarp);
   warp = d.div(thread, kWarp);

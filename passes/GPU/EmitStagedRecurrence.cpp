@@ -11,9 +11,9 @@
 
 #include "passes/GPU/StagedRecurrence.h"
 
-#include "include/ssmrt/module_abi.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/DeviceModule.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -164,14 +164,14 @@ LaunchShape StagedEmitter::launch() {
   constexpr int64_t threads = kScanThreads + kElementThreads;
   Value all = arith::ConstantIndexOp::create(k.host, threads);
   // As many blocks as run at once share all tiles; each has a flag.
-  blocks = host.min(blocks, arith::ConstantIndexOp::create(k.host, SSM_FLAG_WORDS).getResult());
+  blocks = host.min(blocks, arith::ConstantIndexOp::create(k.host, kFlagWords).getResult());
   auto function = k.hostKernel->getParentOfType<func::FuncOp>();
   auto pointer = LLVM::LLVMPointerType::get(b.getContext());
   Value fault = FaultOp::create(k.host, pointer, function.getArgument(0), function.getArgument(1));
   unsigned index = k.function.getNumArguments();
   (void)k.function.insertArgument(index, pointer, {}, k.function.getLoc());
   flags = k.function.getArgument(index);
-  return {{blocks, one, one}, all, threads, memory.bytes, SSM_KERNEL_PERSISTENT, {fault}};
+  return {{blocks, one, one}, all, threads, memory.bytes, kPersistent, {fault}};
 }
 
 Value StagedEmitter::viewMemory(int64_t offset, ArrayRef<int64_t> shape, Type type) {
@@ -245,7 +245,7 @@ void StagedEmitter::runBlock() {
 }
 
 Value StagedEmitter::flagOf(Value block) {
-  return d.after(d.after(flags, SSM_FAULT_WORDS * 8), d.toWide(e.mul(block, e.index(4))));
+  return d.after(d.after(flags, kFaultWords * 8), d.toWide(e.mul(block, e.index(4))));
 }
 
 /// Until the block before has left the carries.

@@ -140,9 +140,9 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     tiles.push_back(level2Bytes / 8 * 5);
   }
 
-  /// Whether it may run on the machine that compiles.
+  /// Whether it may run on the machine that compiles, as what is made of weights does.
   static bool isForWeights(KernelOp kernel) {
-    return llvm::all_of(kernel.getInputs(), isFromWeights);
+    return kernel.hasBuffers() || isFromWeights(kernel.getResult(0));
   }
 
   static int64_t fixedSize(KernelOp kernel, unsigned loop) {

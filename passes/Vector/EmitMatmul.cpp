@@ -183,9 +183,9 @@ private:
     // Few rows are not worth turning columns.
     bool hasRows = fixedHeight < 0 || fixedHeight > rows;
     int64_t columns = fixedWidth % lanes;
-    hasDots = hasTail && !pairs && canSumAlongDepth(kernel, what, lanes) &&
-              isDenseAlongDepth(kernel, what, what.left) && !readsByIndex && hasRows &&
-              (fixedWidth < 0 || (columns > 0 && columns <= mostDots()));
+    bool canTurn = (pairs && pairs->packed()) || canSumAlongDepth(kernel, what, lanes);
+    hasDots = hasTail && canTurn && isDenseAlongDepth(kernel, what, what.left) && !readsByIndex &&
+              hasRows && (fixedWidth < 0 || (columns > 0 && columns <= mostDots()));
     if (!hasDots)
       leastVectors = fixedWidth < 0 ? 1 : tailVectors;
     // What is read by index has no padding either.
@@ -477,7 +477,7 @@ private:
   //===--------------------------------------------------------------------===//
 
   /// Columns that are done so at most: more take as long as a vector.
-  int64_t mostDots() { return lanes * 3 / 4; }
+  int64_t mostDots() { return lanes * 3 / (pairs ? 8 : 4); }
 
   /// Decides how the strip from n0 is done for so many rows.
   void chooseStrip(Value n0, Value rows) {
@@ -492,13 +492,17 @@ private:
     Value products = e.mul(rows, depth);
     Value turning = e.add(e.mul(depth, e.index(lanes * 3 / 2)), e.mul(rows, e.index(lanes)));
     Value cost = e.mul(columns, e.add(products, turning));
+    // In pairs a vector takes half as long, less beside another one if none is woven.
+    bool isFast = pairs && pairs->packed() && vectors > 1;
+    int64_t lanesOfVector = !pairs ? lanes - 1 : isFast ? lanes * 3 / 8 : lanes / 2;
     auto is = [&](arith::CmpIPredicate what, Value x, Value y) -> Value {
       return arith::CmpIOp::create(b, what, x, y);
     };
     auto both = [&](Value x, Value y) -> Value { return arith::AndIOp::create(b, x, y); };
     useDots = both(both(is(arith::CmpIPredicate::ne, columns, e.index(0)),
                         is(arith::CmpIPredicate::ule, columns, e.index(mostDots()))),
-                   is(arith::CmpIPredicate::ult, cost, e.mul(products, e.index(lanes - 1))));
+                   is(arith::CmpIPredicate::ult, cost,
+                      e.mul(products, e.index(lanesOfVector))));
     Value whole = b.createOrFold<arith::DivUIOp>(rest, e.index(lanes));
     raggedVectors = arith::SelectOp::create(b, useDots, whole, raggedVectors);
   }
@@ -508,6 +512,16 @@ private:
   void turnColumns(Value n0) {
     branch(useDots, [&] {
       e.loop(e.index(0), columns, 1, [&](Value column) {
+        if (pairs && pairs->packed()) {
+          e.loop(chunkBegin, chunkEnd, 1, [&](Value k) {
+            PointEmitter::Scope scope(e);
+            e.at[what.n] = e.add(e.add(n0, firstColumn), column);
+            e.at[what.k.back()] = k;
+            SmallVector<Value> at = {column, e.sub(k, chunkBegin)};
+            memref::StoreOp::create(b, pairs->rightElement(), turned, at);
+          });
+          return;
+        }
         (void)overDeep({}, [&](Value k, ValueRange) {
           deep.at[what.n] = e.add(e.add(n0, firstColumn), column);
           SmallVector<Value> at = {column, e.sub(k, chunkBegin)};

@@ -9,6 +9,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -74,6 +75,12 @@ Value MatmulPairs::right(Value pair, bool single) {
   };
   Value woven = vector::InterleaveOp::create(b, asIntegers(low), asIntegers(high));
   return vector::BitCastOp::create(b, type, woven);
+}
+
+Value MatmulPairs::rightElement() {
+  unsigned input = rightArg.getArgNumber();
+  Value element = memref::LoadOp::create(b, e.kernel.getInputs()[input], e.indicesOf(input));
+  return arith::ExtFOp::create(b, b.getF32Type(), element);
 }
 
 Value MatmulPairs::add(Value left, Value right, Value sum) {

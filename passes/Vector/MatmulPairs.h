@@ -28,6 +28,9 @@ public:
   mlir::Value left(mlir::Value pair, bool single);
   /// A pair of the right side for each column of a vector.
   mlir::Value right(mlir::Value pair, bool single);
+  /// The element of the right side where the emitter is, for one column and depth.
+  mlir::Value rightElement();
+  bool packed() const { return isRightPacked; }
   /// sum + left * right, of both elements.
   mlir::Value add(mlir::Value left, mlir::Value right, mlir::Value sum);
 

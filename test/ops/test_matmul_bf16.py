@@ -62,14 +62,14 @@ def check(got, a, b):
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("depth,width", [(0, 5), (1, 1), (1, 40), (2, 16), (7, 33), (64, 32), (65, 31),
-                                         (2049, 20), (4100, 3)])
+                                         (2049, 20), (4100, 3), (129, 38), (300, 50)])
 def test_weight(options, depth, width):
     """Packed in pairs along the depth, which may be odd."""
     rng = generator(f"bf16 weight {depth} {width}")
     w = draw(rng, depth, width)
     module = compiled(build(helper.make_node("MatMul", ["x", "w"], ["y"]), {"x": [None, depth]},
                             {"w": w}), options)
-    for rows in [0, 1, 2, 5, 12, 13, 40, 150]:
+    for rows in [0, 1, 2, 5, 12, 13, 40, 150, 250]:
         x = draw(rng, rows, depth)
         check(module.session().run({"x": x})["y"], x, w)
 
@@ -83,7 +83,7 @@ def test_open_sizes(options, left, right):
     node = helper.make_node("Gemm", ["a", "b"], ["y"], transA=left, transB=right)
     module = compiled(build(node, {"a": ["p", "q"], "b": ["r", "s"]}), options)
     for rows, depth, width in [(3, 5, 7), (1, 64, 33), (40, 33, 50), (13, 2051, 17), (5, 0, 3),
-                               (0, 3, 4), (30, 64, 64)]:
+                               (0, 3, 4), (30, 64, 64), (200, 90, 37), (150, 77, 66)]:
         a, b = draw(rng, rows, depth), draw(rng, depth, width)
         given = {"a": np.ascontiguousarray(a.T) if left else a,
                  "b": np.ascontiguousarray(b.T) if right else b}

@@ -166,9 +166,11 @@ func.func @computed(%a: tensor<?x?xbf16>, %b: tensor<?x?xbf16>, %e: tensor<?x?xb
 // PAIRS-LABEL: func.func @of_weights
 // PAIRS: tiles = [12, 2]>
 ssm.weight @w : tensor<40x40xbf16> length 3200 file "m" at 0
-func.func @of_weights(%e: tensor<40x40xbf16>) -> tensor<40x40xbf16> {
+func.func @of_weights() -> tensor<40x40xbf16> {
+  %e = tensor.empty() : tensor<40x40xbf16>
+  %half = arith.constant dense<0.5> : tensor<40x40xbf16>
   %w = ssm.load_weight @w : tensor<40x40xbf16>
-  %y = ssm.kernel loops 3 ins(%w, %w : tensor<40x40xbf16>, tensor<40x40xbf16>) outs(%e : tensor<40x40xbf16>) maps [#a, #b, #c] {
+  %y = ssm.kernel loops 3 ins(%half, %w : tensor<40x40xbf16>, tensor<40x40xbf16>) outs(%e : tensor<40x40xbf16>) maps [#a, #b, #c] {
   ^bb0(%h: bf16, %g: bf16):
     %l = arith.extf %h : bf16 to f32
     %r = arith.extf %g : bf16 to f32
