@@ -57,9 +57,12 @@ def test_machine_code(chip, tmp_path):
     assert done.returncode == 0, done.stderr
     told = describe(tmp_path / "m.so", "--device", "none")
     kernels = told["device_kernels"]
-    assert [kernel["name"] for kernel in kernels] == ["kernel_softmax"]
-    assert kernels[0]["chip"] == chip and kernels[0]["spill_bytes"] == 0
-    assert 8 < kernels[0]["registers"] <= 255 and kernels[0]["shared_bytes"] >= 128
+    assert [kernel["name"] for kernel in kernels] == [
+        f"kernel_softmax{form}" for form in ("_warp", "_row", "_long", "")]
+    for kernel in kernels:
+        assert kernel["chip"] == chip and kernel["spill_bytes"] == 0
+        assert 8 < kernel["registers"] <= 255
+        assert (kernel["shared_bytes"] >= 128) == (kernel["name"] != "kernel_softmax_warp")
 
 
 def find_nvdisasm():
@@ -106,7 +109,28 @@ def product(turned=False):
                              opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
 
 
-FORMS = {"product": product, "turned product": lambda: product(turned=True), "softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL)}
+def single(op, dtype, inputs, output, **attributes):
+    """A model of one node."""
+    values = [helper.make_tensor_value_info(f"x{i}", dtype, dims) for i, dims in enumerate(inputs)]
+    node = helper.make_node(op, [value.name for value in values], ["y"], **attributes)
+    graph = helper.make_graph([node], "g", values, [helper.make_tensor_value_info("y", dtype, output)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+
+
+FORMS = {
+    "softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL),
+    "norm": lambda: single("LayerNormalization", TensorProto.FLOAT, [["n", "m"], ["m"]], ["n", "m"]),
+    "half norm": lambda: single("LayerNormalization", TensorProto.BFLOAT16, [["n", 4096], [4096]],
+                                ["n", 4096]),
+    "transpose": lambda: single("Transpose", TensorProto.FLOAT16, [["n", "m"]], ["m", "n"],
+                                perm=[1, 0]),
+    "sum": lambda: single("ReduceSum", TensorProto.FLOAT, [["n", "m"]], [], keepdims=0),
+    "product": product, "turned product": lambda: product(turned=True),
+    "plain product": lambda: single("MatMul", TensorProto.FLOAT16, [["n", "k"], ["k", "m"]], ["n", "m"]),
+}
+# What they move as a whole.
+READS = {"softmax", "elementwise", "norm", "half norm", "transpose", "sum", "plain product"}
+WRITES = READS - {"sum"}
 
 
 @needs_ptxas
@@ -129,8 +153,8 @@ def test_instructions(form, chip, tmp_path):
                 # Waiting for all memory, in what is a loop as a whole.
                 assert "MEMBAR" not in kernel
         assert "_256x160:" in code
-    if form == "elementwise":
-        assert re.search(r"\bLDG\.E\.128\b", code) and re.search(r"\bSTG\.E\.128\b", code)
+    assert form not in READS or re.search(r"\bLDG\.E\.128\b", code)
+    assert form not in WRITES or re.search(r"\bSTG\.E\.128\b", code)
 
 
 @needs_ptxas
