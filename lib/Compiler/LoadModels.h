@@ -23,6 +23,8 @@ public:
   ModelWeights() = default;
   explicit ModelWeights(onnx::ImportedWeights weights) : weights(std::move(weights)) {}
   llvm::Error read(WeightOp weight, WeightSink sink) override;
+  /// See ImportedWeights.
+  bool isSource(llvm::StringRef path) const { return weights.isSource(path); }
 
 private:
   onnx::ImportedWeights weights;

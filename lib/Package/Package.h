@@ -54,6 +54,13 @@ struct PackageOptions {
 /// The weights file of a module: model.so has model.weights.safetensors.
 std::string getWeightsPath(llvm::StringRef modulePath);
 
+/// The header of a static module: model.o has model.h.
+std::string getHeaderPath(llvm::StringRef modulePath);
+
+/// Error: the header of a static module of that path would be the object itself, or would
+/// replace a file that was not written as such a header.
+llvm::Error checkHeaderPath(llvm::StringRef modulePath);
+
 /// The name of a static module's description, after its file: model.o has
 /// `model_module`. Letters, digits and `_`.
 std::string getStaticSymbol(llvm::StringRef modulePath);

@@ -365,6 +365,39 @@ def test_refuses(tmp_path, linear, arguments, message):
     assert model.read_bytes() == before
 
 
+@pytest.mark.parametrize("arguments", [
+    ["-o", "{folder}/m.so"],                       # m.weights.safetensors
+    ["-o", "{folder}/m.weights.safetensors"],
+    ["-o", "{folder}/n.so", "--reproducer={folder}/m.weights.safetensors"],
+    ["-o", "{folder}/m.weights.safetensors", "--emit=graph"],
+    ["-o", "{folder}/link.o", "--embed-weights", "--emit=static"],
+])
+def test_keeps_the_files_of_external_data(tmp_path, rng, arguments):
+    model = save(tmp_path / "m.onnx", [helper.make_node("Mul", ["x", "w"], ["y"])],
+                 [("x", F32, [512])], [("y", F32, [512])],
+                 {"w": rng.random(512, np.float32)}, save_as_external_data=True,
+                 location="m.weights.safetensors", size_threshold=0)
+    (tmp_path / "link.h").symlink_to("m.weights.safetensors")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    error = compile(model, *[a.format(folder=tmp_path) for a in arguments], fails=True)
+    assert "is a file with the model's weights" in error or "did not write" in error
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_headers_replace_nothing_else(tmp_path, linear):
+    path, _ = linear
+    error = compile(path, "--emit=static", "-o", tmp_path / "st.h", fails=True)
+    assert "would be the header" in error
+    (tmp_path / "keep.h").write_text("int kept;\n")
+    error = compile(path, "--emit=static", "-o", tmp_path / "keep.o", fails=True)
+    assert "keep.h" in error and "did not write" in error
+    assert sorted(os.listdir(tmp_path)) == ["keep.h", "linear.onnx"]
+    assert (tmp_path / "keep.h").read_text() == "int kept;\n"
+    # One of its own is replaced.
+    compile(path, "--emit=static", "-o", tmp_path / "st.o")
+    compile(path, "--emit=static", "-O0", "-o", tmp_path / "st.o")
+
+
 def test_a_failure_keeps_what_was_there(tmp_path, linear):
     path, _ = linear
     compile(path, "-o", tmp_path / "m.so")
