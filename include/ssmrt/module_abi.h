@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 5u
+#define SSM_MODULE_ABI_VERSION 6u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -131,11 +131,14 @@ typedef struct ssm_table {
    * finds a check failed sets word 0 from 0 to 1 + site (atomically), and if that
    * was its doing, word 1 to the number of values and the rest to the values that
    * `report` would get. Kernels queued after it run and must be safe all the same. The runtime
-   * looks at the end of the run and in `read`. */
+   * looks at the end of the run and in `read`. Behind these words lie SSM_FLAG_WORDS int32, all 0
+   * when a kernel of the session begins: with them blocks of a persistent kernel tell each
+   * other that something is done. Who waited for a flag sets it to 0 again. */
   void *(*fault)(void *context);
 } ssm_table;
 
 #define SSM_FAULT_WORDS 16
+#define SSM_FLAG_WORDS 1024
 
 enum { SSM_SWIZZLE_NONE = 0, SSM_SWIZZLE_32 = 1, SSM_SWIZZLE_64 = 2, SSM_SWIZZLE_128 = 3 };
 

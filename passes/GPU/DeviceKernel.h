@@ -24,6 +24,10 @@ struct LaunchShape {
   int64_t maxThreads;
   /// Bytes of dynamic shared memory.
   int64_t dynamicShared = 0;
+  /// SSM_KERNEL_... of include/ssmrt/module_abi.h.
+  int64_t flags = 0;
+  /// What the kernel gets behind the host function's arguments.
+  llvm::SmallVector<mlir::Value> more;
 };
 
 /// A kernel on its way to the device: the same operation twice, in the host function that is to
@@ -36,6 +40,8 @@ struct DeviceKernel {
 
   /// Static shared memory.
   mlir::Value addShared(int64_t elements, mlir::Type type);
+  /// The shared memory whose size is told at launch.
+  mlir::Value addDynamicShared();
 };
 
 /// One of a kernel's forms; the host chooses by sizes and pointers.
@@ -50,6 +56,10 @@ struct KernelForm {
 /// Products of matrices for a chip ("sm_80": 80): the first that fits is to run, the last one
 /// always does. None if the kernel is no such product.
 llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, int chip);
+
+/// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
+/// one. Not for all sizes: others must take what is left.
+llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, int chip);
 
 /// Threads see through the buffer what others wrote: LLVM, to which no barrier touches memory
 /// behind a noalias pointer, would read it too early.

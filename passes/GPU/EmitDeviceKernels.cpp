@@ -38,6 +38,21 @@ Value DeviceKernel::addShared(int64_t elements, Type type) {
       MemRefType::get({elements}, type, MemRefLayoutAttrInterface(), space), function.getLoc());
 }
 
+Value DeviceKernel::addDynamicShared() {
+  constexpr StringLiteral name = "ssm_dynamic_shared";
+  constexpr unsigned space = 3;
+  auto module = function->getParentOfType<gpu::GPUModuleOp>();
+  if (!module.lookupSymbol(name)) {
+    auto b = OpBuilder::atBlockBegin(module.getBody());
+    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
+    LLVM::GlobalOp::create(b, function.getLoc(), type, /*isConstant=*/false,
+                           LLVM::Linkage::External, name, Attribute(),
+                           /*alignment=*/1024, space);
+  }
+  return LLVM::AddressOfOp::create(device, LLVM::LLVMPointerType::get(device.getContext(), space),
+                                   name);
+}
+
 void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
   while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
     buffer = view.getViewSource();
@@ -122,7 +137,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         return forms;
       return {{"", nullptr, [](DeviceKernel &both) { return emitTeams(both); }}};
     }
-    return {{"", nullptr, [this](DeviceKernel &both) {
+    SmallVector<KernelForm> forms = getStagedForms(kernel, version);
+    forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)
                  shape = emitBlockRecurrence(both);
@@ -132,7 +148,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
                signalPassFailure();
                Value one = arith::ConstantIndexOp::create(both.host, 1);
                return LaunchShape{{one, one, one}, one, 32};
-             }}};
+             }});
+    return forms;
   }
 
   void emit(func::FuncOp function, gpu::GPUModuleOp device) {
@@ -201,11 +218,13 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       std::optional<LaunchShape> made = emitNest(copy, target, host);
       shape = made ? *made : emitAlone(copy, inside, host);
     }
-    setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, 0);
+    setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
+    SmallVector<Value> given(arguments);
+    llvm::append_range(given, shape.more);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
-                     shape.grid[1], shape.grid[2], shape.threads, ValueRange(arguments));
+                     shape.grid[1], shape.grid[2], shape.threads, given);
   }
 
   /// Constants in memory that the function reads go to the device.

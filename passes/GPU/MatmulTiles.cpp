@@ -19,22 +19,6 @@ using namespace ssm;
 static constexpr int64_t kRaster = 8;
 /// Elements of a row of the out that a thread computes together.
 static constexpr int64_t kWide = 8;
-static constexpr StringLiteral kDynamicShared = "ssm_dynamic_shared";
-
-/// The memory whose size is told at launch.
-static Value addDynamicShared(DeviceKernel &k) {
-  auto module = k.function->getParentOfType<gpu::GPUModuleOp>();
-  constexpr unsigned space = 3;
-  if (!module.lookupSymbol(kDynamicShared)) {
-    auto b = OpBuilder::atBlockBegin(module.getBody());
-    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
-    LLVM::GlobalOp::create(b, k.function.getLoc(), type, /*isConstant=*/false,
-                           LLVM::Linkage::External, kDynamicShared, Attribute(),
-                           /*alignment=*/1024, space);
-  }
-  return LLVM::AddressOfOp::create(k.device, LLVM::LLVMPointerType::get(k.device.getContext(), space),
-                                   kDynamicShared);
-}
 
 MatmulSide ssm::describeSide(KernelOp kernel, const Matmul &what, Value value, bool isLeft) {
   MatmulSide side;
@@ -95,12 +79,12 @@ LaunchShape TileEmitter::launch(int64_t stageBytes) {
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
   int64_t bytes = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
-  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, bytes};
+  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, bytes, 0, {}};
 }
 
 void TileEmitter::place() {
   thread = d.thread();
-  shared = addDynamicShared(k);
+  shared = k.addDynamicShared();
   height = what.m ? e.size(*what.m) : e.index(1);
   width = e.size(what.n);
   depth = e.index(1);

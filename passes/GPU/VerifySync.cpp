@@ -7,6 +7,7 @@
 
 #include "passes/GPU/Passes.h"
 
+#include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -29,6 +30,8 @@ using namespace mlir;
 namespace {
 
 constexpr unsigned kSharedSpace = 3;
+/// Rows of this many elements, a power of two, whose parts are known to be apart.
+constexpr int64_t kPeriod = 8;
 
 bool isShared(Type type) {
   auto memref = dyn_cast<MemRefType>(type);
@@ -45,31 +48,39 @@ struct Access {
   Operation *op;
   Value root;
   SmallVector<Value> indices;
-  bool isWrite, isAsync;
+  /// Elements along the last axis.
+  int64_t width;
+  bool isWrite;
 };
 
 std::optional<Access> accessOf(Operation *op) {
-  Access access{op, {}, {}, false, false};
+  Access access{op, {}, {}, 1, false};
   Value memref;
-  auto take = [&](Value buffer, ValueRange indices, bool isWrite) {
+  auto take = [&](Value buffer, ValueRange indices, bool isWrite, Type moved) {
     memref = buffer;
     access.indices = llvm::to_vector(indices);
     access.isWrite = isWrite;
+    if (auto vector = dyn_cast<VectorType>(moved))
+      access.width = vector.getNumElements();
   };
   if (auto load = dyn_cast<memref::LoadOp>(op))
-    take(load.getMemRef(), load.getIndices(), false);
+    take(load.getMemRef(), load.getIndices(), false, load.getType());
   else if (auto store = dyn_cast<memref::StoreOp>(op))
-    take(store.getMemRef(), store.getIndices(), true);
+    take(store.getMemRef(), store.getIndices(), true, store.getValue().getType());
   else if (auto load = dyn_cast<vector::LoadOp>(op))
-    take(load.getBase(), load.getIndices(), false);
+    take(load.getBase(), load.getIndices(), false, load.getType());
   else if (auto store = dyn_cast<vector::StoreOp>(op))
-    take(store.getBase(), store.getIndices(), true);
+    take(store.getBase(), store.getIndices(), true, store.getValueToStore().getType());
   else
     return std::nullopt;
   if (!isShared(memref.getType()))
     return std::nullopt;
-  while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
+  // Views of dynamic shared memory are apart (checkViews).
+  while (auto view = memref.getDefiningOp<ViewLikeOpInterface>()) {
+    if (isa<ssm::ArenaViewOp>(view))
+      break;
     memref = view.getViewSource();
+  }
   access.root = memref;
   return access;
 }
@@ -113,6 +124,7 @@ public:
     State state;
     run(function.getBody().front(), state);
     function.walk([&](Operation *op) { checkBounds(op); });
+    checkViews();
     checkSize();
     return failure(failed);
   }
@@ -276,7 +288,7 @@ private:
   void take(const Access &access, State &state) {
     auto against = [&](llvm::MapVector<Value, SmallVector<Access>> &earlier, StringRef what) {
       for (const Access &other : earlier[access.root])
-        if (other.indices != access.indices)
+        if (other.indices != access.indices && canMeet(other, access))
           error(access.op,
                 (access.isWrite ? "writes" : "reads") +
                     llvm::Twine(" shared memory that another thread may have ") + what +
@@ -294,6 +306,108 @@ private:
   }
 
   //===--------------------------------------------------------------------===//
+  // Which elements
+  //===--------------------------------------------------------------------===//
+
+  /// Whether two threads may reach the same element by the two accesses.
+  bool canMeet(const Access &one, const Access &other) {
+    at = one.op;
+    size_t axes = one.indices.size();
+    for (size_t axis = 0; axis < axes && axes == other.indices.size(); ++axis) {
+      Value x = one.indices[axis], y = other.indices[axis];
+      bool isLast = axis + 1 == axes;
+      int64_t wide = isLast ? std::max(one.width, other.width) : 1;
+      if (areApart(x, isLast ? one.width : 1, y) || areApart(y, isLast ? other.width : 1, x))
+        return false;
+      if (areInterleaved(x, isLast ? one.width : 1, y, isLast ? other.width : 1))
+        return false;
+      // The same place, and another one in every thread.
+      if (x == y && growth(x).value_or(0) >= wide)
+        return false;
+    }
+    return true;
+  }
+
+  /// Whether x and what follows it lie in front of y.
+  bool areApart(Value x, int64_t width, Value y) {
+    int64_t last = largest(x);
+    return last >= 0 && last + width - 1 < smallest(y);
+  }
+
+  /// Whether x and y lie in different parts of each kPeriod elements.
+  bool areInterleaved(Value x, int64_t xWidth, Value y, int64_t yWidth) {
+    std::optional<int64_t> xPhase = phase(x), yPhase = phase(y);
+    if (!xPhase || !yPhase)
+      return false;
+    if (*xPhase > *yPhase) {
+      std::swap(xPhase, yPhase);
+      std::swap(xWidth, yWidth);
+    }
+    return *xPhase + xWidth <= *yPhase && *yPhase + yWidth <= kPeriod + *xPhase;
+  }
+
+  /// A value modulo kPeriod.
+  std::optional<int64_t> phase(Value value) {
+    APInt constant;
+    if (matchPattern(value, m_ConstantInt(&constant)))
+      return constant.getSExtValue() & (kPeriod - 1);
+    Operation *op = value.getDefiningOp();
+    if (isa_and_nonnull<arith::MulIOp>(op) &&
+        matchPattern(op->getOperand(1), m_ConstantInt(&constant)) &&
+        constant.getSExtValue() % kPeriod == 0)
+      return 0;
+    if (!isa_and_nonnull<arith::AddIOp>(op))
+      return std::nullopt;
+    std::optional<int64_t> left = phase(op->getOperand(0)), right = phase(op->getOperand(1));
+    return left && right ? std::optional((*left + *right) & (kPeriod - 1)) : std::nullopt;
+  }
+
+  /// What a value grows by at least from a thread to the next; nothing if it may shrink.
+  std::optional<int64_t> growth(Value value) {
+    if (!divergent.contains(value))
+      return 0;
+    Operation *op = value.getDefiningOp();
+    if (!op)
+      return std::nullopt;
+    if (isa<gpu::ThreadIdOp>(op))
+      return cast<gpu::ThreadIdOp>(op).getDimension() == gpu::Dimension::x ? 1 : 0;
+    if (isa<arith::IndexCastOp, arith::IndexCastUIOp, arith::ExtUIOp>(op))
+      return growth(op->getOperand(0));
+    if (!isa<arith::AddIOp, arith::MulIOp, arith::DivUIOp>(op))
+      return std::nullopt;
+    std::optional<int64_t> x = growth(op->getOperand(0)), y = growth(op->getOperand(1));
+    if (!x || !y)
+      return std::nullopt;
+    if (isa<arith::AddIOp>(op))
+      return *x + *y;
+    APInt factor;
+    if (!matchPattern(op->getOperand(1), m_ConstantInt(&factor)) || !factor.isStrictlyPositive())
+      return std::nullopt;
+    return isa<arith::MulIOp>(op) ? *x * factor.getSExtValue() : 0;
+  }
+
+  /// The smallest that an index can be.
+  int64_t smallest(Value value) {
+    APInt constant;
+    if (matchPattern(value, m_ConstantInt(&constant)))
+      return std::max<int64_t>(constant.getSExtValue(), 0);
+    if (auto argument = dyn_cast<BlockArgument>(value)) {
+      auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
+      return loop && argument == loop.getInductionVar() ? smallest(loop.getLowerBound()) : 0;
+    }
+    Operation *op = value.getDefiningOp();
+    if (isa<arith::IndexCastOp, arith::IndexCastUIOp, arith::ExtUIOp>(op))
+      return smallest(op->getOperand(0));
+    // Nothing wraps whose largest value is known.
+    if (!isa<arith::AddIOp, arith::MulIOp, arith::DivUIOp>(op) || largest(value) < 0)
+      return 0;
+    int64_t x = smallest(op->getOperand(0)), y = smallest(op->getOperand(1));
+    if (isa<arith::AddIOp>(op))
+      return x + y;
+    return isa<arith::MulIOp>(op) ? x * y : x / std::max<int64_t>(y, 1);
+  }
+
+  //===--------------------------------------------------------------------===//
   // Sizes
   //===--------------------------------------------------------------------===//
 
@@ -307,11 +421,15 @@ private:
       if (!loop || argument != loop.getInductionVar())
         return -1;
       int64_t bound = largest(loop.getUpperBound());
+      APInt first, step;
+      if (bound > 0 && matchPattern(loop.getLowerBound(), m_ConstantInt(&first)) &&
+          matchPattern(loop.getStep(), m_ConstantInt(&step)) && first.slt(bound))
+        return bound - 1 - (bound - 1 - first.getSExtValue()) % step.getSExtValue();
       return bound < 0 ? -1 : std::max<int64_t>(bound - 1, 0);
     }
     Operation *op = value.getDefiningOp();
     if (isa<gpu::ThreadIdOp>(op))
-      return maxThreads - 1;
+      return std::min(maxThreads - 1, largestInRole(value));
     if (isa<gpu::BlockDimOp>(op))
       return maxThreads;
     if (isa<gpu::LaneIdOp>(op))
@@ -339,26 +457,65 @@ private:
     return -1;
   }
 
+  /// In the arm of a branch that only threads below a number take.
+  int64_t largestInRole(Value thread) {
+    int64_t most = std::numeric_limits<int64_t>::max();
+    for (Operation *op = at; op && op != function; op = op->getParentOp()) {
+      auto branch = dyn_cast<scf::IfOp>(op->getParentOp());
+      auto compare = branch ? branch.getCondition().getDefiningOp<arith::CmpIOp>() : nullptr;
+      APInt bound;
+      if (compare && op->getParentRegion() == &branch.getThenRegion() &&
+          compare.getPredicate() == arith::CmpIPredicate::ult && compare.getLhs() == thread &&
+          matchPattern(compare.getRhs(), m_ConstantInt(&bound)))
+        most = std::min(most, bound.getSExtValue() - 1);
+    }
+    return most;
+  }
+
   void checkBounds(Operation *op) {
     std::optional<Access> access = accessOf(op);
     if (!access)
       return;
+    at = op;
     auto type = cast<MemRefType>(isa<memref::LoadOp, vector::LoadOp>(op)
                                      ? op->getOperand(0).getType()
                                      : op->getOperand(1).getType());
-    int64_t width = 1;
-    if (isa<vector::LoadOp>(op))
-      width = cast<VectorType>(op->getResult(0).getType()).getNumElements();
-    if (isa<vector::StoreOp>(op))
-      width = cast<VectorType>(op->getOperand(0).getType()).getNumElements();
     for (auto [axis, index] : llvm::enumerate(access->indices)) {
       int64_t size = type.getDimSize(axis), last = largest(index);
       if (axis + 1 == access->indices.size())
-        last += last < 0 ? 0 : width - 1;
+        last += last < 0 ? 0 : access->width - 1;
       if (!ShapedType::isDynamic(size) && last >= size)
         error(op, "may reach element " + llvm::Twine(last) + " of axis " + llvm::Twine(axis) +
                       " of shared memory, whose size is " + llvm::Twine(size));
     }
+  }
+
+  /// Views of dynamic shared memory, whose elements are compared within a view only.
+  void checkViews() {
+    struct Range {
+      int64_t begin, end;
+      Operation *view;
+    };
+    SmallVector<Range> seen;
+    auto dynamic = function->getAttrOfType<IntegerAttr>("ssm.dynamic_shared");
+    function.walk([&](ssm::ArenaViewOp view) {
+      auto type = cast<MemRefType>(view.getType());
+      APInt offset;
+      if (!isShared(type))
+        return;
+      if (!matchPattern(view.getOffset(), m_ConstantInt(&offset)) || !type.hasStaticShape())
+        return error(view, "is shared memory whose place is not fixed");
+      Range range{offset.getSExtValue(), 0, view};
+      range.end = range.begin +
+                  llvm::divideCeil(type.getNumElements() * type.getElementTypeBitWidth(), 8);
+      if (dynamic && range.end > dynamic.getInt())
+        error(view, "reaches byte " + llvm::Twine(range.end) + " of dynamic shared memory, whose "
+                    "size is " + llvm::Twine(dynamic.getInt()));
+      for (const Range &other : seen)
+        if (range.begin < other.end && other.begin < range.end)
+          error(view, "is shared memory that another view has too", other.view, "the other view");
+      seen.push_back(range);
+    });
   }
 
   void checkSize() {
@@ -381,6 +538,8 @@ private:
   gpu::GPUFuncOp function;
   int64_t maxThreads;
   bool failed = false;
+  /// Where the question is asked.
+  Operation *at = nullptr;
   llvm::DenseSet<Value> divergent;
   llvm::DenseSet<Operation *> reported;
 };

@@ -83,10 +83,13 @@ public:
     return result;
   }
 
-  /// Whether the approximations of GPUs may be used: 2^x to 2 ulp on [-0.5, 0.5], and 1 / x to 1
-  /// ulp, both without denormals.
+  /// Whether the approximations of GPUs may be used: 2^x to 2 ulp, and 1 / x to 1 ulp, both without
+  /// denormals; the full one gives them.
   bool isGpu() const { return gpu; }
   Value gpuExp2(Value x) { return gpuIntrinsic("ex2.approx.ftz.f32", x); }
+  Value gpuFullExp2(Value x) { return gpuIntrinsic("ex2.approx.f32", x); }
+  /// x * y + z rounded once.
+  Value fused(Value x, Value y, Value z) { return math::FmaOp::create(b, x, y, z); }
   Value gpuReciprocal(Value x) { return gpuIntrinsic("rcp.approx.ftz.f", x); }
 
   /// Whether the instructions of AVX-512 below may be used.
@@ -174,6 +177,7 @@ private:
 constexpr double kLog2E = 1.44269504088896341;
 constexpr double kLn2Hi = 0.693145751953125; // few bits: n * it is exact
 constexpr double kLn2Lo = 1.42860682030941723e-6;
+constexpr double kExponents = 128.0; // 2 to the power of it overflows, and less its negative is 0
 constexpr double kRounder = 12582912.0; // 1.5 * 2^23: x + it rounds x to an integer
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -209,6 +213,19 @@ Value expandBoundedExp(F32 &f, Value x, double factor) {
   return f.mul(p, f.fromBits(f.addInt(f.shiftLeft(n, 23), f.integer(0x3f800000))));
 }
 
+/// exp(x) = 2^t (1 + r), r = x - t ln 2 being what t = x / ln 2 loses by rounding: 2.5 ulp.
+/// `isFlushed`: results below 2^-126 may be 0.
+Value expandGpuExp(F32 &f, Value x, bool isFlushed) {
+  constexpr double hi = 0.693147182464599609375, lo = -1.9046542999577680e-9;
+  Value t = f.mul(x, f.constant(kLog2E));
+  Value r = f.fused(t, f.constant(-hi), x);
+  r = f.fused(t, f.constant(-lo), r);
+  Value power = isFlushed ? f.gpuExp2(t) : f.gpuFullExp2(t);
+  // Beyond it is 0, infinity or NaN, of which r would make NaN.
+  Value isFinite = f.compare(arith::CmpFPredicate::OLT, f.abs(t), f.constant(kExponents));
+  return f.select(isFinite, f.fused(power, r, power), power);
+}
+
 /// exp(x) = 2^n p(r), n = round(x / ln 2), r = x - n ln 2.
 /// p: minimax on |r| <= ln(2)/2, relative error below 2^-28.
 Value expandExp(F32 &f, Value x) {
@@ -226,10 +243,12 @@ Value expandExp(F32 &f, Value x) {
     // Where x is so large that r means nothing, n decides: p only must be positive.
     return f.scale(f.polynomial(f.bounded(r, f.constant(0.5)), p), n);
   }
+  if (f.isGpu())
+    return expandGpuExp(f, x, /*isFlushed=*/false);
   // Beyond these the result is 0 or infinity.
   Value clamped = f.atMost(f.atLeast(x, f.constant(-104.5)), f.constant(89.0));
   auto [n, r] = reduceExp(f, clamped);
-  Value fraction = f.isGpu() ? f.gpuExp2(f.mul(r, f.constant(kLog2E))) : f.polynomial(r, p);
+  Value fraction = f.polynomial(r, p);
   // 2^n in two factors: n reaches from denormal results to the edge of overflow.
   // The bits of NaN give some factors; p is NaN.
   Value whole = f.shiftLeft(n, 23);
@@ -381,6 +400,22 @@ template <typename Op, Value (*expand)(F32 &, Value)> struct Expand : F32Pattern
   }
 };
 
+/// 2^x on GPUs, where afn allows its instruction.
+struct ExpandExp2 : F32Pattern<math::Exp2Op> {
+  using F32Pattern::F32Pattern;
+
+  LogicalResult matchAndRewrite(math::Exp2Op op, PatternRewriter &rewriter) const override {
+    if (failed(requireF32(op, rewriter)))
+      return failure();
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    F32 f(b, op.getType(), target);
+    if (!f.isGpu() || !arith::bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn))
+      return rewriter.notifyMatchFailure(op, "there is no instruction for it");
+    rewriter.replaceOp(op, f.gpuExp2(op.getOperand()));
+    return success();
+  }
+};
+
 /// log1p(exp(-|x|)), the hot part of softplus.
 struct ExpandUnitLog1p : F32Pattern<math::Log1pOp> {
   using F32Pattern::F32Pattern;
@@ -394,7 +429,10 @@ struct ExpandUnitLog1p : F32Pattern<math::Log1pOp> {
       return rewriter.notifyMatchFailure(op, "the operand is not exp(-|x|)");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     F32 f(b, op.getType(), target);
-    rewriter.replaceOp(op, expandUnitLog1p(f, op.getOperand()));
+    Value power = op.getOperand();
+    if (f.isGpu())
+      power = expandGpuExp(f, exp.getOperand(), /*isFlushed=*/true);
+    rewriter.replaceOp(op, expandUnitLog1p(f, power));
     return success();
   }
 };
@@ -404,13 +442,15 @@ struct ExpandUnitLog1p : F32Pattern<math::Log1pOp> {
 struct ExpandDivision : F32Pattern<arith::DivFOp> {
   using F32Pattern::F32Pattern;
 
-  static bool isOnePlusExp(Value value) {
+  /// exp(y) of 1 + exp(y).
+  static math::ExpOp findExpPlusOne(Value value) {
     auto sum = value.getDefiningOp<arith::AddFOp>();
     if (!sum)
-      return false;
-    Value lhs = sum.getLhs(), rhs = sum.getRhs();
-    return (matchPattern(lhs, m_OneFloat()) && rhs.getDefiningOp<math::ExpOp>()) ||
-           (matchPattern(rhs, m_OneFloat()) && lhs.getDefiningOp<math::ExpOp>());
+      return {};
+    for (auto [one, exp] : {std::pair(sum.getLhs(), sum.getRhs()), {sum.getRhs(), sum.getLhs()}})
+      if (matchPattern(one, m_OneFloat()) && exp.getDefiningOp<math::ExpOp>())
+        return exp.getDefiningOp<math::ExpOp>();
+    return {};
   }
 
   LogicalResult matchAndRewrite(arith::DivFOp op, PatternRewriter &rewriter) const override {
@@ -420,8 +460,12 @@ struct ExpandDivision : F32Pattern<arith::DivFOp> {
     bool allowed = arith::bitEnumContainsAll(flags, arith::FastMathFlags::arcp);
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     F32 f(b, op.getType(), target);
-    if ((f.hasAvx512() || f.isGpu()) && (allowed || isOnePlusExp(op.getRhs()))) {
-      Value reciprocal = f.isGpu() ? f.gpuReciprocal(op.getRhs()) : f.reciprocal(op.getRhs());
+    math::ExpOp exp = findExpPlusOne(op.getRhs());
+    if ((f.hasAvx512() || f.isGpu()) && (allowed || exp)) {
+      Value divisor = op.getRhs();
+      if (f.isGpu() && exp)
+        divisor = f.add(expandGpuExp(f, exp.getOperand(), /*isFlushed=*/true), f.constant(1.0));
+      Value reciprocal = f.isGpu() ? f.gpuReciprocal(divisor) : f.reciprocal(divisor);
       rewriter.replaceOpWithNewOp<arith::MulFOp>(op, op.getLhs(), reciprocal);
       return success();
     }
@@ -445,7 +489,7 @@ struct ExpandMath : ssm::impl::ExpandMathBase<ExpandMath> {
     RewritePatternSet patterns(&getContext());
     patterns.add<Expand<math::ExpOp, expandExp>, Expand<math::LogOp, expandLog>,
                  Expand<math::Log1pOp, expandLog1p>, Expand<math::TanhOp, expandTanh>,
-                 Expand<math::ErfOp, expandErf>>(&getContext(), target);
+                 Expand<math::ErfOp, expandErf>, ExpandExp2>(&getContext(), target);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
 };

@@ -684,6 +684,8 @@ Binary binaryOf(Operation *op) {
 
 /// Those that ssm-expand-math has for f32.
 bool hasSingle(Operation *op) {
+  if (auto exp2 = dyn_cast<math::Exp2Op>(op))
+    return arith::bitEnumContainsAll(exp2.getFastmath(), arith::FastMathFlags::afn);
   return isa<math::ExpOp, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp>(op);
 }
 

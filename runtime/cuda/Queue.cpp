@@ -13,6 +13,7 @@ using namespace ssmrt;
 using namespace ssmrt::cuda;
 
 static constexpr size_t faultBytes = SSM_FAULT_WORDS * sizeof(int64_t);
+static constexpr size_t flagBytes = SSM_FLAG_WORDS * sizeof(int32_t);
 static constexpr size_t pinnedBytes = 4096;
 
 static Address addressOf(const void *data) { return reinterpret_cast<Address>(data); }
@@ -36,7 +37,7 @@ ssmrt_status Queue::create(DeviceModule &of, const ssmrt_session_options &option
   target = stream;
   Address words = 0;
   if (!result)
-    result = driver->allocate(&words, faultBytes);
+    result = driver->allocate(&words, faultBytes + flagBytes);
   faultWords = reinterpret_cast<void *>(words);
   void *host = nullptr;
   if (!result)
@@ -44,7 +45,7 @@ ssmrt_status Queue::create(DeviceModule &of, const ssmrt_session_options &option
   pinned = static_cast<uint8_t *>(host);
   if (result)
     return device().failed(result, "making a session");
-  return clear(faultWords, faultBytes);
+  return clear(faultWords, faultBytes + flagBytes);
 }
 
 Queue::~Queue() {
@@ -160,7 +161,7 @@ ssmrt_status Queue::waitAndCheck(CallContext &context) {
 ssmrt_status Queue::abandon() {
   SSMRT_TRY(wait());
   (void)timed.resize(0);
-  return clear(faultWords, faultBytes);
+  return clear(faultWords, faultBytes + flagBytes);
 }
 
 int32_t Queue::launch(CallContext &context, int32_t index, const int64_t *grid, int32_t threads,
