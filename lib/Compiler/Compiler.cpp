@@ -111,6 +111,7 @@ private:
   std::vector<Version> versions;
   CpuTarget host;
   LoadedModels models;
+  uint64_t modelHash = 0;
   WeightPlaces places;
 };
 
@@ -288,6 +289,7 @@ LogicalResult Compilation::runStep(size_t number, ModuleOp module, const Version
 
 LogicalResult Compilation::runSharedStages() {
   ModuleOp module = *models.module;
+  std::string text = options.emitsModule() ? print(module) : "";
   for (size_t i = 0; getStages()[i] != getFirstTargetStage(); ++i) {
     StringRef stage = getStages()[i];
     if (stage == "tensor") {
@@ -295,6 +297,7 @@ LogicalResult Compilation::runSharedStages() {
           timed("hash weights", [&] { return mergeEqualWeights(module, models.weights); });
       if (error)
         return fail(std::move(error));
+      modelHash = hashModel(text, module);
     }
     if (failed(runStep(i, module, nullptr, /*isInit=*/false)))
       return failure();
@@ -383,9 +386,16 @@ LogicalResult Compilation::package() {
   for (Version &version : versions)
     parts.push_back({version.target, version.gpu, *version.module,
                      version.init ? *version.init : ModuleOp()});
+  packaging.inputs.base =
+      (llvm::sys::path::extension(options.reproducer) == ".mlir"
+           ? StringRef(options.reproducer).drop_back(strlen(".mlir"))
+           : StringRef(options.reproducer))
+          .str();
+  packaging.inputs.onCrash = [this](const std::string &text) { diagnostics.reportCrash(text); };
+  packaging.device.inputs = packaging.inputs;
   if (failed(prepareDevice(packaging.device)))
     return failure();
-  packaging.options = describeOptions(options, targets);
+  packaging.origin = {describeOptions(options, targets), modelHash};
   packaging.embedWeights = options.embedWeights;
   packaging.verifyEach = options.verifyEach;
   packaging.onStep = [this](StringRef name, double seconds) { addTime(name, seconds); };

@@ -9,6 +9,7 @@
 
 #include "lib/Import/Importer.h"
 #include "lib/Import/Reader/ModelReader.h"
+#include "lib/Package/Hash.h"
 #include "lib/Package/ModuleSpec.h"
 
 #include <map>
@@ -51,6 +52,13 @@ FailureOr<LoadedModels> ssm::loadModels(const CompileOptions &options, MLIRConte
     weight->setAttr(kElementTypeAttr,
                     TypeAttr::get(cast<ShapedType>(weight.getType()).getElementType()));
   return loaded;
+}
+
+uint64_t ssm::hashModel(llvm::StringRef imported, ModuleOp module) {
+  std::string text = imported.str();
+  for (WeightOp weight : module.getOps<WeightOp>())
+    text += std::to_string(weight.getHash().value_or(0)) + " ";
+  return std::max<uint64_t>(hash128(llvm::arrayRefFromStringRef(text)).low, 1);
 }
 
 Error ssm::mergeEqualWeights(ModuleOp module, WeightSources &sources) {

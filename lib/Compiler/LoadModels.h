@@ -45,6 +45,10 @@ mlir::FailureOr<LoadedModels> loadModels(const CompileOptions &options, mlir::ML
 /// from them is derived once. Sets `hash` of every weight.
 llvm::Error mergeEqualWeights(mlir::ModuleOp module, WeightSources &sources);
 
+/// A hash of the model, given as it was imported, and of its weights, after
+/// mergeEqualWeights. Never 0.
+uint64_t hashModel(llvm::StringRef imported, mlir::ModuleOp module);
+
 } // namespace ssm
 
 #endif // SSM_LIB_COMPILER_LOADMODELS_H

@@ -18,7 +18,6 @@
 #include "lib/Support/ScratchFolder.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Support/Endian.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -130,7 +129,7 @@ static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &source
     return Error::success();
   if (!init)
     return createStringError("weights are to be computed, but nothing says how");
-  return runWeightsInit(init, spec, sources, file, options.level, linker);
+  return runWeightsInit(init, spec, sources, file, options.level, linker, options.inputs);
 }
 
 namespace {
@@ -191,8 +190,8 @@ Expected<uint64_t> SharedWeights::write(ArrayRef<ModuleVersion> versions, Weight
   }
   Hasher digest;
   for (auto [place, hash] : hashes) {
-    uint64_t little = llvm::support::endian::byte_swap<uint64_t>(hash, llvm::endianness::little);
-    digest.update({reinterpret_cast<const uint8_t *>(&little), sizeof(little)});
+    std::string text = std::to_string(hash) + " ";
+    digest.update(llvm::arrayRefFromStringRef(text));
   }
   return digest.finish();
 }
@@ -211,11 +210,12 @@ makeLLVM(const ModuleVersion &version, const ModuleSpec &spec, const WeightsPlac
   }
   Step step(options, "llvm");
   Expected<std::unique_ptr<llvm::Module>> result =
-      translateModule(version.module, context, version.target);
+      translateModule(version.module, context, version.target, options.inputs);
   if (!result)
     return result;
-  addDescription(**result, spec, place, version.target, options.options, symbol, device);
-  if (Error error = optimizeModule(**result, version.target, options.level, options.verifyEach))
+  addDescription(**result, spec, place, version.target, options.origin, symbol, device);
+  if (Error error = optimizeModule(**result, version.target, options.level, options.verifyEach,
+                                   options.inputs))
     return error;
   return result;
 }
@@ -308,7 +308,8 @@ Error ssm::packageModule(ArrayRef<ModuleVersion> versions, WeightSources &source
   {
     Step step(options, "object");
     if (Error error = buildModuleFile(parts, options.level, *linker, objects, *scratch, *temporary,
-                                      options.isStatic ? LinkForm::Static : LinkForm::Shared))
+                                      options.isStatic ? LinkForm::Static : LinkForm::Shared,
+                                      options.inputs))
       return error;
     if (!options.isStatic)
       if (Error error = appendTrailer(*temporary))
@@ -333,6 +334,7 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &versio
     if (!version.gpu)
       return createStringError("--emit=ptx needs a GPU, expected --target=cuda:CHIP");
     DeviceOptions textOnly;
+    textOnly.inputs = options.inputs;
     Expected<DeviceCode> device = buildDeviceCode(version.module, *version.gpu, textOnly);
     if (!device)
       return device.takeError();
@@ -352,5 +354,5 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &versio
   }
   Step step(options, "object");
   return emitCode(**code, version.target, options.level,
-                  form == TextForm::Object ? CodeForm::Object : CodeForm::Assembly);
+                  form == TextForm::Object ? CodeForm::Object : CodeForm::Assembly, options.inputs);
 }

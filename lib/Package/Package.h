@@ -9,6 +9,7 @@
 #define SSM_LIB_PACKAGE_PACKAGE_H
 
 #include "lib/Package/BuildDevice.h"
+#include "lib/Package/Description.h"
 #include "lib/Package/ModuleSpec.h"
 #include "lib/Package/WeightSources.h"
 #include "lib/Package/WeightsInit.h"
@@ -37,10 +38,10 @@ struct PackageOptions {
   int level = 3;
   /// As findLinker takes it.
   std::string linker;
-  /// The command line, for the description.
-  std::string options;
+  ModelOrigin origin;
   /// Of versions for GPUs.
   DeviceOptions device;
+  StepInputs inputs;
   bool embedWeights = false;
   /// An object for programs to link and a header beside it, not a shared object.
   bool isStatic = false;

@@ -269,7 +269,7 @@ Expected<WeightsPlace> WeightsFile::finish(uint64_t digest) {
   place.embedded = header.empty();
   auto fail = [&](const Twine &what) { return this->fail(what); };
   if (!place.embedded) {
-    // The metadata come first, and its keys are not the model's until then.
+    // The first hit: no name of the model comes before it.
     size_t at = header.find(kNoDigest, header.find(kDigestKey));
     header.replace(at, kNoDigest.size(), utohexstr(digest, /*LowerCase=*/true, kNoDigest.size()));
     if (Error error = writeAt(fd, arrayRefFromStringRef(header), 0, fail))
