@@ -289,7 +289,7 @@ LogicalResult Compilation::runStep(size_t number, ModuleOp module, const Version
 
 LogicalResult Compilation::runSharedStages() {
   ModuleOp module = *models.module;
-  std::string text = options.emitsModule() ? print(module) : "";
+  std::string text = options.emitsModule() ? textOfModel(module) : "";
   for (size_t i = 0; getStages()[i] != getFirstTargetStage(); ++i) {
     StringRef stage = getStages()[i];
     if (stage == "tensor") {

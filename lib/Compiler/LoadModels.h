@@ -45,9 +45,11 @@ mlir::FailureOr<LoadedModels> loadModels(const CompileOptions &options, mlir::ML
 /// from them is derived once. Sets `hash` of every weight.
 llvm::Error mergeEqualWeights(mlir::ModuleOp module, WeightSources &sources);
 
-/// A hash of the model, given as it was imported, and of its weights, after
-/// mergeEqualWeights. Never 0.
-uint64_t hashModel(llvm::StringRef imported, mlir::ModuleOp module);
+/// What the model computes, as a text: before any pass, and without the files it is in.
+std::string textOfModel(mlir::ModuleOp imported);
+
+/// A hash of that text and of the weights, after mergeEqualWeights. Never 0.
+uint64_t hashModel(llvm::StringRef text, mlir::ModuleOp module);
 
 } // namespace ssm
 

@@ -61,6 +61,22 @@ Error StepInputs::keep(Error error, StringRef program, ArrayRef<std::string> arg
   return addShown(std::move(error), kept + (count > 1 ? "' show it: " : "' shows it: ") + command);
 }
 
+namespace {
+/// What LLVM would print before it ends the process.
+struct FirstError : DiagnosticHandler {
+  explicit FirstError(std::string &told) : told(told) {}
+  bool handleDiagnostics(const DiagnosticInfo &info) override {
+    if (info.getSeverity() == DS_Error && told.empty()) {
+      raw_string_ostream stream(told);
+      DiagnosticPrinterRawOStream printer(stream);
+      info.print(printer);
+    }
+    return true;
+  }
+  std::string &told;
+};
+} // namespace
+
 Error StepInputs::run(StringRef name, Module &module, StringRef command,
                       function_ref<Error()> step) const {
   SmallVector<char, 0> before;
@@ -68,19 +84,10 @@ Error StepInputs::run(StringRef name, Module &module, StringRef command,
     raw_svector_ostream stream(before);
     WriteBitcodeToFile(module, stream);
   }
-  // What LLVM would print, before it ends the process.
   std::string told;
   LLVMContext &context = module.getContext();
-  auto handler = context.getDiagnosticHandler();
-  context.setDiagnosticHandlerCallBack(
-      [](const DiagnosticInfo *info, void *told) {
-        if (info->getSeverity() != DS_Error || !static_cast<std::string *>(told)->empty())
-          return;
-        raw_string_ostream stream(*static_cast<std::string *>(told));
-        DiagnosticPrinterRawOStream printer(stream);
-        info->print(printer);
-      },
-      &told);
+  std::unique_ptr<DiagnosticHandler> handler = context.getDiagnosticHandler();
+  context.setDiagnosticHandler(std::make_unique<FirstError>(told));
   Error result = Error::success();
   CrashRecoveryContext::Enable();
   CrashRecoveryContext recovery;
@@ -91,7 +98,7 @@ Error StepInputs::run(StringRef name, Module &module, StringRef command,
     return Error::success();
   if (isCrash || !told.empty()) {
     consumeError(std::move(result));
-    result = createStringError(name + (isCrash ? " crashed" : ": " + told));
+    result = createStringError(name + (isCrash ? " crashed" : ": " + told.substr(0, told.find('\n'))));
   }
   result = keep(std::move(result), "bc", StringRef(before.data(), before.size()), command);
   if (isCrash && onCrash) {
