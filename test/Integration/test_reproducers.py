@@ -7,6 +7,7 @@
 """What fails in a stage leaves a file that ssm-opt runs again; what --add-pass takes."""
 
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -191,6 +192,16 @@ def test_code_that_llvm_cannot_emit(load, tmp_path):
         assert "LLVM's code generation: " in error and "no_such_instruction" in error
         assert command[0] == "llc" and file in command
         assert "no_such_instruction" in again(tmp_path, command)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the instruction is of aarch64")
+def test_code_at_which_llvm_crashes(load, tmp_path):
+    done = compile_(tmp_path, MODEL, "-o", "m.so", load, "--add-pass=target=test-other-machine")
+    assert done.returncode != 0
+    assert "error: LLVM's code generation crashed; 'm.so.repro.bc' shows it: llc -O3 " in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.so.repro.bc"]
+    assert "Cannot select" in again(tmp_path, ["llc", "-relocation-model=pic", "m.so.repro.bc", "-o",
+                                               "/dev/null"])
 
 
 def test_linker_that_fails(tmp_path):

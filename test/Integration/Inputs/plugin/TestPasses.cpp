@@ -102,7 +102,20 @@ struct NoTranslation : PassWrapper<NoTranslation, OperationPass<ModuleOp>> {
   }
 };
 
+/// An instruction of another processor, at which LLVM's code generation ends the process.
+struct OtherMachine : PassWrapper<OtherMachine, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(OtherMachine)
+  StringRef getArgument() const override { return "test-other-machine"; }
+  void runOnOperation() override {
+    auto function = BadAssembly::firstWithBody(getOperation());
+    OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
+    LLVM::CallIntrinsicOp::create(b, function.getLoc(), b.getStringAttr("llvm.aarch64.clrex"),
+                                  ValueRange());
+  }
+};
+
 void registerAll() {
+  PassRegistration<OtherMachine>();
   PassRegistration<BadAssembly>();
   PassRegistration<NoTranslation>();
   PassRegistration<Fail>();
