@@ -123,6 +123,8 @@ def test_roofline(tmp_path):
         mine = [event for event in events if event["name"] == name]
         for count, key in ((moved, "bytes"), (done, "flops")):
             assert 5 * int(count) == sum(event["args"][key] for event in mine)
+        least = sum(event["args"]["of_roofline"] * event["dur"] for event in mine)
+        assert abs(100 * least / sum(event["dur"] for event in mine) - float(share)) < 0.1
         seconds = 1e-6 * sum(event["dur"] for event in mine)
         for rate, key in ((gflops, "flops"), (gbytes, "bytes")):
             wanted = 1e-9 * sum(event["args"][key] for event in mine) / seconds

@@ -106,7 +106,7 @@ std::unique_ptr<Roofline> ssmrun::makeRoofline(const Module &module, int32_t thr
   return std::make_unique<CpuRoofline>(countThreads(threads));
 }
 
-void Profile::writeTrace(const std::string &path) const {
+void Profile::writeTrace(Roofline &roofline, const std::string &path) const {
   nlohmann::json list = nlohmann::json::array();
   for (const ssmrt_kernel_run &event : events) {
     list.push_back({{"name", event.kernel},
@@ -117,6 +117,10 @@ void Profile::writeTrace(const std::string &path) const {
                     {"dur", 1e6 * event.seconds}});
     if (event.bytes >= 0 && event.flops >= 0)
       list.back()["args"] = {{"bytes", event.bytes}, {"flops", event.flops}};
+    // Where time is too short for the clock there is no share.
+    if (event.bytes >= 0 && event.flops >= 0 && event.seconds > 0)
+      list.back()["args"]["of_roofline"] =
+          roofline.seconds(event.bytes, event.flops) / event.seconds;
   }
   std::ofstream file(path);
   file << nlohmann::json({{"traceEvents", list}}).dump() << "\n";

@@ -39,8 +39,8 @@ public:
   /// in all, bytes and operations of a run, rates, and the share that the roofline has of
   /// the kernel's time.
   void print(Roofline &roofline, FILE *to) const;
-  /// All calls, in the format of Chrome's about:tracing and of Perfetto.
-  void writeTrace(const std::string &path) const;
+  /// All calls with the same, in the format of Chrome's about:tracing and of Perfetto.
+  void writeTrace(Roofline &roofline, const std::string &path) const;
 
 private:
   std::vector<ssmrt_kernel_run> events; // their names are the module's

@@ -273,8 +273,11 @@ void ssmrun::run(const Options &options, const Module &module) {
     check(ssmrt_session_save_states_file(session.get(), options.saveStates.c_str()));
   if (options.repeat)
     printTimes(std::move(times));
+  if (!profiles)
+    return;
+  std::unique_ptr<Roofline> roofline = makeRoofline(module, options.threads);
   if (options.profile)
-    profile.print(*makeRoofline(module, options.threads), stdout);
+    profile.print(*roofline, stdout);
   if (!options.trace.empty())
-    profile.writeTrace(options.trace);
+    profile.writeTrace(*roofline, options.trace);
 }
