@@ -118,3 +118,29 @@ bool ssm::isPackedAlong(KernelOp kernel, unsigned input, unsigned loop, int64_t 
   return width && width.getValue() % lanes == 0 &&
          type.getDimSize(type.getRank() - 1) == width.getValue();
 }
+
+bool ssm::canSumPairs(KernelOp kernel, const Matmul &what, int64_t lanes) {
+  auto isRead = [&](Value factor) {
+    auto extend = factor.getDefiningOp<arith::ExtFOp>();
+    auto arg = extend ? dyn_cast<BlockArgument>(extend.getIn()) : BlockArgument();
+    return arg && arg.getOwner() == &kernel.getStep() && arg.getType().isBF16();
+  };
+  return lanes == 16 && what.k.size() == 1 && ReduceOp(what.sum).getType().isF32() &&
+         isRead(what.left) && isRead(what.right);
+}
+
+AffineExpr ssm::indexInPairs(AffineExpr n, AffineExpr k, int64_t width) {
+  return n % width * 2 + k % 2;
+}
+
+bool ssm::isPackedInPairs(KernelOp kernel, const Matmul &what, unsigned input, int64_t lanes) {
+  AffineMap map = kernel.getInputMap(input);
+  auto type = cast<ShapedType>(kernel.getInputs()[input].getType());
+  if (map.getNumResults() < 3 || what.k.size() != 1 || type.isDynamicDim(type.getRank() - 1))
+    return false;
+  int64_t width = type.getDimSize(type.getRank() - 1) / 2;
+  MLIRContext *context = map.getContext();
+  return width > 0 && width % lanes == 0 &&
+         map.getResults().back() == indexInPairs(getAffineDimExpr(what.n, context),
+                                                 getAffineDimExpr(what.k[0], context), width);
+}

@@ -48,6 +48,17 @@ bool canSumAlongDepth(KernelOp kernel, const Matmul &what, int64_t lanes);
 /// product is computed from.
 bool isDenseAlongDepth(KernelOp kernel, const Matmul &what, mlir::Value side);
 
+/// Whether vdpbf16ps can sum the product up: products of bf16 as they were read, two
+/// neighbours along the depth at a time, in 16 lanes of f32.
+bool canSumPairs(KernelOp kernel, const Matmul &what, int64_t lanes);
+
+/// The index along the last axis of a right side in strips that are `width` wide, where
+/// two neighbours along the depth lie beside each other.
+mlir::AffineExpr indexInPairs(mlir::AffineExpr n, mlir::AffineExpr k, int64_t width);
+
+/// Whether the input is the right side in such strips, all of them complete.
+bool isPackedInPairs(KernelOp kernel, const Matmul &what, unsigned input, int64_t lanes);
+
 /// Whether the input is cut into strips of `loop` that one vector lies in, all of
 /// them complete: then lanes past the loop's end read padding.
 bool isPackedAlong(KernelOp kernel, unsigned input, unsigned loop, int64_t lanes);

@@ -237,6 +237,9 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, const Vers
     // Weights are computed by this machine, whatever the module is for.
     pipeline.avx512 = hasAvx512(target) && (!isInit || hasAvx512(host));
     pipeline.f16c = target.convertsHalf();
+    pipeline.bf16Pairs = target.multipliesBf16();
+    pipeline.level1Bytes = target.level1Bytes();
+    pipeline.level2Bytes = target.level2Bytes();
     if (version->gpu && !isInit)
       pipeline.chip = version->gpu->chip;
   }

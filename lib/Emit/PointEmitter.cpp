@@ -314,10 +314,14 @@ void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored
                               mask ? mask : fullMask(), value);
 }
 
+SmallVector<Value> PointEmitter::indicesOf(unsigned input) {
+  bool mirrored = kernel.isInputMirrored(input);
+  return llvm::map_to_vector(kernel.getInputMap(input).getResults(),
+                             [&](AffineExpr expr) { return evaluate(expr, mirrored); });
+}
+
 void PointEmitter::prefetch(unsigned input, Value ahead) {
-  SmallVector<Value> indices;
-  for (AffineExpr expr : kernel.getInputMap(input).getResults())
-    indices.push_back(evaluate(expr, kernel.isInputMirrored(input)));
+  SmallVector<Value> indices = indicesOf(input);
   indices.back() = add(indices.back(), ahead);
   memref::PrefetchOp::create(b, kernel.getInputs()[input], indices, /*isWrite=*/false,
                              /*localityHint=*/2, /*isDataCache=*/true);

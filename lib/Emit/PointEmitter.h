@@ -89,6 +89,8 @@ public:
   /// inner loops find it computed.
   void hoist(LoopSet available);
 
+  /// The indices of the input's element at this point, in the first lane.
+  llvm::SmallVector<mlir::Value> indicesOf(unsigned input);
   mlir::Value load(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   /// Asks for the cache line of an element that is read later, if lanes lie dense.
   void prefetch(mlir::Value buffer, mlir::AffineMap map, bool mirrored);

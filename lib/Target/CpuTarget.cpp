@@ -198,6 +198,40 @@ int CpuTarget::vectorBits() const {
   return has("avx") ? 256 : 128;
 }
 
+namespace {
+struct Caches {
+  StringLiteral cpu;
+  int64_t level1, level2; // KiB
+};
+} // namespace
+
+/// By LLVM's names, or how they begin.
+static constexpr Caches kCaches[] = {
+    {"znver5", 48, 1024},         {"znver4", 32, 1024},         {"znver", 32, 512},
+    {"sapphirerapids", 48, 2048}, {"emeraldrapids", 48, 2048},  {"graniterapids", 48, 2048},
+    {"diamondrapids", 48, 2048},  {"icelake-server", 48, 1280}, {"icelake", 48, 512},
+    {"skylake-avx512", 32, 1024}, {"cascadelake", 32, 1024},    {"cooperlake", 32, 1024},
+    {"x86-64-v4", 32, 1024},      {"alderlake", 48, 1280},      {"raptorlake", 48, 2048},
+    {"meteorlake", 48, 2048},     {"arrowlake", 48, 2048},      {"lunarlake", 48, 2560},
+    {"neoverse", 64, 512},        {"apple", 64, 4096},
+};
+
+static Caches cachesOf(StringRef cpu) {
+  for (const Caches &entry : kCaches)
+    if (cpu.starts_with(entry.cpu))
+      return entry;
+  return {"", 32, 256};
+}
+
+int64_t CpuTarget::level1Bytes() const { return cachesOf(cpu).level1 << 10; }
+int64_t CpuTarget::level2Bytes() const { return cachesOf(cpu).level2 << 10; }
+
+/// AMD's processors take twice as many products as in f32. Intel's, measured on Emerald
+/// Rapids, half as many: there the instruction saves no time.
+bool CpuTarget::multipliesBf16() const {
+  return has("avx512bf16") && StringRef(cpu).starts_with("znver");
+}
+
 int CpuTarget::vectorRegisters() const {
   return vectorBits() == 512 || Triple(triple).isAArch64() ? 32 : 16;
 }

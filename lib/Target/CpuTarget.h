@@ -60,6 +60,12 @@ struct CpuTarget {
   int vectorBits() const;
   /// How many of them there are.
   int vectorRegisters() const;
+  /// Bytes of a core's caches for data: by the processor's name, of those without one what
+  /// such processors have at least.
+  int64_t level1Bytes() const;
+  int64_t level2Bytes() const;
+  /// Whether sums of products of two bf16 by one instruction are faster than in f32.
+  bool multipliesBf16() const;
 
   /// Position independent code at that level of LLVM's code generator.
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>>

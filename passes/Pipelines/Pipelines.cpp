@@ -86,6 +86,9 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
   ConfigureKernelsOptions tiles;
   tiles.vectorBits = options.vectorBits;
   tiles.registers = options.vectorRegisters;
+  tiles.bf16Pairs = options.bf16Pairs;
+  tiles.level1Bytes = options.level1Bytes;
+  tiles.level2Bytes = options.level2Bytes;
   return tiles;
 }
 

@@ -31,6 +31,10 @@ struct PipelineOptions {
   int vectorRegisters = 16;
   /// The target has AVX-512 F and DQ; conversions of f16.
   bool avx512 = false, f16c = false;
+  /// Caches of a core of the target; 0: unknown.
+  int64_t level1Bytes = 0, level2Bytes = 0;
+  /// Sums of products of two bf16 by one instruction pay.
+  bool bf16Pairs = false;
   /// The chip of a version for a GPU ("sm_90a"); empty: a CPU, as the rest tells.
   std::string chip;
   /// Calls of kernels tell the runtime when they begin and end.

@@ -69,7 +69,9 @@ static SmallVector<int64_t> orderOfView(Value tensor, Value &source) {
   llvm::SmallBitVector left(type.getRank(), true);
   for (auto [i, expr] : llvm::enumerate(map.getResults())) {
     auto dim = dyn_cast<AffineDimExpr>(expr);
-    if (!dim && !isa<AffineConstantExpr>(expr))
+    // One of several along an axis is a part of the source, no view of all.
+    if (!dim && (!isa<AffineConstantExpr>(expr) ||
+                 cast<RankedTensorType>(source.getType()).getDimSize(i) != 1))
       return {};
     if (!dim)
       continue;

@@ -57,7 +57,7 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     getOperation()->walk([&](KernelOp kernel) {
       if (!kernel.hasBuffers() && kernel.getConfig() &&
           kernel.getConfig()->getForm() == Form::Matmul &&
-          kernel.getConfig()->getTiles().size() == 2)
+          kernel.getConfig()->getTiles().size() >= 2)
         kernels.push_back(kernel);
     });
     for (KernelOp kernel : kernels) {
@@ -65,12 +65,19 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
       if (!what)
         continue;
       OpBuilder b(kernel);
-      materializeLeft(b, kernel, *what);
+      if (!inPairs(kernel))
+        materializeLeft(b, kernel, *what);
       if (kernel.getConfig()->getLaneLoop() != what->n)
         continue;
       for (unsigned input : inputsOf(kernel, what->right))
         layoutRight(b, kernel, *what, input);
     }
+  }
+
+  /// Whether two neighbours along the depth are taken at once.
+  static bool inPairs(KernelOp kernel) {
+    ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
+    return tiles.size() > 2 && tiles[2] == 2;
   }
 
   /// Each element of the left side is read once for every strip of the right one: what
@@ -142,8 +149,9 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
       index.setLoop(cast<AffineDimExpr>(renamed[index.getLoop()]).getPosition());
   }
 
-  /// Weights are cut into strips as wide as a tile of registers; another operand is
-  /// turned if it is not dense along the lanes.
+  /// Weights are cut into strips as wide as a tile of registers, neighbours along the
+  /// depth beside each other where they are taken in pairs; another operand is turned if
+  /// it is not dense along the lanes.
   static void layoutRight(OpBuilder &b, KernelOp kernel, const Matmul &what, unsigned input) {
     AffineMap map = kernel.getInputMap(input);
     Value operand = kernel.getInputs()[input];
@@ -178,6 +186,9 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     int64_t strip = kernel.getConfig()->getLanes() * kernel.getConfig()->getTiles()[1];
     if (pack)
       operand = pad(b, loc, operand, *wide, strip);
+    bool pairs = pack && inPairs(kernel);
+    if (pairs)
+      operand = pad(b, loc, operand, order.back(), 2);
     SmallVector<OpFoldResult> all = tensor::getMixedSizes(b, loc, operand), sizes;
     SmallVector<AffineExpr> read(type.getRank()), index;
     auto add = [&](unsigned axis) {
@@ -196,9 +207,20 @@ struct PackOperands : ssm::impl::PackOperandsBase<PackOperands> {
     for (unsigned axis : ArrayRef<unsigned>(order).drop_front(numOthers))
       add(axis);
     AffineExpr lane = b.getAffineDimExpr(sizes.size());
-    read[*wide] = pack ? b.getAffineDimExpr(strips) * strip + lane : lane;
-    sizes.push_back(pack ? OpFoldResult(b.getIndexAttr(strip)) : all[*wide]);
-    index.push_back(pack ? n % strip : n);
+    if (pairs) {
+      unsigned axis = order.back();
+      AffineExpr k = b.getAffineDimExpr(what.k.back());
+      sizes.back() = b.getIndexAttr(*getConstantIntValue(all[axis]) / 2);
+      read[axis] = read[axis] * 2 + lane % 2;
+      index.back() = k.floorDiv(2);
+      read[*wide] = b.getAffineDimExpr(strips) * strip + lane.floorDiv(2);
+      sizes.push_back(b.getIndexAttr(2 * strip));
+      index.push_back(indexInPairs(n, k, strip));
+    } else {
+      read[*wide] = pack ? b.getAffineDimExpr(strips) * strip + lane : lane;
+      sizes.push_back(pack ? OpFoldResult(b.getIndexAttr(strip)) : all[*wide]);
+      index.push_back(pack ? n % strip : n);
+    }
 
     Value turned =
         createCopy(b, loc, operand, AffineMap::get(sizes.size(), 0, read, b.getContext()), sizes);

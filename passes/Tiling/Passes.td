@@ -27,7 +27,13 @@ def ConfigureKernels : Pass<"ssm-configure-kernels"> {
     Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
            "Width of the target's vectors.">,
     Option<"registers", "registers", "int64_t", /*default=*/"16",
-           "Number of the target's vector registers.">
+           "Number of the target's vector registers.">,
+    Option<"bf16Pairs", "bf16-pairs", "bool", /*default=*/"false",
+           "The target sums up products of two bf16 by one instruction of 512 bits.">,
+    Option<"level1Bytes", "l1-bytes", "int64_t", /*default=*/"0",
+           "The first-level cache of a core; 0: left to the emitters.">,
+    Option<"level2Bytes", "l2-bytes", "int64_t", /*default=*/"0",
+           "The second-level cache of a core; 0: left to the emitters.">
   ];
   let dependentDialects = ["::ssm::SSMDialect"];
 }

@@ -20,10 +20,13 @@ namespace ssm {
 /// Elementwise loops and reductions. tiles: none.
 llvm::StringRef emitRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
-/// A sum of products with sums in registers. tiles: rows, vectors of a register tile.
+/// A sum of products with sums in registers. tiles: rows, vectors of a register tile;
+/// optionally neighbours along the depth that are taken at once (1 or 2), the depth of a
+/// chunk, and the bytes of rows that stay in the second-level cache.
 llvm::StringRef emitMatmul(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
-/// A loop over time with carries in registers. tiles: steps of a block of time.
+/// A loop over time with carries in registers. tiles: steps of a block of time; optionally
+/// the bytes of stack that carries of one tile may take.
 llvm::StringRef emitRecurrence(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
 } // namespace ssm

@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Emit/PointEmitter.h"
+#include "passes/Vector/MatmulPairs.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -22,11 +23,11 @@ using namespace ssm;
 namespace {
 
 /// Tiles of rows that take turns with one strip of the right side: it comes from the
-/// outer caches once for all of them, while their rows, these bytes at most, stay in
-/// the second level beside it.
-constexpr int64_t kBlockBytes = 1200 << 10;
+/// outer caches once for all of them, while their rows stay in the second level beside
+/// it. The bytes of these, and how deep a strip may be before it is used piece by piece by
+/// all tiles of a block, if the configuration does not say.
 constexpr int64_t kBlockTiles = 16;
-/// A strip that is deeper is used piece by piece by all tiles of a block.
+constexpr int64_t kBlockBytes = 1200 << 10;
 constexpr int64_t kChunk = 2048;
 /// What a piece of a parallel loop should at least have: this many products, or as
 /// many elements of the right side as take that time to come from the outer caches.
@@ -47,7 +48,15 @@ public:
         lanes(e.lanes), rows(kernel.getConfig()->getTiles()[0]),
         vectors(kernel.getConfig()->getTiles()[1]), deep(kernel, b, what.k.back(), lanes),
         alongDepth(kernel.getConfig()->getLaneLoop() != what.n),
-        vector(e.vectorOf(this->what.sum.getType())) {}
+        vector(e.vectorOf(this->what.sum.getType())) {
+    ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
+    if (tiles.size() > 2 && tiles[2] == 2)
+      pairs.emplace(e, this->what);
+    if (tiles.size() > 4) {
+      chunk = tiles[3];
+      blockBytes = tiles[4];
+    }
+  }
 
   void emit() {
     height = what.m ? e.size(*what.m) : e.index(1);
@@ -63,8 +72,9 @@ public:
     depth = e.index(1);
     for (unsigned loop : what.k)
       depth = e.mul(depth, e.size(loop));
-    Value tileBytes = e.mul(depth, e.index(rows * vector.getElementTypeBitWidth() / 8));
-    Value blockTiles = b.createOrFold<arith::DivUIOp>(e.index(kBlockBytes), e.add(tileBytes, 1));
+    Value inCache = isChunked() ? e.min(depth, e.index(chunk)) : depth;
+    Value tileBytes = e.mul(inCache, e.index(rows * vector.getElementTypeBitWidth() / 8));
+    Value blockTiles = b.createOrFold<arith::DivUIOp>(e.index(blockBytes), e.add(tileBytes, 1));
     blockTiles =
         b.createOrFold<arith::MaxUIOp>(e.min(blockTiles, e.index(kBlockTiles)), e.index(2));
     Value groups = b.createOrFold<arith::CeilDivUIOp>(tiles, blockTiles);
@@ -83,7 +93,7 @@ public:
     sums = allocate((isChunked() ? kBlockTiles : 1) * rows, vectors * lanes);
     if (hasDots)
       turned = allocate(mostDots(),
-                        isChunked() ? kChunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
+                        isChunked() ? chunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
     SmallVector<Value> sizes = {strips, groups};
     llvm::append_range(sizes, llvm::reverse(outer));
     overItems(body->getArgument(0), body->getArgument(1), sizes, [&](ValueRange item) {
@@ -173,7 +183,7 @@ private:
     // Few rows are not worth turning columns.
     bool hasRows = fixedHeight < 0 || fixedHeight > rows;
     int64_t columns = fixedWidth % lanes;
-    hasDots = hasTail && canSumAlongDepth(kernel, what, lanes) &&
+    hasDots = hasTail && !pairs && canSumAlongDepth(kernel, what, lanes) &&
               isDenseAlongDepth(kernel, what, what.left) && !readsByIndex && hasRows &&
               (fixedWidth < 0 || (columns > 0 && columns <= mostDots()));
     if (!hasDots)
@@ -183,7 +193,8 @@ private:
     for (unsigned input : inputsOf(kernel, what.right)) {
       if (!kernel.getInputMap(input).isFunctionOfDim(what.n))
         continue;
-      if (isPackedAlong(kernel, input, what.n, lanes))
+      if (isPackedAlong(kernel, input, what.n, lanes) ||
+          isPackedInPairs(kernel, what, input, lanes))
         packed.push_back(input);
       else
         maskRight = true;
@@ -194,7 +205,7 @@ private:
     if (what.k.size() != 1)
       return false;
     int64_t fixed = e.fixedSize(what.k.front());
-    return fixed < 0 || fixed > kChunk;
+    return fixed < 0 || fixed > chunk;
   }
 
   /// Runs the body with [chunkBegin, chunkEnd) of the innermost loop of the sum.
@@ -207,9 +218,9 @@ private:
     }
     // Once for depth 0 too, for what the region makes of empty sums.
     Value some = b.createOrFold<arith::MaxUIOp>(end, e.index(1));
-    e.loop(e.index(0), some, kChunk, [&](Value begin) {
+    e.loop(e.index(0), some, chunk, [&](Value begin) {
       chunkBegin = begin;
-      chunkEnd = e.min(e.add(begin, kChunk), end);
+      chunkEnd = e.min(e.add(begin, chunk), end);
       body();
     });
   }
@@ -353,25 +364,32 @@ private:
       parts *= 2;
     SmallVector<Value> acc = startSums(rows, vectors);
     acc.resize(parts * count, arith::ConstantOp::create(b, b.getZeroAttr(vector)));
-    acc = overDepth(what.k, parts, acc, [&](ValueRange acc) {
+    auto addProducts = [&](ValueRange acc, Value pair, bool single) {
       SmallVector<Value> right, next;
       fetchAhead(n0);
       for (int64_t v = 0; v < vectors; ++v) {
         PointEmitter::Scope scope(e);
         e.at[what.n] = e.add(n0, v * lanes);
         e.mask = masks[v];
-        right.push_back(e.getVector(what.right));
+        right.push_back(pair ? pairs->right(pair, single) : e.getVector(what.right));
       }
       for (int64_t row = 0; row < rows; ++row) {
         PointEmitter::Scope scope(e);
         if (what.m)
           e.at[*what.m] = e.add(m0, row);
-        Value left = e.getVector(what.left);
-        for (int64_t v = 0; v < vectors; ++v)
-          next.push_back(multiplyAdd(left, right[v], acc[row * vectors + v]));
+        Value left = pair ? pairs->left(pair, single) : e.getVector(what.left);
+        for (int64_t v = 0; v < vectors; ++v) {
+          Value sum = acc[row * vectors + v];
+          next.push_back(pair ? pairs->add(left, right[v], sum) : multiplyAdd(left, right[v], sum));
+        }
       }
       return next;
-    });
+    };
+    if (pairs)
+      acc = overPairs(parts, acc, addProducts);
+    else
+      acc = overDepth(what.k, parts, acc,
+                      [&](ValueRange acc) { return addProducts(acc, nullptr, false); });
     for (; parts > 1; parts /= 2) {
       for (unsigned i = 0; i < parts / 2 * count; ++i)
         acc[i] = addUp(acc[i], acc[parts / 2 * count + i]);
@@ -420,6 +438,37 @@ private:
     SmallVector<Value> first =
         e.loop(whole, chunkEnd, 1, ArrayRef<Value>(sums).take_front(count), step);
     llvm::copy(first, sums.begin());
+    return sums;
+  }
+
+  /// The same by pairs of neighbours, the last one single if it has none.
+  SmallVector<Value>
+  overPairs(int64_t parts, ValueRange acc,
+            llvm::function_ref<SmallVector<Value>(ValueRange, Value, bool)> body) {
+    unsigned loop = what.k.front(), count = acc.size() / parts;
+    auto step = [&](Value pair, bool single, ValueRange acc) {
+      PointEmitter::Scope scope(e);
+      e.at[loop] = e.mul(pair, e.index(2));
+      return body(acc, pair, single);
+    };
+    Value first = b.createOrFold<arith::DivUIOp>(chunkBegin, e.index(2));
+    Value end = b.createOrFold<arith::DivUIOp>(chunkEnd, e.index(2));
+    Value rest = b.createOrFold<arith::RemUIOp>(e.sub(end, first), e.index(parts));
+    Value whole = e.sub(end, rest);
+    SmallVector<Value> sums = e.loop(first, whole, parts, acc, [&](Value pair, ValueRange acc) {
+      SmallVector<Value> next;
+      for (int64_t part = 0; part < parts; ++part)
+        llvm::append_range(next, step(e.add(pair, part), false, acc.slice(part * count, count)));
+      return next;
+    });
+    SmallVector<Value> front(ArrayRef(sums).take_front(count));
+    if (parts > 1)
+      front = e.loop(whole, end, 1, front,
+                     [&](Value pair, ValueRange acc) { return step(pair, false, acc); });
+    if (int64_t fixed = e.fixedSize(loop); fixed < 0 || fixed % 2 != 0)
+      front = e.loop(end, e.ceilDiv(chunkEnd, 2), 1, front,
+                     [&](Value pair, ValueRange acc) { return step(pair, true, acc); });
+    llvm::copy(front, sums.begin());
     return sums;
   }
 
@@ -662,10 +711,13 @@ private:
   ImplicitLocOpBuilder &b;
   PointEmitter e;
   int64_t lanes, rows, vectors;
+  int64_t chunk = kChunk, blockBytes = kBlockBytes;
   /// Lanes along the depth: of some columns, or of all as the configuration wants it.
   PointEmitter deep;
   bool alongDepth;
   VectorType vector;
+  /// Factors that are taken in pairs.
+  std::optional<MatmulPairs> pairs;
   /// Sizes of m and n; -1 where not fixed.
   Value height, width;
   int64_t fixedHeight = -1, fixedWidth = -1;
@@ -697,9 +749,14 @@ private:
 static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   std::optional<Matmul> what = matchMatmul(kernel);
   ConfigAttr config = kernel.getConfigAttr();
-  if (!what || config.getTiles().size() != 2 ||
-      llvm::any_of(config.getTiles(), [](int64_t size) { return size <= 0; }) ||
-      config.getLanes() <= 0 || !canBeLaneLoop(kernel, what->n, config.getLanes()))
+  ArrayRef<int64_t> tiles = config.getTiles();
+  if (!what || (tiles.size() != 2 && tiles.size() != 3 && tiles.size() != 5) ||
+      llvm::any_of(tiles, [](int64_t size) { return size <= 0; }) || config.getLanes() <= 0 ||
+      !canBeLaneLoop(kernel, what->n, config.getLanes()))
+    return std::nullopt;
+  if (tiles.size() > 2 && tiles[2] != 1 &&
+      (tiles[2] != 2 || config.getLaneLoop() != what->n ||
+       !canSumPairs(kernel, *what, config.getLanes())))
     return std::nullopt;
   if (config.getLaneLoop() != what->n && (config.getLaneLoop() != what->k.back() ||
                                           !canSumAlongDepth(kernel, *what, config.getLanes())))

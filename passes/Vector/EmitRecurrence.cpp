@@ -7,13 +7,13 @@
 
 #include "passes/Vector/EmitKernels.h"
 #include "lib/Emit/PointEmitter.h"
+#include "passes/Vector/RecurrenceStates.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -24,22 +24,13 @@ namespace {
 constexpr int64_t kRegisterCarries = 24;
 /// Bytes of stack that carries of one tile may take otherwise; larger ones, and those of
 /// a size that only the run knows, stay where the last ones belong, in the outs.
-constexpr int64_t kMaxStack = 32 << 10;
+constexpr int64_t kMaxStack = 32 << 10; // if the configuration does not say
 /// Points of the inner loop that are taken at once, each with sums of its own.
 constexpr int64_t kUnroll = 4;
+/// Of so many lanes, one is a channel that is faster alone than all with the lanes across.
+constexpr int64_t kLanesOfChannel = 3;
 /// Nanoseconds that a piece of a parallel loop should be worth.
 constexpr int64_t kPieceNs = 30000;
-
-/// The region's operations by when they run. A value's level is `inner` if it
-/// depends on a loop that is summed over.
-struct Phases {
-  /// Before the recurrence, for a whole block of time; what the steps need of them.
-  llvm::SetVector<Value> before;
-  /// After it; what they need of the steps.
-  llvm::SetVector<Value> fromSteps;
-  /// Outs that are computed after the steps.
-  SmallVector<unsigned> late;
-};
 
 /// Where carries are from step to step.
 enum class Home { Registers, Stack, Outs };
@@ -51,6 +42,7 @@ public:
         lanes(kernel.getConfig()->getLanes()), e(kernel, b, lane, lanes) {
     ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
     block = tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
+    maxStack = tiles.size() < 2 ? kMaxStack : tiles[1];
   }
 
   StringRef run() {
@@ -108,7 +100,7 @@ private:
     }
     if (vectors <= kRegisterCarries && innerSize <= kRegisterCarries)
       return Home::Registers;
-    return bytes <= kMaxStack ? Home::Stack : Home::Outs;
+    return bytes <= maxStack ? Home::Stack : Home::Outs;
   }
 
   Type carryType(unsigned i) { return kernel.getCarryArg(i).getType(); }
@@ -251,9 +243,9 @@ private:
       return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
     };
     for (Value value : phases.before)
-      buffers[value] = make(block, value.getType());
+      phases.buffers[value] = make(block, value.getType());
     for (Value value : phases.fromSteps)
-      buffers[value] = make(block, value.getType());
+      phases.buffers[value] = make(block, value.getType());
     if (home == Home::Stack)
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         carryBuffers.push_back(make(isInnerCarry(i) ? innerSize : 1, carryType(i)));
@@ -306,7 +298,7 @@ private:
           saveRow(value, step);
       });
     if (home == Home::Registers)
-      runInRegisters(first, count, steps);
+      runFew(first, count, steps, [&] { runInRegisters(first, count, steps); });
     else
       runInMemory(first, count, steps);
     if (!phases.late.empty())
@@ -320,39 +312,37 @@ private:
       });
   }
 
+  /// The steps of a ragged tile of few channels with lanes along the state, else `tile`.
+  void runFew(Value first, Value count, Value steps, llvm::function_ref<void()> tile) {
+    int64_t most = lanes / kLanesOfChannel, width = e.fixedSize(lane);
+    bool maybe = width < 0 || (width % lanes > 0 && width % lanes <= most);
+    if (!maybe || !inner || !RecurrenceStates::canRun(kernel, *inner, innerSize, lanes))
+      return tile();
+    Value channels = e.sub(e.size(lane), e.at[lane]);
+    Value isFew = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, channels, e.index(most));
+    auto branch = scf::IfOp::create(b, isFew, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    RecurrenceStates(kernel, b, lane, *inner, lanes, phases)
+        .run(e, channels, first, count, steps, outerSet);
+    b.setInsertionPointToStart(branch.elseBlock());
+    PointEmitter::Scope scope(e);
+    tile();
+  }
+
   void saveRow(Value value, Value step) {
-    vector::StoreOp::create(b, e.getVector(value), buffers[value], ValueRange{step, e.index(0)});
+    vector::StoreOp::create(b, e.getVector(value), phases.buffers[value],
+                            ValueRange{step, e.index(0)});
   }
   void restoreRows(const llvm::SetVector<Value> &values, Value step) {
     for (Value value : values)
-      e.provide(value, vector::LoadOp::create(b, e.vectorOf(value.getType()), buffers[value],
+      e.provide(value, vector::LoadOp::create(b, e.vectorOf(value.getType()), phases.buffers[value],
                                               ValueRange{step, e.index(0)}));
   }
 
   //===--------------------------------------------------------------------===//
   // Carries
   //===--------------------------------------------------------------------===//
-
-  /// Carry i at the current inner point, as it is before the block: at the very
-  /// first from its init, else where the last block left it.
-  Value loadCarry(unsigned i, Value isFirst) {
-    auto branch = scf::IfOp::create(b, TypeRange(e.vectorOf(carryType(i))), isFirst, true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    scf::YieldOp::create(b, loadInit(i));
-    b.setInsertionPointToStart(branch.elseBlock());
-    scf::YieldOp::create(b, loadOut(i));
-    return branch.getResult(0);
-  }
-  Value loadInit(unsigned i) {
-    Value init = kernel.getInits()[i];
-    if (isa<MemRefType>(init.getType()))
-      init = e.load(init, kernel.getInitMap(i), false);
-    return e.spread(init);
-  }
-  Value loadOut(unsigned i) {
-    return e.spread(e.load(kernel.getOuts()[i], kernel.getOutMap(i), false));
-  }
 
   /// Runs `body` with each inner point of carry i set.
   void overPoints(unsigned i, llvm::function_ref<void(int64_t)> body) {
@@ -370,7 +360,7 @@ private:
     SmallVector<unsigned> begin;
     for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
       begin.push_back(carried.size());
-      overPoints(i, [&](int64_t) { carried.push_back(loadCarry(i, isFirst)); });
+      overPoints(i, [&](int64_t) { carried.push_back(loadCarry(e, i, isFirst)); });
     }
     SmallVector<Value> last =
         e.loop(e.index(0), count, 1, carried, [&](Value step, ValueRange now) {
@@ -483,10 +473,10 @@ private:
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(start.thenBlock());
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-        overRows(i, [&] { e.storeOut(i, loadInit(i)); });
+        overRows(i, [&] { e.storeOut(i, e.spread(loadInit(e, i))); });
     } else {
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-        overRows(i, [&] { keepCarry(i, loadCarry(i, isFirst)); });
+        overRows(i, [&] { keepCarry(i, loadCarry(e, i, isFirst)); });
     }
     e.loop(e.index(0), count, 1, [&](Value step) {
       PointEmitter::Scope scope(e);
@@ -515,7 +505,7 @@ private:
   /// Carry i at the present inner point, if it has one.
   Value keptCarry(unsigned i) {
     if (home == Home::Outs)
-      return loadOut(i);
+      return e.spread(loadOut(e, i));
     return vector::LoadOp::create(b, e.vectorOf(carryType(i)), carryBuffers[i], rowOf(i));
   }
   void keepCarry(unsigned i, Value value) {
@@ -629,7 +619,7 @@ private:
   KernelOp kernel;
   ImplicitLocOpBuilder &b;
   unsigned time, lane;
-  int64_t lanes, block;
+  int64_t lanes, block, maxStack;
   PointEmitter e;
   SmallVector<ReduceOp> reduces;
   LoopSet innerSet = 0, outerSet = 0;
@@ -637,7 +627,6 @@ private:
   int64_t innerSize = 0;
   Home home = Home::Registers;
   Phases phases;
-  llvm::DenseMap<Value, Value> buffers;
   SmallVector<Value> carryBuffers;
   SmallVector<llvm::DenseMap<Value, Value>> points;
 };

@@ -3,27 +3,17 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A nest of loops computes what is asked of it: outs, or reductions of the same
-// loops. Its loops open in levels; on each level the reductions whose results live
-// there are computed first, each group by a nest of its own inside. So the levels of
-// a softmax are {} and {row} and {row, column}, and the nest of its outs holds, on
-// level {row}, one nest over the columns for the maximum and one for the sum.
-//
 //===----------------------------------------------------------------------===//
 
 #include "passes/Vector/EmitKernels.h"
 
-#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/TypeUtilities.h"
-#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/Vector/RowDivision.h"
-#include "llvm/ADT/SetVector.h"
+#include "passes/Vector/RowPlan.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -33,131 +23,25 @@ namespace {
 /// Points that are computed side by side: neighbouring vectors along the lane loop.
 /// Before that loop is open there is one.
 using Points = std::vector<PointEmitter>;
-using ReduceSet = llvm::SetVector<ReduceOp>;
 
-/// What a nest is to compute, and the levels in which its loops open.
-struct Nest {
-  SmallVector<ReduceOp> reduces; // of the same loops
-  SmallVector<unsigned> outs;    // or these
-  SmallVector<LoopSet> levels;   // each has those before; the first may be open already
-  ReduceSet placed;              // reductions whose results live on a level
-  /// A loop that inputs are dense along while the outs are along the lane loop: both
-  /// open in square blocks, which turns those inputs in registers.
-  std::optional<unsigned> turned;
-  SmallVector<unsigned> turnedInputs;
-
-  LoopSet all() const { return levels.back(); }
-};
-
-/// What a piece of a parallel loop should take at least, and what operations take,
-/// in cycles a vector, roughly.
+/// What a piece of a parallel loop should take at least, in cycles a vector, roughly.
 constexpr int64_t kPieceCost = 75000;
 /// Squares along the lane loop that are turned before the next along the other: so
 /// that rows of the outs are written, and pages of them used, by some cache lines.
 constexpr int64_t kSquares = 4;
 /// Sums of at most that many terms are written out.
 constexpr int64_t kMaxUnrolled = 8;
-int64_t costOf(Operation *op) {
-  if (isa<arith::ConstantOp, ReduceOp>(op))
-    return 0;
-  if (isa<arith::DivFOp, math::SqrtOp, math::RsqrtOp>(op))
-    return 8;
-  if (isa<math::AbsFOp, math::FmaOp, math::FloorOp, math::CeilOp, math::RoundEvenOp,
-          math::CopySignOp>(op) ||
-      !isa<math::MathDialect>(op->getDialect()))
-    return 1;
-  return 10;
-}
 
-/// A value that a reduction computes and the outs need again, kept in an out's buffer
-/// until the out itself is written there.
-struct Stash {
-  Value value;
-  unsigned out;
-  bool wasUsed = false;  // by the nest being emitted
-  bool isStored = false; // nests from now on find it there
-};
-
-class RowEmitter {
+class RowEmitter : public RowPlan {
 public:
   RowEmitter(KernelOp kernel, ImplicitLocOpBuilder &b)
-      : kernel(kernel), b(b), loops(kernel), lane(kernel.getConfig()->getLaneLoop()),
-        lanes(kernel.getConfig()->getLanes()) {}
+      : RowPlan(kernel), b(b), lanes(kernel.getConfig()->getLanes()) {}
 
-  LogicalResult plan();
   void emit();
 
 private:
-  Value yielded(unsigned out) { return kernel.getYield().getValues()[out]; }
-
-  //===--------------------------------------------------------------------===//
-  // Analysis
-  //===--------------------------------------------------------------------===//
-
-  /// Visits what a value is made of, without looking into reductions.
-  void walkCone(Value value, DenseSet<Value> &seen, llvm::function_ref<void(Value)> visit) {
-    if (value.getParentBlock() != &kernel.getStep() || !seen.insert(value).second)
-      return;
-    visit(value);
-    if (Operation *op = value.getDefiningOp(); op && !isa<ReduceOp>(op))
-      for (Value operand : op->getOperands())
-        walkCone(operand, seen, visit);
-  }
-
-  /// The reductions that `value` needs, that are not given, and whose results live
-  /// on loops of `bound`.
-  void place(Value value, LoopSet bound, const ReduceSet &given, ReduceSet &placed) {
-    DenseSet<Value> seen;
-    walkCone(value, seen, [&](Value part) {
-      auto reduce = part.getDefiningOp<ReduceOp>();
-      if (!reduce || given.contains(reduce) || placed.contains(reduce))
-        return;
-      bool here = isSubset(loops.of(reduce), bound);
-      if (here)
-        placed.insert(reduce);
-      place(reduce.getValue(), here ? loops.of(reduce) : bound, given, placed);
-    });
-  }
-
-  /// Cost of a vector of everything the nest computes at its innermost level.
-  int64_t costOf(const Nest &nest) {
-    int64_t cost = 0;
-    DenseSet<Value> seen;
-    auto add = [&](Value part) {
-      Operation *op = part.getDefiningOp();
-      if (loops.of(part) == nest.all())
-        cost += op ? ::costOf(op) : 1;
-    };
-    for (ReduceOp reduce : nest.reduces)
-      walkCone(reduce.getValue(), seen, add);
-    for (unsigned out : nest.outs)
-      walkCone(yielded(out), seen, add);
-    return cost;
-  }
-
-  /// Fails if the levels are not nested in each other.
-  LogicalResult finish(Nest &nest, LoopSet around, const ReduceSet &given);
-  LogicalResult check(const Nest &nest, ReduceSet given);
-  SmallVector<SmallVector<ReduceOp>> groupsAt(const Nest &nest, LoopSet level);
-  /// Whether there are sums, or more loops, inside the lane loop.
-  bool hasColumns(const Nest &nest) {
-    return llvm::any_of(nest.levels, [&](LoopSet set) {
-             return contains(set, lane) && set != nest.all();
-           }) ||
-           llvm::any_of(nest.placed,
-                        [&](ReduceOp reduce) { return contains(loops.of(reduce), lane); });
-  }
-  void findStashes(const Nest &nest);
-  void findTurned(Nest &nest);
-  bool mayReadAfter(Value value, Value buffer);
-
-  //===--------------------------------------------------------------------===//
-  // Emission
-  //===--------------------------------------------------------------------===//
-
   using Body = llvm::function_ref<SmallVector<Value>(Points &, ValueRange)>;
 
-  SmallVector<unsigned> orderOf(LoopSet set);
   int64_t unrollOf(const Nest &nest);
   SmallVector<Value> level(const Nest &nest, unsigned number, LoopSet open, Points &points,
                            ValueRange carried);
@@ -173,244 +57,15 @@ private:
   void hoist(const Nest &nest, LoopSet open, Points &points);
   void takeFromStashes(PointEmitter &point, LoopSet open);
 
-  KernelOp kernel;
   ImplicitLocOpBuilder &b;
-  KernelLoops loops;
-  unsigned lane;
   int64_t lanes;
-  std::vector<Nest> nests; // of the outs
-  SmallVector<Stash> stashes; // of the nest that is being emitted
 };
-
-//===----------------------------------------------------------------------===//
-// Analysis
-//===----------------------------------------------------------------------===//
-
-LogicalResult RowEmitter::finish(Nest &nest, LoopSet around, const ReduceSet &given) {
-  LoopSet full = around;
-  SmallVector<LoopSet> sets = {around};
-  for (ReduceOp reduce : nest.reduces)
-    sets.push_back(around | loopsOf(reduce.getLoops()));
-  for (unsigned out : nest.outs)
-    sets.push_back(loopsOf(kernel.getOutMap(out)));
-  for (LoopSet set : sets)
-    full |= set;
-  for (ReduceOp reduce : nest.reduces)
-    place(reduce.getValue(), full, given, nest.placed);
-  for (unsigned out : nest.outs)
-    place(yielded(out), full, given, nest.placed);
-  for (ReduceOp reduce : nest.placed) {
-    // It would be computed again and again in loops that it does not depend on.
-    if (!isSubset(around, loops.of(reduce)) || (loops.of(reduce) & loopsOf(reduce.getLoops())))
-      return failure();
-    sets.push_back(loops.of(reduce));
-  }
-  llvm::sort(sets, [](LoopSet a, LoopSet b) {
-    return std::make_pair(llvm::popcount(a), a) < std::make_pair(llvm::popcount(b), b);
-  });
-  sets.erase(llvm::unique(sets), sets.end());
-  for (unsigned i = 1; i < sets.size(); ++i)
-    if (!isSubset(sets[i - 1], sets[i]))
-      return failure();
-  nest.levels = std::move(sets);
-  return success();
-}
-
-/// Whether the nests inside have their levels too.
-LogicalResult RowEmitter::check(const Nest &nest, ReduceSet given) {
-  for (LoopSet set : nest.levels)
-    for (ArrayRef<ReduceOp> group : groupsAt(nest, set)) {
-      Nest inner;
-      inner.reduces = llvm::to_vector(group);
-      if (failed(finish(inner, set, given)) || failed(check(inner, given)))
-        return failure();
-      given.insert(group.begin(), group.end());
-    }
-  return success();
-}
-
-SmallVector<SmallVector<ReduceOp>> RowEmitter::groupsAt(const Nest &nest, LoopSet level) {
-  ReduceSet left;
-  for (ReduceOp reduce : kernel.getStep().getOps<ReduceOp>())
-    if (nest.placed.contains(reduce) && loops.of(reduce) == level)
-      left.insert(reduce);
-  auto needsLeft = [&](ReduceOp reduce) {
-    ReduceSet needed;
-    place(reduce.getValue(), level, {}, needed);
-    return llvm::any_of(needed, [&](ReduceOp other) { return left.contains(other); });
-  };
-  SmallVector<SmallVector<ReduceOp>> groups;
-  while (!left.empty()) {
-    SmallVector<ReduceOp> group;
-    for (ReduceOp reduce : left)
-      if ((group.empty() || loopsOf(group[0].getLoops()) == loopsOf(reduce.getLoops())) &&
-          !needsLeft(reduce))
-        group.push_back(reduce);
-    for (ReduceOp reduce : group)
-      left.remove(reduce);
-    groups.push_back(std::move(group));
-  }
-  return groups;
-}
-
-LogicalResult RowEmitter::plan() {
-  // Outs share a nest if their levels nest; else each group has its own.
-  SmallVector<unsigned> left = llvm::to_vector(llvm::seq<unsigned>(0, kernel.getOuts().size()));
-  while (!left.empty()) {
-    Nest nest;
-    SmallVector<unsigned> next;
-    for (unsigned out : left) {
-      Nest larger;
-      larger.outs = nest.outs;
-      larger.outs.push_back(out);
-      if (succeeded(finish(larger, 0, {})) && succeeded(check(larger, {})))
-        nest = std::move(larger);
-      else
-        next.push_back(out);
-    }
-    if (nest.outs.empty())
-      return failure();
-    findTurned(nest);
-    nests.push_back(std::move(nest));
-    left = std::move(next);
-  }
-  return success();
-}
-
-/// Where `value` is known, whether the kernel reads an input that may lie in `buffer`
-/// to compute the outs and the reductions that do not come before it.
-bool RowEmitter::mayReadAfter(Value value, Value buffer) {
-  auto rootOf = [](Value v) {
-    while (auto view = v.getDefiningOp<ViewLikeOpInterface>())
-      v = view.getViewSource();
-    return v;
-  };
-  ReduceSet before;
-  place(value, ~LoopSet(0), {}, before);
-  bool reads = false;
-  DenseSet<Value> seen = {value};
-  auto visit = [&](Value part) {
-    Value source;
-    if (auto arg = dyn_cast<BlockArgument>(part))
-      source = kernel.getInputs()[arg.getArgNumber()];
-    else if (auto read = getIndexedRead(part.getDefiningOp()))
-      source = read->source;
-    reads |= source && rootOf(source) == rootOf(buffer);
-  };
-  for (Value result : kernel.getYield().getValues())
-    walkCone(result, seen, visit);
-  for (ReduceOp reduce : kernel.getStep().getOps<ReduceOp>())
-    if (!before.contains(reduce))
-      walkCone(reduce.getValue(), seen, visit);
-  return reads;
-}
-
-void RowEmitter::findStashes(const Nest &nest) {
-  stashes.clear();
-  DenseSet<Value> summed;
-  for (ReduceOp reduce : nest.placed)
-    if ((loops.of(reduce) | loopsOf(reduce.getLoops())) == nest.all())
-      walkCone(reduce.getValue(), summed, [](Value) {});
-  for (unsigned out : nest.outs) {
-    Value buffer = kernel.getOuts()[out], best;
-    if (loopsOf(kernel.getOutMap(out)) != nest.all())
-      continue;
-    int64_t bestCost = 8; // of a load, a store and some more
-    DenseSet<Value> seen;
-    walkCone(yielded(out), seen, [&](Value part) {
-      if (!summed.contains(part) || loops.of(part) != nest.all() || !part.getDefiningOp() ||
-          part.getType() != getElementTypeOrSelf(buffer.getType()))
-        return;
-      int64_t cost = 0;
-      DenseSet<Value> inner;
-      walkCone(part, inner, [&](Value v) {
-        if (Operation *op = v.getDefiningOp(); op && loops.of(v) == nest.all())
-          cost += ::costOf(op);
-      });
-      if (cost > bestCost && !mayReadAfter(part, buffer)) {
-        best = part;
-        bestCost = cost;
-      }
-    });
-    if (best && llvm::none_of(stashes, [&](const Stash &other) { return other.value == best; }))
-      stashes.push_back({best, out});
-  }
-}
-
-void RowEmitter::findTurned(Nest &nest) {
-  LoopSet last = nest.all();
-  if (nest.levels.size() > 1)
-    last &= ~nest.levels[nest.levels.size() - 2];
-  if (!contains(last, lane) || llvm::any_of(nest.placed, [&](ReduceOp reduce) {
-        return loops.of(reduce) == nest.all();
-      }))
-    return;
-  auto isLoop = [](AffineExpr expr, unsigned loop) {
-    auto dim = dyn_cast<AffineDimExpr>(expr);
-    return dim && dim.getPosition() == loop;
-  };
-  for (unsigned out : nest.outs)
-    if (AffineMap map = kernel.getOutMap(out);
-        map.getNumResults() == 0 || !isLoop(map.getResults().back(), lane))
-      return;
-  for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
-    AffineMap map = kernel.getInputMap(i);
-    auto type = dyn_cast<MemRefType>(kernel.getInputs()[i].getType());
-    if (!type || map.getNumResults() < 2 || !type.isLastDimUnitStride())
-      continue;
-    auto dense = dyn_cast<AffineDimExpr>(map.getResults().back());
-    if (!dense || dense.getPosition() == lane || !contains(last, dense.getPosition()) ||
-        (nest.turned && *nest.turned != dense.getPosition()))
-      continue;
-    unsigned lanesSeen = 0, others = 0;
-    for (AffineExpr expr : map.getResults().drop_back()) {
-      lanesSeen += isLoop(expr, lane);
-      others += expr.isFunctionOfDim(dense.getPosition()) ||
-                (expr.isFunctionOfDim(lane) && !isLoop(expr, lane));
-    }
-    if (lanesSeen != 1 || others != 0)
-      continue;
-    nest.turned = dense.getPosition();
-    nest.turnedInputs.push_back(i);
-  }
-}
-
-//===----------------------------------------------------------------------===//
-// Emission
-//===----------------------------------------------------------------------===//
 
 void RowEmitter::takeFromStashes(PointEmitter &point, LoopSet open) {
   for (const Stash &stash : stashes)
     if (stash.isStored && loops.of(stash.value) == open && !point.isProvided(stash.value))
       point.provide(stash.value,
                     point.load(kernel.getOuts()[stash.out], kernel.getOutMap(stash.out), false));
-}
-
-/// Loops by where they lie in memory: last axes innermost, the lane loop last.
-SmallVector<unsigned> RowEmitter::orderOf(LoopSet set) {
-  SmallVector<unsigned> order = listLoops(set);
-  auto depthOf = [&](unsigned loop) {
-    // Outs first, then inputs; the sum over all that have the loop.
-    for (bool ofOuts : {true, false}) {
-      int64_t depth = 0, count = 0;
-      unsigned first = ofOuts ? kernel.getInputs().size() : 0;
-      unsigned number = ofOuts ? kernel.getOuts().size() : kernel.getInputs().size();
-      for (unsigned i = first; i < first + number; ++i)
-        for (auto [axis, expr] : llvm::enumerate(kernel.getMap(i).getResults()))
-          if (expr.isFunctionOfDim(loop)) {
-            depth += 64 * (kernel.getMap(i).getNumResults() - axis);
-            ++count;
-          }
-      if (count > 0)
-        return depth / count;
-    }
-    return int64_t(0);
-  };
-  llvm::sort(order, [&](unsigned x, unsigned y) {
-    auto keyOf = [&](unsigned loop) { return std::make_tuple(loop == lane, -depthOf(loop), loop); };
-    return keyOf(x) < keyOf(y);
-  });
-  return order;
 }
 
 /// How many vectors side by side: a sum needs several to hide the latency of its
@@ -584,7 +239,7 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
 
   int64_t cost = kernel.getInputs().size() + 2 * kernel.getOuts().size();
   for (Operation &op : kernel.getStep().without_terminator())
-    cost += ::costOf(&op);
+    cost += ssm::costOf(&op);
   Value work = first.index(splitsLanes ? cost * step / lanes : cost);
   for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
     if (!llvm::is_contained(spread, loop) && !(splitsLanes && loop == lane))

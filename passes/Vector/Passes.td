@@ -120,8 +120,9 @@ def EmitKernels : Pass<"ssm-emit-kernels", "::mlir::func::FuncOp"> {
     passes, any size needs one piece of code, and it compiles in milliseconds.
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-                           "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
+                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
+                           "::ssm::SSMDialect"];
 }
 
 #endif // SSM_PASSES_VECTOR_PASSES

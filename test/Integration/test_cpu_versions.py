@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from ssmtest import build, compare, compiler, emulator, reference
+from ssmtest import build, compare, compiler, emulator, machine, reference
 from ssmtest.case import f32, generator
 
 sys.path.insert(0, str(build.MODELS))
@@ -23,7 +23,6 @@ import mamba  # noqa: E402
 from builder import Builder  # noqa: E402
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="versions of x86-64")
-LEVELS = ["x86-64-v4", "x86-64-v3", "x86-64-v2"]
 # In no order: the compiler knows which is best.
 ALL = "--cpu=x86-64-v3,v2,x86-64-v4"
 # qemu's names, and what they can run.
@@ -56,23 +55,12 @@ def check(module, proto, name):
             compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(f32))
 
 
-def level_of_this_machine():
-    """By what the kernel tells of it, not by our own table."""
-    with open("/proc/cpuinfo", encoding="utf-8") as text:
-        flags = set(re.search(r"^flags\s*: (.*)$", text.read(), re.M)[1].split())
-    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
-        return "x86-64-v4"
-    if {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "abm"} <= flags:
-        return "x86-64-v3"
-    return "x86-64-v2"
-
-
 def test_this_machine():
     proto = mamba.block()
     module = here(compiler.compile_model(proto, [ALL]))
     told = module.describe()
-    assert told["cpu"] == level_of_this_machine()
-    assert f"--cpu={','.join(LEVELS)}" in told["options"]
+    assert told["cpu"] == machine.level()
+    assert f"--cpu={','.join(machine.LEVELS)}" in told["options"]
     assert "weights are whole" in module.call("--verify")
     check(module, proto, "here")
 
@@ -130,7 +118,7 @@ def test_weights_are_shared():
     """What has the same layout on all processors is stored once; matrices are packed for
     each."""
     several = compiler.compile_model(lookup(), [ALL])
-    alone = [compiler.compile_model(lookup(), [f"--cpu={level}"]) for level in LEVELS]
+    alone = [compiler.compile_model(lookup(), [f"--cpu={level}"]) for level in machine.LEVELS]
     table = 4096 * 32 * 4
     assert table < weights_of(several) < 1.1 * max(map(weights_of, alone))
     for path in [several, *alone]:
@@ -213,7 +201,7 @@ def test_temporaries_of_each(tmp_path):
     assert done.returncode == 0, done.stderr
     # What does not look at the processor is there once.
     assert (tmp_path / "m.fuse.mlir").exists() and not (tmp_path / "m.tile.mlir").exists()
-    for level in LEVELS:
+    for level in machine.LEVELS:
         for extension in ("tile.mlir", "target.mlir", "weights.target.mlir", "ll"):
             assert (tmp_path / f"m.{level}.{extension}").exists(), extension
 

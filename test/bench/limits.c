@@ -11,6 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 #define LANES 16
 #elif defined(__AVX__)
@@ -53,6 +57,35 @@ double limit_fma_gflops(void) {
   volatile float sink = sum[0];
   (void)sink;
   return 2.0 * LANES * CHAINS * STEPS / best * 1e-9;
+}
+
+/* The same of bf16 by the processor's own instruction; 0 if it has none. */
+double limit_bf16_gflops(void) {
+#ifdef __AVX512BF16__
+  enum { CHAINS = 12, STEPS = 400000 };
+  __m512 acc[CHAINS];
+  memset(acc, 0, sizeof acc);
+  __m512i x = _mm512_set1_epi16(0x3f80), y = x;
+  __asm__ volatile("" : "+v"(x), "+v"(y));
+  double best = 1e30;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    double start = now();
+    for (int step = 0; step < STEPS; ++step) {
+#pragma clang loop unroll(full)
+      for (int c = 0; c < CHAINS; ++c)
+        acc[c] = _mm512_dpbf16_ps(acc[c], (__m512bh)x, (__m512bh)y);
+    }
+    double seconds = now() - start;
+    best = seconds < best ? seconds : best;
+  }
+  for (int c = 1; c < CHAINS; ++c)
+    acc[0] = _mm512_add_ps(acc[0], acc[c]);
+  volatile float sink = acc[0][0];
+  (void)sink;
+  return 2.0 * 2 * 16 * CHAINS * STEPS / best * 1e-9;
+#else
+  return 0;
+#endif
 }
 
 /* Bytes read a second from `bytes` of memory, in GB. */

@@ -26,6 +26,7 @@ def library():
                     str(Path(__file__).with_name("limits.c")), "-o", str(path)], check=True)
     lib = ctypes.CDLL(str(path))
     lib.limit_fma_gflops.restype = ctypes.c_double
+    lib.limit_bf16_gflops.restype = ctypes.c_double
     lib.limit_read_gbs.restype = ctypes.c_double
     lib.limit_read_gbs.argtypes = [ctypes.c_void_p, ctypes.c_int64]
     return lib
@@ -44,6 +45,8 @@ class Limits:
     def __init__(self, threads):
         self.threads = threads
         self.gflops = sum(at_once([library().limit_fma_gflops] * threads))
+        bf16 = sum(at_once([library().limit_bf16_gflops] * threads))
+        self.bf16_gflops = max(bf16, self.gflops)
         self.rates, self.blocks = {}, {}
 
     def read_gbs(self, total_bytes):
@@ -59,9 +62,9 @@ class Limits:
         self.rates[size] = max(rate, self.rates.get(size, 0))
         return self.rates[size]
 
-    def seconds(self, flops, moved_bytes):
+    def seconds(self, flops, moved_bytes, bf16=False):
         """The least time for a workload of so much arithmetic and traffic."""
-        times = [flops / self.gflops * 1e-9]
+        times = [flops / (self.bf16_gflops if bf16 else self.gflops) * 1e-9]
         if moved_bytes:
             times.append(moved_bytes / self.read_gbs(moved_bytes) * 1e-9)
         return max(times)

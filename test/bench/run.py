@@ -115,7 +115,7 @@ def measure(workload, threads, limits, peers):
         warn_if_different(workload.name, session.run(inputs), calls["ORT"]())
     running = {name: call for name, call in calls.items() if call}
     times = dict(zip(running, best_times(list(running.values()))))
-    return {**times, "limit": limits.seconds(workload.flops, workload.moved)}
+    return {**times, "limit": limits.seconds(workload.flops, workload.moved, workload.bf16)}
 
 
 class Table:
@@ -157,6 +157,7 @@ def main():
     limits = {threads: Limits(threads) for threads in arguments.threads or [1, 2]}
     for threads, limit in limits.items():
         print(f"limits of {threads} threads: {limit.gflops:.0f} GFLOP/s, "
+              f"{limit.bf16_gflops:.0f} of bf16, "
               f"{limit.read_gbs(16 << 20):.0f} GB/s of 16 MB, "
               f"{limit.read_gbs(256 << 20):.0f} GB/s of 256 MB")
     table = Table(peers, arguments.markdown)

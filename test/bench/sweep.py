@@ -7,12 +7,14 @@
 """Looks for cliffs: sizes that are much slower than their neighbours.
 
 usage: build/venv/bin/python test/bench/sweep.py [--upto N] [--loss PERCENT] [--list]
-       [--markdown] [NAME]...
+       [--markdown] [--onnxruntime] [NAME]...
 
 A kernel is compiled once with an open size, or, where its name says "fixed", for each
 size; all run on one thread. A pair of neighbours loses if the time per element grows by
 more than the loss from one to the next, or if the larger takes that much less time in
-all. Such pairs are measured again, in turns and longer, before they count.
+all. Such pairs are measured again, in turns and longer, before they count. With
+--onnxruntime the last column is what ONNX Runtime loses between the same two sizes as the
+worst pairs of each kind.
 
 Losses of two kinds are inherent to a form, and printed apart from the others:
 - padding: a vector is computed whole, so 17 columns may cost two vectors of 16, 88 % more
@@ -37,6 +39,11 @@ sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "models")]
 import mamba  # noqa: E402
 from builder import Builder  # noqa: E402
 from ssmtest import compiler, runtime  # noqa: E402
+
+try:
+    import onnxruntime
+except ImportError:  # needed for --onnxruntime alone
+    onnxruntime = None
 
 f32, f16 = np.float32, np.float16
 FIXED = 128
@@ -234,11 +241,39 @@ def losses(kernel, upto, allowed):
     return count, found
 
 
-def worst(pairs):
-    if not pairs:
+def peer_call(kernel, size):
+    """A call of ONNX Runtime at that size, with inputs and outputs bound."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        kernel.make(size if kernel.fixed else "size").SerializeToString(), options,
+        providers=["CPUExecutionProvider"])
+    binding, kept = session.io_binding(), kernel.inputs(size)
+    for name, array in kept.items():
+        binding.bind_cpu_input(name, array)
+    for output in session.get_outputs():
+        binding.bind_output(output.name)
+    return lambda: kept and session.run_with_iobinding(binding)
+
+
+def peer_loss(pair):
+    """What ONNX Runtime loses between the same sizes."""
+    if onnxruntime is None:
         return "-"
-    pair = max(pairs, key=Pair.loss)
-    return f"{pair.loss():.0%} at {pair.small} -> {pair.large}"
+    calls = [peer_call(pair.kernel, size) for size in (pair.small, pair.large)]
+    empty, before, after = best([peer_call(pair.kernel, pair.kernel.sizes(1)[-1]), *calls], 0.3)
+    peer = Pair(pair.kernel, pair.small, pair.large, max(before - empty, 1e-9),
+                max(after - empty, 1e-9))
+    return f"{peer.loss():.0%}"
+
+
+def worst(pairs):
+    return max(pairs, key=Pair.loss) if pairs else None
+
+
+def told(pair):
+    return f"{pair.loss():.0%} at {pair.small} -> {pair.large}" if pair else "-"
 
 
 def main():
@@ -246,6 +281,7 @@ def main():
     parser.add_argument("--upto", type=int, default=300)
     parser.add_argument("--loss", type=float, default=15)
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--onnxruntime", action="store_true")
     parser.add_argument("--list", action="store_true", help="print each pair that loses")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
@@ -257,16 +293,21 @@ def main():
             print(f"{cells[0]:32}" + "".join(f"{cell:>11}" for cell in cells[1:5]) +
                   "".join(f"{cell:>21}" for cell in cells[5:]), flush=True)
     kinds = ["padding", "alignment", "other"]
-    row(["", "neighbours", *kinds, *[f"worst {kind}" for kind in kinds]])
+    head = ["", "neighbours", *kinds, *[f"worst {kind}" for kind in kinds],
+            *["ONNX Runtime's"] * arguments.onnxruntime]
+    row(head)
     if arguments.markdown:
-        print("|---" * 8 + "|")
+        print("|---" * len(head) + "|")
     allowed = arguments.loss / 100
     for name, kernel in KERNELS.items():
         if arguments.names and not any(word in name for word in arguments.names):
             continue
         count, found = losses(kernel, arguments.upto, allowed)
         by_kind = [[pair for pair in found if pair.kind(allowed) == kind] for kind in kinds]
-        row([name, count, *map(len, by_kind), *map(worst, by_kind)])
+        most = [worst(pairs) for pairs in by_kind]
+        peer = [", ".join(peer_loss(pair) for pair in most if pair) or "-"] \
+            if arguments.onnxruntime else []
+        row([name, count, *map(len, by_kind), *map(told, most), *peer])
         for pair in found if arguments.list else []:
             print(f"    {pair.small:4} -> {pair.large:4}: {pair.before * 1e6:9.2f} -> "
                   f"{pair.after * 1e6:9.2f} us, {pair.loss():+.0%} {pair.kind(allowed)}",

@@ -32,15 +32,16 @@ class Workload:
     make: Callable  # -> (ModelProto or path, {name: array})
     flops: float = 0
     moved: float = 0  # bytes read and written
+    bf16: bool = False  # the arithmetic is that of products of bf16
 
 
 ALL = []
 
 
-def workload(name, group, flops=0, moved=0):
+def workload(name, group, flops=0, moved=0, bf16=False):
     """Adds the decorated function, which makes the model and its inputs."""
     def add(make):
-        ALL.append(Workload(name, group, make, flops, moved))
+        ALL.append(Workload(name, group, make, flops, moved, bf16))
         return make
     return add
 
@@ -89,10 +90,11 @@ def product(m, k, n, kind):
 
 for _kind in TYPES:
     _bytes = np.dtype(TYPES[_kind][0]).itemsize
-    workload(f"matmul 768 {_kind}", "matmul", 2 * 768**3)(
+    workload(f"matmul 768 {_kind}", "matmul", 2 * 768**3, bf16=_kind == "bf16")(
         lambda kind=_kind: product(768, 768, 768, kind))
     for _rows in (1, 8):
-        workload(f"gemv {_rows}x4096 {_kind}", "gemv", 2 * _rows * 4096**2, 4096**2 * _bytes)(
+        workload(f"gemv {_rows}x4096 {_kind}", "gemv", 2 * _rows * 4096**2, 4096**2 * _bytes,
+                 _kind == "bf16")(
             lambda rows=_rows, kind=_kind: product(rows, 4096, 4096, kind))
 workload("matmul 128x4096", "matmul", 2 * 128 * 4096**2)(
     lambda: product(128, 4096, 4096, "f32"))

@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import onnx
-from builder import Builder
+from builder import OPSET, Builder
 
 SIZES = [1, 2, 3, 5, 8, 16, 17]
 SYMBOLS = ["s", "t"]
@@ -27,6 +27,8 @@ class RandomGraph:
     symbols. A value is (name, shape), a shape a tuple of sizes and symbols; values
     are kept near 1, so that errors stay comparable."""
 
+    opset = OPSET
+
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
         self.g = Builder()
@@ -35,7 +37,7 @@ class RandomGraph:
         self.sizes = SIZES if self.chance(0.5) else [int(d) for d in self.rng.choice(SIZES, 2)]
         for _ in range(self.rng.integers(1, 4)):
             self.new_input(self.random_shape())
-        steps = [getattr(self, name) for name in dir(self) if name.startswith("op_")]
+        steps = self.operators()
         target, made = self.rng.integers(5, 13), 0
         while made < target:
             value = self.pick()
@@ -45,7 +47,10 @@ class RandomGraph:
             made += 1
             self.values.append(result)
         self.finish()
-        self.model = self.g.model()
+        self.model = self.g.model(self.opset)
+
+    def operators(self):
+        return [getattr(self, name) for name in dir(self) if name.startswith("op_")]
 
     def finish(self):
         """What nobody used becomes an output, and so do a few others."""

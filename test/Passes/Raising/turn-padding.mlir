@@ -87,3 +87,34 @@ func.func @straight(%t: tensor<8x4xf32>, %f: tensor<8x7xf32>) -> tensor<8x7xf32>
   } -> tensor<8x7xf32>
   return %y : tensor<8x7xf32>
 }
+
+// -----
+
+// One row of several is no view of all: it stays.
+
+#row = affine_map<(d, t) -> (1, t, d)>
+#dt = affine_map<(d, t) -> (d, t, 0)>
+
+// CHECK-LABEL: @one_of_two
+// CHECK: %[[T:.*]] = ssm.kernel loops 2 ins(%arg0
+// CHECK: tensor.insert_slice %[[T]] into
+func.func @one_of_two(%x: tensor<2x4x8xf32>) -> tensor<8x6x1xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<8x4x1xf32>
+  %t = ssm.kernel loops 2 ins(%x : tensor<2x4x8xf32>) outs(%e : tensor<8x4x1xf32>) maps [#row, #dt] {
+    ^bb0(%v: f32):
+      ssm.yield %v : f32
+  } -> tensor<8x4x1xf32>
+  %f = tensor.empty() : tensor<8x6x1xf32>
+  %z = ssm.kernel loops 2 outs(%f : tensor<8x6x1xf32>) maps [#dt] {
+    ssm.yield %zero : f32
+  } -> tensor<8x6x1xf32>
+  %p = tensor.insert_slice %t into %z[0, 1, 0] [8, 4, 1] [1, 1, 1] : tensor<8x4x1xf32> into tensor<8x6x1xf32>
+  %g = tensor.empty() : tensor<8x6x1xf32>
+  %y = ssm.kernel loops 2 ins(%p : tensor<8x6x1xf32>) outs(%g : tensor<8x6x1xf32>) maps [#dt, #dt] {
+    ^bb0(%v: f32):
+      %n = arith.negf %v : f32
+      ssm.yield %n : f32
+  } -> tensor<8x6x1xf32>
+  return %y : tensor<8x6x1xf32>
+}

@@ -120,3 +120,62 @@ func.func @norm(%a: tensor<?x?xf32>, %b: tensor<?x?xf32>, %e: tensor<?x?xf32>) -
   } -> tensor<?x?xf32>
   return %y : tensor<?x?xf32>
 }
+
+// Products of bf16 as they were read are taken in pairs where an instruction does that;
+// not what may run on the machine that compiles, nor what is computed first.
+// RUN: ssm-opt %s -pass-pipeline='builtin.module(ssm-configure-kernels{vector-bits=512 registers=32 bf16-pairs=true})' | FileCheck %s --check-prefix=PAIRS
+// RUN: ssm-opt %s -pass-pipeline='builtin.module(ssm-configure-kernels{vector-bits=512 registers=32 l2-bytes=1048576})' | FileCheck %s --check-prefix=CACHE
+
+// With the second-level cache known: one at a time, the depth of a chunk, bytes of rows.
+// CACHE-LABEL: func.func @product
+// CACHE: tiles = [12, 2, 1, 1024, 655360]>
+
+// PAIRS-LABEL: func.func @product
+// PAIRS: tiles = [12, 2]>
+// PAIRS-LABEL: func.func @pairs
+// PAIRS: tiles = [12, 2, 2]>
+func.func @pairs(%a: tensor<?x?xbf16>, %b: tensor<?x?xbf16>, %e: tensor<?x?xbf16>) -> tensor<?x?xbf16> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xbf16>, tensor<?x?xbf16>) outs(%e : tensor<?x?xbf16>) maps [#a, #b, #c] {
+  ^bb0(%h: bf16, %g: bf16):
+    %l = arith.extf %h : bf16 to f32
+    %r = arith.extf %g : bf16 to f32
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    %t = arith.truncf %s : f32 to bf16
+    ssm.yield %t : bf16
+  } -> tensor<?x?xbf16>
+  return %y : tensor<?x?xbf16>
+}
+
+// PAIRS-LABEL: func.func @computed
+// PAIRS: tiles = [12, 2]>
+func.func @computed(%a: tensor<?x?xbf16>, %b: tensor<?x?xbf16>, %e: tensor<?x?xbf16>) -> tensor<?x?xbf16> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xbf16>, tensor<?x?xbf16>) outs(%e : tensor<?x?xbf16>) maps [#a, #b, #c] {
+  ^bb0(%h: bf16, %g: bf16):
+    %l = arith.extf %h : bf16 to f32
+    %x = math.exp %l : f32
+    %r = arith.extf %g : bf16 to f32
+    %p = arith.mulf %x, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    %t = arith.truncf %s : f32 to bf16
+    ssm.yield %t : bf16
+  } -> tensor<?x?xbf16>
+  return %y : tensor<?x?xbf16>
+}
+
+// PAIRS-LABEL: func.func @of_weights
+// PAIRS: tiles = [12, 2]>
+ssm.weight @w : tensor<40x40xbf16> length 3200 file "m" at 0
+func.func @of_weights(%e: tensor<40x40xbf16>) -> tensor<40x40xbf16> {
+  %w = ssm.load_weight @w : tensor<40x40xbf16>
+  %y = ssm.kernel loops 3 ins(%w, %w : tensor<40x40xbf16>, tensor<40x40xbf16>) outs(%e : tensor<40x40xbf16>) maps [#a, #b, #c] {
+  ^bb0(%h: bf16, %g: bf16):
+    %l = arith.extf %h : bf16 to f32
+    %r = arith.extf %g : bf16 to f32
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    %t = arith.truncf %s : f32 to bf16
+    ssm.yield %t : bf16
+  } -> tensor<40x40xbf16>
+  return %y : tensor<40x40xbf16>
+}

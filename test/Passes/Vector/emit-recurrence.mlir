@@ -92,3 +92,36 @@ func.func @outs(%v: memref<?x32xf32>, %k: memref<?x?xf32>, %h0: memref<?x32xf32>
   }
   return
 }
+
+// -----
+
+// 17 channels: the last one runs alone, with lanes along the state, which it reads far
+// apart once a block; its sum is one of lanes, its gate is computed along with those of
+// the other tiles.
+
+// CHECK-LABEL: @few_channels
+// CHECK: scf.if
+// CHECK: vector.gather {{.*}} memref<16x17xf32>
+// CHECK: scf.for {{.*}} iter_args(%{{.*}}) -> (vector<16xf32>)
+// CHECK: vector.load %{{.*}} memref<?x16xf32>
+// CHECK: vector.reduction <add>
+// CHECK: vector.scatter
+// CHECK: } else {
+// CHECK: scf.for {{.*}} -> (vector<16xf32>, vector<16xf32>,
+// CHECK-NOT: vector.reduction
+// CHECK: math.tanh
+func.func @few_channels(%x: memref<?x17xf32>, %b: memref<?x16xf32>, %h0: memref<16x17xf32>, %eh: memref<16x17xf32>, %ey: memref<?x17xf32>) {
+  ssm.kernel loops 3 time 0 ins(%x, %b : memref<?x17xf32>, memref<?x16xf32>) inits(%h0 : memref<16x17xf32>)
+      outs(%eh, %ey : memref<16x17xf32>, memref<?x17xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (n, d)>,
+            affine_map<(t, d, n) -> (n, d)>, affine_map<(t, d, n) -> (t, d)>]
+      config <recurrence, lane_loop = 1, lanes = 16, tiles = [8]> {
+    ^bb0(%v: f32, %w: f32, %c: f32):
+      %p = arith.mulf %w, %c : f32
+      %n = arith.addf %p, %v : f32
+      %s = ssm.reduce addf %n over [2] : f32
+      %t = math.tanh %s : f32
+      ssm.yield %n, %t : f32, f32
+  }
+  return
+}

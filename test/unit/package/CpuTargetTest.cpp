@@ -55,6 +55,26 @@ TEST(CpuTarget, LevelsHaveTheirFeatures) {
   EXPECT_TRUE(llvm::is_sorted(v4->requiredFeatures));
 }
 
+TEST(CpuTarget, CachesAndBf16) {
+  if (!isX86())
+    GTEST_SKIP() << "of x86-64 processors";
+  struct {
+    const char *cpu;
+    int64_t level1, level2;
+    bool pairs;
+  } cases[] = {{"x86-64-v2", 32, 256, false},    {"x86-64-v4", 32, 1024, false},
+               {"znver3", 32, 512, false},       {"znver4", 32, 1024, true},
+               {"znver5", 48, 1024, true},       {"cooperlake", 32, 1024, false},
+               {"sapphirerapids", 48, 2048, false}, {"haswell", 32, 256, false}};
+  for (const auto &expected : cases) {
+    llvm::Expected<CpuTarget> target = CpuTarget::resolve(expected.cpu);
+    ASSERT_TRUE(bool(target)) << llvm::toString(target.takeError());
+    EXPECT_EQ(target->level1Bytes(), expected.level1 << 10) << expected.cpu;
+    EXPECT_EQ(target->level2Bytes(), expected.level2 << 10) << expected.cpu;
+    EXPECT_EQ(target->multipliesBf16(), expected.pairs) << expected.cpu;
+  }
+}
+
 TEST(CpuTarget, UnknownNamesListTheKnownOnes) {
   std::string message = errorOf("z80");
   EXPECT_NE(message.find("unknown CPU 'z80', expected one of native, "), std::string::npos)
