@@ -1,3 +1,10 @@
+/*===- run_module.c - Runs a module on a file of tensors ----------*- C -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===*/
+
 /* Runs the first entry of a module on the tensors of a safetensors file, which
  * are named like its inputs, and prints the shapes of the outputs.
  * Build: cc run_module.c -lssmrt    Run: ./a.out model.so inputs.safetensors */

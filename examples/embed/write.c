@@ -1,3 +1,10 @@
+/*===- write.c - A program that writes ----------------------------*- C -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===*/
+
 /* Lets a byte-level language model go on from a prompt: its likeliest text. The
  * model is linked in (LINKED_IN, the build then needs nothing at run time but the C
  * library), or a file that the first argument names.

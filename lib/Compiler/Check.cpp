@@ -163,6 +163,19 @@ static void printFunction(raw_ostream &os, func::FuncOp function) {
     os << "    " << line << "\n";
 }
 
+/// What compiling would find only later.
+static LogicalResult checkTypes(func::FuncOp function) {
+  auto checkAll = [&](TypeRange types, StringRef what) -> LogicalResult {
+    for (auto [i, type] : llvm::enumerate(types))
+      if (Type element = cast<RankedTensorType>(type).getElementType(); !getONNXType(element))
+        return function.emitError() << what << " " << i << " has element type " << element
+                                    << ", which modules do not take";
+    return success();
+  };
+  return success(succeeded(checkAll(function.getArgumentTypes(), "input")) &&
+                 succeeded(checkAll(function.getResultTypes(), "output")));
+}
+
 static void printTotals(raw_ostream &os, const Model &model) {
   Totals totals;
   totals.add(model.graph);
@@ -197,6 +210,8 @@ static LogicalResult checkModels(const CompileOptions &options, MLIRContext *con
     auto function = importer.getModule().lookupSymbol<func::FuncOp>(entry.name);
     if (succeeded(imported))
       imported = assignStates(importer.getModule(), options.states);
+    if (succeeded(imported))
+      imported = checkTypes(function);
     if (succeeded(imported))
       printFunction(os, function);
     else

@@ -11,6 +11,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Tools/Plugins/PassPlugin.h"
 #include "passes/Pipelines/Pipelines.h"
+#include "llvm/Support/FileSystem.h"
 
 #include <mutex>
 
@@ -60,7 +61,9 @@ Error ssm::preparePasses(const CompileOptions &options) {
   static bool registered = (registerPassesAndStages(), true);
   (void)registered;
   for (const std::string &path : options.passPlugins) {
-    llvm::Expected<PassPlugin> plugin = PassPlugin::load(path);
+    // Without a folder the loader would look everywhere but here.
+    bool isHere = !StringRef(path).contains('/') && llvm::sys::fs::exists(path);
+    llvm::Expected<PassPlugin> plugin = PassPlugin::load(isHere ? "./" + path : path);
     if (!plugin)
       return llvm::createStringError("--load-pass-plugin: " + llvm::toString(plugin.takeError()));
     plugin->registerPassRegistryCallbacks();

@@ -324,10 +324,12 @@ void KernelLowering::lower() {
 
 namespace {
 struct LowerKernels : ssm::impl::LowerKernelsBase<LowerKernels> {
+  using LowerKernelsBase::LowerKernelsBase;
+
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
     WalkResult result = getOperation()->walk([&](KernelOp kernel) {
-      if (kernel.getConfig() && kernel.getConfig()->getForm() != Form::Loops)
+      if (!allForms && kernel.getConfig() && kernel.getConfig()->getForm() != Form::Loops)
         return WalkResult::advance();
       if (!kernel.hasBuffers() || kernel.getOuts().empty()) {
         kernel.emitOpError("is not on buffers");

@@ -148,7 +148,7 @@ def LowerKernels : Pass<"ssm-lower-kernels"> {
   let summary = "ssm.kernel on buffers to loops over elements";
   let description = [{
     The plain meaning of ssm.kernel, for kernels of the form `loops` or without a
-    configuration. Each out has loops over its elements; reductions are loops inside
+    configuration, or for all: it is the same whatever the form. Each out has loops over its elements; reductions are loops inside
     of them, with the result in a scalar, so nothing needs a temporary. What depends
     on few loops is computed outside of the others. In a step of time, outs are
     computed first, then the next carries over the old ones.
@@ -170,6 +170,10 @@ def LowerKernels : Pass<"ssm-lower-kernels"> {
     }
     ```
   }];
+  let options = [
+    Option<"allForms", "all-forms", "bool", /*default=*/"false",
+           "Also kernels of other forms, in place of what would make vectors of them.">
+  ];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
 }

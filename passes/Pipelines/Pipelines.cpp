@@ -170,7 +170,10 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
     pm.addPass(createCountWork());
   if (options.optLevel > 0)
     pm.addNestedPass<func::FuncOp>(createEmitKernels());
-  pm.addNestedPass<func::FuncOp>(createLowerKernels());
+  // Without vectors the forms that an optimised stage before chose mean the same.
+  LowerKernelsOptions lower;
+  lower.allForms = options.optLevel == 0;
+  pm.addNestedPass<func::FuncOp>(createLowerKernels(lower));
   if (options.optLevel == 0)
     return;
   cleanUp(pm);

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from ssmtest import build, compare, compiler, emulator, reference
+from ssmtest import build, compare, compiler, emulator, reference, static
 from ssmtest.case import f32, generator
 
 sys.path.insert(0, str(build.MODELS))
@@ -29,7 +29,6 @@ MISSING = [package for program, package in ((f"{TARGET}-g++", f"g++-{TARGET}"),
            if shutil.which(program) is None]
 needs_machine = pytest.mark.skipif(bool(MISSING),
                                    reason=f"needs Debian's packages {' '.join(MISSING)}")
-WIDTH, INNER, STATE, KERNEL = 32, 64, 8, 4
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +57,6 @@ def open_module(runtime_folder):
         path, [*qemu(*options), str(runtime_folder / "build" / "bin" / "ssm-run")])
 
 
-def draw(rng, batch, length):
-    return {"hidden": rng.standard_normal((batch, length, WIDTH), f32),
-            "past_conv": rng.standard_normal((batch, INNER, KERNEL - 1), f32),
-            "past_ssm": rng.standard_normal((batch, INNER, STATE), f32)}
-
-
 @needs_machine
 @pytest.mark.parametrize("options", [[], ["-O0"], ["--embed-weights"], ["--cpu=neoverse-n1"],
                                      ["--cpu=generic,neoverse-n1"]], ids=" ".join)
@@ -73,7 +66,7 @@ def test_values(options, open_module):
     assert "weights are whole" in module.call("--verify")
     rng = generator(f"aarch64 {options}")
     for threads, sizes in enumerate(((1, 1), (2, 7), (3, 33)), 1):
-        inputs = draw(rng, *sizes)
+        inputs = mamba.block_inputs(rng, *sizes)
         got = module.session(threads=threads).run(inputs)
         for key, want in reference.run_model(proto, inputs).items():
             compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(f32))
@@ -106,21 +99,6 @@ def test_picks_by_what_the_processor_has(open_module):
     assert "needs CPU features that this machine lacks: dotprod, fullfp16" in failure.value.message
 
 
-STATIC = """
-#include "m.h"
-#include <stdio.h>
-int main(void) {
-  ssmrt_module *module;
-  ssmrt_module_info info;
-  if (ssmrt_module_create(&m_module, NULL, &module) || ssmrt_module_verify_weights(module) ||
-      ssmrt_module_get_info(module, &info))
-    return printf("%s\\n", ssmrt_last_message()), 1;
-  printf("%s", info.target);
-  return 0;
-}
-"""
-
-
 @needs_machine
 def test_static(runtime_folder, tmp_path):
     """Linked into a program against the installed runtime of that architecture."""
@@ -128,12 +106,10 @@ def test_static(runtime_folder, tmp_path):
     done = compiler.run_compiler([tmp_path / "m.onnx", OPTION, "--emit=static", "--embed-weights",
                                   "-o", tmp_path / "m.o"])
     assert done.returncode == 0, done.stderr
-    (tmp_path / "main.c").write_text(STATIC)
     prefix = runtime_folder / "prefix"
-    subprocess.run([f"{TARGET}-gcc", "-Wall", "-Werror", "-static", f"-I{prefix}/include",
-                    tmp_path / "main.c", tmp_path / "m.o", prefix / "lib" / "libssmrt.a",
-                    "-lpthread", "-lm", "-o", tmp_path / "main"], check=True)
-    done = subprocess.run([*qemu(), str(tmp_path / "main")], capture_output=True, text=True,
+    program = static.link(tmp_path, "target", prefix / "include", prefix / "lib" / "libssmrt.a",
+                          [f"{TARGET}-gcc", "-static"])
+    done = subprocess.run([*qemu(), str(program)], capture_output=True, text=True,
                           check=False)
     assert done.stdout == "aarch64-unknown-linux-gnu"
 

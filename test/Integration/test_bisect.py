@@ -4,7 +4,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""tools/scripts/bisect_model.py on a model that a pass of the test plugin makes wrong."""
+"""tools/scripts/bisect_model.py, and ssm-compile --bisect, on models that a pass of the
+test plugin makes wrong."""
 
 import os
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ssmtest import build
@@ -50,33 +52,101 @@ def model(tmp_path):
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
-def bisect(folder, *arguments):
+def run(folder, *words):
     """-> (exit code, what it printed)."""
-    done = subprocess.run([sys.executable, str(SCRIPT), "m.onnx", "--inputs", "in.safetensors",
-                           *arguments], cwd=folder, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run([str(word) for word in words], cwd=folder, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False,
+                          env={**os.environ, "SSM_PYTHON": sys.executable})
     return done.returncode, done.stdout
+
+
+def script(folder, *arguments):
+    return run(folder, sys.executable, SCRIPT, "m.onnx", f"--bin={build.BUILD}/bin", *arguments)
+
+
+def bisect(folder, *arguments):
+    return script(folder, "--inputs", "in.safetensors", *arguments)
+
+
+def compiler(folder, *arguments):
+    return run(folder, build.tool("ssm-compile"), "m.onnx", *arguments)
 
 
 @pytest.mark.parametrize("reference", [False, True])
 def test_nothing_differs(tmp_path, model, reference):
     save_file(model, tmp_path / "ref.safetensors")
+    told = "inputs: in.safetensors\nno value differs\n"
     assert bisect(tmp_path, *(["--reference", "ref.safetensors"] if reference else [])) == \
-        (0, "no value differs\n")
+        (0, "reference: 5 of 5 values\n" + told if reference else told)
 
 
-@pytest.mark.parametrize("stage,told", [
-    ("tensor", "tensor"), ("raise", "raise"), ("quantize", "quantize"), ("fuse", "fuse"),
-    # What tile leaves is only taken by the vector stage of the same level.
-    ("tile", "vector, or tile or buffer, which cannot be told from it")])
-def test_planted_in_a_stage(load, tmp_path, model, stage, told):
+@pytest.mark.parametrize("stage", ["tensor", "raise", "fuse", "tile", "buffer"])
+def test_planted_in_a_stage(load, tmp_path, model, stage):
     code, out = bisect(tmp_path, "--", load, f"--add-pass={stage}=test-swap-sub")
     lines = out.splitlines()
     assert code == 1
-    assert lines[0] == "node: 'shift' (Sub), value 's'", out
-    assert lines[1].startswith("  differs by "), out
-    assert lines[2:] == ["  compared with -O0", f"stage: {told}",
+    assert lines[1] == "node: 'shift' (Sub), value 's'", out
+    assert lines[2].startswith("  differs by "), out
+    assert lines[3:] == ["  compared with -O0", f"stage: {stage}",
                          "pass: test-swap-sub; without it the value is right"], out
+
+
+def test_planted_in_vector(load, tmp_path, model):
+    """By the compiler's own option. The pass changes elementary functions too."""
+    code, out = compiler(tmp_path, "--bisect=O0", "--bisect-inputs", "in.safetensors", load,
+                         "--add-pass", "vector=test-swap-sub")
+    assert code == 1
+    assert "node: 'bend' (Tanh), value 't'" in out
+    assert out.endswith("stage: vector\npass: test-swap-sub; without it the value is right\n"), out
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """h = 0.5 h - x and y = tanh(h) for each x."""
+    body = helper.make_graph(
+        [helper.make_node("Mul", ["h", "half"], ["d"], name="decay"),
+         helper.make_node("Sub", ["d", "x"], ["n"], name="step"),
+         helper.make_node("Tanh", ["n"], ["y"], name="bend")], "body",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [6]) for name in "hx"],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [6]) for name in "ny"],
+        [numpy_helper.from_array(np.float32(0.5), "half")])
+    graph = helper.make_graph(
+        [helper.make_node("Scan", ["h0", "xs"], ["h1", "ys"], name="loop", body=body,
+                          num_scan_inputs=1, scan_output_directions=[1])], "g",
+        [helper.make_tensor_value_info("h0", TensorProto.FLOAT, [6]),
+         helper.make_tensor_value_info("xs", TensorProto.FLOAT, ["steps", 6])],
+        [helper.make_tensor_value_info("h1", TensorProto.FLOAT, [6]),
+         helper.make_tensor_value_info("ys", TensorProto.FLOAT, ["steps", 6])])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8),
+         tmp_path / "m.onnx")
+
+
+def test_in_the_body_of_a_scan(load, tmp_path, scan):
+    """The node of the first wrong step, not the one that takes its result in the next."""
+    code, out = compiler(tmp_path, "--bisect", "O0", load, "--add-pass=tensor=test-swap-sub")
+    assert code == 1
+    assert out.startswith("inputs: random, seed 1; sizes steps=7; whole numbers 0 and 1\n"
+                          "node: 'loop' (Scan), value 'h1'\n"), out
+    assert "  in its body, step 0: 'step' (Sub), value 'n'\n    differs by " in out
+    assert out.endswith("stage: tensor\npass: test-swap-sub; without it the value is right\n"), out
+
+
+def test_reference_for_a_body(tmp_path, scan):
+    """The values of its steps, one after the other; here the third is another."""
+    x = np.random.default_rng(int(os.environ["SSM_TEST_SEED"])).uniform(1, 2, (4, 6))
+    h, steps = np.zeros(6), []
+    for row in x:
+        steps.append(0.5 * h - row)
+        h = steps[-1]
+    steps = np.array(steps, np.float32)
+    steps[2] += 1
+    save_file({"h0": np.zeros(6, np.float32), "xs": x.astype(np.float32), "h1/n": steps,
+               "h1": np.ones(6, np.float32)}, tmp_path / "ref.safetensors")
+    code, out = compiler(tmp_path, "--bisect=ref.safetensors")
+    assert code == 1
+    assert out.startswith("reference: 2 of 5 values\ninputs: in the reference\n"), out
+    assert "  in its body, step 2: 'step' (Sub), value 'n'\n" in out
+    assert out.endswith("or the reference\n"), out
 
 
 def test_the_right_one_of_several_passes(load, tmp_path, model):
@@ -101,9 +171,12 @@ def test_hidden_where_all_values_are_kept(load, tmp_path, model):
 def test_wrong_before_any_optimisation(tmp_path, model):
     """A reference that -O0 contradicts: the first such value, and no stage is blamed."""
     model["t"] = model["t"] + 1
+    with safe_open(tmp_path / "in.safetensors", "np") as file:
+        model["x"] = file.get_tensor("x")
     save_file(model, tmp_path / "ref.safetensors")
-    code, out = bisect(tmp_path, "--reference", "ref.safetensors")
+    code, out = compiler(tmp_path, "--bisect=ref.safetensors")
     assert code == 1
+    assert out.startswith("reference: 5 of 5 values\ninputs: in the reference\n")
     assert "node: 'bend' (Tanh), value 't'" in out
     assert "stage: wrong at -O0 too" in out
 
@@ -115,3 +188,20 @@ def test_what_cannot_be_told(tmp_path, model):
                                (["--inputs", "none"], "none")):
         code, out = bisect(tmp_path, *arguments)
         assert code == 2 and out.startswith("bisect_model.py: ") and message in out, out
+    save_file({"/other/name": model["t"]}, tmp_path / "other.safetensors")
+    assert bisect(tmp_path, "--reference", "other.safetensors") == (
+        2, "bisect_model.py: no name in 'other.safetensors' is one of a value of the model\n")
+    save_file({"t": model["t"]}, tmp_path / "t.safetensors")
+    code, out = script(tmp_path, "--reference", "t.safetensors")
+    assert code == 2 and "reference: 1 of 5 values\n" in out and "it lacks 'x'" in out
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["--bisect=O0", "-o", "m.so"], "--bisect takes one model and keeps nothing: leave out -o"),
+    (["--bisect=O0", "m.onnx"], "--bisect: expected one model"),
+    (["--bisect-inputs=x"], "--bisect-inputs needs --bisect"),
+    (["--bisect"], "option --bisect needs a value"),
+])
+def test_options_of_the_compiler(tmp_path, model, arguments, message):
+    code, out = compiler(tmp_path, *arguments)
+    assert code == 1 and out.startswith("error: " + message), out

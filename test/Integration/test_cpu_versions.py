@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from ssmtest import build, compare, compiler, emulator, machine, reference
+from ssmtest import build, compare, compiler, emulator, machine, reference, static
 from ssmtest.case import f32, generator
 
 sys.path.insert(0, str(build.MODELS))
@@ -27,15 +27,8 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="versions
 ALL = "--cpu=x86-64-v3,v2,x86-64-v4"
 # qemu's names, and what they can run.
 OLDER = {"Nehalem": "x86-64-v2", "Haswell": "x86-64-v3"}
-WIDTH, INNER, STATE, KERNEL = 32, 64, 8, 4
 needs_qemu = pytest.mark.skipif(emulator.find_qemu("x86_64") is None,
                                 reason="needs Debian's package qemu-user")
-
-
-def draw(rng, batch, length):
-    return {"hidden": rng.standard_normal((batch, length, WIDTH), f32),
-            "past_conv": rng.standard_normal((batch, INNER, KERNEL - 1), f32),
-            "past_ssm": rng.standard_normal((batch, INNER, STATE), f32)}
 
 
 def here(path):
@@ -49,7 +42,7 @@ def on(cpu, path):
 def check(module, proto, name):
     rng = generator(f"versions {name}")
     for sizes in ((1, 1), (2, 7), (3, 33)):
-        inputs = draw(rng, *sizes)
+        inputs = mamba.block_inputs(rng, *sizes)
         got = module.session().run(inputs)
         for key, want in reference.run_model(proto, inputs).items():
             compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(f32))
@@ -81,7 +74,7 @@ def test_same_as_alone():
     """A version computes to the bit what a module for its processor alone does."""
     proto, rng = mamba.block(), generator("versions alone")
     several = compiler.compile_model(proto, [ALL])
-    inputs = draw(rng, 2, 19)
+    inputs = mamba.block_inputs(rng, 2, 19)
     for cpu, level in OLDER.items():
         alone = compiler.compile_model(proto, [f"--cpu={level}"])
         one, other = (on(cpu, path).session().run(inputs) for path in (several, alone))
@@ -144,21 +137,6 @@ def test_size_is_told(tmp_path):
     assert int(told[2]) < int(told[1]) <= size < int(told[1]) + 4096
 
 
-STATIC = """
-#include "m.h"
-#include <stdio.h>
-int main(void) {
-  ssmrt_module *module;
-  ssmrt_module_info info;
-  if (ssmrt_module_create(&m_module, NULL, &module) || ssmrt_module_verify_weights(module) ||
-      ssmrt_module_get_info(module, &info))
-    return printf("%s\\n", ssmrt_last_message()), 1;
-  printf("%s", info.cpu);
-  return 0;
-}
-"""
-
-
 @needs_qemu
 def test_static(tmp_path):
     """A program with all versions linked into it, of which nothing else is seen."""
@@ -169,12 +147,10 @@ def test_static(tmp_path):
     symbols = subprocess.run(["nm", "--defined-only", "--extern-only", tmp_path / "m.o"],
                              capture_output=True, text=True, check=True).stdout.split()
     assert symbols[2::3] == ["m_module"]
-    (tmp_path / "main.c").write_text(STATIC)
-    subprocess.run(["cc", "-Wall", "-Werror", f"-I{build.ROOT}/include", tmp_path / "main.c",
-                    tmp_path / "m.o", build.BUILD / "lib" / "libssmrt.a", "-lpthread", "-lm",
-                    "-o", tmp_path / "main"], check=True)
+    program = static.link(tmp_path, "cpu", build.ROOT / "include",
+                          build.BUILD / "lib" / "libssmrt.a")
     for cpu, level in OLDER.items():
-        words = [emulator.find_qemu("x86_64"), "-cpu", cpu, tmp_path / "main"]
+        words = [emulator.find_qemu("x86_64"), "-cpu", cpu, program]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.stdout == level
 

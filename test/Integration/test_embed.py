@@ -5,8 +5,9 @@
 #
 # ===----------------------------------------------------------------------===#
 """The runtime installed, examples/embed built against it both ways; two modules in one
-program; sizes and load time."""
+program; the README's lines on states; sizes and load time."""
 
+import re
 import subprocess
 import time
 
@@ -56,6 +57,54 @@ def test_example(installed, tmp_path):
         MODEL.stat().st_size * 1.1 + (500 << 10)
     needed = call("readelf", "-d", tmp_path / "build" / "write-linked")
     assert "libssmrt" not in needed and "libstdc++" not in needed
+
+
+# Around the README's lines on states.
+STATES = """
+#include "ssmrt/ssmrt.h"
+#include <stdio.h>
+#include <stdlib.h>
+static void check(ssmrt_status status) {
+  if (status != SSMRT_OK) {
+    printf("%s\\n", ssmrt_last_message());
+    exit(1);
+  }
+}
+static ssmrt_input ids(DLTensor *tensor, int64_t *shape, int64_t *data) {
+  *tensor = (DLTensor){.data = data, .device = {1, 0}, .ndim = 2, .dtype = {0, 64, 1}, .shape = shape};
+  return (ssmrt_input){"ids", tensor};
+}
+int main(int argc, char **argv) {
+  ssmrt_module *module;
+  ssmrt_session_options *options;
+  ssmrt_session *prefill, *decode;
+  int64_t many[] = {1, 4}, one[] = {1, 1}, text[] = {65, 110, 100, 32}, first = 71, second = 116;
+  DLTensor tensors[3];
+  ssmrt_input prompt = ids(&tensors[0], many, text), token = ids(&tensors[1], one, &first),
+              other = ids(&tensors[2], one, &second);
+  check(ssmrt_module_load(argv[argc - 1], NULL, &module));
+  check(ssmrt_session_options_create(&options));
+LINES
+  check(ssmrt_session_save_states_file(decode, "again.safetensors"));
+  return 0;
+}
+"""
+
+
+def test_readme_on_states(installed, tmp_path):
+    """The README's C lines, with each status checked; the states restored are those saved."""
+    make_module("--entry", f"prefill={MODEL}", "--entry", f"decode={MODEL}", "-o",
+                tmp_path / "lm.so")
+    block, = re.findall(r"^```c\n(.*?)^```$", (build.ROOT / "README.md").read_text(encoding="utf-8"),
+                        re.MULTILINE | re.DOTALL)
+    lines = re.sub(r"^(ssmrt_.*);", r"check(\1);", block, flags=re.MULTILINE)
+    assert lines.count("check(") == block.count("\n")
+    (tmp_path / "main.c").write_text(STATES.replace("LINES", lines), encoding="utf-8")
+    call("cc", "-std=c99", "-Wall", "-Werror", f"-I{installed}/include", tmp_path / "main.c",
+         f"-L{installed}/lib", "-l:libssmrt.a", "-lpthread", "-lm", "-ldl", "-o", tmp_path / "main")
+    call(tmp_path / "main", tmp_path / "lm.so", cwd=tmp_path)
+    saved = (tmp_path / "after.safetensors").read_bytes()
+    assert saved == (tmp_path / "again.safetensors").read_bytes() and len(saved) > 1000
 
 
 TWO = """

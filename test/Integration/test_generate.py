@@ -265,7 +265,8 @@ def test_refused(tmp_path):
         return run(*arguments, fails=True)[1]
     lm = language_model()
     assert "prompt is empty" in message(lm)
-    assert "cannot read" in message(lm, "--prompt-file", tmp_path / "none.txt")
+    for path in (tmp_path / "none.txt", tmp_path):
+        assert f"cannot read '{path}'" in message(lm, "--prompt-file", path)
     assert "--prompt excludes" in message(lm, "--prompt", "a", "--prompt-file", "b")
     assert "--temperature" in message(lm, "--prompt", "a", "--temperature", -1)
     assert "--top-p" in message(lm, "--prompt", "a", "--top-p", 1.5)

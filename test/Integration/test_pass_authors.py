@@ -4,39 +4,69 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""examples/pass from its README: a plugin in ssm-opt and in a stage; ssm-reduce;
-ssm-lsp-server. Passes that fail are in test_reproducers.py."""
+"""The tutorial in examples/pass, as its README has it; the plugin it makes in ssm-opt and
+in a stage; ssm-reduce; ssm-lsp-server. Passes that fail are in test_reproducers.py."""
 
 import json
+import re
+import shutil
 import subprocess
-import sys
 
 import numpy as np
-import onnx
 import pytest
 from ssmtest import build, compiler, runtime
 from ssmtest.case import f32, generator
-from ssmtest.plugin import build_plugin
-
-sys.path.insert(0, str(build.MODELS))
-from builder import Builder  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory):
-    return build_plugin(tmp_path_factory.mktemp("plugin"))
+TUTORIAL = build.ROOT / "examples" / "pass"
+# A block of code, and what stands behind ``` in front of it.
+BLOCK = re.compile(r"^```(\w+)( fails)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    g = Builder()
-    x = g.input("x", ["n", 8])
-    # Constants, not weights: numbers that a pass can see.
-    y = g.add("Mul", g.add("Mul", x, g.constant(f32(2))), g.constant(f32(3)))
-    g.output(y, ["n", 8], name="y")
-    path = tmp_path_factory.mktemp("model") / "scales.onnx"
-    onnx.save(g.model(), str(path))
-    return path
+def tree(tmp_path_factory):
+    """The repository as far as the tutorial needs it: its commands write into it."""
+    folder = tmp_path_factory.mktemp("tree")
+    for name in ("dialects", "examples", "include", "lib", "passes", "tools"):
+        shutil.copytree(build.ROOT / name, folder / name)
+    (folder / "build").mkdir()
+    for path in build.BUILD.iterdir():
+        # Not what a reader has left there.
+        if path.name in ("bin", "dialects", "lib", "passes", "venv"):
+            (folder / "build" / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tutorial(tree):
+    """Goes through it -> the folder, with what its commands made."""
+    printed = None
+    code = (TUTORIAL / "FuseScales.cpp").read_text(encoding="utf-8")
+    for kind, fails, text in BLOCK.findall((TUTORIAL / "README.md").read_text(encoding="utf-8")):
+        if kind == "cpp":
+            assert text in code
+        elif kind == "sh":
+            printed = ""
+            for command in text.splitlines():
+                done = subprocess.run(["bash", "-c", command], cwd=tree, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True, check=False)
+                assert (done.returncode != 0) == bool(fails), f"{command}\n{done.stdout}"
+                printed += done.stdout
+        else:
+            assert kind in ("mlir", "text")
+            # Of output, whole lines; a message may stand behind the place it is about.
+            assert (text if kind == "mlir" else text.rstrip("\n")) in printed, printed
+    return tree
+
+
+@pytest.fixture
+def plugin(tutorial):
+    return tutorial / "build" / "pass" / "pass.so"
+
+
+@pytest.fixture
+def model(tutorial):
+    return tutorial / "build" / "scales.onnx"
 
 
 def opt(*arguments, text=None, fails=False):
@@ -46,20 +76,7 @@ def opt(*arguments, text=None, fails=False):
     return done.stderr if fails else done.stdout
 
 
-SMALL = """
-func.func @f(%x: tensor<4xf32>, %e: tensor<4xf32>) -> tensor<4xf32> {
-  %a = arith.constant 2.0 : f32
-  %b = arith.constant 3.0 : f32
-  %y = ssm.kernel loops 1 ins(%x : tensor<4xf32>) outs(%e : tensor<4xf32>)
-      maps [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>] {
-    ^bb0(%v: f32):
-      %0 = arith.mulf %v, %a : f32
-      %1 = arith.mulf %0, %b : f32
-      ssm.yield %1 : f32
-  } -> tensor<4xf32>
-  return %y : tensor<4xf32>
-}
-"""
+SMALL = (TUTORIAL / "small.mlir").read_text(encoding="utf-8")
 
 
 def test_plugin_in_opt(plugin):
@@ -81,6 +98,13 @@ def test_plugin_in_a_stage(plugin, model, tmp_path):
                                x * 6, rtol=1e-6)
 
 
+def test_plugin_in_this_folder(plugin, model):
+    """Without a '/', which the loader would look for elsewhere."""
+    done = compiler.run_compiler([model, "--emit=fuse", "--load-pass-plugin=pass.so",
+                                  "--add-pass=fuse=my-fuse-scales"], cwd=plugin.parent)
+    assert done.returncode == 0 and done.stdout.count("arith.mulf") == 1, done.stderr
+
+
 def test_refused(plugin, model, tmp_path):
     def message(*arguments):
         done = compiler.run_compiler([model, "-o", tmp_path / "out.so", *arguments])
@@ -97,7 +121,7 @@ def test_refused(plugin, model, tmp_path):
 def test_reduce(tmp_path):
     """What does not matter for the fault goes."""
     source = tmp_path / "in.mlir"
-    source.write_text(SMALL + SMALL.replace("@f", "@g").replace("arith.mulf %0", "arith.divf %0"))
+    source.write_text(SMALL + SMALL.replace("@scales", "@other").replace("arith.mulf %0", "arith.divf %0"))
     script = tmp_path / "test.sh"
     script.write_text("#!/bin/sh\n"
                       # 1: the fault is there.
@@ -109,7 +133,7 @@ def test_reduce(tmp_path):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "out.mlir").read_text()
-    assert "arith.divf" in text and "@f" not in text
+    assert "arith.divf" in text and "@scales" not in text
     # Within the function as well, and what is left is valid.
     assert "arith.mulf" not in text
     opt(tmp_path / "out.mlir")

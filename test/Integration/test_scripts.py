@@ -1,17 +1,20 @@
-# ===- test_scripts.py - Counting tests, and the text side of the demonstration ===#
+# ===- test_scripts.py - Counting tests, and the demonstration -------------===#
 #
 # Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
+import re
 import subprocess
+import sys
 
+import demo
 import gpu
 import numpy as np
 import pytest
 import run_tests
 import typeseg
-from ssmtest import build
+from ssmtest import build, compiler
 
 JUNIT = """<testsuites><testsuite>
 <testcase name="a"/> <testcase name="b" status="run"/>
@@ -96,6 +99,48 @@ def test_find_gpu(tmp_path, fails, count, capability, wanted):
 
 def test_without_a_driver(tmp_path):
     assert gpu.find(str(tmp_path / "none.so")) == "no driver"
+
+
+@pytest.mark.parametrize("arguments,code,words", [
+    (["--help"], 0, "usage: tools/scripts/demo [FILE]"),
+    (["--fast"], 2, "demo: unknown option '--fast'; usage: "),
+    (["a", "b"], 2, "demo: usage: "),
+    (["/nonexistent"], 2, "demo: cannot read '/nonexistent'\n"),
+    (["/tmp"], 2, "demo: cannot read '/tmp'\n"),
+    (["/dev/null"], 2, "demo: cannot read '/dev/null'\n"),
+    ([sys.executable], 2, f"demo: '{sys.executable}' is no text in UTF-8\n"),
+])
+def test_demo_refuses(arguments, code, words):
+    """In one line, before it installs anything."""
+    done = subprocess.run([str(build.ROOT / "tools" / "scripts" / "demo"), *arguments],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=10,
+                          check=False)
+    assert done.returncode == code and done.stdout.startswith(words), done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.fixture
+def demo_on_cpu(monkeypatch):
+    monkeypatch.setattr(demo, "BIN", build.BUILD / "bin")
+    monkeypatch.setattr(gpu, "find", lambda: "no driver")
+
+
+def test_demo_of_the_language_model(demo_on_cpu, capfd):
+    assert demo.demo_language_model(compiler.compile_model(demo.LANGUAGE_MODEL))
+    told = capfd.readouterr().out
+    assert "for there is no NVIDIA GPU here: no driver." in told
+    for name in ("ssm-mlir", "ONNX Runtime"):
+        assert float(re.search(rf"^  {name} +([0-9]+) tokens/s$", told, re.MULTILINE)[1]) > 0
+    assert "All write the same." in told
+    # Twice a text that goes on from the prompt: 400 bytes drawn, 200 likeliest ones.
+    first, second = told.split(demo.PROMPT + " ")[-2:]
+    assert len(first.encode()) > 400 and len(second.encode()) > 200
+
+
+def test_demo_sees_another_text(demo_on_cpu, capfd, monkeypatch):
+    monkeypatch.setattr(demo, "write_with_onnxruntime", lambda prompt, count: (b"x" * count, 1.0))
+    assert not demo.demo_language_model(compiler.compile_model(demo.LANGUAGE_MODEL))
+    assert "They write different texts!" in capfd.readouterr().out
 
 
 def test_chips_are_the_compilers():

@@ -23,7 +23,6 @@ import mamba  # noqa: E402
 from builder import Builder  # noqa: E402
 
 CPUS = ["v2", "v3", "v4"]
-WIDTH, INNER, STATE, KERNEL = 32, 64, 8, 4
 
 
 def norms():
@@ -46,14 +45,8 @@ def product():
     return g.model()
 
 
-def block_inputs(rng, batch, length):
-    return {"hidden": rng.standard_normal((batch, length, WIDTH), f32),
-            "past_conv": rng.standard_normal((batch, INNER, KERNEL - 1), f32),
-            "past_ssm": rng.standard_normal((batch, INNER, STATE), f32)}
-
-
 MODELS = {
-    "block": (mamba.block, block_inputs),
+    "block": (mamba.block, mamba.block_inputs),
     "norms": (norms, lambda rng, n, m: {"x": rng.standard_normal((n, m, 24), f32)}),
     "product": (product, lambda rng, n, m: {"x": rng.standard_normal((n, m, 40), f32)}),
 }

@@ -1,3 +1,9 @@
+# ===- export_hf_mamba2.py - A tiny HuggingFace Mamba-2 --------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
 """Exports a tiny HuggingFace Mamba-2 (random weights) with torch.onnx.export.
 
 Needs torch, transformers, onnx and onnxscript; its output, hf_mamba2_tiny.onnx,

@@ -1,3 +1,9 @@
+# ===- export_torch_scan.py - A Mamba-1 mixer with torch's scan ------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
 """Exports a Mamba-1 mixer written with torch's `scan` operator.
 
 The first state is a graph input, so batch and length both stay dynamic. Needs

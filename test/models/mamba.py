@@ -131,6 +131,14 @@ def block(width=32, inner=64, state=8, rank=4, kernel=4, seed=7):
     return g.model()
 
 
+def block_inputs(rng, batch, length, width=32, inner=64, state=8, kernel=4):
+    """Random inputs of `block`, its states among them."""
+    shapes = {"hidden": (length, width), "past_conv": (inner, kernel - 1),
+              "past_ssm": (inner, state)}
+    return {name: rng.standard_normal((batch, *shape), np.float32)
+            for name, shape in shapes.items()}
+
+
 def stack(layers=4, states=True, width=32, inner=48, state=8, rank=4, kernel=4, seed=9,
           shared=False, odd=None):
     """hidden [batch, length, width] -> output, through `layers` equal layers, each

@@ -7,8 +7,9 @@
 """The second half of `demo`: everything is built when it starts.
 
 Compiles the language model of this repository and lets it write, on the CPU and, where
-there is one, on the GPU, beside ONNX Runtime on the same file. Then fetches typeseg's trained Mamba, compiles it, runs it on a text
-and prints what it found, beside ONNX Runtime's answer and time.
+there is one, on the GPU, beside ONNX Runtime on the same file. Then fetches typeseg's
+trained Mamba, compiles it, runs it on a text, which `demo` has looked at, and prints what
+it found, beside ONNX Runtime's answer and time.
 """
 
 import re
@@ -177,10 +178,16 @@ def write_on_gpu(device, *options):
     return write(module, "--device", "cuda", *options)
 
 
-def demo_language_model():
+def compile_language_model():
+    """-> its module."""
     say(f"Compiling {LANGUAGE_MODEL.name}, a byte-level Mamba of 1.8 M parameters, and letting it write")
     module = MODELS / "bible_lm.so"
     call(BIN / "ssm-compile", LANGUAGE_MODEL, "-o", module)
+    return module
+
+
+def demo_language_model(module):
+    """Whether all that run it write the same."""
     write(module, "--max-new", 400, "--temperature", 0.7, "--top-p", 0.95, "--seed", 7)
     say("The likeliest text, beside ONNX Runtime on the same file")
     likeliest = ("--max-new", 200, "--temperature", 0)
@@ -201,10 +208,8 @@ def demo_language_model():
 
 def main():
     text = Path(sys.argv[1]).read_text(encoding="utf-8") if len(sys.argv) > 1 else SAMPLE
-    if not text:
-        sys.exit("demo: the text is empty")
     MODELS.mkdir(parents=True, exist_ok=True)
-    right = demo_language_model()
+    right = demo_language_model(compile_language_model())
     say(f"Fetching the trained model of typeseg {typeseg.VERSION} (21 MB, once)")
     try:
         files = typeseg.fetch(MODELS)

@@ -46,6 +46,13 @@ def fill(template, names):
     return re.sub(r"^@Banner:(.*)@(\w*)$", banner, text, flags=re.MULTILINE)
 
 
+def refuse_known(pattern, files, what):
+    """Ends if one of these files has it already."""
+    for path in sorted(path for glob in files for path in ROOT.glob(glob)):
+        if re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE):
+            sys.exit(f"new.py: {path.relative_to(ROOT)} has {what}")
+
+
 class Change:
     """Files to write, all or none."""
 
@@ -90,8 +97,14 @@ def new_pass(change, options, names):
     if room not in rooms:
         sys.exit(f"new.py: passes/{room} is no room, expected one of {', '.join(rooms)}")
     kebab = "-".join(words(name))
-    names.update(Room=room, argument=("onnx-" if room == "Graph" else "ssm-") + kebab)
+    argument = ("onnx-" if room == "Graph" else "ssm-") + kebab
+    if kebab.startswith("stage-"):
+        sys.exit(f"new.py: {argument} would be the name of a stage")
+    names.update(Room=room, argument=argument)
     change.create(f"{folder}/{name}.cpp", fill("pass.cpp", names))
+    # Whatever the room: passes share one registry and one namespace.
+    refuse_known(rf'"{argument}"|^def {name}\b', ["passes/*/Passes.td", "tools/**/*.cpp"],
+                 f"a pass {name} or {argument}")
     change.create(f"test/Passes/{room}/{kebab}.mlir", fill("pass.mlir", names))
     change.insert_sorted(f"{folder}/CMakeLists.txt", r"  \w+\.cpp", f"  {name}.cpp\n")
     change.edit(f"{folder}/Passes.td", lambda text: re.sub(
@@ -104,6 +117,8 @@ def new_op(change, options, names):
     name, folder = options.name, "dialects/SSM"
     kebab = "-".join(words(name))
     change.create(f"{folder}/{name}Ops.td", fill("op.td", names))
+    refuse_known(rf'\bSSM_{name}Op\b|\bSSM_Op<"{names["snake_name"]}"', [f"{folder}/*.td"],
+                 f"an operation {name}Op or ssm.{names['snake_name']}")
     change.create(f"{folder}/{name}Ops.cpp", fill("op.cpp", names))
     change.create(f"test/Dialect/SSM/{kebab}.mlir", fill("op.mlir", names))
     change.create(f"test/Dialect/SSM/{kebab}-invalid.mlir", fill("op-invalid.mlir", names))
@@ -116,11 +131,8 @@ def new_op(change, options, names):
 
 def new_operator(change, options, names):
     name = options.name
-    known = rf'"{re.escape(name)}"'
-    for path in sorted((ROOT / "lib/Import/Operators").glob("*.cpp")):
-        if re.search(known, path.read_text(encoding="utf-8")):
-            sys.exit(f"new.py: {path.relative_to(ROOT)} has an operator {name}; "
-                     "another version of it is a row there")
+    refuse_known(rf'"{name}"', ["lib/Import/Operators/*.cpp"],
+                 f"an operator {name}; another version of it is a row there")
     names.update(domain=options.domain, since=str(options.since),
                  opset="18" if options.domain else str(max(options.since, 18)))
     function = f"register{name}Operators"

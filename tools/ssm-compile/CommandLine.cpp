@@ -84,6 +84,30 @@ static Error parseLists(const opt::InputArgList &args, CompileOptions &options) 
   return Error::success();
 }
 
+/// The script's own options, then those that it compiles with.
+static Expected<std::vector<std::string>> parseBisection(const opt::InputArgList &args) {
+  for (ID id : {OPT_output, OPT_emit, OPT_entry, OPT_check, OPT_save_temps})
+    if (const opt::Arg *arg = args.getLastArg(id))
+      return createStringError("--bisect takes one model and keeps nothing: leave out " +
+                               arg->getOption().getPrefixedName());
+  std::vector<std::string> words = args.getAllArgValues(OPT_INPUT);
+  if (words.size() != 1)
+    return createStringError("--bisect: expected one model");
+  if (StringRef reference = args.getLastArgValue(OPT_bisect); reference != "O0")
+    words.push_back("--reference=" + reference.str());
+  if (const opt::Arg *arg = args.getLastArg(OPT_bisect_inputs))
+    words.push_back(std::string("--inputs=") + arg->getValue());
+  words.push_back("--");
+  for (const opt::Arg *arg : args) {
+    opt::Option option = arg->getOption().getUnaliasedOption();
+    if (option.matches(OPT_INPUT) || option.matches(OPT_bisect) || option.matches(OPT_bisect_inputs))
+      continue;
+    // In one word, also where it was given as two.
+    words.push_back(option.getPrefixedName().str() + (arg->getNumValues() ? arg->getValue() : ""));
+  }
+  return words;
+}
+
 /// Beside the output, in this folder if that is no file.
 static std::string defaultReproducer(const std::string &output) {
   bool isFile = output != "-" && (!sys::fs::exists(output) || sys::fs::is_regular_file(output));
@@ -108,6 +132,14 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   line.version = args.hasArg(OPT_version);
   line.check = args.hasArg(OPT_check);
   line.printTimings = args.hasArg(OPT_print_timings);
+  if (args.hasArg(OPT_bisect)) {
+    Expected<std::vector<std::string>> words = parseBisection(args);
+    if (!words)
+      return words.takeError();
+    line.bisection = std::move(*words);
+  } else if (args.hasArg(OPT_bisect_inputs)) {
+    return createStringError("--bisect-inputs needs --bisect");
+  }
   CompileOptions &options = line.options;
   if (Error error = parseLists(args, options))
     return error;

@@ -20,6 +20,8 @@ struct CommandLine {
   bool printTimings = false;
   bool help = false;
   bool version = false;
+  /// What to call bisect_model.py with; empty: not asked for.
+  std::vector<std::string> bisection;
 };
 
 /// Error: an unknown option, one without its value, a value of the wrong form.

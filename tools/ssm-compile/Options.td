@@ -38,11 +38,17 @@ def embed_weights : F<"embed-weights", "Put the weights into the module">;
 def profile : F<"profile", "Let kernels tell when they begin and end, for ssm-run --profile">;
 defm emit : V<"emit", "<stage>",
               "Stop after a stage and print it: import, graph, tensor, raise, quantize, "
-              "fuse, tile, buffer, vector, target, llvm, asm, obj; or static: an object and "
+              "fuse, tile, buffer, vector, target, llvm, asm, obj, ptx; or static: an object and "
               "a header for a program to be linked with libssmrt.a">;
 defm load_pass_plugin : V<"load-pass-plugin", "<file>", "Load passes from a shared object">;
 defm add_pass : V<"add-pass", "<stage>=<pass>",
                   "Run a pass, of a plugin or our own, at the end of a stage">;
+defm bisect : V<"bisect", "<reference>",
+                "Name the first node whose value is wrong, and the stage that makes it so, compared "
+                "with a safetensors file of values by name (and inputs), or with -O0 (\"O0\"), as "
+                "tools/scripts/bisect_model.py does; exit code 1 if one is">;
+defm bisect_inputs : V<"bisect-inputs", "<file>",
+                       "Inputs for --bisect (default: those in the reference, or random ones)">;
 def check : F<"check", "Only tell what is in the model and whether it can be compiled">;
 defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories">;
 def print_timings : F<"print-timings", "Print the time each step takes">;

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "lib/Support/Version.h"
+#include "tools/ssm-compile/Bisection.h"
 #include "tools/ssm-compile/CommandLine.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/JSON.h"
@@ -44,6 +45,10 @@ int main(int argc, char **argv) {
   if (line->version) {
     llvm::outs() << kProducer << "\n";
     return 0;
+  }
+  if (!line->bisection.empty()) {
+    printMessage(Severity::Error, runBisection(line->bisection));
+    return 2;
   }
   if (line->check) {
     // An error is to be the last line.

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <climits>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -99,7 +100,8 @@ static std::string readText(const GenerateOptions &options) {
   if (options.promptFile.empty())
     return options.prompt;
   std::ifstream file(options.promptFile, std::ios::binary);
-  if (!file)
+  // A folder opens, too.
+  if (!file || std::filesystem::is_directory(options.promptFile))
     throw Error("cannot read '" + options.promptFile + "'");
   return {std::istreambuf_iterator<char>(file), {}};
 }

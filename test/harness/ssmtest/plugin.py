@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""Builds a pass as examples/pass does, in a folder that processes may share."""
+"""Builds passes as examples/pass does, in a folder that processes may share."""
 
 import fcntl
 import subprocess
@@ -12,15 +12,14 @@ import subprocess
 from . import build
 
 
-def build_plugin(folder, source=None):
-    """The pass in `source`, or that of the example -> the path of its library."""
+def build_plugin(folder, source):
+    """The passes in `source` -> the path of their library."""
     folder.mkdir(parents=True, exist_ok=True)
-    options = [f"-DPASS_SOURCE={source}"] if source else []
     with open(folder / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for words in (["cmake", "-S", build.ROOT / "examples" / "pass", "-B", folder,
                        f"-DSSM_SOURCE_DIR={build.ROOT}", f"-DSSM_BINARY_DIR={build.BUILD}",
-                       *options], ["cmake", "--build", folder]):
+                       f"-DPASS_SOURCE={source}"], ["cmake", "--build", folder]):
             done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, text=True, check=False)
             assert done.returncode == 0, done.stdout

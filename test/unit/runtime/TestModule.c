@@ -12,29 +12,11 @@
 //
 //===---------------------------------------------------------------------===*/
 
-#include "TestWeights.h" /* generated: sizes and hashes of the weights file */
-#include "ssmrt/module_abi.h"
-
-#include <stddef.h>
-
-#define COUNT(array) ((int32_t)(sizeof(array) / sizeof(array[0])))
+#include "TestEntries.h"
 
 /*===--- main -------------------------------------------------------------===*/
 
-static const ssm_dim bs4[] = {{-1, "batch"}, {-1, "seq"}, {4, NULL}};
-static const ssm_value_info mainInputs[] = {{"x", SSM_TYPE_F32, 3, bs4},
-                                            {"y", SSM_TYPE_F32, 3, bs4}};
-static const ssm_value_info mainOutputs[] = {{"z", SSM_TYPE_F32, 3, bs4}};
 static const ssm_kernel_info mainKernels[] = {{"add"}, {"scale"}};
-
-static int32_t mainPlan(const ssm_table *table, void *context, const ssm_arg *args,
-                        int64_t *arenaBytes, int64_t *outputDims) {
-  (void)table, (void)context;
-  *arenaBytes = 4 * 4 * args[0].dims[0] * args[0].dims[1];
-  for (int axis = 0; axis < 3; ++axis)
-    outputDims[axis] = args[0].dims[axis];
-  return SSM_RUN_OK;
-}
 
 struct MainLoop {
   const float *x, *y, *w;
@@ -60,28 +42,6 @@ static int32_t mainRun(const ssm_table *table, void *context, const ssm_arg *arg
 }
 
 /*===--- step -------------------------------------------------------------===*/
-
-static const ssm_dim b4[] = {{-1, "batch"}, {4, NULL}};
-static const ssm_dim bp4[] = {{-1, "batch"}, {-1, "past"}, {4, NULL}};
-static const ssm_dim bt4[] = {{-1, "batch"}, {-1, "total"}, {4, NULL}};
-static const ssm_value_info stepInputs[] = {
-    {"x", SSM_TYPE_F32, 2, b4}, {"h", SSM_TYPE_F32, 2, b4}, {"kv", SSM_TYPE_F32, 3, bp4}};
-static const ssm_value_info stepOutputs[] = {
-    {"y", SSM_TYPE_F32, 2, b4}, {"new_h", SSM_TYPE_F32, 2, b4}, {"new_kv", SSM_TYPE_F32, 3, bt4}};
-static const ssm_state_info stepStates[] = {{1, 1, SSM_STATE_FIXED, 0},
-                                            {2, 2, SSM_STATE_APPEND, 1}};
-static const ssm_check_info stepChecks[] = {
-    {"Limit_1 (If)", "x[0] is {0}, expected less than {1}"}};
-
-static int32_t stepPlan(const ssm_table *table, void *context, const ssm_arg *args,
-                        int64_t *arenaBytes, int64_t *outputDims) {
-  (void)table, (void)context;
-  *arenaBytes = 0;
-  outputDims[0] = outputDims[2] = outputDims[4] = args[0].dims[0];
-  outputDims[1] = outputDims[3] = outputDims[6] = 4;
-  outputDims[5] = args[2].dims[1] + 1;
-  return SSM_RUN_OK;
-}
 
 static int32_t stepRun(const ssm_table *table, void *context, const ssm_arg *args, void *arena,
                        const void *weights) {
@@ -115,22 +75,6 @@ static int32_t stepRun(const ssm_table *table, void *context, const ssm_arg *arg
 }
 
 /*===--- pick -------------------------------------------------------------===*/
-
-static const ssm_dim n1[] = {{-1, "n"}};
-static const ssm_dim open1[] = {{-1, NULL}};
-static const ssm_value_info pickInputs[] = {{"ids", SSM_TYPE_I64, 1, n1},
-                                            {"flags", SSM_TYPE_BOOL, 1, n1}};
-static const ssm_value_info pickOutputs[] = {{"values", SSM_TYPE_I64, 1, open1}};
-static const ssm_check_info pickChecks[] = {
-    {"Gather_7 (Gather)", "index {0} at {1} is not in [0, {2})"}};
-
-static int32_t pickPlan(const ssm_table *table, void *context, const ssm_arg *args,
-                        int64_t *arenaBytes, int64_t *outputDims) {
-  (void)table, (void)context, (void)args;
-  *arenaBytes = 0;
-  outputDims[0] = -1;
-  return SSM_RUN_OK;
-}
 
 static int32_t pickRun(const ssm_table *table, void *context, const ssm_arg *args, void *arena,
                        const void *weights) {
@@ -262,9 +206,6 @@ static const ssm_entry entries[] = {
      faultyInputs, faultyOutputs, NULL, faultyChecks, NULL, faultyPlan, faultyRun},
 };
 
-static const int64_t four[] = {4};
-static const ssm_weight_info weights[] = {{"w", SSM_TYPE_F32, 1, four, 0, 16, TEST_WEIGHT_HASH}};
-
 #ifndef TEST_TARGET
 #define TEST_TARGET TEST_HOST "-unknown-linux-gnu"
 #endif
@@ -276,13 +217,6 @@ static const ssm_weight_info weights[] = {{"w", SSM_TYPE_F32, 1, four, 0, 16, TE
 #endif
 #ifndef TEST_ABI_VERSION
 #define TEST_ABI_VERSION SSM_MODULE_ABI_VERSION
-#endif
-#if defined(__x86_64__)
-#define TEST_HOST "x86_64"
-#elif defined(__aarch64__)
-#define TEST_HOST "aarch64"
-#else
-#define TEST_HOST "riscv64"
 #endif
 
 /* C has one name space for the type and the variable: the label keeps them

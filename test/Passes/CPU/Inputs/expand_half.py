@@ -1,3 +1,9 @@
+# ===- expand_half.py - Conversions of f16 against NumPy -------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
 """Compares ssm-expand-half with NumPy, on vectors and without F16C.
 
 usage: expand_half.py SCRATCH

@@ -1,3 +1,9 @@
+# ===- expand_math.py - Elementary functions against NumPy -----------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
 """Measures ssm-expand-math against NumPy in double precision.
 
 usage: expand_math.py SCRATCH [time | STEP]

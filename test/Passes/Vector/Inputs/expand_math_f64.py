@@ -1,3 +1,9 @@
+# ===- expand_math_f64.py - The same in f64 --------------------------------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
 """Measures ssm-expand-math-f64 against NumPy: f64 against its 80-bit floats, f32 against f64.
 
 usage: expand_math_f64.py SCRATCH [COUNT]
