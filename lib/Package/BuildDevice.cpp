@@ -137,6 +137,7 @@ static Expected<std::string> assemble(StringRef ptx, const GpuTarget &target, St
   if (Error error = writeWholeFile(source, ptx))
     return error;
   std::string arch = "-arch=" + target.chip;
+  std::string command = (ptxas + " -O3 -v " + arch + " {} -o /dev/null").str();
   llvm::SmallVector<StringRef> args = {ptxas, "-O3", "-v", arch, "--split-compile=0",
                                        source, "-o", result};
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(log), StringRef(log)};
@@ -147,13 +148,12 @@ static Expected<std::string> assemble(StringRef ptx, const GpuTarget &target, St
     told = (*text)->getBuffer().str();
   if (status != 0)
     return inputs.keep(
-        createStringError("'" + ptxas + "' failed: " + reasonOf(message + told, status)), "ptx", ptx,
-        (ptxas + " -O3 -v " + arch + " {} -o /dev/null").str());
+        createStringError("'" + ptxas + "' failed: " + reasonOf(message + told, status)), "ptx",
+        ptx, command);
   readResources(told, code);
   auto bytes = llvm::MemoryBuffer::getFile(result);
   if (!bytes)
-    return inputs.keep(createStringError("'" + ptxas + "' wrote no file"), "ptx", ptx,
-                       (ptxas + " -O3 -v " + arch + " {} -o /dev/null").str());
+    return inputs.keep(createStringError("'" + ptxas + "' wrote no file"), "ptx", ptx, command);
   return (*bytes)->getBuffer().str();
 }
 

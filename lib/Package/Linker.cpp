@@ -82,8 +82,8 @@ static Expected<std::string> makeMathLibrary(StringRef linker, StringRef triple,
   std::string library = scratch.file("libm.so.6");
   if (Error error = writeWholeFile(object, empty->head + empty->tail))
     return error;
-  if (Error error =
-          runLinker(linker, {"-shared", "-soname=libm.so.6", "-o", library, object}, scratch, inputs))
+  if (Error error = runLinker(linker, {"-shared", "-soname=libm.so.6", "-o", library, object},
+                              scratch, inputs))
     return error;
   return library;
 }

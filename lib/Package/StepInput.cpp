@@ -98,7 +98,8 @@ Error StepInputs::run(StringRef name, Module &module, StringRef command,
     return Error::success();
   if (isCrash || !told.empty()) {
     consumeError(std::move(result));
-    result = createStringError(name + (isCrash ? " crashed" : ": " + told.substr(0, told.find('\n'))));
+    std::string line = told.substr(0, told.find('\n'));
+    result = createStringError(name + (isCrash ? " crashed" : ": " + line));
   }
   result = keep(std::move(result), "bc", StringRef(before.data(), before.size()), command);
   if (isCrash && onCrash) {

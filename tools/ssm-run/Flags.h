@@ -37,7 +37,9 @@ inline const CLI::Validator isSeed(
       errno = 0;
       (void)std::strtoull(text.c_str(), &end, 10);
       bool isNumber = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-      return isNumber && !*end && !errno ? "" : "'" + text + "' is no whole number from 0 to 2^64 - 1";
+      if (isNumber && !*end && !errno)
+        return "";
+      return "'" + text + "' is no whole number from 0 to 2^64 - 1";
     },
     "UINT");
 

@@ -229,7 +229,8 @@ Writing::Writing(const GenerateOptions &options, const Module &module)
     throw Error("entry '" + std::string(step->name()) + "' takes " +
                 std::to_string(step->length()) + " ids at once, expected one, or any number");
   if (first->batch() > 1)
-    std::fprintf(stderr, "ssm-run: note: the model has a batch of %lld: all rows are the same text\n",
+    std::fprintf(stderr,
+                 "ssm-run: note: the model has a batch of %lld: all rows are the same text\n",
                  static_cast<long long>(first->batch()));
   for (int64_t id : options.stopIds)
     if (id < 0 || (first->vocabulary() >= 0 && id >= first->vocabulary()))
@@ -354,8 +355,8 @@ void ssmrun::addGenerate(CLI::App &app) {
                  "What ids mean: a tokenizer.json (the one beside the module), or 'bytes'")
       ->excludes(ids);
   app.add_option("--python", options->python,
-                 "A Python with the package tokenizers, which reads tokenizer.json (of the build, or "
-                 "python3)")
+                 "A Python with the package tokenizers, which reads tokenizer.json (of the build, "
+                 "or python3)")
       ->envname("SSM_PYTHON");
   app.add_option("--max-new", options->maxNew, "Tokens to write (200)")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 40));

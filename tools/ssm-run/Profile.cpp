@@ -68,8 +68,8 @@ void Profile::print(Roofline &roofline, FILE *to) const {
   double count = double(runs.size());
   auto row = [&](const std::string &name, const std::string &calls, double seconds,
                  const std::string &rates) {
-    std::fprintf(to, "%-48s %8s %12.4f %7.1f %%%s\n", name.c_str(), calls.c_str(), 1e3 * seconds / count,
-                total > 0 ? 100 * seconds / total : 0, rates.c_str());
+    std::fprintf(to, "%-48s %8s %12.4f %7.1f %%%s\n", name.c_str(), calls.c_str(),
+                 1e3 * seconds / count, total > 0 ? 100 * seconds / total : 0, rates.c_str());
   };
   std::fprintf(to, "%-48s %8s %12s %9s %12s %12s %10s %10s %11s\n", "kernel", "calls", "ms a run",
                "share", "bytes", "FLOPs", "GFLOP/s", "GB/s", "of roofline");

@@ -207,13 +207,13 @@ struct Inputs {
 
 /// Runs that --then gives, and steps back, in their order.
 static void runSteps(const Options &options, const Module &module, ssmrt_session *session) {
-  for (const std::string &file : options.steps) {
-    if (file.empty()) {
+  for (const std::optional<std::string> &file : options.steps) {
+    if (!file) {
       check(ssmrt_session_roll_back(session));
       continue;
     }
     Options step;
-    step.inputs = file;
+    step.inputs = *file;
     Inputs(takeStates(makeInputs(step, module.get(), ssmrt_session_entry(session), true),
                       "the run before", module.get(), session))
         .run(session);
@@ -227,8 +227,8 @@ void ssmrun::run(const Options &options, const Module &module) {
   std::vector<std::string> used = {options.inputs};
   for (const std::string &text : options.input)
     used.push_back(text.substr(text.find('=') + 1));
-  for (const std::string &file : options.steps)
-    used.push_back(file);
+  for (const std::optional<std::string> &file : options.steps)
+    used.push_back(file.value_or(""));
   checkWritten(module, used,
                {{"--outputs", options.outputs},
                 {"--save-states", options.saveStates},

@@ -77,7 +77,10 @@ int64_t Sampler::next(const Logits &logits) {
       if (chances.size() == sorted) {
         auto begin = order.begin() + std::ptrdiff_t(sorted);
         sorted = std::min(order.size(), std::max<size_t>(64, 4 * sorted));
-        std::partial_sort(begin, order.begin() + std::ptrdiff_t(sorted), order.end(), likelier);
+        auto end = order.begin() + std::ptrdiff_t(sorted);
+        // Faster than partial_sort where it is not few.
+        std::nth_element(begin, end - 1, order.end(), likelier);
+        std::sort(begin, end, likelier);
       }
       chances.push_back(chance(order[chances.size()]));
       kept += chances.back();

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -40,7 +41,7 @@ struct Options {
   std::vector<std::string> dim;      // NAME=SIZE
   std::vector<std::string> intRange; // NAME=LO:HI
   std::string loadStates, saveStates;
-  std::vector<std::string> steps; // of --then: files, "" for a step back
+  std::vector<std::optional<std::string>> steps; // files of --then; none: a step back
   uint64_t seed = 0;
   int32_t threads = 0;
   int32_t repeat = 0;

@@ -46,7 +46,7 @@ static void addOptions(CLI::App &app, Options &options) {
       "A further run with the inputs of this safetensors file, and the states that are carried");
   then->trigger_on_parse()->allow_extra_args(false);
   auto *back = app.add_flag_callback(
-      "--roll-back", [&] { options.steps.emplace_back(); },
+      "--roll-back", [&] { options.steps.push_back(std::nullopt); },
       "Take the run before back: states are what they were, before the next --then");
   back->trigger_on_parse();
   for (auto *option : {then, back})
@@ -69,9 +69,9 @@ static void execute(const Options &options) {
     ssmrt_module_info info;
     check(ssmrt_module_get_info(module.get(), &info));
     // JSON stands alone.
-    (options.json ? std::cerr : std::cout)
-              << "weights are whole: " << info.num_weights << " tensors, " << info.weight_bytes
-              << " bytes\n";
+    std::ostream &to = options.json ? std::cerr : std::cout;
+    to << "weights are whole: " << info.num_weights << " tensors, " << info.weight_bytes
+       << " bytes\n";
   }
   if (describes)
     return describe(options, module.get());

@@ -79,8 +79,8 @@ struct BadAssembly : PassWrapper<BadAssembly, OperationPass<ModuleOp>> {
   void runOnOperation() override {
     auto function = firstWithBody(getOperation());
     OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
-    LLVM::InlineAsmOp::create(b, function.getLoc(), TypeRange(), ValueRange(), "no_such_instruction",
-                              "", /*has_side_effects=*/true, /*is_align_stack=*/false,
+    LLVM::InlineAsmOp::create(b, function.getLoc(), TypeRange(), ValueRange(),
+                              "no_such_instruction", "", /*has_side_effects=*/true, /*is_align_stack=*/false,
                               LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
   }
   static LLVM::LLVMFuncOp firstWithBody(ModuleOp module) {
