@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/TensorMapOp.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -31,5 +32,9 @@ void SSMDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "dialects/SSM/SSMOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/SSM/TensorMapOp.cpp.inc"
       >();
 }

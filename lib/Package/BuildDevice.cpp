@@ -7,11 +7,13 @@
 
 #include "lib/Package/BuildDevice.h"
 
+#include "dialects/SSM/TensorMapOp.h"
 #include "lib/Package/BuildObject.h"
 #include "lib/Package/Codegen.h"
 #include "lib/Support/ScratchFolder.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
@@ -217,7 +219,25 @@ static Expected<std::string> emitPtx(mlir::gpu::GPUModuleOp device, const GpuTar
   return std::string(bytes.begin(), bytes.end());
 }
 
-static int32_t bytesOf(mlir::Type type) {
+/// Tensor maps are parameters of their own, which stay where the launch put them. Upstream's
+/// gpu-to-nvvm keeps no such attributes, so they come after it.
+static void passTensorMaps(mlir::LLVM::LLVMFuncOp function) {
+  using mlir::LLVM::LLVMDialect;
+  mlir::Builder b(function.getContext());
+  auto map = mlir::LLVM::LLVMArrayType::get(b.getI8Type(), 128);
+  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    if (!isTensorMap(function, i))
+      continue;
+    function.setArgAttr(i, LLVMDialect::getByValAttrName(), mlir::TypeAttr::get(map));
+    function.setArgAttr(i, LLVMDialect::getAlignAttrName(), b.getI64IntegerAttr(64));
+    function.setArgAttr(i, mlir::NVVM::NVVMDialect::getGridConstantAttrName(), b.getUnitAttr());
+  }
+}
+
+static int32_t bytesOf(mlir::LLVM::LLVMFuncOp function, unsigned argument) {
+  if (isTensorMap(function, argument))
+    return 128;
+  mlir::Type type = function.getArgumentTypes()[argument];
   if (mlir::isa<mlir::LLVM::LLVMPointerType>(type))
     return 8;
   return llvm::divideCeil(type.getIntOrFloatBitWidth(), 8);
@@ -237,13 +257,14 @@ Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget
     };
     if (function.isDeclaration())
       continue;
+    passTensorMaps(function);
     DeviceKernel kernel;
     kernel.name = function.getName().str();
     kernel.maxThreads = number("ssm.max_threads");
     kernel.dynamicShared = number("ssm.dynamic_shared");
     kernel.flags = number("ssm.flags");
-    for (mlir::Type type : function.getArgumentTypes())
-      kernel.paramBytes.push_back(bytesOf(type));
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      kernel.paramBytes.push_back(bytesOf(function, i));
     code.kernels.push_back(std::move(kernel));
   }
   Expected<std::string> ptx = emitPtx(device, target, options.inputs);

@@ -8,6 +8,7 @@
 #include "passes/CPU/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/TensorMapOp.h"
 #include "lib/Emit/PlainBuffer.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -88,6 +89,8 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       lowerCheck(b, check);
     else if (auto launch = dyn_cast<LaunchOp>(op))
       return lowerLaunch(b, launch);
+    else if (auto map = dyn_cast<TensorMapOp>(op))
+      lowerTensorMap(b, map);
     else if (auto read = dyn_cast<ReadOp>(op))
       lowerRead(b, read);
     else if (auto fault = dyn_cast<FaultOp>(op))
@@ -327,8 +330,12 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       number += isa<FunctionOpInterface>(other);
     }
     SmallVector<Value> params;
-    for (Value arg : op.getArgs()) {
+    for (auto [i, arg] : llvm::enumerate(op.getArgs())) {
       Value value = arg;
+      if (isTensorMap(kernel, i)) {
+        params.push_back(value);
+        continue;
+      }
       if (value.getType().isIndex())
         value = toI64(b, value);
       params.push_back(onStack(b, value));
@@ -342,6 +349,52 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     returnIfFailed(b, op, status);
     op.erase();
     return success();
+  }
+
+  /// The ABI's number of a type of elements.
+  static int64_t typeNumber(Type type) {
+    if (auto number = dyn_cast<FloatType>(type))
+      return number.isBF16() ? 16 : number.isF16() ? 10 : number.isF64() ? 11 : 1;
+    unsigned bits = type.getIntOrFloatBitWidth();
+    return bits == 8 ? 3 : bits == 16 ? 5 : bits == 32 ? 6 : 7;
+  }
+
+  void lowerTensorMap(ImplicitLocOpBuilder &b, TensorMapOp op) {
+    auto type = cast<MemRefType>(op.getMemref().getType());
+    Type i32 = b.getI32Type();
+    auto number = [&](int64_t value) -> Value { return LLVM::ConstantOp::create(b, i32, value); };
+    auto metadata = memref::ExtractStridedMetadataOp::create(b, op.getMemref());
+    // The ABI counts axes from the innermost one, two boxes lie in a word.
+    SmallVector<Value> dims, strides, boxes;
+    int64_t elementBytes = type.getElementTypeBitWidth() / 8;
+    ArrayRef<int32_t> box = op.getBox();
+    for (int64_t axis = type.getRank() - 1; axis >= 0; --axis) {
+      dims.push_back(toI64(b, metadata.getSizes()[axis]));
+      if (axis + 1 < type.getRank())
+        strides.push_back(LLVM::MulOp::create(b, toI64(b, metadata.getStrides()[axis]),
+                                              constant(b, elementBytes)));
+      int64_t from = type.getRank() - 1 - axis;
+      if (from % 2 == 0)
+        boxes.push_back(constant(b, box[axis] | (axis ? int64_t(box[axis - 1]) << 32 : 0)));
+    }
+    constexpr int64_t mapBytes = 128, mapAlignment = 64;
+    auto function = op->getParentOfType<func::FuncOp>();
+    Value map;
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(&function.getBody().front());
+      map = LLVM::AllocaOp::create(b, pointer, b.getI8Type(), constant(b, mapBytes), mapAlignment);
+    }
+    int64_t swizzle = op.getSwizzle();
+    Value status =
+        call(b, i32, loadPointer(b, op.getTable(), kTableTensorMap),
+             {op.getContext(), map, number(typeNumber(type.getElementType())),
+              number(type.getRank()), takePointer(b, *types, op.getMemref()), onStack(b, dims),
+              onStack(b, strides), onStack(b, boxes),
+              number(swizzle == 128 ? 3 : swizzle == 64 ? 2 : swizzle == 32 ? 1 : 0)});
+    returnIfFailed(b, op, status);
+    op.replaceAllUsesWith(map);
+    op.erase();
   }
 
   void lowerRead(ImplicitLocOpBuilder &b, ReadOp op) {

@@ -96,6 +96,22 @@ struct DeviceBuilder {
   }
 
   using Values = llvm::SmallVector<Value>;
+  /// What `make` gives, of `types`, where the condition holds, else zeros.
+  Values choose(Value condition, mlir::TypeRange types, llvm::function_ref<Values()> make) {
+    if (types.empty())
+      return {};
+    auto choice = mlir::scf::IfOp::create(b, types, condition, /*addThenBlock=*/true,
+                                          /*addElseBlock=*/true);
+    mlir::OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(choice.thenBlock());
+    mlir::scf::YieldOp::create(b, make());
+    b.setInsertionPointToStart(choice.elseBlock());
+    Values none;
+    for (mlir::Type type : types)
+      none.push_back(mlir::arith::ConstantOp::create(b, b.getZeroAttr(type)));
+    mlir::scf::YieldOp::create(b, none);
+    return llvm::to_vector_of<Value>(choice.getResults());
+  }
   Values loop(Value low, Value high, Value step, mlir::ValueRange carried,
               llvm::function_ref<Values(Value, mlir::ValueRange)> body) {
     auto made = mlir::scf::ForOp::create(b, low, high, step, carried);

@@ -9,6 +9,7 @@
 #define SSM_PASSES_GPU_DEVICEKERNEL_H
 
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Target/GpuTarget.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include <functional>
@@ -24,7 +25,7 @@ struct LaunchShape {
   int64_t maxThreads;
   /// Bytes of dynamic shared memory.
   int64_t dynamicShared = 0;
-  /// SSM_KERNEL_... of include/ssmrt/module_abi.h.
+  /// Of DeviceModule.h.
   int64_t flags = 0;
   /// What the kernel gets behind the host function's arguments.
   llvm::SmallVector<mlir::Value> more;
@@ -37,11 +38,16 @@ struct DeviceKernel {
   KernelOp hostKernel, kernel;
   mlir::ImplicitLocOpBuilder host, device;
   mlir::gpu::GPUFuncOp function;
+  /// What the launch gives the kernel behind the arguments of the host function.
+  llvm::SmallVector<mlir::Value> tensorMaps;
 
   /// Static shared memory.
   mlir::Value addShared(int64_t elements, mlir::Type type);
   /// The shared memory whose size is told at launch.
   mlir::Value addDynamicShared();
+  /// A map of an input for bulk copies of boxes, sizes in the order of its axes, to shared memory
+  /// swizzled over so many bytes; the host makes it, the device gets a pointer.
+  mlir::Value addTensorMap(unsigned input, llvm::ArrayRef<int32_t> box, int64_t swizzle);
 };
 
 /// One of a kernel's forms; the host chooses by sizes and pointers.
@@ -53,9 +59,9 @@ struct KernelForm {
   std::function<LaunchShape(DeviceKernel &)> emit;
 };
 
-/// Products of matrices for a chip ("sm_80": 80): the first that fits is to run, the last one
-/// always does. None if the kernel is no such product.
-llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, int chip);
+/// Products of matrices for a chip: the first that fits is to run, the last one always does.
+/// None if the kernel is no such product.
+llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target);
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.

@@ -22,6 +22,9 @@ mlir::gpu::GPUModuleOp getDeviceModule(mlir::ModuleOp module);
 mlir::gpu::GPUFuncOp createDeviceFunction(mlir::gpu::GPUModuleOp device, llvm::StringRef name,
                                           mlir::TypeRange types);
 
+/// Flags of kernels, as in include/ssmrt/module_abi.h.
+enum : int64_t { kKernelPersistent = 2 };
+
 /// What ssm_device_kernel of include/ssmrt/module_abi.h tells.
 void setLaunchBounds(mlir::gpu::GPUFuncOp function, int64_t maxThreads, int64_t dynamicShared,
                      int64_t flags);

@@ -9,6 +9,7 @@
 #include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/Passes.h"
 
+#include "dialects/SSM/TensorMapOp.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Target/GpuTarget.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -51,6 +52,21 @@ Value DeviceKernel::addDynamicShared() {
   }
   return LLVM::AddressOfOp::create(device, LLVM::LLVMPointerType::get(device.getContext(), space),
                                    name);
+}
+
+Value DeviceKernel::addTensorMap(unsigned input, ArrayRef<int32_t> box, int64_t swizzle) {
+  auto parent = hostKernel->getParentOfType<func::FuncOp>();
+  tensorMaps.push_back(TensorMapOp::create(host, LLVM::LLVMPointerType::get(host.getContext()),
+                                           parent.getArgument(0), parent.getArgument(1),
+                                           hostKernel.getInputs()[input], box, swizzle));
+  unsigned number = function.getNumArguments();
+  (void)function.insertArgument(number, tensorMaps.back().getType(), {}, function.getLoc());
+  SmallVector<int32_t> numbers;
+  if (auto others = function->getAttrOfType<DenseI32ArrayAttr>(kTensorMapsAttr))
+    llvm::append_range(numbers, others.asArrayRef());
+  numbers.push_back(number);
+  function->setAttr(kTensorMapsAttr, device.getDenseI32ArrayAttr(numbers));
+  return function.getArgument(number);
 }
 
 void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
@@ -104,8 +120,7 @@ namespace {
 struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
 
-  /// Of the chip.
-  int version = 0;
+  GpuTarget target;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -115,12 +130,12 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         functions.push_back(function);
     if (functions.empty())
       return;
-    llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
-    if (!target) {
-      module.emitError(llvm::toString(target.takeError()));
+    llvm::Expected<GpuTarget> resolved = GpuTarget::resolve(chip);
+    if (!resolved) {
+      module.emitError(llvm::toString(resolved.takeError()));
       return signalPassFailure();
     }
-    version = target->version;
+    target = *resolved;
     gpu::GPUModuleOp device = getDeviceModule(module);
     for (func::FuncOp function : functions)
       emit(function, device);
@@ -133,11 +148,11 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// Forms that together take all sizes.
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
     if (!kernel.getTime()) {
-      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, version); !forms.empty())
+      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target); !forms.empty())
         return forms;
       return {{"", nullptr, [](DeviceKernel &both) { return emitTeams(both); }}};
     }
-    SmallVector<KernelForm> forms = getStagedForms(kernel, version);
+    SmallVector<KernelForm> forms = getStagedForms(kernel, target.version);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)
@@ -210,21 +225,22 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     inside.setInsertionPoint(copy);
 
     LaunchShape shape;
+    SmallVector<Value> args(arguments);
     if (auto kernel = dyn_cast<KernelOp>(nest)) {
-      DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
+      DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target, {}};
       shape = form.emit(both);
+      llvm::append_range(args, both.tensorMaps);
       copy->erase();
     } else {
       std::optional<LaunchShape> made = emitNest(copy, target, host);
       shape = made ? *made : emitAlone(copy, inside, host);
     }
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
-    SmallVector<Value> given(arguments);
-    llvm::append_range(given, shape.more);
+    llvm::append_range(args, shape.more);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
                                      {FlatSymbolRefAttr::get(&getContext(), target.getName())});
     LaunchOp::create(host, body.getArgument(0), body.getArgument(1), symbol, shape.grid[0],
-                     shape.grid[1], shape.grid[2], shape.threads, given);
+                     shape.grid[1], shape.grid[2], shape.threads, args);
   }
 
   /// Constants in memory that the function reads go to the device.

@@ -148,8 +148,10 @@ Value FmaEmitter::multiplyAdd(Value x, Value y, Value sum) {
 LaunchShape FmaEmitter::emit() {
   int64_t leftBytes = tile.k * (tile.m + kGap) * kBytes;
   stageBytes = leftBytes + tile.k * (tile.n + kGap) * kBytes;
-  LaunchShape shape = launch(stageBytes);
-  place();
+  LaunchShape shape = launch();
+  shape.dynamicShared = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
+  prepare();
+  place(d.block(), kRaster);
   threadM = d.mul(d.div(thread, kSide), kBlock);
   threadN = d.mul(d.rem(thread, kSide), kBlock);
   Staging sides[] = {stage(left, tile.m, 0), stage(right, tile.n, leftBytes)};
@@ -225,7 +227,7 @@ LaunchShape FmaEmitter::emit() {
   gpu::BarrierOp::create(b);
   storeSums(ArrayRef(sums).take_front(count));
   gpu::BarrierOp::create(b);
-  finish();
+  finishTile();
   return shape;
 }
 

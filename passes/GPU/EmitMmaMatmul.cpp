@@ -191,8 +191,10 @@ Value MmaEmitter::next(Value slot) {
 
 LaunchShape MmaEmitter::emit() {
   stageBytes = (tile.m + tile.n) * tile.k * 2;
-  LaunchShape shape = launch(stageBytes);
-  place();
+  LaunchShape shape = launch();
+  shape.dynamicShared = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
+  prepare();
+  place(d.block(), kRaster);
   lane = d.rem(thread, 32);
   Value warp = d.div(thread, 32);
   int64_t warpsN = tile.n / tile.warpN;
@@ -288,7 +290,7 @@ LaunchShape MmaEmitter::emit() {
   gpu::BarrierOp::create(b);
   storeSums(ArrayRef(sums).take_front(count));
   gpu::BarrierOp::create(b);
-  finish();
+  finishTile();
   return shape;
 }
 

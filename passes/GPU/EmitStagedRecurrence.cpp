@@ -11,9 +11,9 @@
 
 #include "passes/GPU/StagedRecurrence.h"
 
-#include "include/ssmrt/module_abi.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/DeviceModule.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -171,7 +171,7 @@ LaunchShape StagedEmitter::launch() {
   unsigned index = k.function.getNumArguments();
   (void)k.function.insertArgument(index, pointer, {}, k.function.getLoc());
   flags = k.function.getArgument(index);
-  return {{blocks, one, one}, all, threads, memory.bytes, SSM_KERNEL_PERSISTENT, {fault}};
+  return {{blocks, one, one}, all, threads, memory.bytes, kKernelPersistent, {fault}};
 }
 
 Value StagedEmitter::viewMemory(int64_t offset, ArrayRef<int64_t> shape, Type type) {

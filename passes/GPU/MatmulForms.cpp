@@ -8,6 +8,7 @@
 #include "passes/GPU/MatmulTiles.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -18,6 +19,19 @@ static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
+/// Of warpgroups.
+struct WarpgroupTile {
+  StringLiteral suffix;
+  MatmulTile tile;
+};
+static constexpr WarpgroupTile kWarpgroupTiles[] = {
+    {"_128x256", {128, 256, 64, 8, 0, 0}}, {"_256x128", {256, 128, 64, 8, 0, 0}},
+    {"_256x160", {256, 160, 64, 8, 0, 0}}, {"_128x224", {128, 224, 64, 8, 0, 0}},
+    {"_128x192", {128, 192, 64, 8, 0, 0}}, {"_128x128", {128, 128, 64, 8, 0, 0}},
+    {"_128x64", {128, 64, 64, 8, 0, 0}},
+};
+/// Of the largest GPU with warpgroups.
+static constexpr int64_t kMultiprocessors = 132;
 /// Large tiles that are enough for a GPU.
 static constexpr int64_t kEnough = 96;
 /// Without rows that share a factor, as in a convolution of single channels, shallower sums are
@@ -38,7 +52,7 @@ static bool isShallow(KernelOp kernel, const Matmul &what) {
   return depth < kShallow;
 }
 
-static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
+static Value countTiles(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
   SmallVector<OpFoldResult> sizes = kernel.getLoopSizes(d.b);
   auto size = [&](unsigned loop) {
     return getValueOrCreateConstantIndexOp(d.b, d.b.getLoc(), sizes[loop]);
@@ -48,7 +62,42 @@ static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, Mat
     count = d.mul(count, d.ceilDiv(size(*what.m), tile.m));
   for (unsigned loop : what.outer)
     count = d.mul(count, size(loop));
-  return d.compare(arith::CmpIPredicate::uge, count, kEnough);
+  return count;
+}
+
+static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
+  return d.compare(arith::CmpIPredicate::uge, countTiles(d, kernel, what, tile), kEnough);
+}
+
+/// Short lines of boxes (WgmmaEmitter's sides) are slow where they are most of what is copied.
+static bool isUseful(const WarpgroupTile &tile, ArrayRef<MatmulSide> sides) {
+  return tile.tile.n % 64 == 0 || sides[1].isDenseAlongDepth || tile.tile.m > tile.tile.n;
+}
+
+/// Whether no other tile takes less time: multiprocessors have one at a time, and the last ones are
+/// as slow as the rest. Sixteen steps of the depth take what products do, 2048 multiply-adds 
+/// clock cycle, or copies from the second-level cache, 56 bytes; lines that lie across two of
+/// the cache's cost twice. (Measured on an H100.)
+static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
+                       ArrayRef<MatmulSide> sides, const WarpgroupTile &tile) {
+  auto lineCost = [&](const MatmulSide &side) {
+    Value memref = kernel.getInputs()[*side.input];
+    int64_t last = cast<MemRefType>(memref.getType()).getRank() - 1;
+    Value size = d.b.createOrFold<memref::DimOp>(memref, last);
+    return d.select(d.isEqual(d.rem(size, 64), 0), d.constant(size, 1), d.constant(size, 2));
+  };
+  Value left = lineCost(sides[0]), right = lineCost(sides[1]);
+  auto time = [&](const MatmulTile &t) {
+    Value waves = d.ceilDiv(countTiles(d, kernel, what, t), kMultiprocessors);
+    Value copies = d.div(d.mul(d.add(d.mul(left, t.m), d.mul(right, t.n)), 32), 56);
+    return d.mul(waves, d.make<arith::MaxUIOp>(copies, t.m * t.n / 128));
+  };
+  Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile.tile);
+  for (const WarpgroupTile &other : kWarpgroupTiles)
+    if (&other > &tile && isUseful(other, sides))
+      all = d.make<arith::AndIOp>(
+          all, d.compare(arith::CmpIPredicate::ule, own, time(other.tile)));
+  return all;
 }
 
 static Value areAligned(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> sides) {
@@ -59,13 +108,35 @@ static Value areAligned(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> s
   return all;
 }
 
-SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
+/// Whether tensor maps can have the sides: 31 bits are a coordinate, 40 a stride.
+static Value areMappable(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> sides) {
+  Value all = areAligned(d, kernel, sides);
+  for (const MatmulSide &side : sides) {
+    Value memref = kernel.getInputs()[*side.input];
+    Value stride = arith::ConstantIndexOp::create(d.b, side.type().getIntOrFloatBitWidth() / 8);
+    for (int64_t axis = cast<MemRefType>(memref.getType()).getRank() - 1; axis >= 0; --axis) {
+      Value size = d.b.createOrFold<memref::DimOp>(memref, axis);
+      all = d.make<arith::AndIOp>(all, d.isLess(size, int64_t(1) << 31));
+      if (axis == 0)
+        all = d.make<arith::AndIOp>(all, d.isLess(stride, int64_t(1) << 40));
+      stride = d.mul(stride, size);
+    }
+  }
+  return all;
+}
+
+/// Which came and went with Hopper.
+static bool hasWgmma(const GpuTarget &target) {
+  return target.version == 90 && target.isSpecific;
+}
+
+SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target) {
   SmallVector<KernelForm> forms;
   std::optional<Matmul> found = matchMatmul(kernel);
   if (!found || isShallow(kernel, *found))
     return forms;
   Matmul what = *found;
-  bool hasAsync = chip >= 80;
+  bool hasAsync = target.version >= 80;
   if (hasAsync && canUseTensorCores(what)) {
     SmallVector<MatmulSide> sides = getMmaSides(kernel, what);
     auto add = [&](StringRef name, MatmulTile tile, bool isDirect, auto isFit) {
@@ -73,7 +144,19 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, int chip) {
                          return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
                        }});
     };
-    if (sides[0].input || sides[1].input) {
+    if (hasWgmma(target) && canUseWgmma(kernel, what, sides)) {
+      for (const WarpgroupTile &tile : kWarpgroupTiles)
+        if (isUseful(tile, sides))
+          forms.push_back({tile.suffix,
+                         [=, &tile](ImplicitLocOpBuilder &h) {
+                           DeviceBuilder d{h};
+                           return d.make<arith::AndIOp>(areMappable(d, kernel, sides),
+                                                        isFastest(d, kernel, what, sides, tile));
+                         },
+                         [&tile](DeviceKernel &k) {
+                           return emitWgmmaMatmul(k, *matchMatmul(k.kernel), tile.tile);
+                         }});
+    } else if (sides[0].input || sides[1].input) {
       add("_large", kLargeMma, true, [=](ImplicitLocOpBuilder &h) {
         DeviceBuilder d{h};
         return d.make<arith::AndIOp>(areAligned(d, kernel, sides),

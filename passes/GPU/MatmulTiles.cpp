@@ -14,11 +14,6 @@
 using namespace mlir;
 using namespace ssm;
 
-/// Tiles of rows that take turns with tiles of columns: neighbours in time share both in the
-/// second-level cache.
-static constexpr int64_t kRaster = 8;
-/// Elements of a row of the out that a thread computes together.
-static constexpr int64_t kWide = 8;
 
 MatmulSide ssm::describeSide(KernelOp kernel, const Matmul &what, Value value, bool isLeft) {
   MatmulSide side;
@@ -66,7 +61,7 @@ TileEmitter::TileEmitter(DeviceKernel &k, const Matmul &what, MatmulSide left, M
     : k(k), kernel(k.kernel), what(what), left(left), right(right), tile(tile), threads(threads),
       b(k.device), d{b}, e(kernel, b, std::nullopt, 1) {}
 
-LaunchShape TileEmitter::launch(int64_t stageBytes) {
+LaunchShape TileEmitter::launch() {
   ImplicitLocOpBuilder &h = k.host;
   DeviceBuilder host{h};
   SmallVector<OpFoldResult> sizes = k.hostKernel.getLoopSizes(h);
@@ -78,11 +73,11 @@ LaunchShape TileEmitter::launch(int64_t stageBytes) {
                           host.ceilDiv(size(what.n), tile.n));
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
-  int64_t bytes = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
-  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, bytes, 0, {}};
+  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads};
 }
 
-void TileEmitter::place() {
+void TileEmitter::prepare() {
+  findWide();
   thread = d.thread();
   shared = k.addDynamicShared();
   height = what.m ? e.size(*what.m) : e.index(1);
@@ -90,9 +85,25 @@ void TileEmitter::place() {
   depth = e.index(1);
   for (unsigned loop : what.k)
     depth = e.mul(depth, e.size(loop));
-  // Fewer than 2^31 blocks, each of which is here because no size is 0.
-  Value tilesM = d.toInt(d.ceilDiv(height, tile.m)), tilesN = d.toInt(d.ceilDiv(width, tile.n));
-  Value tiles = d.mul(tilesM, tilesN), number = d.block();
+  aligned = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
+  for (unsigned i : wideInputs)
+    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getInputs()[i]));
+  for (unsigned i : wideOuts)
+    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getOuts()[i]));
+  // Fewer than 2^31, and blocks run because no size is 0.
+  tilesM = d.toInt(d.ceilDiv(height, tile.m));
+  tilesN = d.toInt(d.ceilDiv(width, tile.n));
+}
+
+Value TileEmitter::countTiles() {
+  Value tiles = d.mul(tilesM, tilesN);
+  for (unsigned loop : what.outer)
+    tiles = d.mul(tiles, d.toInt(e.size(loop)));
+  return tiles;
+}
+
+void TileEmitter::place(Value number, int64_t raster) {
+  Value tiles = d.mul(tilesM, tilesN);
   if (!what.outer.empty()) {
     Value rest = d.div(number, tiles);
     number = d.sub(number, d.mul(rest, tiles));
@@ -106,10 +117,11 @@ void TileEmitter::place() {
       rest = d.div(rest, size);
     }
   }
-  Value groupSize = d.mul(tilesN, kRaster);
+  // Neighbours in time share rows and columns in the second-level cache.
+  Value groupSize = d.mul(tilesN, raster);
   Value group = d.div(number, groupSize);
-  Value first = d.mul(group, kRaster);
-  Value rowsOfGroup = d.min(d.sub(tilesM, first), kRaster);
+  Value first = d.mul(group, raster);
+  Value rowsOfGroup = d.min(d.sub(tilesM, first), raster);
   Value within = d.sub(number, d.mul(group, groupSize));
   Value column = d.div(within, rowsOfGroup);
   Value row = d.add(first, d.sub(within, d.mul(column, rowsOfGroup)));
@@ -202,65 +214,88 @@ void TileEmitter::findWide() {
       wideOuts.push_back(i);
 }
 
-void TileEmitter::finish() {
-  findWide();
-  Value aligned = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
-  for (unsigned i : wideInputs)
-    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getInputs()[i]));
-  for (unsigned i : wideOuts)
-    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getOuts()[i]));
-  LoopSet outer = 0;
+void TileEmitter::setRow(Value m) {
+  LoopSet known = 0;
   for (unsigned loop : what.outer)
-    outer |= loopBit(loop);
-  e.hoist(outer);
-  int64_t perRow = tile.n / kWide, all = tile.m * perRow;
-  d.loop(thread, d.constant(all), d.constant(threads), {}, [&](Value number, ValueRange) {
+    known |= loopBit(loop);
+  if (what.m) {
+    e.at[*what.m] = m;
+    known |= loopBit(*what.m);
+  }
+  e.hoist(known);
+}
+
+void TileEmitter::finish(const Part &part) {
+  int64_t perRow = part.columns / kWide;
+  Value all = d.constant(part.rows * perRow), step = d.constant(part.threads);
+  d.loop(part.thread, all, step, {}, [&](Value number, ValueRange) {
     Value row = d.div(number, perRow), column = d.mul(d.rem(number, perRow), kWide);
-    Value m = d.add(m0, d.toIndex(row)), n = d.add(n0, d.toIndex(column));
+    Value m = d.add(m0, d.toIndex(d.add(row, part.row)));
+    Value n = d.add(n0, d.toIndex(d.add(column, part.column)));
     Value isInside = d.make<arith::AndIOp>(d.isLess(m, height), d.isLess(n, width));
     d.branch(isInside, [&] {
-      PointEmitter::Scope scope(e);
-      if (what.m)
-        e.at[*what.m] = m;
-      e.hoist(what.m ? outer | loopBit(*what.m) : outer);
-      Value sums = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
+      SumPointers sums = part.sums(row, column);
       Value isWhole = d.compare(arith::CmpIPredicate::ule, d.add(n, kWide), width);
       d.branch(
-          d.make<arith::AndIOp>(aligned, isWhole), [&] { finishWhole(n, sums); },
-          [&] { finishEach(n, sums); });
+          d.make<arith::AndIOp>(aligned, isWhole),
+          [&] { finishWide(m, n, sums, loadWide(m, n)); }, [&] { finishEach(m, n, sums); });
     });
     return Values();
   });
 }
 
-void TileEmitter::finishWhole(Value n, Value sums) {
+void TileEmitter::finishTile() {
+  Value none = d.constant(0);
+  finish({none, none, tile.m, tile.n, thread, threads, [&](Value row, Value column) {
+            Value first = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
+            return SumPointers(first, d.after(first, 16));
+          }});
+}
+
+static VectorType wide(Type type) { return VectorType::get({TileEmitter::kWide}, type); }
+
+static llvm::MaybeAlign wideAlignment(Type type) {
+  return llvm::MaybeAlign(
+      std::min<int64_t>(16, TileEmitter::kWide * type.getIntOrFloatBitWidth() / 8));
+}
+
+SmallVector<Value> TileEmitter::indices(AffineMap map) const {
+  return llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) {
+    return e.at[cast<AffineDimExpr>(expr).getPosition()];
+  });
+}
+
+SmallVector<Type> TileEmitter::wideTypes() {
+  return llvm::map_to_vector(wideInputs, [&](unsigned i) -> Type {
+    return wide(cast<MemRefType>(kernel.getInputs()[i].getType()).getElementType());
+  });
+}
+
+SmallVector<Value> TileEmitter::loadWide(Value m, Value n) {
   PointEmitter::Scope scope(e);
+  if (what.m)
+    e.at[*what.m] = m;
   e.at[what.n] = n;
-  auto wide = [&](Type type) { return VectorType::get({kWide}, type); };
-  auto indices = [&](AffineMap map) {
-    return llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) {
-      return e.at[cast<AffineDimExpr>(expr).getPosition()];
-    });
-  };
-  auto alignment = [&](Type type) {
-    return llvm::MaybeAlign(std::min<int64_t>(16, kWide * type.getIntOrFloatBitWidth() / 8));
-  };
-  SmallVector<std::pair<unsigned, Value>> loaded;
-  for (unsigned i : wideInputs) {
-    Type type = cast<MemRefType>(kernel.getInputs()[i].getType()).getElementType();
-    loaded.push_back({i, vector::LoadOp::create(b, wide(type), kernel.getInputs()[i],
-                                                indices(kernel.getInputMap(i)),
-                                                /*nontemporal=*/false, alignment(type))});
-  }
-  Type sumType = what.sum.getType();
-  auto four = VectorType::get({4}, sumType);
-  Value parts[] = {d.load(four, sums, 16), d.load(four, d.after(sums, 16), 16)};
+  Values loaded;
+  for (auto [i, type] : llvm::zip_equal(wideInputs, wideTypes()))
+    loaded.push_back(vector::LoadOp::create(
+        b, cast<VectorType>(type), kernel.getInputs()[i], indices(kernel.getInputMap(i)),
+        /*nontemporal=*/false, wideAlignment(cast<VectorType>(type).getElementType())));
+  return loaded;
+}
+
+void TileEmitter::finishWide(Value m, Value n, SumPointers sums, ValueRange loaded) {
+  PointEmitter::Scope scope(e);
+  setRow(m);
+  e.at[what.n] = n;
+  auto four = VectorType::get({4}, what.sum.getType());
+  Value parts[] = {d.load(four, sums.first, 16), d.load(four, sums.second, 16)};
   auto yielded = kernel.getYield().getValues();
   SmallVector<Values> results(kernel.getOuts().size());
   for (int64_t lane = 0; lane < kWide; ++lane) {
     PointEmitter::Scope each(e);
     e.at[what.n] = e.add(n, lane);
-    for (auto [i, value] : loaded)
+    for (auto [i, value] : llvm::zip_equal(wideInputs, loaded))
       e.provide(kernel.getStep().getArgument(i), vector::ExtractOp::create(b, value, lane));
     e.provide(what.sum, vector::ExtractOp::create(b, parts[lane / 4], lane % 4));
     for (auto [out, value] : llvm::enumerate(yielded))
@@ -272,7 +307,7 @@ void TileEmitter::finishWhole(Value n, Value sums) {
       Type type = results[out].front().getType();
       Value vector = vector::FromElementsOp::create(b, wide(type), results[out]);
       vector::StoreOp::create(b, vector, buffer, indices(kernel.getOutMap(out)),
-                              /*nontemporal=*/false, alignment(type));
+                              /*nontemporal=*/false, wideAlignment(type));
       continue;
     }
     for (int64_t lane = 0; lane < kWide; ++lane) {
@@ -283,12 +318,16 @@ void TileEmitter::finishWhole(Value n, Value sums) {
   }
 }
 
-void TileEmitter::finishEach(Value n, Value sums) {
+void TileEmitter::finishEach(Value m, Value n, SumPointers sums) {
+  PointEmitter::Scope row(e);
+  setRow(m);
   Value count = d.toInt(d.min(d.sub(width, n), kWide));
   d.loop(d.constant(0), count, d.constant(1), {}, [&](Value lane, ValueRange) {
     PointEmitter::Scope scope(e);
     e.at[what.n] = d.add(n, d.toIndex(lane));
-    e.provide(what.sum, d.load(what.sum.getType(), d.after(sums, d.mul(lane, 4)), 4));
+    Value part = d.select(d.isLess(lane, 4), sums.first, sums.second);
+    Value sum = d.after(part, d.mul(d.rem(lane, 4), 4));
+    e.provide(what.sum, d.load(what.sum.getType(), sum, 4));
     Values results;
     for (Value value : kernel.getYield().getValues())
       results.push_back(e.get(value));

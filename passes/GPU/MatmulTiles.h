@@ -46,16 +46,27 @@ struct MatmulTile {
 
 class TileEmitter {
 public:
+  /// Enough tiles of rows for neighbours to share.
+  static constexpr int64_t kRaster = 8;
+  /// Elements of a row of the out that a thread computes together.
+  static constexpr int64_t kWide = 8;
+
   TileEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
               MatmulTile tile, int64_t threads);
 
 protected:
   using Values = llvm::SmallVector<mlir::Value>;
+  /// To four sums, and the next four.
+  using SumPointers = std::pair<mlir::Value, mlir::Value>;
 
-  /// One block for each tile.
-  LaunchShape launch(int64_t stageBytes);
-  /// Finds this block's tile.
-  void place();
+  /// One block for each tile, without dynamic shared memory.
+  LaunchShape launch();
+  /// Sizes, this thread and shared memory.
+  void prepare();
+  /// Of the out, all batches together (i32).
+  mlir::Value countTiles();
+  /// Finds the tile of a number, `raster` tiles of rows taking turns with tiles of columns.
+  void place(mlir::Value number, int64_t raster);
   /// The staged value at a row of a side and a place of the depth (indices); 0 outside.
   mlir::Value element(const MatmulSide &side, mlir::Value row, mlir::Value depth);
   /// Where an input's element is, as a pointer to global memory.
@@ -65,10 +76,26 @@ protected:
   mlir::Value rows(const MatmulSide &side) { return side.row == what.n ? width : height; }
   mlir::Value firstRow(const MatmulSide &side) { return side.row == what.n ? n0 : m0; }
 
-  /// Sums on their way to the epilogue: f32 or i32 in shared memory, row by row.
+  /// A part of the tile whose sums (f32 or i32) are in shared memory, and the threads that run
+  /// the rest of the region on it.
+  struct Part {
+    /// Where it begins in the tile (i32).
+    mlir::Value row, column;
+    int64_t rows, columns;
+    mlir::Value thread;
+    int64_t threads;
+    /// From a row and column of the part.
+    llvm::function_ref<SumPointers(mlir::Value, mlir::Value)> sums;
+  };
+  void finish(const Part &part);
+  /// The same for kWide columns from (m, n), where `aligned` holds and all of them exist: with what
+  /// was loaded before.
+  llvm::SmallVector<mlir::Type> wideTypes();
+  Values loadWide(mlir::Value m, mlir::Value n);
+  void finishWide(mlir::Value m, mlir::Value n, SumPointers sums, mlir::ValueRange loaded);
+  /// All of the tile by all threads, sums row by row.
   int64_t sumsPitch() const { return 4 * (tile.n + 8); }
-  /// Runs the rest of the region for the tile once all sums are in shared memory.
-  void finish();
+  void finishTile();
 
   DeviceKernel &k;
   KernelOp kernel;
@@ -79,12 +106,16 @@ protected:
   mlir::ImplicitLocOpBuilder &b;
   DeviceBuilder d;
   PointEmitter e;
-  /// Sizes (indices), the tile's first row and column, and this thread (i32).
-  mlir::Value height, width, depth, m0, n0, thread, shared;
+  /// Sizes and the tile's first row and column (indices), tiles along both, and this thread (i32).
+  mlir::Value height, width, depth, m0, n0, tilesM, tilesN, thread, shared;
+  /// Whether vectors along n of inputs of the epilogue and outs begin at multiples of 16 bytes.
+  mlir::Value aligned;
 
 private:
-  void finishWhole(mlir::Value n, mlir::Value sums);
-  void finishEach(mlir::Value n, mlir::Value sums);
+  /// Values that depend on outer loops and the row are computed at once.
+  void setRow(mlir::Value m);
+  llvm::SmallVector<mlir::Value> indices(mlir::AffineMap map) const;
+  void finishEach(mlir::Value m, mlir::Value n, SumPointers sums);
   /// Inputs of the epilogue, and outs, that vectors along n lie dense in.
   llvm::SmallVector<unsigned> wideInputs, wideOuts;
   void findWide();
@@ -96,6 +127,10 @@ bool canUseTensorCores(Matmul what);
 llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what);
 LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
                           bool isDirect);
+
+/// The same by warpgroups and tensor maps: sm_90a alone. Sides are inputs with aligned rows.
+bool canUseWgmma(KernelOp kernel, const Matmul &what, llvm::ArrayRef<MatmulSide> sides);
+LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile);
 
 /// Products of 32-bit numbers. `isAsync`: the chip has cp.async.
 bool canUseFma(Matmul what);

@@ -6,8 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/Passes.h"
+#include "passes/GPU/ReplayBlock.h"
 
 #include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/TensorMapOp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -26,6 +28,7 @@ namespace ssm {
 } // namespace ssm
 
 using namespace mlir;
+using namespace ssm;
 
 namespace {
 
@@ -114,7 +117,9 @@ struct State {
 
 class Verifier {
 public:
-  explicit Verifier(gpu::GPUFuncOp function) : function(function) {
+  /// `boxBytes`: what a copy by a tensor map moves.
+  Verifier(gpu::GPUFuncOp function, llvm::function_ref<int64_t(Value)> boxBytes)
+      : function(function), boxBytes(boxBytes) {
     auto threads = function->getAttrOfType<IntegerAttr>("ssm.max_threads");
     maxThreads = threads ? threads.getInt() : 1024;
   }
@@ -126,7 +131,10 @@ public:
     function.walk([&](Operation *op) { checkBounds(op); });
     checkViews();
     checkSize();
-    return failure(failed);
+    if (failed)
+      return failure();
+    auto shared = function->getAttrOfType<IntegerAttr>("ssm.dynamic_shared");
+    return replayBlock(function, maxThreads, shared ? shared.getInt() : 0, boxBytes);
   }
 
 private:
@@ -536,6 +544,7 @@ private:
   }
 
   gpu::GPUFuncOp function;
+  llvm::function_ref<int64_t(Value)> boxBytes;
   int64_t maxThreads;
   bool failed = false;
   /// Where the question is asked.
@@ -544,11 +553,31 @@ private:
   llvm::DenseSet<Operation *> reported;
 };
 
+/// Bytes of the boxes of a kernel's tensor map, which the host made; 0: it is none.
+int64_t boxOf(LaunchOp launch, Value map) {
+  auto argument = dyn_cast<BlockArgument>(map);
+  if (!argument || argument.getArgNumber() >= launch.getArgs().size())
+    return 0;
+  auto made = launch.getArgs()[argument.getArgNumber()].getDefiningOp<TensorMapOp>();
+  if (!made)
+    return 0;
+  int64_t bytes = cast<MemRefType>(made.getMemref().getType()).getElementTypeBitWidth() / 8;
+  for (int32_t size : made.getBox())
+    bytes *= size;
+  return bytes;
+}
+
 struct VerifySync : ssm::impl::VerifySyncBase<VerifySync> {
   void runOnOperation() override {
     bool failed = false;
+    llvm::StringMap<LaunchOp> launches;
+    getOperation()->walk([&](LaunchOp launch) {
+      launches[launch.getKernelAttr().getLeafReference().getValue()] = launch;
+    });
     getOperation()->walk([&](gpu::GPUFuncOp function) {
-      failed |= mlir::failed(Verifier(function).verify());
+      LaunchOp launch = launches.lookup(function.getName());
+      auto boxBytes = [&](Value map) { return launch ? boxOf(launch, map) : 0; };
+      failed |= mlir::failed(Verifier(function, boxBytes).verify());
     });
     if (failed)
       signalPassFailure();

@@ -7,14 +7,17 @@
 """Products of matrices on a GPU: values against float64, time beside torch.
 
 `matmul.py build FOLDER [--compile PATH]` writes and compiles the models; where the GPU is,
-`matmul.py run FOLDER [--run PATH] [--time]` runs them on sizes that are odd, 0, 1, aligned and not.
+`matmul.py run FOLDER [--runtime PATH] [--time]` runs them on sizes that are odd, 0, 1, aligned and
+not, in torch's memory and on its stream.
 """
 
 import argparse
+import ctypes
+import os
 import pathlib
 import subprocess
 import sys
-import tempfile
+import time
 
 # Name: element type, dims of A and B as stored, whether each is transposed, parts around the product.
 MODELS = {
@@ -22,7 +25,10 @@ MODELS = {
     "bf16_nt_bias": ("bfloat16", ["B", "M", "K"], ["N", "K"], False, True, {"bias"}),
     "bf16_tt_batch": ("bfloat16", ["B", "K", "M"], ["B", "N", "K"], True, True, set()),
     "f16_tn_batch": ("float16", ["B", "K", "M"], ["B", "K", "N"], True, False, {"residual"}),
+    "f16_heads": ("float16", ["B", "H", "M", "K"], ["B", "H", "N", "K"], False, True, set()),
     "bf16_nt": ("bfloat16", ["M", "K"], ["N", "K"], False, True, set()),
+    "bf16_nn": ("bfloat16", ["M", "K"], ["K", "N"], False, False, set()),
+    "bf16_nt_gate": ("bfloat16", ["M", "K"], ["N", "K"], False, True, {"bias", "gate"}),
     "f16_prologue": ("float16", ["M", "K"], ["K", "N"], False, False, {"prologue", "bias"}),
     "f32_tn_batch": ("float", ["B", "K", "M"], ["B", "K", "N"], True, False, set()),
     "f32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
@@ -33,19 +39,23 @@ MODELS = {
 SIZES = [
     (2, 1, 1, 1), (3, 7, 5, 3), (1, 64, 64, 32), (2, 65, 72, 40), (1, 127, 129, 131),
     (2, 130, 136, 1000), (2, 1, 4104, 520), (1, 300, 77, 0), (2, 0, 40, 16), (1, 5, 1000, 2056),
-    (3, 1032, 1160, 264), (1, 1500, 1400, 97),
+    (3, 1032, 1160, 264), (1, 1500, 1400, 97), (2, 24, 8, 8), (1, 4096, 1, 72), (1, 8, 4104, 64),
+    (5, 200, 328, 136), (1, 1000, 2568, 648), (1, 2056, 5000, 200), (3, 328, 8, 1), (2, 136, 256, 0),
 ]
-TIMED = [(1, 4096, 10496, 2560), (1, 4096, 10576, 2560), (1, 2048, 2048, 2048), (1, 1, 10576, 2560),
-         (1, 16, 10576, 2560)]
+TIMED = [(4096, 10496, 2560), (4096, 10576, 2560), (2048, 2048, 2048), (8192, 8192, 8192),
+         (4096, 2560, 5120)]
+HEADS = 3
 BOUNDS = {"float16": 2e-3, "bfloat16": 1.2e-2, "float": 1e-5, "int32": 0}
 
 
-def build(folder, compiler, target):
+def build(folder, compiler, target, only):
     import onnx
     from onnx import helper
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, (dtype, a, b, turn_a, turn_b, parts) in MODELS.items():
+        if only and name not in only:
+            continue
         dt = getattr(onnx.TensorProto, dtype.upper())
         nodes, rank = [], len(a)
 
@@ -74,7 +84,10 @@ def build(folder, compiler, target):
             y = node("Add", [y, "bias"])
         if "silu" in parts:
             y = node("Mul", [y, node("Sigmoid", [y])])
-        out = ["B", "M", "N"] if rank == 3 else ["M", "N"]
+        out = a[:-2] + ["M", "N"]
+        if "gate" in parts:
+            inputs.append(("gate", out))
+            y = node("Mul", [y, node("Sigmoid", ["gate"])])
         if "residual" in parts:
             inputs.append(("R", out))
             y = node("Add", [y, "R"])
@@ -85,103 +98,193 @@ def build(folder, compiler, target):
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
-        subprocess.run([compiler, str(path), f"--target={target}", "-o", str(path.with_suffix(".so"))],
+        subprocess.run([compiler, str(path), f"--target={target}", "--cpu=x86-64-v3",
+                        "-o", str(path.with_suffix(".so"))],
                        check=True, stderr=subprocess.DEVNULL)
+
+
+def sizes_of(dims, sizes):
+    return [dict(zip("BMNK", sizes), H=HEADS)[d] for d in dims]
 
 
 def make_inputs(torch, model, sizes):
     dtype, a, b, _, _, parts = model
-    sizes = dict(zip("BMNK", sizes))
     kind = getattr(torch, dtype)
+
     def random(dims, scale=1.0):
-        shape = [sizes[d] for d in dims]
+        shape = sizes_of(dims, sizes)
         if dtype == "int32":
-            return torch.randint(-1000, 1000, shape, dtype=kind)
-        return (torch.randn(shape, dtype=torch.float64) * scale).to(kind)
-    inputs = {"A": random(a), "B": random(b, max(sizes["K"], 1) ** -0.5)}
+            return torch.randint(-1000, 1000, shape, dtype=kind, device="cuda")
+        return (torch.randn(shape, device="cuda") * scale).to(kind)
+
+    inputs = {"A": random(a), "B": random(b, max(sizes[3], 1) ** -0.5)}
+    out = a[:-2] + ["M", "N"]
     if "prologue" in parts:
         inputs["G"] = random(a)
     if "bias" in parts:
         inputs["bias"] = random(["N"])
+    if "gate" in parts:
+        inputs["gate"] = random(out)
     if "residual" in parts:
-        inputs["R"] = random((["B"] if len(a) == 3 else []) + ["M", "N"])
-    return inputs
+        inputs["R"] = random(out)
+    return inputs, torch.full(sizes_of(out, sizes), 77, dtype=kind, device="cuda")
+
+
+def product(model, a, b):
+    return (a.transpose(-1, -2) if model[3] else a) @ (b.transpose(-1, -2) if model[4] else b)
 
 
 def reference(torch, model, inputs):
-    dtype, _, _, turn_a, turn_b, parts = model
-    wide = torch.int64 if dtype == "int32" else torch.float64
-    x = {name: value.to(wide) for name, value in inputs.items()}
-    a, b = x["A"], x["B"]
+    parts = model[5]
+    x = {name: value.double() for name, value in inputs.items()}
+    a = x["A"]
     if "prologue" in parts:
         half = inputs["A"].dtype
         gate = torch.sigmoid(x["G"]).to(half).double()
         a = (gate * a).to(half).double()
-    a = a.transpose(-1, -2) if turn_a else a
-    b = b.transpose(-1, -2) if turn_b else b
-    y = a @ b
+    y = product(model, a, x["B"])
     if "bias" in parts:
         y = y + x["bias"]
     if "silu" in parts:
         y = y * torch.sigmoid(y)
+    if "gate" in parts:
+        y = y * torch.sigmoid(x["gate"])
     return y + x["R"] if "residual" in parts else y
 
 
-def run(folder, runner, timed, device):
-    import torch
-    from safetensors.torch import load_file, save_file
+class Tensor(ctypes.Structure):
+    """DLTensor, on the GPU."""
+    _fields_ = [("data", ctypes.c_void_p), ("device", ctypes.c_int32 * 2), ("ndim", ctypes.c_int32),
+                ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+                ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.c_void_p),
+                ("offset", ctypes.c_uint64)]
 
-    torch.manual_seed(int.from_bytes(__import__("os").urandom(4), "little"))
+    CODES = {"torch.float16": (2, 16), "torch.bfloat16": (4, 16), "torch.float32": (2, 32),
+             "torch.int32": (0, 32)}
+
+    def __init__(self, tensor):
+        dims = (ctypes.c_int64 * max(tensor.dim(), 1))(*tensor.shape)
+        super().__init__(tensor.data_ptr(), (2, 0), tensor.dim(), *self.CODES[str(tensor.dtype)], 1,
+                         ctypes.cast(dims, ctypes.POINTER(ctypes.c_int64)), None, 0)
+        self.alive = tensor, dims
+
+
+class Input(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("tensor", ctypes.POINTER(Tensor))]
+
+
+class Buffer(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t),
+                ("device", ctypes.c_int32 * 2)]
+
+
+class Session:
+    """A module on torch's stream."""
+
+    def __init__(self, library, path, stream):
+        self.library, options = library, ctypes.c_void_p()
+        module, self.session = ctypes.c_void_p(), ctypes.c_void_p()
+        self.check(library.ssmrt_load_options_create(ctypes.byref(options)))
+        self.check(library.ssmrt_load_options_set_device(options, b"cuda"))
+        self.check(library.ssmrt_module_load(str(path).encode(), options, ctypes.byref(module)))
+        self.check(library.ssmrt_session_options_create(ctypes.byref(options)))
+        self.check(library.ssmrt_session_options_set_stream(options, ctypes.c_void_p(stream)))
+        self.check(library.ssmrt_session_options_set_graphs(options, 0))
+        self.check(library.ssmrt_session_create(module, None, options, ctypes.byref(self.session)))
+
+    def check(self, status):
+        if status:
+            self.library.ssmrt_last_message.restype = ctypes.c_char_p
+            raise RuntimeError(self.library.ssmrt_last_message().decode())
+
+    def bind(self, inputs, out):
+        """A function that queues a run."""
+        tensors = [Tensor(value) for value in inputs.values()]
+        given = (Input * len(tensors))(*[(name.encode(), ctypes.pointer(tensor))
+                                         for name, tensor in zip(inputs, tensors)])
+        buffer = Buffer(b"Y", out.data_ptr(), out.numel() * out.element_size(), (2, 0))
+        alive = tensors, out
+
+        def call(_alive=alive):
+            self.check(self.library.ssmrt_session_run_async(
+                self.session, given, len(given), ctypes.byref(buffer), 1))
+        return call
+
+
+def run(folder, runtime, timed, only):
+    import torch
+
+    torch.manual_seed(int.from_bytes(os.urandom(4), "little"))
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    library = ctypes.CDLL(str(runtime))
+    stream = torch.cuda.Stream()
+    torch.cuda.set_stream(stream)
     failed = passed = 0
+    sessions = {}
     for name, model in MODELS.items():
+        if only and name not in only:
+            continue
+        sessions[name] = Session(library, folder / f"{name}.so", stream.cuda_stream)
         for sizes in SIZES:
-            with tempfile.TemporaryDirectory() as scratch:
-                source, result = f"{scratch}/in.safetensors", f"{scratch}/out.safetensors"
-                inputs = make_inputs(torch, model, sizes)
-                save_file(inputs, source)
-                done = subprocess.run(
-                    [runner, str(folder / f"{name}.so"), "--device", device, "--inputs", source,
-                     "--outputs", result], capture_output=True, text=True)
-                error = float("inf")
-                if done.returncode == 0:
-                    y = load_file(result)["Y"]
-                    expected = reference(torch, model, inputs)
-                    if model[0] == "int32":
-                        expected = expected.to(torch.int32)
-                    if y.shape == expected.shape:
-                        gap = (y.double() - expected.double()).abs()
-                        gap = gap / (1 + expected.double().abs())
-                        error = gap.max().item() if gap.numel() else 0.0
-                ok = error <= BOUNDS[model[0]]
-                passed, failed = passed + ok, failed + (not ok)
-                if not ok:
-                    print(f"FAILED {name} {sizes}: error {error} {done.stderr.strip()[:300]}", flush=True)
+            inputs, out = make_inputs(torch, model, sizes)
+            error, told = float("inf"), ""
+            try:
+                sessions[name].bind(inputs, out)()
+                torch.cuda.synchronize()
+                expected = reference(torch, model, inputs)
+                gap = (out.double() - expected).abs() / (1 + expected.abs())
+                error = gap.max().item() if gap.numel() else 0.0
+            except RuntimeError as problem:
+                told = str(problem)[:300]
+            ok = error <= BOUNDS[model[0]]
+            passed, failed = passed + ok, failed + (not ok)
+            if not ok:
+                print(f"FAILED {name} {sizes}: error {error} {told}", flush=True)
     print(f"{passed} passed, {failed} failed", flush=True)
     if timed:
-        time_models(torch, folder, runner, device)
+        for name in ["bf16_nt", "bf16_nn", "f16_nn_all"]:
+            if name in sessions:
+                time_model(torch, name, sessions[name])
     return failed
 
 
-def time_models(torch, folder, runner, device):
-    for name in ["bf16_nt", "f16_nn_all", "f32_nn"]:
-        model = MODELS[name]
-        for sizes in TIMED:
-            dims = [f"--dim={d}={s}" for d, s in zip("BMNK", sizes) if d in model[1] + model[2]]
-            done = subprocess.run([runner, str(folder / f"{name}.so"), "--device", device,
-                                   "--repeat", "30", *dims], capture_output=True, text=True)
-            inputs = {k: v.cuda() for k, v in make_inputs(torch, model, sizes).items()}
-            a = inputs["A"].transpose(-1, -2) if model[3] else inputs["A"]
-            b = inputs["B"].transpose(-1, -2) if model[4] else inputs["B"]
-            times = []
-            for _ in range(30):
-                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                start.record()
-                a @ b
-                end.record()
-                torch.cuda.synchronize()
-                times.append(start.elapsed_time(end))
-            print(name, sizes, "torch.matmul alone, ms:", round(sorted(times)[15], 4), "| ours:",
-                  (done.stdout + done.stderr).strip()[-200:].replace("\n", " "), flush=True)
+def burst(torch, call, seconds):
+    """The mean time of a call, back to back for so long."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    call()
+    end.record()
+    torch.cuda.synchronize()
+    count = max(3, int(seconds / (start.elapsed_time(end) * 1e-3)))
+    start.record()
+    for _ in range(count):
+        call()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / count
+
+
+def time_model(torch, name, session):
+    """Ours and torch's turn by turn: rested, each burst of 20 ms after a pause, and hot."""
+    model = MODELS[name]
+    for m, n, k in TIMED:
+        inputs, out = make_inputs(torch, model, (1, m, n, k))
+        ours, theirs = session.bind(inputs, out), torch.empty_like(out)
+        a = inputs["A"].transpose(-1, -2) if model[3] else inputs["A"]
+        b = inputs["B"].transpose(-1, -2) if model[4] else inputs["B"]
+        calls = [ours, lambda: torch.matmul(a, b, out=theirs)]
+        text = f"{name} {m} x {n} x {k}:"
+        for kind, pause, rounds in (("rested", 0.4, 3), ("hot", 0, 8)):
+            times = [[], []]
+            for _ in range(rounds):
+                for which, call in enumerate(calls):
+                    time.sleep(pause)
+                    times[which].append(burst(torch, call, 0.02))
+            mine, other = (sorted(each)[len(each) // 2] for each in times)
+            rate = 2e-9 * m * n * k
+            text += (f" {kind} {mine * 1e3:.1f} us {rate / mine:.0f} TFLOP/s, torch"
+                     f" {other * 1e3:.1f} us {rate / other:.0f}, ratio {other / mine:.3f};")
+        print(text, flush=True)
 
 
 if __name__ == "__main__":
@@ -190,11 +293,11 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--compile", default="build/bin/ssm-compile")
     parser.add_argument("--target", default="cuda:sm_90a")
-    parser.add_argument("--run", default="build/bin/ssm-run")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--runtime", default="build/lib/libssmrt.so")
+    parser.add_argument("--only", action="append", help="this model alone")
     parser.add_argument("--time", action="store_true")
     args = parser.parse_args()
     if args.what == "build":
-        build(args.folder, args.compile, args.target)
+        build(args.folder, args.compile, args.target, args.only)
     else:
-        sys.exit(1 if run(args.folder, args.run, args.time, args.device) else 0)
+        sys.exit(1 if run(args.folder, args.runtime, args.time, args.only) else 0)
