@@ -24,6 +24,8 @@ mlir::gpu::GPUFuncOp createDeviceFunction(mlir::gpu::GPUModuleOp device, llvm::S
 
 /// Flags of kernels, as in include/ssmrt/module_abi.h.
 enum : int64_t { kKernelPersistent = 2 };
+/// Where the flags of blocks lie behind the words of a fault, and how many there are.
+inline constexpr int64_t kFlagsOffset = 128, kFlagWords = 1024;
 
 /// What ssm_device_kernel of include/ssmrt/module_abi.h tells.
 void setLaunchBounds(mlir::gpu::GPUFuncOp function, int64_t maxThreads, int64_t dynamicShared,

@@ -164,7 +164,7 @@ LaunchShape StagedEmitter::launch() {
   constexpr int64_t threads = kScanThreads + kElementThreads;
   Value all = arith::ConstantIndexOp::create(k.host, threads);
   // As many blocks as run at once share all tiles; each has a flag.
-  blocks = host.min(blocks, arith::ConstantIndexOp::create(k.host, SSM_FLAG_WORDS).getResult());
+  blocks = host.min(blocks, arith::ConstantIndexOp::create(k.host, kFlagWords).getResult());
   auto function = k.hostKernel->getParentOfType<func::FuncOp>();
   auto pointer = LLVM::LLVMPointerType::get(b.getContext());
   Value fault = FaultOp::create(k.host, pointer, function.getArgument(0), function.getArgument(1));
@@ -245,7 +245,7 @@ void StagedEmitter::runBlock() {
 }
 
 Value StagedEmitter::flagOf(Value block) {
-  return d.after(d.after(flags, SSM_FAULT_WORDS * 8), d.toWide(e.mul(block, e.index(4))));
+  return d.after(d.after(flags, kFlagsOffset), d.toWide(e.mul(block, e.index(4))));
 }
 
 /// Until the block before has left the carries.
