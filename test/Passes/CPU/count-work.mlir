@@ -17,7 +17,7 @@
 // CHECK: %[[Y:.*]] = arith.muli %{{.*}}, %c200
 // CHECK: %[[NONE:.*]] = arith.cmpi eq, %[[Y]], %c0
 // CHECK: %[[SUM:.*]] = arith.addi %[[Y]], %[[XW]]
-// CHECK: %[[ALL:.*]] = arith.select %[[NONE]], %c0{{.*}}, %[[SUM]]
+// CHECK: %[[ALL:.*]] = arith.select %[[NONE]], %[[Y]], %[[SUM]]
 // CHECK: %[[RB:.*]] = arith.index_cast %[[ALL]]
 // CHECK: %[[RF:.*]] = arith.index_cast %[[F]]
 // CHECK: return %[[RB]], %[[RF]] : i64, i64
