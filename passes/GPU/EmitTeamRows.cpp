@@ -41,6 +41,11 @@ public:
   /// Whether all sums are over the row and all outs along it or one number of it.
   bool isRow();
   int64_t vectorLanes() const { return lanes; }
+  /// -1: not fixed.
+  int64_t fixedVectors() {
+    int64_t size = e.fixedSize(*wideLoop);
+    return size < 0 ? -1 : size / lanes;
+  }
   /// Whether rows are not too long, and whole vectors.
   Value isFit();
   LaunchShape emit();
@@ -220,9 +225,12 @@ void ssm::addRowForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
   RowEmitter found(alone, kTeams[0]);
   if (!found.isRow())
     return;
-  for (const RowTeam &team : kTeams)
-    if (team.vectors * found.vectorLanes() <= kElements)
-      forms.push_back({team.name,
+  int64_t fixed = found.fixedVectors();
+  for (const RowTeam &team : kTeams) {
+    int64_t most = team.vectors * team.threads;
+    if (team.vectors * found.vectorLanes() > kElements || fixed > most)
+      continue;
+    forms.push_back({team.name,
                      [kernel, &team](ImplicitLocOpBuilder &h) {
                        DeviceKernel host{kernel, kernel, h, h, nullptr};
                        return RowEmitter(host, team).isFit();
@@ -231,4 +239,8 @@ void ssm::addRowForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
                        invertRowDivisors(k.kernel);
                        return RowEmitter(k, team).emit();
                      }});
+    // All rows fit, so no larger team is needed.
+    if (fixed >= 0)
+      return;
+  }
 }

@@ -41,6 +41,8 @@ Value ssm::shuffleXor(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
 /// Some of the bits of a number or vector.
 static Value someBits(ImplicitLocOpBuilder &b, Value value) {
   Type word = b.getI32Type();
+  if (value.getType().isIndex())
+    return DeviceBuilder{b}.toInt(value);
   if (auto type = dyn_cast<VectorType>(value.getType())) {
     int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
     int64_t width = std::min<int64_t>(bits, 32);

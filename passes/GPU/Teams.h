@@ -79,8 +79,9 @@ protected:
   /// computed by this thread.
   void need(mlir::Value value);
   void reduceAlone(ReduceOp reduce, llvm::ArrayRef<int64_t> left, mlir::Value &sum);
-  llvm::SmallVector<mlir::Value> strided(mlir::Value count, mlir::ValueRange carried,
-                             llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+  llvm::SmallVector<mlir::Value>
+  strided(mlir::Value count, mlir::ValueRange carried,
+          llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
   mlir::Value constant(int64_t value) { return e.index(value); }
 
   DeviceKernel &k;
@@ -102,7 +103,6 @@ protected:
   llvm::SetVector<mlir::Value> wideBuffers;
   mlir::Value thread, team, threads, zero;
 };
-
 
 /// A row is read once and kept in registers.
 void addRowForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);

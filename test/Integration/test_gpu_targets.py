@@ -62,9 +62,12 @@ def test_machine_code(chip, tmp_path):
     assert done.returncode == 0, done.stderr
     told = describe(tmp_path / "m.so", "--device", "none")
     kernels = told["device_kernels"]
-    assert [kernel["name"] for kernel in kernels] == ["kernel_softmax"]
-    assert kernels[0]["chip"] == chip and kernels[0]["spill_bytes"] == 0
-    assert 8 < kernels[0]["registers"] <= 255 and kernels[0]["shared_bytes"] >= 128
+    assert [kernel["name"] for kernel in kernels] == [
+        f"kernel_softmax{form}" for form in ("_warp", "_row", "_long", "")]
+    for kernel in kernels:
+        assert kernel["chip"] == chip and kernel["spill_bytes"] == 0
+        assert 8 < kernel["registers"] <= 255
+        assert (kernel["shared_bytes"] >= 128) == (kernel["name"] != "kernel_softmax_warp")
 
 
 def find_nvdisasm():
@@ -105,8 +108,45 @@ SCANS = {"selective scan, bf16": selective(ml_dtypes.bfloat16),
          "selective scan, f32": selective(np.float32),
          "selective scan, 256 states": selective(np.float32, 256),
          "selective scan, channels first": selective(np.float16, 16, 2)}
-FORMS = {"softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL),
-         **SCANS}
+
+
+def product(turned=False):
+    """With a bias and a gate, in bf16."""
+    kind = TensorProto.BFLOAT16
+    dims = {"a": ["m", "k"], "b": ["n", "k"] if turned else ["k", "n"], "bias": ["n"], "gate": ["m", "n"]}
+    inputs = [helper.make_tensor_value_info(name, kind, size) for name, size in dims.items()]
+    nodes = [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0])] if turned else []
+    nodes += [helper.make_node("MatMul", ["a", "t" if turned else "b"], ["p"]),
+              helper.make_node("Add", ["p", "bias"], ["q"]),
+              helper.make_node("Sigmoid", ["gate"], ["s"]), helper.make_node("Mul", ["q", "s"], ["y"])]
+    y = helper.make_tensor_value_info("y", kind, ["m", "n"])
+    return helper.make_model(helper.make_graph(nodes, "g", inputs, [y]),
+                             opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+
+
+def single(op, dtype, inputs, output, **attributes):
+    """A model of one node."""
+    values = [helper.make_tensor_value_info(f"x{i}", dtype, dims) for i, dims in enumerate(inputs)]
+    node = helper.make_node(op, [value.name for value in values], ["y"], **attributes)
+    graph = helper.make_graph([node], "g", values, [helper.make_tensor_value_info("y", dtype, output)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+
+
+FORMS = {
+    "softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL),
+    "norm": lambda: single("LayerNormalization", TensorProto.FLOAT, [["n", "m"], ["m"]], ["n", "m"]),
+    "half norm": lambda: single("LayerNormalization", TensorProto.BFLOAT16, [["n", 4096], [4096]],
+                                ["n", 4096]),
+    "transpose": lambda: single("Transpose", TensorProto.FLOAT16, [["n", "m"]], ["m", "n"],
+                                perm=[1, 0]),
+    "sum": lambda: single("ReduceSum", TensorProto.FLOAT, [["n", "m"]], [], keepdims=0),
+    "product": product, "turned product": lambda: product(turned=True),
+    "plain product": lambda: single("MatMul", TensorProto.FLOAT16, [["n", "k"], ["k", "m"]], ["n", "m"]),
+    **SCANS,
+}
+# What they move as a whole.
+READS = {"softmax", "elementwise", "norm", "half norm", "transpose", "sum", "plain product", *SCANS}
+WRITES = READS - {"sum"}
 
 
 @needs_ptxas
@@ -127,8 +167,17 @@ def test_instructions(form, chip, tmp_path):
         assert code.count("MUFU.EX2") > 8 and "BAR.SYNC" in code
         # Carries handed over: the flag is read and set past the first-level cache.
         assert re.search(r"\bLDG\.E\.STRONG\.GPU\b", code)
-    if form == "elementwise" or form in SCANS:
-        assert re.search(r"\bLDG\.E\.128\b", code) and re.search(r"\bSTG\.E\.128\b", code)
+    if "product" in form and chip == "sm_80":
+        assert re.search(r"\bHMMA\.16816\.F32\.BF16\b", code) and "LDGSTS" in code
+    if "product" in form and chip == "sm_90a":
+        for kernel in re.split(r"^\.text\.", code, flags=re.M):
+            if re.match(r"kernel_\w*_\d+x\d+:", kernel):
+                assert "HGMMA.64x" in kernel and "UTMALDG.2D" in kernel
+                # Waiting for all memory, in what is a loop as a whole.
+                assert "MEMBAR" not in kernel
+        assert "_256x160:" in code
+    assert form not in READS or re.search(r"\bLDG\.E\.128\b", code)
+    assert form not in WRITES or re.search(r"\bSTG\.E\.128\b", code)
 
 
 @needs_ptxas
@@ -142,6 +191,15 @@ def test_several_targets(tmp_path):
                          check=False)
     assert run.returncode == 0, run.stderr
     np.testing.assert_allclose(np.load(tmp_path / "y.npy").sum(-1), 1, rtol=1e-6)
+
+
+def test_tensor_maps_are_parameters(tmp_path):
+    done = compile_to(tmp_path, "--target=cuda:sm_90a", "--emit=ptx", "-o", tmp_path / "m.ptx",
+                      model=product())
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "m.ptx").read_text()
+    kernel = text[text.index(".entry kernel_matmul"):]
+    assert len(re.findall(r"\.param \.align 64 \.b8 \w+\[128\]", kernel[:kernel.index("{")])) == 2
 
 
 def test_without_ptxas(tmp_path):

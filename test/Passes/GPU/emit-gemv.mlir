@@ -14,7 +14,7 @@
 // CHECK-COUNT-8: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<8xbf16>
 // CHECK: nvvm.griddepcontrol wait
 // CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x?xbf16>, vector<8xbf16>
-// CHECK: nvvm.barrier id = %{{.*}} number_of_threads = %{{.*}}
+// CHECK: llvm.inline_asm
 // CHECK-COUNT-8: nvvm.mma.sync
 // CHECK: scf.for
 // CHECK: memref.store %{{.*}}, %[[PARTS]][%c0, %{{.*}}]

@@ -47,7 +47,7 @@ func.func private @kernel_softmax(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !
 // CHECK: gpu.block_id y
 // CHECK: scf.for
 // CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<?xf32>, vector<4xf32>
-// CHECK: nvvm.barrier
+// CHECK: llvm.inline_asm
 // CHECK: vector.reduction <add>
 // CHECK: gpu.func @kernel_sum_parts_sums(
 

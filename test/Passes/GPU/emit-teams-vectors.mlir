@@ -38,7 +38,7 @@ func.func @main.run(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<?xf32>, %
 // CHECK: vector.reduction <add>
 // CHECK: gpu.shuffle
 // CHECK: gpu.barrier
-// CHECK: gpu.func @
+// CHECK: gpu.func @kernel_reduce_1(
 // CHECK-NOT: vector.load
 func.func @main.run(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<?x4096xf32>, %y: memref<?xf32>,
                     %z: memref<?x4095xbf16>, %w: memref<?xbf16>) attributes {ssm.entry = "main"} {

@@ -1,9 +1,11 @@
 // RUN: ssm-opt %s -ssm-emit-device-kernels -canonicalize -cse | FileCheck %s
 
+// Other forms than the general one are in emit-team-forms.mlir.
 // A block for each row: sums through shuffles and shared memory; the host computes blocks and threads.
 // CHECK-LABEL: func.func private @kernel_softmax(
 // CHECK-SAME:  -> i32
 // CHECK: %[[ROWS:.*]] = memref.dim %{{.*}}, %c0
+// CHECK: @device::@kernel_softmax_long
 // CHECK: %[[THREADS:.*]] = arith.muli %{{.*}}, %c32
 // CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel_softmax grid(%[[ROWS]], %c1, %c1) threads %[[THREADS]]
 // CHECK-NOT: ssm.kernel loops
