@@ -366,7 +366,6 @@ def test_named_like_a_state_but_none(tmp_path):
     (["-o"], "option -o needs a value"),
     (["-o", "{out}", "--cpu=x86-64-v2", "--cpu=x86-64-v3"], "--cpu is given twice; several have ','"),
     (["-o", "{out}", "--target", "cpu", "--target=cpu"], "--target is given twice"),
-    (["-o", "{out}", "-o", "{folder}/n.so"], "-o is given twice"),
 ])
 def test_refuses(tmp_path, linear, arguments, message):
     folder = tmp_path / "folder"
