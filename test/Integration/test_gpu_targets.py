@@ -111,7 +111,7 @@ FORMS = {
     "transpose": lambda: single("Transpose", TensorProto.FLOAT16, [["n", "m"]], ["m", "n"],
                                 perm=[1, 0]),
     "sum": lambda: single("ReduceSum", TensorProto.FLOAT, [["n", "m"]], [], keepdims=0),
-    "product": lambda: single("MatMul", TensorProto.FLOAT16, [["n", "k"], ["k", "m"]], ["n", "m"]),
+    "product": lambda: single("MatMul", TensorProto.FLOAT, [["n", "k"], ["k", "m"]], ["n", "m"]),
 }
 # What they move as a whole.
 READS = {"softmax", "elementwise", "norm", "half norm", "transpose", "sum", "product"}
