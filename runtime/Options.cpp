@@ -93,6 +93,12 @@ ssmrt_status ssmrt_session_options_set_graphs(ssmrt_session_options *options, in
   return SSMRT_OK;
 }
 
+ssmrt_status ssmrt_session_options_set_foreign_states(ssmrt_session_options *options, int allow) {
+  SSMRT_TRY(need(options));
+  options->foreignStates = allow != 0;
+  return SSMRT_OK;
+}
+
 ssmrt_status ssmrt_session_options_set_carry_states(ssmrt_session_options *options, int carry) {
   SSMRT_TRY(need(options));
   options->carryStates = carry != 0;

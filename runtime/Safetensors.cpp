@@ -229,6 +229,8 @@ ssmrt_status HeaderReader::readMetadata() {
       if (header.hashAt >= 0 || at - quote != ptrdiff_t(hashDigits + 2))
         return bad("a hash is there twice, or not of 16 digits");
       header.hashAt = int64_t(sizeof(uint64_t)) + (quote + 1 - start);
+    } else if (!std::strcmp(key, modelKey)) {
+      header.model = text;
     }
     SSMRT_TRY(more('}', go));
   }
@@ -374,11 +376,10 @@ ssmrt_status SafetensorsHeader::verify(const char *file, const uint8_t *data) co
   uint64_t hash = hash64(head.data(), head.size());
   for (const FileTensor &tensor : tensors)
     hash = chainHash(hash, data + dataStart + tensor.begin, size_t(tensor.end - tensor.begin));
-  char digits[hashDigits + 1];
-  std::snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)hash);
-  if (std::memcmp(digits, data + hashAt, hashDigits) != 0)
+  HashText text(hash);
+  if (std::memcmp(text.digits, data + hashAt, hashDigits) != 0)
     return fail(SSMRT_BAD_FILE, "'%s' is damaged: its bytes have hash %s, expected %.16s", file,
-                digits, reinterpret_cast<const char *>(data) + hashAt);
+                text.digits, reinterpret_cast<const char *>(data) + hashAt);
   return SSMRT_OK;
 }
 

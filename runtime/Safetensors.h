@@ -11,6 +11,8 @@
 #include "Memory.h"
 #include "Types.h"
 
+#include <cstdio>
+
 namespace ssmrt {
 
 struct FileTensor {
@@ -25,6 +27,9 @@ struct FileTensor {
 constexpr char hashKey[] = "ssmrt.xxh3";
 constexpr size_t hashDigits = 16;
 
+/// The key of the model that a file's states are of, as many digits.
+constexpr char modelKey[] = "ssmrt.model";
+
 /// What a file says of its tensors, checked: each lies in the file and has the
 /// bytes its shape takes, and together they fill the data without gap or
 /// overlap, as the format asks.
@@ -32,7 +37,8 @@ struct SafetensorsHeader {
   Array<FileTensor> tensors;
   Array<char> names;
   int64_t dataStart = 0;
-  int64_t hashAt = -1; // where the digits lie in the file, if it has a hash
+  int64_t hashAt = -1;      // where the digits lie in the file, if it has a hash
+  const char *model = ""; // digits of the model's hash, if it tells one
 
   /// `file` is how messages call it.
   ssmrt_status parse(const char *file, const uint8_t *data, size_t bytes);
@@ -46,8 +52,22 @@ struct SafetensorsHeader {
 using WriteFn = ssmrt_status (*)(void *sink, const void *data, size_t bytes);
 
 /// Writes tensors, given as dense views, under their names. They are laid out
-/// by falling element size, so that each is aligned for its type. The file has a hash.
-ssmrt_status writeSafetensors(const ssmrt_input *tensors, int32_t count, WriteFn write, void *sink);
+/// by falling element size, so that each is aligned for its type. The file has a hash,
+/// and `model` as the hash of a model unless that is 0.
+ssmrt_status writeSafetensors(const ssmrt_input *tensors, int32_t count, uint64_t model,
+                              WriteFn write, void *sink);
+
+/// The same to a file, which appears whole or not at all.
+ssmrt_status writeSafetensorsFile(const char *path, const ssmrt_input *tensors, int32_t count,
+                                  uint64_t model);
+
+/// A hash as the metadata tell it.
+struct HashText {
+  char digits[hashDigits + 1];
+  explicit HashText(uint64_t hash) {
+    std::snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)hash);
+  }
+};
 
 } // namespace ssmrt
 

@@ -56,8 +56,8 @@ struct Item {
 };
 } // namespace
 
-ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count, WriteFn write,
-                                     void *sink) {
+ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count, uint64_t model,
+                                     WriteFn write, void *sink) {
   Array<Item> items;
   for (int32_t unit = 8; unit; unit /= 2)
     for (int32_t i = 0; i < count; ++i) {
@@ -76,7 +76,11 @@ ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count, 
   bool fits = header.resize(8) && appendText(header, "{\"__metadata__\":{\"") &&
               appendText(header, hashKey) && appendText(header, "\":\"");
   size_t hashAt = header.size();
-  fits = fits && appendText(header, "0000000000000000") && appendText(header, "\"}");
+  fits = fits && appendText(header, "0000000000000000");
+  if (model)
+    fits = fits && appendText(header, "\",\"") && appendText(header, modelKey) &&
+           appendText(header, "\":\"") && appendText(header, HashText(model).digits);
+  fits = fits && appendText(header, "\"}");
   int64_t at = 0;
   for (const Item &item : items) {
     fits = fits && header.push(',') &&
@@ -93,9 +97,7 @@ ssmrt_status ssmrt::writeSafetensors(const ssmrt_input *tensors, int32_t count, 
   uint64_t hash = hash64(header.data(), header.size());
   for (const Item &item : items)
     hash = chainHash(hash, item.data(), size_t(item.bytes));
-  char digits[hashDigits + 1];
-  std::snprintf(digits, sizeof(digits), "%016llx", (unsigned long long)hash);
-  std::memcpy(header.data() + hashAt, digits, hashDigits);
+  std::memcpy(header.data() + hashAt, HashText(hash).digits, hashDigits);
 
   SSMRT_TRY(write(sink, header.data(), header.size()));
   for (const Item &item : items)

@@ -49,6 +49,7 @@ ssmrt_status ssmrt_session::initialize(ssmrt_module *owner, int32_t index,
   size_t numInputs = size_t(entry->num_inputs);
   size_t numOutputs = size_t(entry->num_outputs);
   size_t symbols = size_t(layout->numSymbols);
+  foreignStates = options->foreignStates;
   size_t carried = options->carryStates ? size_t(entry->num_states) : 0;
   if (!args.resize(numInputs) || !inputs.resize(numInputs) || !inputState.resize(numInputs) ||
       !outputs.resize(numOutputs) || !outputState.resize(numOutputs) || !states.resize(carried) ||

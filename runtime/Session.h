@@ -92,7 +92,7 @@ struct ssmrt_session_options {
   void *kernelHookUser = nullptr;
   ssmrt::Allocator allocator;
   bool hasAllocator = false;
-  bool carryStates = false;
+  bool carryStates = false, foreignStates = false;
   void *stream = nullptr;
   bool hasStream = false, deviceOutputs = false, graphs = true;
 
@@ -151,6 +151,7 @@ struct ssmrt_session {
 
   double kernelBegin = 0;
   bool deviceOutputs = false;
+  bool foreignStates = false; // are restored too
 
   ssmrt::Segment segment;
   ssmrt::Array<ssmrt::State> states;

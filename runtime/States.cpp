@@ -215,14 +215,15 @@ ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data,
   Listed states;
   SSMRT_TRY(states.list(*session));
   const ssmrt_input *tensors = states.tensors.data();
+  uint64_t model = session->module->description->model_hash;
   MemorySink sink{nullptr, 0, 0};
-  SSMRT_TRY(writeSafetensors(tensors, session->numCarried(), sink.write, &sink));
+  SSMRT_TRY(writeSafetensors(tensors, session->numCarried(), model, sink.write, &sink));
   if (data && *bytes < sink.used)
     return fail(SSMRT_INVALID_ARGUMENT, "the states take %llu bytes, there is room for %llu",
                 (unsigned long long)sink.used, (unsigned long long)*bytes);
   if (data) {
     sink = {static_cast<uint8_t *>(data), *bytes, 0};
-    SSMRT_TRY(writeSafetensors(tensors, session->numCarried(), sink.write, &sink));
+    SSMRT_TRY(writeSafetensors(tensors, session->numCarried(), model, sink.write, &sink));
   }
   *bytes = sink.used;
   return SSMRT_OK;
@@ -235,7 +236,8 @@ ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *session, const 
   SSMRT_TRY(call.status());
   Listed states;
   SSMRT_TRY(states.list(*session));
-  return ssmrt_tensors_write(path, states.tensors.data(), session->numCarried());
+  return writeSafetensorsFile(path, states.tensors.data(), session->numCarried(),
+                              session->module->description->model_hash);
 }
 
 static ssmrt_status restore(ssmrt_session &session, const char *file, const uint8_t *data,
@@ -244,6 +246,12 @@ static ssmrt_status restore(ssmrt_session &session, const char *file, const uint
   SafetensorsHeader header;
   SSMRT_TRY(header.parse(file, data, bytes));
   SSMRT_TRY(header.verify(file, data));
+  uint64_t model = session.module->description->model_hash;
+  if (*header.model && model && std::strcmp(header.model, HashText(model).digits) &&
+      !session.foreignStates)
+    return fail(SSMRT_INVALID_ARGUMENT,
+                "'%s' has states of another model, %s; that of module '%s' is %s", file,
+                header.model, session.module->path, HashText(model).digits);
   for (const FileTensor &tensor : header.tensors) {
     int32_t index;
     SSMRT_TRY(session.findState(tensor.name, &index));

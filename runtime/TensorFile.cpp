@@ -78,14 +78,19 @@ static ssmrt_status writeToFile(void *sink, const void *data, size_t bytes) {
   return static_cast<NewFile *>(sink)->write(data, bytes);
 }
 
+ssmrt_status ssmrt::writeSafetensorsFile(const char *path, const ssmrt_input *tensors,
+                                         int32_t count, uint64_t model) {
+  NewFile file;
+  SSMRT_TRY(file.create(path));
+  SSMRT_TRY(writeSafetensors(tensors, count, model, writeToFile, &file));
+  return file.commit();
+}
+
 ssmrt_status ssmrt_tensors_write(const char *path, const ssmrt_input *tensors, int32_t count) {
   if (!path || count < 0 || (count && !tensors))
     return fail(SSMRT_INVALID_ARGUMENT, "%s is NULL", path ? "tensors" : "path");
   for (int32_t i = 0; i < count; ++i)
     if (!tensors[i].name || !tensors[i].tensor)
       return fail(SSMRT_INVALID_ARGUMENT, "tensor %d has no name or is NULL", i);
-  NewFile file;
-  SSMRT_TRY(file.create(path));
-  SSMRT_TRY(writeSafetensors(tensors, count, writeToFile, &file));
-  return file.commit();
+  return writeSafetensorsFile(path, tensors, count, 0);
 }

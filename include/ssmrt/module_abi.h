@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 6u
+#define SSM_MODULE_ABI_VERSION 7u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -282,6 +282,10 @@ typedef struct ssm_module {
   const ssm_device_kernel *device_kernels;
   const ssm_image *images;
   int32_t num_device_kernels, num_images;
+
+  /* Of the model and its weights, the same however it was compiled: states that were
+   * saved tell by it whose they are. 0: not known. */
+  uint64_t model_hash;
 } ssm_module;
 
 /* The last bytes of a module file. */
@@ -302,7 +306,7 @@ static_assert(sizeof(ssm_entry) == 88, "ABI layout");
 static_assert(sizeof(ssm_weight_info) == 48, "ABI layout");
 static_assert(sizeof(ssm_device_kernel) == 48, "ABI layout");
 static_assert(sizeof(ssm_image) == 32, "ABI layout");
-static_assert(sizeof(ssm_module) == 160, "ABI layout");
+static_assert(sizeof(ssm_module) == 168, "ABI layout");
 static_assert(sizeof(ssm_trailer) == 32, "ABI layout");
 #endif
 

@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or function of this file changes its meaning. */
-#define SSMRT_API_VERSION 3u
+#define SSMRT_API_VERSION 4u
 
 /* The version the library was built with; compare with SSMRT_API_VERSION. */
 SSMRT_API uint32_t ssmrt_api_version(void);
@@ -340,6 +340,11 @@ SSMRT_API ssmrt_status ssmrt_session_options_set_kernel_hook(ssmrt_session_optio
 SSMRT_API ssmrt_status ssmrt_session_options_set_carry_states(ssmrt_session_options *options,
                                                               int carry);
 
+/* Non-zero: states saved by sessions of other models are restored too, if their names,
+ * types and shapes fit. Default 0. */
+SSMRT_API ssmrt_status ssmrt_session_options_set_foreign_states(ssmrt_session_options *options,
+                                                                int allow);
+
 /* For sessions on a device; others ignore them. */
 
 /* The stream (a CUstream of the device's primary context, as runtime API and
@@ -448,8 +453,8 @@ SSMRT_API ssmrt_status ssmrt_session_roll_back(ssmrt_session *session);
  * same states: a fork, or the step from prefill to decode. */
 SSMRT_API ssmrt_status ssmrt_session_copy_states(ssmrt_session *to, const ssmrt_session *from);
 
-/* The states as a safetensors file, keyed by name, with a hash of all its bytes
- * among the metadata. All must have a value. With data NULL only *bytes is told;
+/* The states as a safetensors file, keyed by name, with a hash of all its bytes and
+ * one of the model among the metadata. All must have a value. With data NULL only *bytes is told;
  * else *bytes is the capacity and becomes what was written. */
 SSMRT_API ssmrt_status ssmrt_session_save_states(const ssmrt_session *session, void *data,
                                                  size_t *bytes);
@@ -457,7 +462,8 @@ SSMRT_API ssmrt_status ssmrt_session_save_states_file(const ssmrt_session *sessi
                                                       const char *path);
 
 /* Sets all states from such bytes, from wherever they come: checked in full, and
- * against the hash if there is one. */
+ * against the hashes if there are any: those of another model are refused, but not those
+ * of this one compiled in another way. */
 SSMRT_API ssmrt_status ssmrt_session_restore_states(ssmrt_session *session, const void *data,
                                                     size_t bytes);
 SSMRT_API ssmrt_status ssmrt_session_restore_states_file(ssmrt_session *session, const char *path);

@@ -62,6 +62,8 @@ public:
 private:
   LogicalResult prepare();
   LogicalResult checkOutput();
+  LogicalResult checkOverwrites();
+  LogicalResult checkOverwrites(StringRef path);
   LogicalResult enableRemarks();
   /// Runs the stages that all versions share.
   LogicalResult runSharedStages();
@@ -109,6 +111,7 @@ private:
   std::vector<Version> versions;
   CpuTarget host;
   LoadedModels models;
+  uint64_t modelHash = 0;
   WeightPlaces places;
 };
 
@@ -150,18 +153,40 @@ LogicalResult Compilation::prepare() {
   return enableRemarks();
 }
 
-/// What cannot be written need not be compiled either, and a model is not to be
-/// overwritten by what is made of it.
+/// What cannot be written need not be compiled either.
 LogicalResult Compilation::checkOutput() {
   if (options.output == "-")
     return success();
-  for (const std::string &path : {options.output, getWeightsPath(options.output)})
-    for (const EntryFile &entry : options.entries)
-      if (llvm::sys::fs::equivalent(path, entry.path))
-        return fail("the output '" + path + "' is the model itself");
+  if (options.emit == "static")
+    if (llvm::Error error = checkHeaderPath(options.output))
+      return fail(std::move(error));
   OutputFiles probe;
   llvm::Expected<std::string> temporary = probe.add(options.output);
   return temporary ? success() : fail(temporary.takeError());
+}
+
+/// A model, and its weights in files beside it, are not to be overwritten by what is
+/// made of it.
+LogicalResult Compilation::checkOverwrites() {
+  std::vector<std::string> paths = {options.output, options.reproducer};
+  if (options.emitsModule() && !options.embedWeights)
+    paths.push_back(getWeightsPath(options.output));
+  if (options.emit == "static")
+    paths.push_back(getHeaderPath(options.output));
+  for (const std::string &path : paths)
+    if (failed(checkOverwrites(path)))
+      return failure();
+  return success();
+}
+
+LogicalResult Compilation::checkOverwrites(StringRef path) {
+  if (path.empty() || path == "-" || !models.weights.isSource(path))
+    return success();
+  bool isModel = llvm::any_of(options.entries, [&](const EntryFile &entry) {
+    return llvm::sys::fs::equivalent(path, entry.path);
+  });
+  return fail("the output '" + path + "' is " +
+              (isModel ? "the model itself" : "a file with the model's weights"));
 }
 
 LogicalResult Compilation::enableRemarks() {
@@ -180,6 +205,8 @@ LogicalResult Compilation::saveTemporary(StringRef extension, StringRef text) {
     return success();
   llvm::SmallString<128> path(options.output);
   llvm::sys::path::replace_extension(path, extension);
+  if (failed(checkOverwrites(path)))
+    return failure();
   if (llvm::Error error = writeWholeFile(path, text))
     return fail(std::move(error));
   return success();
@@ -265,6 +292,7 @@ LogicalResult Compilation::runStep(size_t number, ModuleOp module, const Version
 
 LogicalResult Compilation::runSharedStages() {
   ModuleOp module = *models.module;
+  std::string text = options.emitsModule() ? textOfModel(module) : "";
   for (size_t i = 0; getStages()[i] != getFirstTargetStage(); ++i) {
     StringRef stage = getStages()[i];
     if (stage == "tensor") {
@@ -272,6 +300,7 @@ LogicalResult Compilation::runSharedStages() {
           timed("hash weights", [&] { return mergeEqualWeights(module, models.weights); });
       if (error)
         return fail(std::move(error));
+      modelHash = hashModel(text, module);
     }
     if (failed(runStep(i, module, nullptr, /*isInit=*/false)))
       return failure();
@@ -360,9 +389,16 @@ LogicalResult Compilation::package() {
   for (Version &version : versions)
     parts.push_back({version.target, version.gpu, *version.module,
                      version.init ? *version.init : ModuleOp()});
+  packaging.inputs.base =
+      (llvm::sys::path::extension(options.reproducer) == ".mlir"
+           ? StringRef(options.reproducer).drop_back(strlen(".mlir"))
+           : StringRef(options.reproducer))
+          .str();
+  packaging.inputs.onCrash = [this](const std::string &text) { diagnostics.reportCrash(text); };
+  packaging.device.inputs = packaging.inputs;
   if (failed(prepareDevice(packaging.device)))
     return failure();
-  packaging.options = describeOptions(options, targets);
+  packaging.origin = {describeOptions(options, targets), modelHash};
   packaging.embedWeights = options.embedWeights;
   packaging.verifyEach = options.verifyEach;
   packaging.onStep = [this](StringRef name, double seconds) { addTime(name, seconds); };
@@ -395,6 +431,8 @@ LogicalResult Compilation::run() {
   if (failed(loaded))
     return failure();
   models = std::move(*loaded);
+  if (failed(checkOverwrites()))
+    return failure();
   if (failed(runSharedStages()))
     return failure();
   if (models.module)

@@ -9,7 +9,10 @@
 
 #include "lib/Import/Importer.h"
 #include "lib/Import/Reader/ModelReader.h"
+#include "lib/Package/Hash.h"
 #include "lib/Package/ModuleSpec.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/Support/raw_ostream.h"
 
 #include <map>
 
@@ -51,6 +54,23 @@ FailureOr<LoadedModels> ssm::loadModels(const CompileOptions &options, MLIRConte
     weight->setAttr(kElementTypeAttr,
                     TypeAttr::get(cast<ShapedType>(weight.getType()).getElementType()));
   return loaded;
+}
+
+std::string ssm::textOfModel(ModuleOp imported) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  for (WeightOp weight : imported.getOps<WeightOp>())
+    stream << weight.getSymName() << ": " << weight.getType() << "\n";
+  for (auto function : imported.getOps<func::FuncOp>())
+    function.print(stream);
+  return text;
+}
+
+uint64_t ssm::hashModel(llvm::StringRef text, ModuleOp module) {
+  std::string whole = text.str();
+  for (WeightOp weight : module.getOps<WeightOp>())
+    whole += std::to_string(weight.getHash().value_or(0)) + " ";
+  return std::max<uint64_t>(hash128(llvm::arrayRefFromStringRef(whole)).low, 1);
 }
 
 Error ssm::mergeEqualWeights(ModuleOp module, WeightSources &sources) {

@@ -23,6 +23,8 @@ public:
   ModelWeights() = default;
   explicit ModelWeights(onnx::ImportedWeights weights) : weights(std::move(weights)) {}
   llvm::Error read(WeightOp weight, WeightSink sink) override;
+  /// See ImportedWeights.
+  bool isSource(llvm::StringRef path) const { return weights.isSource(path); }
 
 private:
   onnx::ImportedWeights weights;
@@ -42,6 +44,12 @@ mlir::FailureOr<LoadedModels> loadModels(const CompileOptions &options, mlir::ML
 /// Makes one weight of those with equal bytes and type, so that what is derived
 /// from them is derived once. Sets `hash` of every weight.
 llvm::Error mergeEqualWeights(mlir::ModuleOp module, WeightSources &sources);
+
+/// What the model computes, as a text: before any pass, and without the files it is in.
+std::string textOfModel(mlir::ModuleOp imported);
+
+/// A hash of that text and of the weights, after mergeEqualWeights. Never 0.
+uint64_t hashModel(llvm::StringRef text, mlir::ModuleOp module);
 
 } // namespace ssm
 

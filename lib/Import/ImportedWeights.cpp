@@ -25,6 +25,14 @@ int64_t ImportedWeights::add(const Model &model, WeightSource source) {
   return sources.size() - 1;
 }
 
+bool ImportedWeights::isSource(StringRef path) const {
+  return any_of(models, [&](const std::unique_ptr<Model> &model) {
+    return any_of(model->files, [&](const std::unique_ptr<WeightFile> &file) {
+      return sys::fs::equivalent(path, file->getPath());
+    });
+  });
+}
+
 Error ImportedWeights::read(int64_t index, function_ref<Error(ArrayRef<uint8_t>)> sink) const {
   if (index < 0 || index >= static_cast<int64_t>(sources.size()))
     return readerError("there is no weight number " + Twine(index));

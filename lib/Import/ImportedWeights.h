@@ -24,6 +24,9 @@ public:
   int64_t add(const Model &model, WeightSource source);
   size_t size() const { return sources.size(); }
 
+  /// Whether `path` is one of the files that the models were read from, by whatever name.
+  bool isSource(llvm::StringRef path) const;
+
   /// Size of the weight as read() gives it.
   uint64_t getNumBytes(int64_t index) const { return sources[index].source.getNumUnpackedBytes(); }
 

@@ -9,6 +9,7 @@
 
 #include "dialects/SSM/TensorMapOp.h"
 #include "lib/Package/BuildObject.h"
+#include "lib/Package/Codegen.h"
 #include "lib/Support/ScratchFolder.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -17,7 +18,6 @@
 #include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
@@ -130,7 +130,7 @@ static void readResources(StringRef log, DeviceCode &code) {
 }
 
 static Expected<std::string> assemble(StringRef ptx, const GpuTarget &target, StringRef ptxas,
-                                      DeviceCode &code) {
+                                      const StepInputs &inputs, DeviceCode &code) {
   Expected<ScratchFolder> scratch = ScratchFolder::create("ssm-device");
   if (!scratch)
     return scratch.takeError();
@@ -139,6 +139,7 @@ static Expected<std::string> assemble(StringRef ptx, const GpuTarget &target, St
   if (Error error = writeWholeFile(source, ptx))
     return error;
   std::string arch = "-arch=" + target.chip;
+  std::string command = (ptxas + " -O3 -v " + arch + " {} -o /dev/null").str();
   llvm::SmallVector<StringRef> args = {ptxas, "-O3", "-v", arch, "--split-compile=0",
                                        source, "-o", result};
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(log), StringRef(log)};
@@ -148,11 +149,13 @@ static Expected<std::string> assemble(StringRef ptx, const GpuTarget &target, St
   if (auto text = llvm::MemoryBuffer::getFile(log))
     told = (*text)->getBuffer().str();
   if (status != 0)
-    return createStringError("'" + ptxas + "' failed: " + message + StringRef(told).trim());
+    return inputs.keep(
+        createStringError("'" + ptxas + "' failed: " + reasonOf(message + told, status)), "ptx",
+        ptx, command);
   readResources(told, code);
   auto bytes = llvm::MemoryBuffer::getFile(result);
   if (!bytes)
-    return createStringError("'" + ptxas + "' wrote no file");
+    return inputs.keep(createStringError("'" + ptxas + "' wrote no file"), "ptx", ptx, command);
   return (*bytes)->getBuffer().str();
 }
 
@@ -174,7 +177,23 @@ static void optimize(llvm::Module &module, llvm::TargetMachine *machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
 }
 
-static Expected<std::string> emitPtx(mlir::gpu::GPUModuleOp device, const GpuTarget &target) {
+static Error emitPtx(llvm::Module &module, llvm::TargetMachine &machine,
+                     llvm::SmallVector<char, 0> &bytes) {
+  std::string problem;
+  llvm::raw_string_ostream stream(problem);
+  if (llvm::verifyModule(module, &stream))
+    return createStringError("the LLVM IR of the device kernels is malformed: " + problem);
+  optimize(module, &machine);
+  llvm::raw_svector_ostream out(bytes);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, out, nullptr, llvm::CodeGenFileType::AssemblyFile))
+    return createStringError("LLVM cannot emit PTX");
+  passes.run(module);
+  return Error::success();
+}
+
+static Expected<std::string> emitPtx(mlir::gpu::GPUModuleOp device, const GpuTarget &target,
+                                     const StepInputs &inputs) {
   mlir::DialectRegistry registry;
   mlir::registerBuiltinDialectTranslation(registry);
   mlir::registerLLVMDialectTranslation(registry);
@@ -182,27 +201,21 @@ static Expected<std::string> emitPtx(mlir::gpu::GPUModuleOp device, const GpuTar
   mlir::registerNVVMDialectTranslation(registry);
   device->getContext()->appendDialectRegistry(registry);
   llvm::LLVMContext context;
-  std::unique_ptr<llvm::Module> module =
-      mlir::translateModuleToLLVMIR(device, context, "ssm_device");
-  if (!module)
-    return createStringError("the device kernels cannot be translated to LLVM IR");
+  auto translated = translateToLLVM(device, context, "ssm_device", inputs);
+  if (!translated)
+    return translated.takeError();
+  llvm::Module &module = **translated;
   auto machine = target.createMachine(llvm::CodeGenOptLevel::Aggressive);
   if (!machine)
     return machine.takeError();
-  module->setTargetTriple((*machine)->getTargetTriple());
-  module->setDataLayout((*machine)->createDataLayout());
-  module->setSourceFileName("ssm_device");
-  std::string problem;
-  llvm::raw_string_ostream stream(problem);
-  if (llvm::verifyModule(*module, &stream))
-    return createStringError("the LLVM IR of the device kernels is malformed: " + problem);
-  optimize(*module, machine->get());
+  module.setTargetTriple((*machine)->getTargetTriple());
+  module.setDataLayout((*machine)->createDataLayout());
+  module.setSourceFileName("ssm_device");
   llvm::SmallVector<char, 0> bytes;
-  llvm::raw_svector_ostream out(bytes);
-  llvm::legacy::PassManager passes;
-  if ((*machine)->addPassesToEmitFile(passes, out, nullptr, llvm::CodeGenFileType::AssemblyFile))
-    return createStringError("LLVM cannot emit PTX");
-  passes.run(*module);
+  if (Error error = inputs.run("LLVM's code generation for " + target.chip, module,
+                               "llc -O3 -mcpu=" + target.chip + " {} -o /dev/null",
+                               [&] { return emitPtx(module, **machine, bytes); }))
+    return error;
   return std::string(bytes.begin(), bytes.end());
 }
 
@@ -254,12 +267,12 @@ Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget
       kernel.paramBytes.push_back(bytesOf(function, i));
     code.kernels.push_back(std::move(kernel));
   }
-  Expected<std::string> ptx = emitPtx(device, target);
+  Expected<std::string> ptx = emitPtx(device, target, options.inputs);
   device.erase();
   if (!ptx)
     return ptx.takeError();
   if (!options.ptxas.empty()) {
-    Expected<std::string> cubin = assemble(*ptx, target, options.ptxas, code);
+    Expected<std::string> cubin = assemble(*ptx, target, options.ptxas, options.inputs, code);
     if (!cubin)
       return cubin.takeError();
     code.images.push_back({target.chip, std::move(*cubin), /*isPtx=*/false});

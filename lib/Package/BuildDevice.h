@@ -9,6 +9,7 @@
 #define SSM_LIB_PACKAGE_BUILDDEVICE_H
 
 #include "lib/Package/DeviceCode.h"
+#include "lib/Package/StepInput.h"
 #include "lib/Target/GpuTarget.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringRef.h"
@@ -24,6 +25,7 @@ struct DeviceOptions {
   bool withPtx = false;
   /// Bytes that a thread of a kernel may spill at most; above, it is an error.
   std::optional<int64_t> spillBudget;
+  StepInputs inputs;
 };
 
 /// NVIDIA's assembler: the one asked for (a path or a name on PATH); else on PATH, in

@@ -37,11 +37,11 @@ static Error addObject(const SmallVector<char, 0> &bytes, std::string path,
 
 Error ssm::buildModuleFile(ArrayRef<CodePart> parts, int level, StringRef linker,
                            std::vector<std::string> objects, const ScratchFolder &scratch,
-                           StringRef output, LinkForm form) {
+                           StringRef output, LinkForm form, const StepInputs &inputs) {
   ObjectNeeds all;
   for (auto [i, part] : enumerate(parts)) {
     Expected<SmallVector<char, 0>> code =
-        emitCode(part.module, part.target, level, CodeForm::Object);
+        emitCode(part.module, part.target, level, CodeForm::Object, inputs);
     if (!code)
       return code.takeError();
     Expected<ObjectNeeds> needs = checkUndefinedSymbols(StringRef(code->data(), code->size()));
@@ -67,6 +67,6 @@ Error ssm::buildModuleFile(ArrayRef<CodePart> parts, int level, StringRef linker
       return error;
   }
   if (form == LinkForm::Static)
-    return linkStaticModule(linker, objects, scratch, output);
-  return linkModule(linker, objects, first.triple, all.math, scratch, output);
+    return linkStaticModule(linker, objects, scratch, output, inputs);
+  return linkModule(linker, objects, first.triple, all.math, scratch, output, inputs);
 }

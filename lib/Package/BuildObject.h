@@ -8,6 +8,7 @@
 #ifndef SSM_LIB_PACKAGE_BUILDOBJECT_H
 #define SSM_LIB_PACKAGE_BUILDOBJECT_H
 
+#include "lib/Package/StepInput.h"
 #include "lib/Support/ScratchFolder.h"
 #include "lib/Target/CpuTarget.h"
 #include "llvm/IR/Module.h"
@@ -26,7 +27,8 @@ struct CodePart {
 enum class LinkForm { Shared, Static };
 llvm::Error buildModuleFile(llvm::ArrayRef<CodePart> parts, int level, llvm::StringRef linker,
                             std::vector<std::string> objects, const ScratchFolder &scratch,
-                            llvm::StringRef output, LinkForm form = LinkForm::Shared);
+                            llvm::StringRef output, LinkForm form = LinkForm::Shared,
+                            const StepInputs &inputs = {});
 
 /// Writes a file anew.
 llvm::Error writeWholeFile(llvm::StringRef path, llvm::StringRef bytes);

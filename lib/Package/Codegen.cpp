@@ -56,7 +56,29 @@ static Error prepare(llvm::Module &module, const CpuTarget &target) {
 }
 
 Expected<std::unique_ptr<llvm::Module>>
-ssm::translateModule(mlir::ModuleOp module, llvm::LLVMContext &context, const CpuTarget &target) {
+ssm::translateToLLVM(mlir::Operation *module, llvm::LLVMContext &context, llvm::StringRef name,
+                     const StepInputs &inputs) {
+  std::string reason;
+  mlir::ScopedDiagnosticHandler handler(module->getContext(), [&](mlir::Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() != mlir::DiagnosticSeverity::Error)
+      return mlir::failure();
+    if (reason.empty())
+      reason = ": " + diagnostic.str();
+    return mlir::success();
+  });
+  std::unique_ptr<llvm::Module> result = mlir::translateModuleToLLVMIR(module, context, name);
+  if (result)
+    return result;
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module->print(stream);
+  return inputs.keep(createStringError("the module cannot be translated to LLVM IR" + reason),
+                     "llvm.mlir", text, "mlir-translate --mlir-to-llvmir {}");
+}
+
+Expected<std::unique_ptr<llvm::Module>>
+ssm::translateModule(mlir::ModuleOp module, llvm::LLVMContext &context, const CpuTarget &target,
+                     const StepInputs &inputs) {
   for (WeightOp weight : llvm::make_early_inc_range(module.getOps<WeightOp>()))
     weight.erase();
 
@@ -64,18 +86,17 @@ ssm::translateModule(mlir::ModuleOp module, llvm::LLVMContext &context, const Cp
   mlir::registerBuiltinDialectTranslation(registry);
   mlir::registerLLVMDialectTranslation(registry);
   module.getContext()->appendDialectRegistry(registry);
-  std::unique_ptr<llvm::Module> result =
-      mlir::translateModuleToLLVMIR(module, context, "ssm_module");
+  Expected<std::unique_ptr<llvm::Module>> result =
+      translateToLLVM(module, context, "ssm_module", inputs);
   if (!result)
-    return createStringError("the module cannot be translated to LLVM IR");
-  result->setSourceFileName("ssm_module");
-  if (Error error = prepare(*result, target))
+    return result;
+  (*result)->setSourceFileName("ssm_module");
+  if (Error error = prepare(**result, target))
     return error;
   return result;
 }
 
-Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target, int level,
-                          bool verifyEach) {
+static Error optimize(llvm::Module &module, const CpuTarget &target, int level, bool verifyEach) {
   Expected<Machine> machine = target.createMachine(codegenLevel(level));
   if (!machine)
     return machine.takeError();
@@ -111,12 +132,19 @@ Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target, int lev
   return Error::success();
 }
 
-Expected<llvm::SmallVector<char, 0>> ssm::emitCode(llvm::Module &module, const CpuTarget &target,
-                                                   int level, CodeForm form) {
+Error ssm::optimizeModule(llvm::Module &module, const CpuTarget &target, int level, bool verifyEach,
+                          const StepInputs &inputs) {
+  std::string command = "opt -passes='default<O" + std::to_string(level >= 3 ? 3 : 2) +
+                        ">' {} -o /dev/null";
+  return inputs.run("LLVM's optimisation", module, command,
+                    [&] { return optimize(module, target, level, verifyEach); });
+}
+
+static Error emit(llvm::Module &module, const CpuTarget &target, int level, CodeForm form,
+                  llvm::SmallVector<char, 0> &bytes) {
   Expected<Machine> machine = target.createMachine(codegenLevel(level));
   if (!machine)
     return machine.takeError();
-  llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager passes;
   auto type = form == CodeForm::Object ? llvm::CodeGenFileType::ObjectFile
@@ -124,6 +152,18 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitCode(llvm::Module &module, const C
   if ((*machine)->addPassesToEmitFile(passes, stream, nullptr, type))
     return createStringError("LLVM cannot emit code for '" + target.triple + "'");
   passes.run(module);
+  return Error::success();
+}
+
+Expected<llvm::SmallVector<char, 0>> ssm::emitCode(llvm::Module &module, const CpuTarget &target,
+                                                   int level, CodeForm form,
+                                                   const StepInputs &inputs) {
+  llvm::SmallVector<char, 0> bytes;
+  std::string command = "llc -O" + std::to_string(level >= 3 ? 3 : 2) +
+                        " -relocation-model=pic -filetype=obj {} -o /dev/null";
+  if (Error error = inputs.run("LLVM's code generation", module, command,
+                               [&] { return emit(module, target, level, form, bytes); }))
+    return error;
   return bytes;
 }
 

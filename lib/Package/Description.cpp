@@ -175,7 +175,7 @@ static Constant *buildImages(Builder &b, const DeviceCode &device) {
 }
 
 void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
-                         const CpuTarget &target, StringRef options,
+                         const CpuTarget &target, const ModelOrigin &origin,
                          const DescriptionSymbol &symbol, const DeviceCode &device) {
   // Only the description is seen from outside.
   for (llvm::GlobalValue &value : module.global_values())
@@ -196,7 +196,7 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const Wei
   Constant *description = b.record(
       sizeof(ssm_module), {b.u32(SSM_MODULE_MAGIC), b.u32(SSM_MODULE_ABI_VERSION),
                            b.u32(sizeof(ssm_module)), b.i32(entries.size()), b.array(entries),
-                           b.string(kProducer), b.string(options), b.string(target.triple),
+                           b.string(kProducer), b.string(origin.options), b.string(target.triple),
                            b.string(target.cpu), b.string(llvm::join(target.requiredFeatures, ",")),
                            b.i32(spec.weights.size()), b.i32(versions.size()),
                            buildWeights(b, spec.weights), b.array(versions), embedded,
@@ -204,7 +204,8 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const Wei
                            b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash),
                            device.images.empty() ? b.null() : b.string("cuda"),
                            buildDeviceKernels(b, device), buildImages(b, device),
-                           b.i32(device.kernels.size()), b.i32(device.images.size())});
+                           b.i32(device.kernels.size()), b.i32(device.images.size()),
+                           b.u64(origin.modelHash)});
   auto *global = new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
                                           llvm::GlobalValue::ExternalLinkage, description,
                                           symbol.name);

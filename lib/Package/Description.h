@@ -30,6 +30,14 @@ struct WeightsPlace {
   uint64_t headerHash = 0; // XXH3_64bits of the first `base` bytes
 };
 
+/// What a description tells of where its module came from.
+struct ModelOrigin {
+  /// The command line without its paths.
+  std::string options;
+  /// Of the model and its weights, however they are compiled; 0: not known.
+  uint64_t modelHash = 0;
+};
+
 /// Under which name a description is found.
 struct DescriptionSymbol {
   std::string name;
@@ -41,9 +49,9 @@ struct DescriptionSymbol {
 
 /// Adds the constant `ssm_module` (include/ssmrt/module_abi.h) to a module that
 /// defines @<entry>.run and @<entry>.plan, and makes everything else internal.
-/// `options` is the command line without its paths; `device` is empty for a CPU.
+/// `device` is empty for a CPU.
 void addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
-                    const CpuTarget &target, llvm::StringRef options,
+                    const CpuTarget &target, const ModelOrigin &origin,
                     const DescriptionSymbol &symbol, const DeviceCode &device = {});
 
 } // namespace ssm

@@ -53,7 +53,7 @@ Expected<std::string> ssm::findLinker(StringRef requested) {
 
 /// Runs the linker quietly; what it says goes into the error.
 static Error runLinker(StringRef linker, ArrayRef<std::string> arguments,
-                       const ScratchFolder &scratch) {
+                       const ScratchFolder &scratch, const StepInputs &inputs) {
   std::string log = scratch.file("linker.log");
   SmallVector<StringRef> args = {linker};
   append_range(args, arguments);
@@ -64,14 +64,17 @@ static Error runLinker(StringRef linker, ArrayRef<std::string> arguments,
     return Error::success();
   if (ErrorOr<std::unique_ptr<MemoryBuffer>> text = MemoryBuffer::getFile(log))
     message += (*text)->getBuffer().trim();
-  return createStringError("the linker '" + linker + "' failed: " + message);
+  return inputs.keep(
+      createStringError("the linker '" + linker + "' failed: " + reasonOf(message, status)), linker,
+      arguments);
 }
 
 /// A shared object that is nothing but the name of the C mathematics library:
 /// linked against it, a module asks for that library at load, whatever folder it
 /// lies in there. The linker needs no C library of the target.
 static Expected<std::string> makeMathLibrary(StringRef linker, StringRef triple,
-                                             const ScratchFolder &scratch) {
+                                             const ScratchFolder &scratch,
+                                             const StepInputs &inputs) {
   Expected<ElfObject> empty = makeElfObject(triple, "ssm_nothing", 0);
   if (!empty)
     return empty.takeError();
@@ -79,35 +82,37 @@ static Expected<std::string> makeMathLibrary(StringRef linker, StringRef triple,
   std::string library = scratch.file("libm.so.6");
   if (Error error = writeWholeFile(object, empty->head + empty->tail))
     return error;
-  if (Error error =
-          runLinker(linker, {"-shared", "-soname=libm.so.6", "-o", library, object}, scratch))
+  if (Error error = runLinker(linker, {"-shared", "-soname=libm.so.6", "-o", library, object},
+                              scratch, inputs))
     return error;
   return library;
 }
 
 Error ssm::linkModule(StringRef linker, ArrayRef<std::string> objects, StringRef triple,
-                      bool needsMath, const ScratchFolder &scratch, StringRef output) {
+                      bool needsMath, const ScratchFolder &scratch, StringRef output,
+                      const StepInputs &inputs) {
   // Nothing here depends on the machine or the time: same objects, same bytes.
   std::vector<std::string> args = {
       "-shared", "--build-id=none", "--hash-style=gnu", "-O1", "--gc-sections", "--strip-all",
       "-znow",   "-zrelro",         "-znoexecstack",    "-o",  output.str()};
   append_range(args, objects);
   if (needsMath) {
-    Expected<std::string> math = makeMathLibrary(linker, triple, scratch);
+    Expected<std::string> math = makeMathLibrary(linker, triple, scratch, inputs);
     if (!math)
       return math.takeError();
     args.push_back("--no-as-needed");
     args.push_back(*math);
   }
-  return runLinker(linker, args, scratch);
+  return runLinker(linker, args, scratch, inputs);
 }
 
 Error ssm::linkStaticModule(StringRef linker, ArrayRef<std::string> objects,
-                            const ScratchFolder &scratch, StringRef output) {
+                            const ScratchFolder &scratch, StringRef output,
+                            const StepInputs &inputs) {
   std::string merged = scratch.file("merged.o");
   std::vector<std::string> args = {"-r", "--build-id=none", "-o", merged};
   append_range(args, objects);
-  if (Error error = runLinker(linker, args, scratch))
+  if (Error error = runLinker(linker, args, scratch, inputs))
     return error;
   // What is hidden in a shared object is a symbol of its own in a program of several.
   Expected<object::OwningBinary<object::ObjectFile>> object =

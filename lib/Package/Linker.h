@@ -8,6 +8,7 @@
 #ifndef SSM_LIB_PACKAGE_LINKER_H
 #define SSM_LIB_PACKAGE_LINKER_H
 
+#include "lib/Package/StepInput.h"
 #include "lib/Support/ScratchFolder.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
@@ -35,12 +36,13 @@ llvm::Expected<ObjectNeeds> checkUndefinedSymbols(llvm::StringRef object);
 /// `ssm_module` and nothing else.
 llvm::Error linkModule(llvm::StringRef linker, llvm::ArrayRef<std::string> objects,
                        llvm::StringRef triple, bool needsMath, const ScratchFolder &scratch,
-                       llvm::StringRef output);
+                       llvm::StringRef output, const StepInputs &inputs = {});
 
 /// Merges objects to one at `output`, for programs to link, in which only the symbol
 /// of the description is seen from outside.
 llvm::Error linkStaticModule(llvm::StringRef linker, llvm::ArrayRef<std::string> objects,
-                             const ScratchFolder &scratch, llvm::StringRef output);
+                             const ScratchFolder &scratch, llvm::StringRef output,
+                             const StepInputs &inputs = {});
 
 /// Appends the trailer (include/ssmrt/module_abi.h) that the loader checks.
 llvm::Error appendTrailer(llvm::StringRef path);

@@ -11,12 +11,14 @@
 #include "lib/Package/BuildObject.h"
 #include "lib/Package/Codegen.h"
 #include "lib/Package/Description.h"
+#include "lib/Package/Hash.h"
 #include "lib/Package/Linker.h"
 #include "lib/Package/WeightsFile.h"
 #include "lib/Support/OutputFiles.h"
 #include "lib/Support/ScratchFolder.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -55,6 +57,29 @@ std::string ssm::getWeightsPath(StringRef modulePath) {
   return path.str().str();
 }
 
+std::string ssm::getHeaderPath(StringRef modulePath) {
+  llvm::SmallString<128> path(modulePath);
+  llvm::sys::path::replace_extension(path, "h");
+  return path.str().str();
+}
+
+/// How each header of ours begins.
+static constexpr llvm::StringLiteral kHeaderStart = "/* A module to be linked into a program: ";
+
+Error ssm::checkHeaderPath(StringRef modulePath) {
+  std::string path = getHeaderPath(modulePath);
+  if (path == modulePath)
+    return createStringError("the output '" + path +
+                             "' would be the header, which is written beside the object; name "
+                             "the object, as in -o model.o");
+  auto present = llvm::MemoryBuffer::getFileSlice(path, kHeaderStart.size(), 0);
+  if (present && (*present)->getBuffer() != kHeaderStart)
+    return createStringError("the header '" + path +
+                             "' of the output would replace a file that ssm-compile did not "
+                             "write; choose another name for the output");
+  return Error::success();
+}
+
 std::string ssm::getStaticSymbol(StringRef modulePath) {
   std::string name;
   for (char c : llvm::sys::path::stem(modulePath))
@@ -67,7 +92,7 @@ std::string ssm::getStaticSymbol(StringRef modulePath) {
 static std::string makeHeader(StringRef modulePath, const ModuleSpec &spec, bool embedded) {
   std::string symbol = getStaticSymbol(modulePath), text;
   llvm::raw_string_ostream os(text);
-  os << "/* A module to be linked into a program: " << llvm::sys::path::filename(modulePath)
+  os << kHeaderStart << llvm::sys::path::filename(modulePath)
      << " and libssmrt.a.\n *\n *   ssmrt_module *module;\n *   ssmrt_module_create(&" << symbol
      << ", " << (spec.weights.empty() || embedded ? "NULL" : "options") << ", &module);\n";
   if (!spec.weights.empty() && !embedded)
@@ -104,7 +129,7 @@ static Error writeWeights(ModuleSpec &spec, ModuleOp init, WeightSources &source
     return Error::success();
   if (!init)
     return createStringError("weights are to be computed, but nothing says how");
-  return runWeightsInit(init, spec, sources, file, options.level, linker);
+  return runWeightsInit(init, spec, sources, file, options.level, linker, options.inputs);
 }
 
 namespace {
@@ -117,9 +142,9 @@ public:
   /// What the file is to hold.
   ModuleSpec all;
 
-  /// Writes what no version before had, and sets the hashes of all.
-  Error write(ArrayRef<ModuleVersion> versions, WeightSources &sources, WeightsFile &file,
-              const PackageOptions &options, StringRef linker);
+  /// Writes what no version before had, and sets the hashes of all. Returns a digest of them.
+  Expected<uint64_t> write(ArrayRef<ModuleVersion> versions, WeightSources &sources,
+                           WeightsFile &file, const PackageOptions &options, StringRef linker);
 
 private:
   using Place = std::pair<int64_t, int64_t>; // offset, bytes
@@ -147,8 +172,9 @@ SharedWeights::SharedWeights(ArrayRef<ModuleVersion> versions, std::vector<Modul
   });
 }
 
-Error SharedWeights::write(ArrayRef<ModuleVersion> versions, WeightSources &sources,
-                           WeightsFile &file, const PackageOptions &options, StringRef linker) {
+Expected<uint64_t> SharedWeights::write(ArrayRef<ModuleVersion> versions, WeightSources &sources,
+                                        WeightsFile &file, const PackageOptions &options,
+                                        StringRef linker) {
   std::map<Place, uint64_t> hashes;
   for (auto [version, spec] : llvm::zip_equal(versions, specs)) {
     ModuleSpec missing;
@@ -162,7 +188,12 @@ Error SharedWeights::write(ArrayRef<ModuleVersion> versions, WeightSources &sour
     for (WeightSpec &weight : spec.weights)
       weight.hash = hashes[placeOf(weight)];
   }
-  return Error::success();
+  Hasher digest;
+  for (auto [place, hash] : hashes) {
+    std::string text = std::to_string(hash) + " ";
+    digest.update(llvm::arrayRefFromStringRef(text));
+  }
+  return digest.finish();
 }
 
 static Expected<std::unique_ptr<llvm::Module>>
@@ -179,11 +210,12 @@ makeLLVM(const ModuleVersion &version, const ModuleSpec &spec, const WeightsPlac
   }
   Step step(options, "llvm");
   Expected<std::unique_ptr<llvm::Module>> result =
-      translateModule(version.module, context, version.target);
+      translateModule(version.module, context, version.target, options.inputs);
   if (!result)
     return result;
-  addDescription(**result, spec, place, version.target, options.options, symbol, device);
-  if (Error error = optimizeModule(**result, version.target, options.level, options.verifyEach))
+  addDescription(**result, spec, place, version.target, options.origin, symbol, device);
+  if (Error error = optimizeModule(**result, version.target, options.level, options.verifyEach,
+                                   options.inputs))
     return error;
   return result;
 }
@@ -240,11 +272,13 @@ Error ssm::packageModule(ArrayRef<ModuleVersion> versions, WeightSources &source
             : WeightsFile::createSafetensors(*temporary, weights.all);
     if (!file)
       return file.takeError();
-    if (Error error = weights.write(versions, sources, **file, options, *linker))
-      return error;
-    place = (*file)->getPlace();
-    if (Error error = (*file)->close())
-      return error;
+    Expected<uint64_t> digest = weights.write(versions, sources, **file, options, *linker);
+    if (!digest)
+      return digest.takeError();
+    Expected<WeightsPlace> finished = (*file)->finish(*digest);
+    if (!finished)
+      return finished.takeError();
+    place = *finished;
     if (options.embedWeights)
       objects.push_back(*temporary);
     else
@@ -274,16 +308,15 @@ Error ssm::packageModule(ArrayRef<ModuleVersion> versions, WeightSources &source
   {
     Step step(options, "object");
     if (Error error = buildModuleFile(parts, options.level, *linker, objects, *scratch, *temporary,
-                                      options.isStatic ? LinkForm::Static : LinkForm::Shared))
+                                      options.isStatic ? LinkForm::Static : LinkForm::Shared,
+                                      options.inputs))
       return error;
     if (!options.isStatic)
       if (Error error = appendTrailer(*temporary))
         return error;
   }
   if (options.isStatic) {
-    llvm::SmallString<128> headerPath(path);
-    llvm::sys::path::replace_extension(headerPath, "h");
-    Expected<std::string> header = outputs.add(headerPath);
+    Expected<std::string> header = outputs.add(getHeaderPath(path));
     if (!header)
       return header.takeError();
     if (Error error = writeWholeFile(*header, makeHeader(path, weights.all, options.embedWeights)))
@@ -301,6 +334,7 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &versio
     if (!version.gpu)
       return createStringError("--emit=ptx needs a GPU, expected --target=cuda:CHIP");
     DeviceOptions textOnly;
+    textOnly.inputs = options.inputs;
     Expected<DeviceCode> device = buildDeviceCode(version.module, *version.gpu, textOnly);
     if (!device)
       return device.takeError();
@@ -320,5 +354,5 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &versio
   }
   Step step(options, "object");
   return emitCode(**code, version.target, options.level,
-                  form == TextForm::Object ? CodeForm::Object : CodeForm::Assembly);
+                  form == TextForm::Object ? CodeForm::Object : CodeForm::Assembly, options.inputs);
 }

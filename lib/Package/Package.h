@@ -9,6 +9,7 @@
 #define SSM_LIB_PACKAGE_PACKAGE_H
 
 #include "lib/Package/BuildDevice.h"
+#include "lib/Package/Description.h"
 #include "lib/Package/ModuleSpec.h"
 #include "lib/Package/WeightSources.h"
 #include "lib/Package/WeightsInit.h"
@@ -37,10 +38,10 @@ struct PackageOptions {
   int level = 3;
   /// As findLinker takes it.
   std::string linker;
-  /// The command line, for the description.
-  std::string options;
+  ModelOrigin origin;
   /// Of versions for GPUs.
   DeviceOptions device;
+  StepInputs inputs;
   bool embedWeights = false;
   /// An object for programs to link and a header beside it, not a shared object.
   bool isStatic = false;
@@ -53,6 +54,13 @@ struct PackageOptions {
 
 /// The weights file of a module: model.so has model.weights.safetensors.
 std::string getWeightsPath(llvm::StringRef modulePath);
+
+/// The header of a static module: model.o has model.h.
+std::string getHeaderPath(llvm::StringRef modulePath);
+
+/// Error: the header of a static module of that path would be the object itself, or would
+/// replace a file that was not written as such a header.
+llvm::Error checkHeaderPath(llvm::StringRef modulePath);
 
 /// The name of a static module's description, after its file: model.o has
 /// `model_module`. Letters, digits and `_`.

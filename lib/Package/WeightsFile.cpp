@@ -78,6 +78,10 @@ static uint64_t dataBytes(const ModuleSpec &spec) {
   return end;
 }
 
+/// The key of the digest of all weights among the metadata.
+static constexpr StringLiteral kDigestKey = "ssm-mlir.weights";
+static constexpr StringLiteral kNoDigest = "0000000000000000";
+
 static std::string safetensorsHeader(const ModuleSpec &spec) {
   std::string text;
   raw_string_ostream stream(text);
@@ -110,6 +114,7 @@ static std::string safetensorsHeader(const ModuleSpec &spec) {
   writer.object([&] {
     writer.attributeObject("__metadata__", [&] {
       writer.attribute("format", "ssm-mlir");
+      writer.attribute(kDigestKey, kNoDigest);
       for (size_t i = 0, owner = 0; i < names.size(); ++i) {
         if (sharesWithPrevious(i))
           writer.attribute("alias:" + names[i], names[owner]);
@@ -168,9 +173,6 @@ Expected<std::unique_ptr<WeightsFile>> WeightsFile::create(StringRef path, Strin
   std::unique_ptr<WeightsFile> file(new WeightsFile(path, fd));
   file->base = head.size();
   file->fileBytes = head.size() + dataBytes + tail.size();
-  Hasher hasher;
-  hasher.update(arrayRefFromStringRef(head));
-  file->headerHash = hasher.finish();
   auto fail = [&](const Twine &what) { return file->fail(what); };
   if (std::error_code code = sys::fs::resize_file(fd, file->fileBytes))
     return fail(code.message());
@@ -187,7 +189,11 @@ Expected<std::unique_ptr<WeightsFile>> WeightsFile::createSafetensors(StringRef 
     if (weight.name == "__metadata__" || StringRef(weight.name).starts_with("__padding__"))
       return createStringError("a weight is named '" + weight.name +
                                "', which the weights file needs for itself");
-  return create(path, safetensorsHeader(spec), ::dataBytes(spec), "");
+  std::string header = safetensorsHeader(spec);
+  auto file = create(path, header, ::dataBytes(spec), "");
+  if (file)
+    (*file)->header = std::move(header);
+  return file;
 }
 
 Expected<std::unique_ptr<WeightsFile>>
@@ -197,8 +203,6 @@ WeightsFile::createObject(StringRef path, const ModuleSpec &spec, StringRef trip
   if (!object)
     return object.takeError();
   auto file = create(path, object->head, bytes, object->tail);
-  if (file)
-    (*file)->embedded = true;
   return file;
 }
 
@@ -260,21 +264,25 @@ Error WeightsFile::map(WeightSpec &weight, function_ref<Error(MutableArrayRef<ui
   return Error::success();
 }
 
-WeightsPlace WeightsFile::getPlace() const {
+Expected<WeightsPlace> WeightsFile::finish(uint64_t digest) {
   WeightsPlace place;
-  place.embedded = embedded;
-  if (!embedded) {
+  place.embedded = header.empty();
+  auto fail = [&](const Twine &what) { return this->fail(what); };
+  if (!place.embedded) {
+    // The first hit: no name of the model comes before it.
+    size_t at = header.find(kNoDigest, header.find(kDigestKey));
+    header.replace(at, kNoDigest.size(), utohexstr(digest, /*LowerCase=*/true, kNoDigest.size()));
+    if (Error error = writeAt(fd, arrayRefFromStringRef(header), 0, fail))
+      return error;
+    Hasher hasher;
+    hasher.update(arrayRefFromStringRef(header));
     place.fileBytes = fileBytes;
     place.base = base;
-    place.headerHash = headerHash;
+    place.headerHash = hasher.finish();
   }
-  return place;
-}
-
-Error WeightsFile::close() {
   int open = fd;
   fd = -1;
   if (::close(open) != 0)
     return fail(sys::StrError(errno));
-  return Error::success();
+  return place;
 }

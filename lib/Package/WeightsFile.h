@@ -8,7 +8,8 @@
 // gap is a tensor of bytes named "__padding__<offset>". The header is filled with
 // spaces, so that the data begins aligned. Of weights that share their bytes one
 // is a tensor; the others are named in the header's __metadata__, as
-// "alias:<name>" = "<name of the tensor>".
+// "alias:<name>" = "<name of the tensor>". There is a digest of all values too: the
+// module knows its file by the header's hash.
 //
 // Weights that are embedded are the same bytes in an object file instead.
 //
@@ -43,10 +44,10 @@ public:
   llvm::Error map(WeightSpec &weight,
                   llvm::function_ref<llvm::Error(llvm::MutableArrayRef<uint8_t>)> callback);
 
-  /// Where the weights are, but for the file's final name.
-  WeightsPlace getPlace() const;
-
-  llvm::Error close();
+  /// Closes the file, the last call: writes a digest of all weights into the header,
+  /// so that its hash tells the file from one of other values. Returns where the
+  /// weights are, but for the file's final name.
+  llvm::Expected<WeightsPlace> finish(uint64_t digest);
 
 private:
   WeightsFile(llvm::StringRef path, int fd) : path(path), fd(fd) {}
@@ -56,10 +57,9 @@ private:
 
   std::string path;
   int fd;
-  bool embedded = false;
+  std::string header; // of a safetensors file
   uint64_t base = 0;
   uint64_t fileBytes = 0;
-  uint64_t headerHash = 0;
 };
 
 } // namespace ssm

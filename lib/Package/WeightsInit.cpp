@@ -309,7 +309,8 @@ Error Computation::run(ArrayRef<Derived> list, const ssm_module &module) {
 }
 
 Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec, WeightSources &sources,
-                          WeightsFile &file, int level, StringRef linker) {
+                          WeightsFile &file, int level, StringRef linker,
+                          const StepInputs &inputs) {
   Expected<std::vector<Derived>> list = readInitEntries(init);
   if (!list)
     return list.takeError();
@@ -328,15 +329,16 @@ Error ssm::runWeightsInit(ModuleOp init, ModuleSpec &spec, WeightSources &source
   // The operations of the sources are still needed when the code runs.
   OwningOpRef<ModuleOp> code = cast<ModuleOp>(init->clone());
   llvm::LLVMContext context;
-  Expected<std::unique_ptr<llvm::Module>> module = translateModule(*code, context, *host);
+  Expected<std::unique_ptr<llvm::Module>> module = translateModule(*code, context, *host, inputs);
   if (!module)
     return module.takeError();
   initSpec->weights.clear();
-  addDescription(**module, *initSpec, WeightsPlace(), *host, "", {SSM_MODULE_SYMBOL});
-  if (Error error = optimizeModule(**module, *host, level, /*verifyEach=*/false))
+  addDescription(**module, *initSpec, WeightsPlace(), *host, {}, {SSM_MODULE_SYMBOL});
+  if (Error error = optimizeModule(**module, *host, level, /*verifyEach=*/false, inputs))
     return error;
   std::string library = scratch->file("weights.so");
-  if (Error error = buildModuleFile(CodePart{**module, *host}, level, linker, {}, *scratch, library))
+  if (Error error = buildModuleFile(CodePart{**module, *host}, level, linker, {}, *scratch, library,
+                                    LinkForm::Shared, inputs))
     return error;
 
   void *handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -17,6 +17,7 @@
 #ifndef SSM_LIB_PACKAGE_WEIGHTSINIT_H
 #define SSM_LIB_PACKAGE_WEIGHTSINIT_H
 
+#include "lib/Package/StepInput.h"
 #include "lib/Package/WeightSources.h"
 #include "lib/Package/WeightsFile.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -30,7 +31,8 @@ inline constexpr llvm::StringLiteral kInitEntriesAttr = "ssm.init_entries";
 /// `linker` is a path. Takes `init` apart. Error: a source that cannot be read, a
 /// check of the computation that fails, a derived weight nothing computes.
 llvm::Error runWeightsInit(mlir::ModuleOp init, ModuleSpec &spec, WeightSources &sources,
-                           WeightsFile &file, int level, llvm::StringRef linker);
+                           WeightsFile &file, int level, llvm::StringRef linker,
+                           const StepInputs &inputs = {});
 
 } // namespace ssm
 

@@ -17,7 +17,8 @@ namespace ssm {
 
 /// Files under temporary names in the folders where they are to be. commit()
 /// gives all of them their names; without it nothing is left, also when a signal
-/// ends the process.
+/// ends the process. What SIGKILL leaves is removed when a file of the same name is begun
+/// again.
 class OutputFiles {
 public:
   OutputFiles() = default;

@@ -29,6 +29,9 @@ struct GpuTarget {
   /// Its own instructions (wgmma, TMA's forms): code that no other chip runs.
   bool isSpecific = false;
 
+  /// Products by warpgroups, which came and went with Hopper.
+  bool hasWgmma() const { return version == 90 && isSpecific; }
+
   /// By name. Error: one that is not in the table, with what is.
   static llvm::Expected<GpuTarget> resolve(llvm::StringRef chip);
 

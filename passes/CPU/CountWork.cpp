@@ -76,6 +76,14 @@ private:
       if (Value size = bytesOf(buffer))
         bytes = add(bytes, size);
   }
+  /// After all that is read: where nothing is written, nothing of it is needed.
+  void countWritten(ValueRange buffers) {
+    Value read = bytes;
+    bytes = constant(0);
+    countBuffers(buffers);
+    Value isNone = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bytes, constant(0));
+    bytes = arith::SelectOp::create(b, isNone, bytes, add(bytes, read));
+  }
 
   ImplicitLocOpBuilder b;
 };
@@ -116,7 +124,7 @@ void Counter::countKernel(KernelOp kernel) {
     if (!kernel.getCarryArg(i).use_empty())
       read.insert(init);
   countBuffers(read.getArrayRef());
-  countBuffers(kernel.getOuts());
+  countWritten(kernel.getOuts());
 }
 
 void Counter::countLinalg(linalg::LinalgOp op) {
@@ -132,7 +140,7 @@ void Counter::countLinalg(linalg::LinalgOp op) {
     if (op.payloadUsesValueFromOperand(&operand))
       read.insert(operand.get());
   countBuffers(read.getArrayRef());
-  countBuffers(op.getDpsInits());
+  countWritten(op.getDpsInits());
 }
 
 namespace {

@@ -5,9 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/GPU/MatmulTiles.h"
+#include "passes/GPU/StagedMatmul.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -20,46 +19,57 @@ constexpr int64_t kSide = 16, kBlock = 4, kBytes = 4;
 /// Elements between lines of shared memory: lines begin four banks apart.
 constexpr int64_t kGap = 4;
 
-class FmaEmitter : public TileEmitter {
+/// A side's part of a stage: a line of rows for each place of the depth.
+struct Staging {
+  MatmulSide *side;
+  int64_t rows, base;
+  bool isDirect, alongDepth;
+  /// This thread's first row and place of the depth, and how far the next are.
+  Value row, k;
+  int64_t rowStep, kStep, count;
+  /// Of each of its elements, or of all, whether the row exists.
+  SmallVector<Value> exists;
+  Value elementBytes, tileBytes;
+  int64_t pitch() const { return (rows + kGap) * kBytes; }
+};
+
+class FmaEmitter : public AheadEmitter<Staging> {
 public:
   FmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
              MatmulTile tile, bool isAsync)
-      : TileEmitter(kernel, what, left, right, tile, kSide * kSide), isAsync(isAsync) {}
+      : AheadEmitter(kernel, what, left, right, tile, kSide * kSide), isAsync(isAsync) {}
 
-  LaunchShape emit();
+  LaunchShape emit() {
+    return run(leftBytes() + tile.k * (tile.n + kGap) * kBytes, perM() * perN(), isAsync);
+  }
 
 private:
-  /// A side's part of a stage: a line of rows for each place of the depth.
-  struct Staging {
-    MatmulSide *side;
-    int64_t rows, base;
-    bool isDirect, alongDepth;
-    /// This thread's first row and place of the depth, and how far the next are.
-    Value row, k;
-    int64_t rowStep, kStep, count;
-    /// Of each of its elements, or of all, whether the row exists.
-    Values exists;
-    Value elementBytes, tileBytes;
-    int64_t pitch() const { return (rows + kGap) * kBytes; }
-  };
+  int64_t leftBytes() const { return tile.k * (tile.m + kGap) * kBytes; }
+  int64_t perM() const { return tile.m / kSide; }
+  int64_t perN() const { return tile.n / kSide; }
+
+  std::array<Staging, 2> begin() override;
+  Value start(const Staging &s) override {
+    return address(*s.side, d.add(firstRow(*s.side), d.toIndex(s.row)), d.toIndex(s.k));
+  }
+  void copyAsync(const Staging &s, Value k, Value pointer, Value slot) override;
+  Values readTile(const Staging &s, Value k) override;
+  void writeTile(const Staging &s, ValueRange elements, Value slot) override;
+  void multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<Value> sums) override;
+  void storeSums(ValueRange sums) override;
 
   Staging stage(MatmulSide &side, int64_t rows, int64_t base);
   Value target(const Staging &s, int64_t i, Value slot);
-  void copyAsync(const Staging &s, Value k, Value pointer, Value slot);
-  Values readTile(const Staging &s, Value k);
   Values line(const Staging &s, Value slot, Value first, int64_t k);
-  Value next(Value slot);
   Value multiplyAdd(Value x, Value y, Value sum);
-  void storeSums(ValueRange sums);
 
   bool isAsync;
   Value threadM, threadN;
-  int64_t stageBytes = 0;
 };
 
 } // namespace
 
-FmaEmitter::Staging FmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
+Staging FmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
   Staging s;
   s.side = &side;
   s.rows = rows;
@@ -133,11 +143,6 @@ SmallVector<Value> FmaEmitter::line(const Staging &s, Value slot, Value first, i
   return elements;
 }
 
-Value FmaEmitter::next(Value slot) {
-  Value more = d.add(slot, stageBytes);
-  return d.select(d.isEqual(more, stageBytes * tile.stages), d.constant(0), more);
-}
-
 Value FmaEmitter::multiplyAdd(Value x, Value y, Value sum) {
   if (!isa<FloatType>(sum.getType()))
     return arith::AddIOp::create(b, sum, arith::MulIOp::create(b, x, y));
@@ -145,100 +150,33 @@ Value FmaEmitter::multiplyAdd(Value x, Value y, Value sum) {
   return arith::AddFOp::create(b, sum, arith::MulFOp::create(b, x, y, contract), contract);
 }
 
-LaunchShape FmaEmitter::emit() {
-  int64_t leftBytes = tile.k * (tile.m + kGap) * kBytes;
-  stageBytes = leftBytes + tile.k * (tile.n + kGap) * kBytes;
-  LaunchShape shape = launch();
-  shape.dynamicShared = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
-  prepare();
-  place(d.block(), kRaster);
+std::array<Staging, 2> FmaEmitter::begin() {
   threadM = d.mul(d.div(thread, kSide), kBlock);
   threadN = d.mul(d.rem(thread, kSide), kBlock);
-  Staging sides[] = {stage(left, tile.m, 0), stage(right, tile.n, leftBytes)};
-  Values pointers;
-  for (Staging &s : sides)
-    if (s.isDirect)
-      pointers.push_back(
-          address(*s.side, d.add(firstRow(*s.side), d.toIndex(s.row)), d.toIndex(s.k)));
-  auto copy = [&](Value k, ValueRange pointers, Value slot) {
-    Values advanced;
-    auto pointer = pointers.begin();
-    for (Staging &s : sides)
-      if (s.isDirect) {
-        copyAsync(s, k, *pointer, slot);
-        advanced.push_back(d.after(*pointer++, s.tileBytes));
-      }
-    if (isAsync)
-      NVVM::CpAsyncCommitGroupOp::create(b);
-    return advanced;
-  };
-  auto read = [&](Value k) {
-    SmallVector<Values> tiles;
-    for (Staging &s : sides)
-      tiles.push_back(s.isDirect ? Values() : readTile(s, k));
-    return tiles;
-  };
-  auto write = [&](ArrayRef<Values> tiles, Value slot) {
-    for (auto [s, elements] : llvm::zip_equal(sides, tiles))
-      for (auto [i, element] : llvm::enumerate(elements))
-        d.store(element, target(s, i, slot), kBytes);
-  };
+  return {stage(left, tile.m, 0), stage(right, tile.n, leftBytes())};
+}
 
-  Value zero = e.index(0), start = d.constant(0);
-  Values ahead = {zero, start};
-  llvm::append_range(ahead, pointers);
-  for (int64_t i = 0; i + 1 < tile.stages; ++i) {
-    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1]);
-    if (!sides[0].isDirect || !sides[1].isDirect)
-      d.branch(d.isLess(ahead[0], depth), [&] { write(read(ahead[0]), ahead[1]); });
-    ahead[0] = d.add(ahead[0], tile.k);
-    ahead[1] = next(ahead[1]);
-    llvm::copy(advanced, ahead.begin() + 2);
+void FmaEmitter::writeTile(const Staging &s, ValueRange elements, Value slot) {
+  for (auto [i, element] : llvm::enumerate(elements))
+    d.store(element, target(s, i, slot), kBytes);
+}
+
+void FmaEmitter::multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<Value> sums) {
+  for (int64_t k = 0; k < tile.k; ++k) {
+    Values lefts = line(sides[0], slot, threadM, k), rights = line(sides[1], slot, threadN, k);
+    for (int64_t i = 0; i < perM(); ++i)
+      for (int64_t j = 0; j < perN(); ++j)
+        sums[i * perN() + j] = multiplyAdd(lefts[i], rights[j], sums[i * perN() + j]);
   }
-  int64_t perM = tile.m / kSide, perN = tile.n / kSide, count = perM * perN;
-  Value noSum = arith::ConstantOp::create(b, b.getZeroAttr(what.sum.getType()));
-  Values carried(count, noSum);
-  carried.push_back(start);
-  llvm::append_range(carried, ahead);
-  Values sums = d.loop(zero, depth, e.index(tile.k), carried, [&](Value, ValueRange now) {
-    Values acc(now.take_front(count));
-    Value slot = now[count], aheadK = now[count + 1], aheadSlot = now[count + 2];
-    if (isAsync)
-      NVVM::CpAsyncWaitGroupOp::create(b, tile.stages - 2);
-    gpu::BarrierOp::create(b);
-    Values advanced = copy(aheadK, now.drop_front(count + 3), aheadSlot);
-    SmallVector<Values> tiles = read(aheadK);
-    for (int64_t k = 0; k < tile.k; ++k) {
-      Values lefts = line(sides[0], slot, threadM, k), rights = line(sides[1], slot, threadN, k);
-      for (int64_t i = 0; i < perM; ++i)
-        for (int64_t j = 0; j < perN; ++j)
-          acc[i * perN + j] = multiplyAdd(lefts[i], rights[j], acc[i * perN + j]);
-    }
-    write(tiles, aheadSlot);
-    acc.push_back(next(slot));
-    acc.push_back(d.add(aheadK, tile.k));
-    acc.push_back(next(aheadSlot));
-    llvm::append_range(acc, advanced);
-    return acc;
-  });
-  // Copies past the depth write zeros.
-  if (isAsync)
-    NVVM::CpAsyncWaitGroupOp::create(b, 0);
-  gpu::BarrierOp::create(b);
-  storeSums(ArrayRef(sums).take_front(count));
-  gpu::BarrierOp::create(b);
-  finishTile();
-  return shape;
 }
 
 void FmaEmitter::storeSums(ValueRange sums) {
   auto type = VectorType::get({kBlock}, what.sum.getType());
   Value first = d.after(shared, d.add(d.mul(threadM, sumsPitch()), d.mul(threadN, kBytes)));
-  int64_t perM = tile.m / kSide, perN = tile.n / kSide;
-  for (int64_t i = 0; i < perM; ++i)
-    for (int64_t j = 0; j < perN; j += kBlock) {
+  for (int64_t i = 0; i < perM(); ++i)
+    for (int64_t j = 0; j < perN(); j += kBlock) {
       int64_t row = i / kBlock * kSide * kBlock + i % kBlock, column = j * kSide;
-      Value block = vector::FromElementsOp::create(b, type, sums.slice(i * perN + j, kBlock));
+      Value block = vector::FromElementsOp::create(b, type, sums.slice(i * perN() + j, kBlock));
       d.store(block, d.after(first, row * sumsPitch() + column * kBytes), 16);
     }
 }

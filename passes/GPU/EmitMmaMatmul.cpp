@@ -5,9 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/GPU/MatmulTiles.h"
+#include "passes/GPU/StagedMatmul.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -20,53 +19,59 @@ constexpr int64_t kChunk = 8, kChunkBytes = 16;
 /// Rows of the left side, columns of the right one and depth of one fragment.
 constexpr int64_t kFragment = 16;
 
-class MmaEmitter : public TileEmitter {
+/// A side's part of a stage: lines of chunks in shared memory as they lie in global memory, along
+/// the depth or along rows. Chunks of a line are swapped so that eight in a column never share a
+/// bank.
+struct Staging {
+  MatmulSide *side;
+  /// Its rows in a tile, where it begins in a stage, chunks of a line and lines.
+  int64_t rows, base, chunks, lines;
+  bool isDirect, alongDepth;
+  /// This thread's first line and its chunk there; `step` lines on comes the next.
+  Value line, chunk;
+  int64_t step;
+  /// Of each of the thread's chunks whether its row exists (if lines are rows), else of all.
+  SmallVector<Value> exists;
+  /// Bytes from line to line (i64), and from one tile of the depth to the next.
+  Value lineBytes, tileBytes;
+  int64_t count() const { return lines / step; }
+};
+
+class MmaEmitter : public AheadEmitter<Staging> {
 public:
   MmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
              MatmulTile tile, bool isDirect)
-      : TileEmitter(kernel, what, left, right, tile, tile.threads()), isDirect(isDirect) {}
+      : AheadEmitter(kernel, what, left, right, tile, tile.threads()), isDirect(isDirect) {}
 
-  LaunchShape emit();
+  LaunchShape emit() {
+    return run((tile.m + tile.n) * tile.k * 2, blocksM() * blocksN() * 8, /*isAsync=*/true);
+  }
 
 private:
-  /// A side's part of a stage: lines of chunks in shared memory as they lie in global memory,
-  /// along the depth or along rows. Chunks of a line are swapped so that eight in a column
-  /// never share a bank.
-  struct Staging {
-    MatmulSide *side;
-    /// Its rows in a tile, where it begins in a stage, chunks of a line and lines.
-    int64_t rows, base, chunks, lines;
-    bool isDirect, alongDepth;
-    /// This thread's first line and its chunk there; `step` lines on comes the next.
-    Value line, chunk;
-    int64_t step;
-    /// Of each of the thread's chunks whether its row exists (if lines are rows), else of all.
-    Values exists;
-    /// Bytes from line to line (i64), and from one tile of the depth to the next.
-    Value lineBytes, tileBytes;
-    int64_t count() const { return lines / step; }
-  };
+  int64_t blocksM() const { return tile.warpM / kFragment; }
+  int64_t blocksN() const { return tile.warpN / kFragment; }
+
+  std::array<Staging, 2> begin() override;
+  Value start(const Staging &s) override;
+  void copyAsync(const Staging &s, Value k, Value pointer, Value slot) override;
+  Values readTile(const Staging &s, Value k) override;
+  void writeTile(const Staging &s, ValueRange chunks, Value slot) override;
+  void multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<Value> sums) override;
+  void storeSums(ValueRange sums) override;
 
   Staging stage(MatmulSide &side, int64_t rows, int64_t base);
   Value swapped(const Staging &s, Value line, Value chunk);
   Value target(const Staging &s, int64_t i, Value slot);
-  /// Starts copies of the tile of the depth at `k`, from `pointer`.
-  void copyAsync(const Staging &s, Value k, Value pointer, Value slot);
-  Values readTile(const Staging &s, Value k);
-  void writeTile(const Staging &s, ValueRange chunks, Value slot);
   Values fragment(const Staging &s, Value slot, Value warpRow, int64_t row, int64_t k, bool isLeft);
-  Value next(Value slot);
   Value asOperand(Value word);
-  void storeSums(ValueRange sums);
 
   bool isDirect;
   Value lane, warpM, warpN;
-  int64_t stageBytes = 0;
 };
 
 } // namespace
 
-MmaEmitter::Staging MmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
+Staging MmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
   Staging s;
   s.side = &side;
   s.rows = rows;
@@ -184,114 +189,42 @@ Value MmaEmitter::asOperand(Value word) {
   return LLVM::BitcastOp::create(b, VectorType::get({2}, b.getF16Type()), word);
 }
 
-Value MmaEmitter::next(Value slot) {
-  Value more = d.add(slot, stageBytes);
-  return d.select(d.isEqual(more, stageBytes * tile.stages), d.constant(0), more);
-}
-
-LaunchShape MmaEmitter::emit() {
-  stageBytes = (tile.m + tile.n) * tile.k * 2;
-  LaunchShape shape = launch();
-  shape.dynamicShared = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
-  prepare();
-  place(d.block(), kRaster);
+std::array<Staging, 2> MmaEmitter::begin() {
   lane = d.rem(thread, 32);
   Value warp = d.div(thread, 32);
   int64_t warpsN = tile.n / tile.warpN;
   warpM = d.mul(d.div(warp, warpsN), tile.warpM);
   warpN = d.mul(d.rem(warp, warpsN), tile.warpN);
-  Staging sides[] = {stage(left, tile.m, 0), stage(right, tile.n, tile.m * tile.k * 2)};
+  return {stage(left, tile.m, 0), stage(right, tile.n, tile.m * tile.k * 2)};
+}
 
-  // Pointers to what comes next, of sides that are copied.
-  Values pointers;
-  for (Staging &s : sides)
-    if (s.isDirect) {
-      Value line = d.toIndex(s.line), chunk = d.toIndex(d.mul(s.chunk, kChunk));
-      Value row = d.add(firstRow(*s.side), s.alongDepth ? line : chunk);
-      pointers.push_back(address(*s.side, row, s.alongDepth ? chunk : line));
-    }
-  auto copy = [&](Value k, ValueRange pointers, Value slot) {
-    Values advanced;
-    auto pointer = pointers.begin();
-    for (Staging &s : sides)
-      if (s.isDirect) {
-        copyAsync(s, k, *pointer, slot);
-        advanced.push_back(d.after(*pointer++, s.tileBytes));
-      }
-    NVVM::CpAsyncCommitGroupOp::create(b);
-    return advanced;
-  };
-  auto read = [&](Value k) {
-    SmallVector<Values> tiles;
-    for (Staging &s : sides)
-      tiles.push_back(s.isDirect ? Values() : readTile(s, k));
-    return tiles;
-  };
-  auto write = [&](ArrayRef<Values> tiles, Value slot) {
-    for (auto [s, chunks] : llvm::zip_equal(sides, tiles))
-      writeTile(s, chunks, slot);
-  };
+Value MmaEmitter::start(const Staging &s) {
+  Value line = d.toIndex(s.line), chunk = d.toIndex(d.mul(s.chunk, kChunk));
+  Value row = d.add(firstRow(*s.side), s.alongDepth ? line : chunk);
+  return address(*s.side, row, s.alongDepth ? chunk : line);
+}
 
-  Value zero = e.index(0), start = d.constant(0);
-  Values ahead = {zero, start};
-  llvm::append_range(ahead, pointers);
-  for (int64_t i = 0; i + 1 < tile.stages; ++i) {
-    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1]);
-    if (!sides[0].isDirect || !sides[1].isDirect)
-      d.branch(d.isLess(ahead[0], depth), [&] { write(read(ahead[0]), ahead[1]); });
-    ahead[0] = d.add(ahead[0], tile.k);
-    ahead[1] = next(ahead[1]);
-    llvm::copy(advanced, ahead.begin() + 2);
-  }
-
-  int64_t blocksM = tile.warpM / kFragment, blocksN = tile.warpN / kFragment;
-  int64_t count = blocksM * blocksN * 8;
-  Value noSum = arith::ConstantOp::create(b, b.getF32FloatAttr(0));
-  Values carried(count, noSum);
-  carried.push_back(start);
-  llvm::append_range(carried, ahead);
+void MmaEmitter::multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<Value> sums) {
   Type f32 = b.getF32Type();
   auto sumsType = LLVM::LLVMStructType::getLiteral(b.getContext(), {f32, f32, f32, f32});
   auto ptxType = left.type().isF16() ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
-  Values sums = d.loop(zero, depth, e.index(tile.k), carried, [&](Value, ValueRange now) {
-    Values acc(now.take_front(count));
-    Value slot = now[count], aheadK = now[count + 1], aheadSlot = now[count + 2];
-    ValueRange aheadPointers = now.drop_front(count + 3);
-    NVVM::CpAsyncWaitGroupOp::create(b, tile.stages - 2);
-    gpu::BarrierOp::create(b);
-    Values advanced = copy(aheadK, aheadPointers, aheadSlot);
-    SmallVector<Values> tiles = read(aheadK);
-    for (int64_t k = 0; k < tile.k; k += kFragment) {
-      SmallVector<Values> lefts, rights;
-      for (int64_t i = 0; i < blocksM; ++i)
-        lefts.push_back(fragment(sides[0], slot, warpM, i * kFragment, k, /*isLeft=*/true));
-      for (int64_t i = 0; i < blocksN; ++i)
-        rights.push_back(fragment(sides[1], slot, warpN, i * kFragment, k, /*isLeft=*/false));
-      for (int64_t i = 0; i < blocksM; ++i)
-        for (int64_t j = 0; j < 2 * blocksN; ++j) {
-          auto sum = MutableArrayRef(acc).slice((i * 2 * blocksN + j) * 4, 4);
-          Value all = NVVM::MmaOp::create(
-              b, sumsType, lefts[i], ArrayRef(rights[j / 2]).slice(j % 2 * 2, 2), sum,
-              {16, 8, 16}, std::nullopt, std::nullopt, std::array{ptxType, ptxType},
-              std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
-          for (int64_t part = 0; part < 4; ++part)
-            sum[part] = LLVM::ExtractValueOp::create(b, all, part);
-        }
-    }
-    write(tiles, aheadSlot);
-    acc.push_back(next(slot));
-    acc.push_back(d.add(aheadK, tile.k));
-    acc.push_back(next(aheadSlot));
-    llvm::append_range(acc, advanced);
-    return acc;
-  });
-  // Copies past the depth write zeros.
-  NVVM::CpAsyncWaitGroupOp::create(b, 0);
-  gpu::BarrierOp::create(b);
-  storeSums(ArrayRef(sums).take_front(count));
-  gpu::BarrierOp::create(b);
-  finishTile();
-  return shape;
+  for (int64_t k = 0; k < tile.k; k += kFragment) {
+    SmallVector<Values> lefts, rights;
+    for (int64_t i = 0; i < blocksM(); ++i)
+      lefts.push_back(fragment(sides[0], slot, warpM, i * kFragment, k, /*isLeft=*/true));
+    for (int64_t i = 0; i < blocksN(); ++i)
+      rights.push_back(fragment(sides[1], slot, warpN, i * kFragment, k, /*isLeft=*/false));
+    for (int64_t i = 0; i < blocksM(); ++i)
+      for (int64_t j = 0; j < 2 * blocksN(); ++j) {
+        MutableArrayRef<Value> sum = sums.slice((i * 2 * blocksN() + j) * 4, 4);
+        Value all = NVVM::MmaOp::create(
+            b, sumsType, lefts[i], ArrayRef(rights[j / 2]).slice(j % 2 * 2, 2), sum, {16, 8, 16},
+            std::nullopt, std::nullopt, std::array{ptxType, ptxType},
+            std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+        for (int64_t part = 0; part < 4; ++part)
+          sum[part] = LLVM::ExtractValueOp::create(b, all, part);
+      }
+  }
 }
 
 void MmaEmitter::storeSums(ValueRange sums) {

@@ -85,8 +85,11 @@ private:
   /// Groups of kWide sums that a thread finishes of a piece.
   int64_t items() const { return kRows * pieceColumns() / kWide / kWarpgroup; }
   void placePiece(Value piece, Value &row, Value &column);
+  /// Inputs of the epilogue for this thread's part of a piece: of the first item all, of the
+  /// others what differs from row to row.
   SmallVector<Type> pieceTypes();
   Values loadPiece(Value piece);
+  Values ofItem(ValueRange loaded, int64_t item);
   void storePiece(ValueRange sums, Value piece);
   void finishPieces(ValueRange sums, ValueRange loaded);
   void finishRagged(ValueRange sums);
@@ -319,11 +322,25 @@ void WgmmaEmitter::storePiece(ValueRange sums, Value piece) {
 SmallVector<Type> WgmmaEmitter::pieceTypes() {
   SmallVector<Type> all;
   for (int64_t i = 0; i < items(); ++i)
-    llvm::append_range(all, wideTypes());
+    for (auto [type, isByRow] : llvm::zip_equal(wideTypes(), wideByRow()))
+      if (i == 0 || isByRow)
+        all.push_back(type);
   return all;
 }
 
-/// Inputs of the epilogue for this thread's part of a piece.
+SmallVector<Value> WgmmaEmitter::ofItem(ValueRange loaded, int64_t item) {
+  SmallVector<bool> isByRow = wideByRow();
+  Values all(loaded.take_front(isByRow.size()));
+  if (item == 0)
+    return all;
+  int64_t perItem = llvm::count(isByRow, true);
+  auto next = loaded.begin() + isByRow.size() + (item - 1) * perItem;
+  for (auto [value, differs] : llvm::zip_equal(all, isByRow))
+    if (differs)
+      value = *next++;
+  return all;
+}
+
 SmallVector<Value> WgmmaEmitter::loadPiece(Value piece) {
   Value row, column;
   placePiece(piece, row, column);
@@ -332,7 +349,10 @@ SmallVector<Value> WgmmaEmitter::loadPiece(Value piece) {
   Values all;
   for (int64_t i = 0; i < items(); ++i) {
     Value within = d.add(d.div(threadOfGroup, perRow), i * kWarpgroup / perRow);
-    llvm::append_range(all, loadWide(d.add(m0, d.toIndex(d.add(row, within))), n));
+    Values loaded = loadWide(d.add(m0, d.toIndex(d.add(row, within))), n);
+    for (auto [value, isByRow] : llvm::zip_equal(loaded, wideByRow()))
+      if (i == 0 || isByRow)
+        all.push_back(value);
   }
   return all;
 }
@@ -348,11 +368,10 @@ void WgmmaEmitter::finishPieces(ValueRange sums, ValueRange loaded) {
     placePiece(piece, firstRow, firstColumn);
     Value column = d.mul(d.rem(threadOfGroup, perRow), kWide);
     Value n = d.add(n0, d.toIndex(d.add(firstColumn, column)));
-    int64_t inputs = now.size() / items();
     for (int64_t i = 0; i < items(); ++i) {
       Value row = d.add(d.div(threadOfGroup, perRow), i * kWarpgroup / perRow);
       finishWide(d.add(m0, d.toIndex(d.add(firstRow, row))), n, eightSumsAt(row, column),
-                 now.slice(i * inputs, inputs));
+                 ofItem(now, i));
     }
     return next;
   });

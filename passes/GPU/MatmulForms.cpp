@@ -125,11 +125,6 @@ static Value areMappable(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> 
   return all;
 }
 
-/// Which came and went with Hopper.
-static bool hasWgmma(const GpuTarget &target) {
-  return target.version == 90 && target.isSpecific;
-}
-
 SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target) {
   SmallVector<KernelForm> forms;
   std::optional<Matmul> found = matchMatmul(kernel);
@@ -145,7 +140,7 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                          return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
                        }});
     };
-    if (hasWgmma(target) && canUseWgmma(kernel, what, sides)) {
+    if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
       for (const WarpgroupTile &tile : kWarpgroupTiles)
         if (isUseful(tile, sides))
           forms.push_back({tile.suffix,

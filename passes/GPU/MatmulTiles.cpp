@@ -73,7 +73,7 @@ LaunchShape TileEmitter::launch() {
                           host.ceilDiv(size(what.n), tile.n));
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
-  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads};
+  return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, 0, 0, {}};
 }
 
 void TileEmitter::prepare() {
@@ -268,6 +268,12 @@ SmallVector<Value> TileEmitter::indices(AffineMap map) const {
 SmallVector<Type> TileEmitter::wideTypes() {
   return llvm::map_to_vector(wideInputs, [&](unsigned i) -> Type {
     return wide(cast<MemRefType>(kernel.getInputs()[i].getType()).getElementType());
+  });
+}
+
+SmallVector<bool> TileEmitter::wideByRow() {
+  return llvm::map_to_vector(wideInputs, [&](unsigned i) {
+    return what.m && contains(loopsOf(kernel.getInputMap(i)), *what.m);
   });
 }
 

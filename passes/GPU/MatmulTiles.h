@@ -91,6 +91,8 @@ protected:
   /// The same for kWide columns from (m, n), where `aligned` holds and all of them exist: with what
   /// was loaded before.
   llvm::SmallVector<mlir::Type> wideTypes();
+  /// Whether they differ from row to row.
+  llvm::SmallVector<bool> wideByRow();
   Values loadWide(mlir::Value m, mlir::Value n);
   void finishWide(mlir::Value m, mlir::Value n, SumPointers sums, mlir::ValueRange loaded);
   /// All of the tile by all threads, sums row by row.

@@ -18,10 +18,11 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     whose grid is computed from the sizes. Such a function returns a status.
 
     - products of matrices (MatmulForms.cpp): blocks of threads have tiles of the out, factors go
-      through shared memory ahead of their use. 16-bit factors on tensor cores
-      (EmitMmaMatmul.cpp), 32-bit ones by fused multiply-adds (EmitFmaMatmul.cpp). Several
-      forms, each a kernel of its own: the host chooses by sizes and whether pointers and
-      rows are aligned.
+      through shared memory ahead of their use. 16-bit factors on tensor cores by warpgroups
+      that others copy for (EmitWgmmaMatmul.cpp, sm_90a) or by warps (EmitMmaMatmul.cpp), 32-bit
+      ones by fused multiply-adds (EmitFmaMatmul.cpp). Several forms, each a kernel of its own:
+      the host chooses by sizes and whether pointers and rows are aligned, and makes the tensor
+      maps that copies for warpgroups need.
     - teams (EmitTeams.cpp): kernels without time. A team of threads has one point of the loops
       that all outs and sums share; a block for long sums, a warp for short ones, one thread
       where nothing is summed or sums run across lines of memory. Memory is accessed 16 bytes at
@@ -95,6 +96,20 @@ def VerifySync : Pass<"ssm-verify-sync"> {
     - shared memory is read past the threads (bulk tensor copies, wgmma) after a store that no
       nvvm.fence.proxy follows;
     - an index can be larger than its axis, or all memory than a block can have.
+
+    Where dynamic shared memory is reached by LLVM pointers, all threads of a block are
+    followed at once (TraceBlock.cpp, ReplayBlock.cpp) on numbers that threads and constants make
+    known: a loop takes a few steps if its end is not known, and both arms of such a branch
+    are taken. Places that are not known are left out. It is an error if
+
+    - a load, store or cp.async meets another thread's with no order between: by barriers of all or
+      some threads, mbarriers, or waiting for cp.async;
+    - a product of a warpgroup reads what was not copied yet, or what no one waited for, or what
+      was stored without a proxy fence; a copy overwrites what products read yet, or what
+      nothing has read;
+    - a mbarrier is used before all can see it, gets more arrivals than it counts, or is waited for
+      in vain: arrivals or bytes (of the boxes of the launch's tensor maps) are missing;
+    - a byte outside is reached.
 
     Upstream has no such check; compute-sanitizer finds only what a run happens to do.
   }];

@@ -312,16 +312,16 @@ void Tracer::runBranch(scf::IfOp branch, const llvm::BitVector &threads) {
 }
 
 void Tracer::traceProduct(NVVM::WgmmaMmaAsyncOp op, const llvm::BitVector &threads) {
-  // Lines of 128 bytes, from the descriptor: rows, or a step of the depth of every box.
+  // Lines as long as the swizzle, from the descriptor: rows, or a step of the depth of all boxes.
   auto shape = op.getShape();
   auto side = [&](Value descriptor, int64_t rows, bool alongDepth) {
     Known value = get(descriptor);
     if (!value)
       return;
     uint64_t bits = value.of(threads.find_first());
-    constexpr int64_t line = 128, rowsOfBox = 64;
     int64_t at = (bits & 0x3fff) * 16, boxBytes = (bits >> 16 & 0x3fff) * 16;
-    int64_t boxes = alongDepth ? 1 : llvm::divideCeil(rows, rowsOfBox);
+    int64_t line = bits >> 62 == 1 ? 128 : bits >> 62 == 2 ? 64 : 32;
+    int64_t boxes = alongDepth ? 1 : llvm::divideCeil(rows, line / 2);
     for (int64_t box = 0; box < boxes; ++box) {
       TraceEvent &event = add(TraceEvent::multiply, op, threads);
       // Along the depth, parts of whole lines.

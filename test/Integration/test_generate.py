@@ -134,6 +134,107 @@ def test_draws(options):
         (drawn, chances, seed)
 
 
+def test_draws_of_many(tmp_path):
+    """Of a vocabulary that is not sorted as a whole, with equal chances at the cut."""
+    rng = generator("draws of many")
+    logits = np.round(rng.standard_normal(3000), 1)
+    count = 400
+    order = np.lexsort((np.arange(len(logits)), -logits))
+    chances = np.exp(logits[order] - logits.max())
+    sums = np.cumsum(chances) / chances.sum()
+    module = compiler.compile_model(chances_model(logits))
+
+    def drawn(*flags):
+        out, _ = run(module, "--ids", "--prompt", "1", "--max-new", count, "--seed",
+                     int(rng.integers(1 << 40)), *flags)
+        return {int(word) for word in out.split()}
+    for top_k in (1, 2, 41, 700):
+        assert drawn("--top-k", top_k, "--temperature", 100) <= set(order[:top_k].tolist())
+    assert len(drawn("--top-k", 41, "--temperature", 100)) == 41
+    # 64 are sorted first, then four times as many.
+    for top_p in (0.01, 0.2, 0.5, 0.95):
+        kept = order[:int(np.searchsorted(sums, top_p + 1e-9)) + 1]
+        found = drawn("--top-p", top_p)
+        assert found <= set(kept.tolist())
+        assert len(found) > 0.2 * min(count, len(kept))
+    for top_k, top_p in ((300, 0.5), (64, 0.9)):
+        some = np.cumsum(chances[:top_k]) / chances[:top_k].sum()
+        kept = order[:int(np.searchsorted(some, top_p + 1e-9)) + 1]
+        assert drawn("--top-k", top_k, "--top-p", top_p) <= set(kept.tolist())
+
+
+def test_fork():
+    """Several texts from one prompt are what each seed gives alone."""
+    for model, options in ((language_model(), []),
+                           (compiler.compile_model(chances_model(np.zeros(256), states=False)),
+                            ["--tokenizer", "bytes"])):
+        def text(*more, model=model, options=options):
+            return run(model, "--prompt", PROMPT, "--max-new", 20, *options, *more)
+        forked, told = text("--fork", 3, "--seed", 7)
+        assert forked == b"".join(b"--- seed %d\n" % seed + text("--seed", seed)[0]
+                                  for seed in (7, 8, 9))
+        assert "prompt: 16 tokens" in told and "new:    60 tokens" in told
+
+
+def test_fork_of_two_entries(tmp_path):
+    module = tmp_path / "two.so"
+    done = compiler.run_compiler(["--entry", f"prefill={MODEL}", "--entry", f"decode={MODEL}", "-o",
+                                  module])
+    assert done.returncode == 0, done.stderr
+    options = ["--prompt", PROMPT, "--max-new", 20, "--fork", 2]
+    assert run(module, *options)[0] == run(language_model(), *options)[0]
+
+
+def test_one_id_at_once(tmp_path):
+    """An export of the step alone reads a prompt one by one; a fixed batch has equal rows."""
+    path = tmp_path / "step.onnx"
+    for sizes in ({"length": 1}, {"batch": 1, "length": 1}, {"batch": 2}):
+        model = onnx.load(MODEL)
+        for value in (*model.graph.input, *model.graph.output):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param in sizes:
+                    dim.dim_value = sizes[dim.dim_param]
+        onnx.save(model, path)
+        out, told = run(compiler.compile_model(path), "--prompt", PROMPT, "--temperature", 0,
+                        "--max-new", 30)
+        assert out == peer_text(PROMPT, 30) + b"\n", sizes
+        assert ("batch of 2" in told) == (sizes.get("batch") == 2)
+
+
+def test_profile():
+    module = compiler.compile_model(MODEL, ["--profile"])
+    out, told = run(module, "--prompt", PROMPT, "--temperature", 0, "--max-new", 5, "--profile")
+    assert out == peer_text(PROMPT, 5) + b"\n"
+    prompt, steps = told.split("The prompt:")[1].split("The steps, a mean:")
+    for table in (prompt, steps):
+        assert "\nkernel_rmsnorm " in table and "\na run " in table and "GFLOP/s" in table
+    assert "compile it with --profile" in run(language_model(), "--prompt", "a", "--profile",
+                                              fails=True)[1]
+
+
+def test_states_of_another_model(tmp_path):
+    """The same sizes, one weight changed: neither its states nor its weights are taken."""
+    model = onnx.load(MODEL)
+    weight = next(w for w in model.graph.initializer if np.prod(w.dims) > 1000)
+    value = onnx.numpy_helper.to_array(weight)
+    weight.CopyFrom(onnx.numpy_helper.from_array((value * 1.3).astype(value.dtype), weight.name))
+    onnx.save(model, tmp_path / "other.onnx")
+    other = compiler.compile_model(tmp_path / "other.onnx")
+    states = tmp_path / "states"
+    run(other, "--prompt", PROMPT, "--max-new", 1, "--save-states", states)
+    options = ["--prompt", "a", "--max-new", 1]
+    _, error = run(language_model(), *options, "--load-states", states, fails=True)
+    assert "has states of another model" in error
+    run(language_model(), *options, "--load-states", states, "--foreign-states")
+    _, error = run(language_model(), *options, "--weights",
+                   other.with_name("module.weights.safetensors"), fails=True)
+    assert "does not belong to module" in error
+    # Compiled in another way it is the same model.
+    for flags in (["-O0"], ["--cpu=x86-64-v2,x86-64-v3"], ["--embed-weights"]):
+        run(compiler.compile_model(tmp_path / "other.onnx", flags), *options, "--load-states",
+            states)
+
+
 def test_without_states():
     module = compiler.compile_model(chances_model(LOGITS, states=False, ids_type=TensorProto.INT32))
     assert run(module, "--ids", "--prompt", "3", "--max-new", 3, "--temperature", 0)[0] == b"2 2 2\n"
@@ -172,6 +273,20 @@ def test_refused(tmp_path):
     assert "'ids2'" in message(lm, "--entry", "ids2", "--prompt", "a")
     assert "outside of the vocabulary, which has 256" in message(lm, "--ids", "--prompt", "1 256")
     assert "an id of the prompt" in message(lm, "--ids", "--prompt", "1 b")
+    for flag, value in (("--temperature", "nan"), ("--top-p", "nan"), ("--seed", -1),
+                        ("--seed", 1 << 64), ("--seed", "1.5"), ("--fork", 0)):
+        assert flag in message(lm, "--prompt", "a", flag, value)
+    assert "--stop-id 256 is outside" in message(lm, "--prompt", "a", "--stop-id", 256)
+    assert "--save-states" in message(lm, "--prompt", "a", "--fork", 2, "--save-states", "b")
+    assert "--prompt" in message(lm, "--prompt", "a", "--prompt", "b")
+    before = lm.read_bytes()
+    for path in (lm, lm.with_name("module.weights.safetensors")):
+        assert "would overwrite" in message(lm, "--prompt", "a", "--save-states", path)
+    assert lm.read_bytes() == before
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(build.tool("ssm-run")), "generate", str(lm), "--prompt", "a"],
+                              stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "cannot write to the standard output" in done.stderr
     few = compiler.compile_model(chances_model(LOGITS))
     assert "has 7 ids" in message(few, "--prompt", "a")
     fixed = compiler.compile_model(chances_model(np.zeros(256), length=4))

@@ -95,6 +95,20 @@ def elementwise():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
 
 
+def product(turned=False):
+    """With a bias and a gate, in bf16."""
+    kind = TensorProto.BFLOAT16
+    dims = {"a": ["m", "k"], "b": ["n", "k"] if turned else ["k", "n"], "bias": ["n"], "gate": ["m", "n"]}
+    inputs = [helper.make_tensor_value_info(name, kind, size) for name, size in dims.items()]
+    nodes = [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0])] if turned else []
+    nodes += [helper.make_node("MatMul", ["a", "t" if turned else "b"], ["p"]),
+              helper.make_node("Add", ["p", "bias"], ["q"]),
+              helper.make_node("Sigmoid", ["gate"], ["s"]), helper.make_node("Mul", ["q", "s"], ["y"])]
+    y = helper.make_tensor_value_info("y", kind, ["m", "n"])
+    return helper.make_model(helper.make_graph(nodes, "g", inputs, [y]),
+                             opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+
+
 def single(op, dtype, inputs, output, **attributes):
     """A model of one node."""
     values = [helper.make_tensor_value_info(f"x{i}", dtype, dims) for i, dims in enumerate(inputs)]
@@ -111,10 +125,11 @@ FORMS = {
     "transpose": lambda: single("Transpose", TensorProto.FLOAT16, [["n", "m"]], ["m", "n"],
                                 perm=[1, 0]),
     "sum": lambda: single("ReduceSum", TensorProto.FLOAT, [["n", "m"]], [], keepdims=0),
-    "product": lambda: single("MatMul", TensorProto.FLOAT, [["n", "k"], ["k", "m"]], ["n", "m"]),
+    "product": product, "turned product": lambda: product(turned=True),
+    "plain product": lambda: single("MatMul", TensorProto.FLOAT, [["n", "k"], ["k", "m"]], ["n", "m"]),
 }
 # What they move as a whole.
-READS = {"softmax", "elementwise", "norm", "half norm", "transpose", "sum", "product"}
+READS = {"softmax", "elementwise", "norm", "half norm", "transpose", "sum", "plain product"}
 WRITES = READS - {"sum"}
 
 
@@ -129,6 +144,15 @@ def test_instructions(form, chip, tmp_path):
     code = disassemble(tmp_path / "m.so", tmp_path)
     assert "EXIT" in code
     assert not re.search(r"\b(LDL|STL)\b", code)
+    if "product" in form and chip == "sm_80":
+        assert re.search(r"\bHMMA\.16816\.F32\.BF16\b", code) and "LDGSTS" in code
+    if "product" in form and chip == "sm_90a":
+        for kernel in re.split(r"^\.text\.", code, flags=re.M):
+            if re.match(r"kernel_\w*_\d+x\d+:", kernel):
+                assert "HGMMA.64x" in kernel and "UTMALDG.2D" in kernel
+                # Waiting for all memory, in what is a loop as a whole.
+                assert "MEMBAR" not in kernel
+        assert "_256x160:" in code
     assert form not in READS or re.search(r"\bLDG\.E\.128\b", code)
     assert form not in WRITES or re.search(r"\bSTG\.E\.128\b", code)
 
@@ -144,6 +168,15 @@ def test_several_targets(tmp_path):
                          check=False)
     assert run.returncode == 0, run.stderr
     np.testing.assert_allclose(np.load(tmp_path / "y.npy").sum(-1), 1, rtol=1e-6)
+
+
+def test_tensor_maps_are_parameters(tmp_path):
+    done = compile_to(tmp_path, "--target=cuda:sm_90a", "--emit=ptx", "-o", tmp_path / "m.ptx",
+                      model=product())
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "m.ptx").read_text()
+    kernel = text[text.index(".entry kernel_matmul"):]
+    assert len(re.findall(r"\.param \.align 64 \.b8 \w+\[128\]", kernel[:kernel.index("{")])) == 2
 
 
 def test_without_ptxas(tmp_path):

@@ -137,6 +137,10 @@ def test_reduce(tmp_path):
     # Within the function as well, and what is left is valid.
     assert "arith.mulf" not in text
     opt(tmp_path / "out.mlir")
+    # Without a test nothing can be told.
+    done = subprocess.run([str(build.tool("ssm-reduce")), str(source)], capture_output=True,
+                          text=True)
+    assert done.returncode == 1 and done.stdout == "" and "no test given" in done.stderr
 
 
 def test_language_server():

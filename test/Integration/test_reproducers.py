@@ -7,7 +7,9 @@
 """What fails in a stage leaves a file that ssm-opt runs again; what --add-pass takes."""
 
 import os
+import platform
 import re
+import shlex
 import subprocess
 
 import numpy as np
@@ -152,6 +154,85 @@ def test_reproducer_that_cannot_be_written(load, tmp_path):
                     "--reproducer=none/r.mlir")
     assert done.stderr == "error: pass 'test-fail' of stage 'fuse' failed; 'none/r.mlir' cannot " \
                           "be written: No such file or directory\n"
+
+
+def behind_the_passes(folder, *arguments, model=MODEL):
+    """What fails there -> the error, and the words of the command that shows it again."""
+    done = compile_(folder, model, *arguments)
+    assert done.returncode == 1 and done.stderr.startswith("error: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    error, command = re.fullmatch(r"error: (.*); '.*' shows? it: (.*)\n", done.stderr).groups()
+    assert not (folder / "m.so").exists()
+    return error, shlex.split(command)
+
+
+def again(folder, command):
+    """Runs a tool of LLVM."""
+    words = [f"/usr/lib/llvm-22/bin/{command[0]}", *command[1:]]
+    done = subprocess.run(words, cwd=folder, check=False, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def test_no_translation_to_llvm(load, tmp_path):
+    error, command = behind_the_passes(tmp_path, "-o", "m.so", load,
+                                       "--add-pass=target=test-no-translation")
+    assert "cannot be translated to LLVM IR: " in error and "arith" in error
+    assert command == ["mlir-translate", "--mlir-to-llvmir", "m.so.repro.llvm.mlir"]
+    assert "arith.constant" in again(tmp_path, command)
+
+
+def test_code_that_llvm_cannot_emit(load, tmp_path):
+    for arguments, file in ((["-o", "m.so"], "m.so.repro.bc"),
+                            (["--emit=obj", "-o", "m.s", "--reproducer=r.mlir"], "r.bc"),
+                            (["-o", "m.so", "--reproducer=r"], "r.bc")):
+        error, command = behind_the_passes(tmp_path, *arguments, load,
+                                           "--add-pass=target=test-bad-assembly")
+        assert "LLVM's code generation: " in error and "no_such_instruction" in error
+        assert command[0] == "llc" and file in command
+        assert "no_such_instruction" in again(tmp_path, command)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the instruction is of aarch64")
+def test_code_at_which_llvm_crashes(load, tmp_path):
+    done = compile_(tmp_path, MODEL, "-o", "m.so", load, "--add-pass=target=test-other-machine")
+    assert done.returncode != 0
+    assert "error: LLVM's code generation crashed; 'm.so.repro.bc' shows it: llc -O3 " in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.so.repro.bc"]
+    assert "Cannot select" in again(tmp_path, ["llc", "-relocation-model=pic", "m.so.repro.bc", "-o",
+                                               "/dev/null"])
+
+
+def test_linker_that_fails(tmp_path):
+    """Also of the code that computes weights; its input is all there."""
+    plain = tmp_path / "plain.onnx"
+    save(plain, helper.make_node("Tanh", ["a"], ["y"]), inputs={"a": ["n"]})
+    liar = tmp_path / "ld"
+    liar.write_text("#!/bin/sh\necho not today >&2\nexit 7\n")
+    liar.chmod(0o755)
+    for model, form in ((MODEL, "-o"), (plain, "-o"), (plain, "--emit=static")):
+        for linker, reason in (("/bin/false", "it ended with status 1 and said nothing"),
+                               (liar, "not today")):
+            arguments = [form, "m.so"] if form == "-o" else [form, "-o", "m.so"]
+            error, command = behind_the_passes(tmp_path, *arguments, f"--linker={linker}",
+                                               model=model)
+            assert error == f"the linker '{linker}' failed: {reason}"
+            assert command[0] == str(linker)
+            linked = subprocess.run(["ld.lld-22", *command[1:]], cwd=tmp_path, check=False,
+                                    capture_output=True, text=True)
+            assert linked.returncode == 0, linked.stderr
+            for file in tmp_path.glob("m.so.repro*"):
+                file.unlink()
+
+
+def test_ptxas_that_fails(tmp_path):
+    error, command = behind_the_passes(tmp_path, "-o", "m.so", "--target=cuda:sm_90a",
+                                       "--ptxas=/bin/false")
+    assert error == "'/bin/false' failed: it ended with status 1 and said nothing"
+    assert command == ["/bin/false", "-O3", "-v", "-arch=sm_90a", "m.so.repro.ptx", "-o",
+                       "/dev/null"]
+    assert ".visible .entry" in (tmp_path / "m.so.repro.ptx").read_text()
 
 
 def test_no_reproducer_of_a_bad_model(tmp_path):

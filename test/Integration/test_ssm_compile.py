@@ -7,8 +7,10 @@
 """ssm-compile from outside: what it writes, what it says, what it refuses."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import onnx
@@ -362,6 +364,9 @@ def test_named_like_a_state_but_none(tmp_path):
     (["-o", "{folder}"], "cannot write '"),
     (["-o", "{model}"], "the output '"),
     (["-o"], "option -o needs a value"),
+    (["-o", "{out}", "--cpu=x86-64-v2", "--cpu=x86-64-v3"], "--cpu is given twice; several have ','"),
+    (["-o", "{out}", "--target", "cpu", "--target=cpu"], "--target is given twice"),
+    (["-o", "{out}", "-o", "{folder}/n.so"], "-o is given twice"),
 ])
 def test_refuses(tmp_path, linear, arguments, message):
     folder = tmp_path / "folder"
@@ -373,6 +378,97 @@ def test_refuses(tmp_path, linear, arguments, message):
     assert message in error
     assert os.listdir(folder) == ["model.onnx"]
     assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [
+    ["-o", "{folder}/m.so"],                       # m.weights.safetensors
+    ["-o", "{folder}/m.weights.safetensors"],
+    ["-o", "{folder}/n.so", "--reproducer={folder}/m.weights.safetensors"],
+    ["-o", "{folder}/m.weights.safetensors", "--emit=graph"],
+    ["-o", "{folder}/link.o", "--embed-weights", "--emit=static"],
+])
+def test_keeps_the_files_of_external_data(tmp_path, rng, arguments):
+    model = save(tmp_path / "m.onnx", [helper.make_node("Mul", ["x", "w"], ["y"])],
+                 [("x", F32, [512])], [("y", F32, [512])],
+                 {"w": rng.random(512, np.float32)}, save_as_external_data=True,
+                 location="m.weights.safetensors", size_threshold=0)
+    (tmp_path / "link.h").symlink_to("m.weights.safetensors")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    error = compile(model, *[a.format(folder=tmp_path) for a in arguments], fails=True)
+    assert "is a file with the model's weights" in error or "did not write" in error
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_killed_compilations(tmp_path, rng):
+    """Whenever it is killed, there is a module with its own weights, or one that is refused
+    with those of another; what was left goes with the next compilation."""
+    models = []
+    for name in "ab":
+        weight = rng.standard_normal((300, 700)).astype(np.float32)
+        models.append((save(tmp_path / f"{name}.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])],
+                            [("x", F32, [1, 300])], [("y", F32, [1, 700])], {"w": weight}), weight))
+    out = tmp_path / "out"
+    out.mkdir()
+    module = out / "m.so"
+    x = rng.standard_normal((1, 300)).astype(np.float32)
+    save_file({"x": x}, tmp_path / "in")
+    begin = time.monotonic()
+    compile(models[0][0], "-o", module)
+    took = time.monotonic() - begin
+    foreign = (out / "m.weights.safetensors").read_bytes()
+    left = refused = 0
+    for turn in range(40):
+        process = subprocess.Popen([str(build.tool("ssm-compile")), str(models[turn % 2][0]), "-o",
+                                    str(module)])
+        if turn % 2:
+            time.sleep(took * rng.uniform(0.2, 1.1))
+        else:
+            # At the moment when a file has got its name.
+            before = {file.name: file.stat().st_ino for file in out.iterdir()}
+            while process.poll() is None and all(
+                    before.get(name) == (out / name).stat().st_ino
+                    for name in ("m.so", "m.weights.safetensors")):
+                pass
+        process.kill()
+        process.wait()
+        names = {file.name for file in out.iterdir()} - {"m.so", "m.weights.safetensors"}
+        left += bool(names)
+        assert all(re.fullmatch(rf"m\.(so|weights\.safetensors)\.{process.pid}-[0-9a-f]{{8}}\.tmp.*",
+                                name) for name in names), names
+        done = subprocess.run([str(build.tool("ssm-run")), str(module), "--inputs", tmp_path / "in",
+                               "--outputs", tmp_path / "y"], capture_output=True, text=True)
+        if done.returncode:
+            refused += 1
+            assert "does not belong to module" in done.stderr
+            continue
+        y = load_file(tmp_path / "y")["y"]
+        assert any(np.abs(y - x @ weight).max() < 1e-3 for _, weight in models)
+    assert left > 0
+    # Another process that is at work is left in peace, and what is not ours too.
+    kept = {f"m.so.{os.getpid()}-0123abcd.tmp", "m.so.1-x.tmp", "m.so.tmp", "n.so.999999-01234567.tmp"}
+    for name in kept:
+        (out / name).touch()
+    compile(models[1][0], "-o", module)
+    assert set(os.listdir(out)) == {"m.so", "m.weights.safetensors", *kept}
+    # Weights of the other model, of the same names, sizes and places.
+    (out / "m.weights.safetensors").write_bytes(foreign)
+    done = subprocess.run([str(build.tool("ssm-run")), str(module), "--inputs", tmp_path / "in"],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and "does not belong to module" in done.stderr
+
+
+def test_headers_replace_nothing_else(tmp_path, linear):
+    path, _ = linear
+    error = compile(path, "--emit=static", "-o", tmp_path / "st.h", fails=True)
+    assert "would be the header" in error
+    (tmp_path / "keep.h").write_text("int kept;\n")
+    error = compile(path, "--emit=static", "-o", tmp_path / "keep.o", fails=True)
+    assert "keep.h" in error and "did not write" in error
+    assert sorted(os.listdir(tmp_path)) == ["keep.h", "linear.onnx"]
+    assert (tmp_path / "keep.h").read_text() == "int kept;\n"
+    # One of its own is replaced.
+    compile(path, "--emit=static", "-o", tmp_path / "st.o")
+    compile(path, "--emit=static", "-O0", "-o", tmp_path / "st.o")
 
 
 def test_a_failure_keeps_what_was_there(tmp_path, linear):

@@ -129,6 +129,90 @@ def test_states(tmp_path, rng):
         assert load_file(tmp_path / "out")["new_kv"].shape == (2, 4, 4)
 
 
+def test_steps_and_steps_back(tmp_path, rng):
+    """--then goes on with the states that are carried, --roll-back takes a run back."""
+    xs = rng.standard_normal((3, 2, 4)).astype(np.float32)
+    files = []
+    for i, x in enumerate(xs):
+        files.append(tmp_path / f"x{i}")
+        save_file({"x": x}, files[-1])
+    states, out = tmp_path / "states", tmp_path / "out"
+
+    def h_after(*arguments):
+        run("--entry", "step", "--inputs", files[0], *arguments, "--outputs", out,
+            "--save-states", states)
+        return load_file(states)["h"], load_file(states)["kv"].shape[1]
+
+    def expect(result, *steps):
+        np.testing.assert_allclose(result[0], sum(xs[i] for i in steps), atol=1e-5)
+        assert result[1] == len(steps)
+    expect(h_after("--then", files[1], "--then", files[2]), 0, 1, 2)
+    expect(h_after("--then", files[1], "--roll-back", "--then", files[2]), 0, 2)
+    np.testing.assert_allclose(load_file(out)["y"], xs[0] + xs[2] + xs[0] + xs[2], atol=1e-5)
+    expect(h_after("--then", files[1], "--roll-back"), 0)
+    # Once, and only what was run.
+    kept = states.read_bytes()
+    error = run("--entry", "step", "--inputs", files[0], "--then", files[1], "--roll-back",
+                "--roll-back", "--save-states", states, fails=True)
+    assert "no step to take back" in error and states.read_bytes() == kept
+    assert "excludes" in run("--then", files[1], "--repeat", 2, fails=True)
+    save_file({"x": xs[1], "h": xs[1]}, files[1])
+    assert "'h' is among the inputs" in run("--entry", "step", "--inputs", files[0], "--then",
+                                            files[1], fails=True)
+    assert "'h' is among the inputs, but --load-states" in run(
+        "--entry", "step", "--inputs", files[1], "--load-states", states, fails=True)
+
+
+def test_states_of_another_model(tmp_path):
+    states = tmp_path / "states"
+    run("--entry", "step", "--dim", "batch=1", "--save-states", states)
+    other = ["--entry", "step", "--dim", "batch=1", "--load-states", states]
+
+    def load(*arguments):
+        return subprocess.run([str(build.tool("ssm-run")),
+                               str(MODULE.with_name("TestModuleOtherModel.so")), *map(str, other),
+                               *arguments], capture_output=True, text=True)
+    refused = load()
+    assert refused.returncode == 1 and "has states of another model" in refused.stderr
+    assert load("--foreign-states").returncode == 0
+
+
+def test_overwrites_nothing_that_it_reads(tmp_path, rng):
+    for name in ("TestModule.so", "TestModule.weights.safetensors"):
+        (tmp_path / name).write_bytes(MODULE.with_name(name).read_bytes())
+    inputs = tmp_path / "inputs"
+    save_file(main_inputs(rng), inputs)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "sum.npy").symlink_to(tmp_path / "TestModule.so")
+    (tmp_path / "folder" / "y.npy").hardlink_to(tmp_path / "TestModule.so")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    def refused(*arguments):
+        done = subprocess.run([str(build.tool("ssm-run")), str(tmp_path / "TestModule.so"),
+                               *map(str, arguments)], capture_output=True, text=True)
+        assert done.returncode == 1 and " would overwrite " in done.stderr, done
+        assert {path: path.read_bytes() for path in before} == before
+    weights = tmp_path / "TestModule.weights.safetensors"
+    refused("--inputs", inputs, "--outputs", weights)
+    refused("--inputs", inputs, "--outputs", tmp_path / "folder" / ".." / "TestModule.so")
+    refused("--inputs", inputs, "--outputs", inputs)
+    refused("--entry", "step", "--dim", "batch=1", "--save-states", weights)
+    refused("--entry", "step", "--dim", "batch=1", "--output-dir", tmp_path / "folder")
+    refused("--entry", "step", "--dim", "batch=1", "--outputs", tmp_path / "o", "--save-states",
+            tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
+def test_output_that_cannot_be_written():
+    for arguments in (["--describe"], ["--describe", "--json"], ["--dim", "batch=1", "--dim", "seq=1"],
+                      ["--verify"], ["--dim", "batch=1", "--dim", "seq=1", "--repeat", "1"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([str(build.tool("ssm-run")), str(MODULE), *arguments],
+                                  stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        assert "cannot write to the standard output" in done.stderr, arguments
+
+
 def test_describe():
     text = run("--describe", "--dim", "seq=100")
     for part in ("x: float32 [batch, seq, 4]", "h -> new_h, fixed", "kv -> new_kv, append along axis 1",
@@ -148,6 +232,7 @@ def test_describe():
 
 def test_verify(tmp_path):
     assert run("--verify") == "weights are whole: 1 tensors, 16 bytes\n"
+    assert json.loads(run("--verify", "--describe", "--json"))["weight_bytes"] == 16
     weights = bytearray(MODULE.with_name("TestModule.weights.safetensors").read_bytes())
     weights[-1] ^= 1
     (tmp_path / "w").write_bytes(weights)
@@ -172,6 +257,10 @@ def test_verify(tmp_path):
      "is not a safetensors file"),
     (["--weights", "/no/such/weights"], "/no/such/weights"),
     (["--threads", "-1"], "--threads"),
+    (["--seed", "-1"], "--seed"),
+    (["--seed", "18446744073709551616"], "--seed"),
+    (["--dim", "batch=1", "--trace", "/no/such/trace"], "compile it with --profile"),
+    (["--inputs", "/no/such/file", "--profile"], "compile it with --profile"),
     (["--unknown"], "--unknown"),
 ])
 def test_errors(tmp_path, arguments, part):

@@ -282,8 +282,38 @@ def test_nothing_to_read_it(tmp_path):
     assert "lacks the package tokenizers" in message(bare)
     assert "SSM_PYTHON" in message(bare)
     assert "'/bin/true', which reads" in message("/bin/true")
+    # The file is looked for first.
+    _, error = run(module, "--prompt", "a", "--python", bare, "--tokenizer", tmp_path / "no.json",
+                   fails=True)
+    assert f"cannot read '{tmp_path / 'no.json'}': No such file" in error
     # Ids need none.
     run(module, "--ids", "--prompt", "1", "--max-new", 1, "--python", tmp_path / "none")
+
+
+def test_python_of_the_build(tmp_path):
+    """Taken by a program in the build's folder, without a word."""
+    module = place(tmp_path, dictated([5], 320), tokenizer())
+    environment = {key: value for key, value in os.environ.items() if key != "SSM_PYTHON"}
+    program = build.tool("ssm-run")
+    if not (program.parent.parent / "venv").exists():
+        pytest.skip("no environment in the build's folder")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for path, works in ((program, True), (shutil.copy(program, tmp_path), False)):
+        done = subprocess.run([str(path), "generate", str(module), "--prompt", "a", "--max-new",
+                               "1"], capture_output=True, text=True,
+                              env={**environment, "PATH": str(folder),
+                                   "LD_LIBRARY_PATH": str(build.RUNTIME.parent)})
+        assert (done.returncode == 0) == works, done.stderr
+
+
+def test_fork_begins_again(tmp_path):
+    """Each text of a fork is decoded by itself, with what an end left behind."""
+    snowman = tokenizer().encode("☃").ids
+    module = place(tmp_path, dictated([*snowman[:-1]], 320), tokenizer())
+    out, _ = run(module, "--prompt", "a", "--max-new", 1, "--fork", 2, "--temperature", 0)
+    first, second = out.split(b"--- seed ")[1:]
+    assert first[1:] == second[1:] != b""
 
 
 def test_modules_come_from_nowhere_else(tmp_path):

@@ -148,6 +148,11 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   bool isText = !options.emitsModule() && options.emit != "obj";
   options.output = args.getLastArgValue(OPT_output, isText ? "-" : "").str();
   options.target = args.getLastArgValue(OPT_target, "cpu").str();
+  for (auto [option, name] : {std::pair(OPT_cpu, "--cpu"), std::pair(OPT_target, "--target"),
+                              std::pair(OPT_output, "-o")})
+    if (args.getAllArgValues(option).size() > 1)
+      return createStringError(Twine(name) + " is given twice" +
+                               (option == OPT_output ? "" : "; several have ',' between"));
   if (args.hasArg(OPT_cpu)) {
     SmallVector<StringRef> names;
     args.getLastArgValue(OPT_cpu).split(names, ',');

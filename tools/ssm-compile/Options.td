@@ -54,7 +54,8 @@ defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories">;
 def print_timings : F<"print-timings", "Print the time each step takes">;
 def save_temps : F<"save-temps", "Write what each stage gives beside the output">;
 defm reproducer : V<"reproducer", "<file>",
-                    "Where a pass that fails is left for ssm-opt --run-reproducer "
+                    "Where a pass that fails is left for ssm-opt --run-reproducer, beside "
+                    "it the input of a step of LLVM, the linker or ptxas "
                     "(default: OUT.repro.mlir)">;
 def verify_each : F<"verify-each", "Verify after each pass">;
 defm linker : V<"linker", "<program>", "The linker (default: ld.lld)">;

@@ -10,8 +10,19 @@
 #include "mlir/Tools/mlir-reduce/MlirReduceMain.h"
 #include "tools/ssm-opt/Registration.h"
 #include "tools/ssm-reduce/ReductionPatterns.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/raw_ostream.h"
 
 int main(int argc, char **argv) {
+  // Without a test there is nothing that shows whether a smaller file still has the fault.
+  bool reduces = llvm::any_of(llvm::ArrayRef(argv, argc), [](llvm::StringRef argument) {
+    return argument.contains("reduction") || argument.contains("help") ||
+           argument.contains("version");
+  });
+  if (!reduces) {
+    llvm::errs() << "ssm-reduce: no test given, expected --reduction-tree=\"test=SCRIPT\"\n";
+    return 1;
+  }
   mlir::DialectRegistry registry;
   ssm::registerForTools(registry);
   ssm::registerReductionPatterns(registry);

@@ -15,14 +15,16 @@
 #include "Support.h"
 #include "Tokenizer.h"
 
-#include <CLI/CLI.hpp>
+#include "Flags.h"
 
 #include <chrono>
+#include <climits>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <unistd.h>
 
 using namespace ssmrun;
 
@@ -30,11 +32,11 @@ namespace {
 
 struct GenerateOptions {
   std::string module, weights, entry, device, prompt, promptFile, loadStates, saveStates;
-  std::string tokenizer, python = "python3";
-  bool ids = false;
-  int64_t maxNew = 200, capacity = 0;
+  std::string tokenizer, python;
+  bool ids = false, profile = false;
+  int64_t maxNew = 200, capacity = 0, fork = 1;
   std::vector<int64_t> stopIds;
-  int32_t threads = 0;
+  SessionSettings session;
   SamplerOptions sampler;
 };
 
@@ -86,13 +88,12 @@ void Writer::add(uint8_t byte) {
 
 void Writer::show(const std::string &text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  flushOutput();
 }
 
 void Writer::finish() {
   replace();
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  show("\n");
 }
 
 static std::string readText(const GenerateOptions &options) {
@@ -127,6 +128,18 @@ static std::string findTokenizer(const GenerateOptions &options) {
   std::string file =
       (slash == std::string::npos ? "" : options.module.substr(0, slash + 1)) + "tokenizer.json";
   return std::ifstream(file) ? file : "";
+}
+
+/// That of the build, if this program lies in its folder: set-up put the package there.
+static std::string findPython(const GenerateOptions &options) {
+  if (!options.python.empty())
+    return options.python;
+  char path[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  std::string self(path, length > 0 ? size_t(length) : 0);
+  size_t folder = self.rfind("/bin/");
+  std::string found = self.substr(0, folder == std::string::npos ? 0 : folder) + "/venv/bin/python";
+  return access(found.c_str(), X_OK) == 0 ? found : "python3";
 }
 
 /// The model may have more ids than the tokenizer: many are padded to a round number.
@@ -169,75 +182,160 @@ static double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-static void generate(const GenerateOptions &options) {
-  Module module = load(options.module, options.weights, options.device);
+namespace {
+/// The entries of a module that write: one reads the prompt, one makes the steps.
+class Writing {
+public:
+  Writing(const GenerateOptions &options, const Module &module);
+  void run();
+
+private:
+  void readPrompt();
+  /// Writes from where the prompt ended; returns the number of ids.
+  int64_t write(uint64_t seed);
+  void show(Writer &writer, int64_t id, bool isFirst);
+  void tellTime(const char *what, int64_t count, double begin, double end);
+
+  const GenerateOptions &options;
+  const Module &module;
+  Profile profile;
+  std::unique_ptr<LanguageModel> first, second;
+  LanguageModel *step; // one of them
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::set<int64_t> stops;
+  std::vector<int64_t> prompt;
+  std::vector<double> logits; // behind the prompt
+};
+} // namespace
+
+Writing::Writing(const GenerateOptions &options, const Module &module)
+    : options(options), module(module) {
+  if (options.profile)
+    Profile::checkTells(module);
+  SessionSettings settings = options.session;
+  settings.profile = options.profile ? &profile : nullptr;
   int32_t ignored;
   bool both = options.entry.empty() &&
               ssmrt_module_find_entry(module.get(), "prefill", &ignored) == SSMRT_OK &&
               ssmrt_module_find_entry(module.get(), "decode", &ignored) == SSMRT_OK;
-  LanguageModel first(module, both ? "prefill" : options.entry, options.threads);
-  std::unique_ptr<LanguageModel> second;
-  if (both)
-    second = std::make_unique<LanguageModel>(module, "decode", options.threads);
-  LanguageModel &step = both ? *second : first;
-  if (both && !step.hasStates())
+  first = std::make_unique<LanguageModel>(module, both ? "prefill" : options.entry, settings);
+  // A fork goes on from the first one's states, which stay.
+  if (both || (options.fork > 1 && first->hasStates()))
+    second = std::make_unique<LanguageModel>(module, both ? "decode" : options.entry, settings);
+  step = second ? second.get() : first.get();
+  if (both && !step->hasStates())
     throw Error("entry 'decode' has no states: what it is to go on with is lost");
-  if (step.hasStates() && step.length() > 1)
-    throw Error("entry '" + std::string(step.name()) + "' takes " + std::to_string(step.length()) +
-                " ids at once, expected one, or any number");
+  if (step->hasStates() && step->length() > 1)
+    throw Error("entry '" + std::string(step->name()) + "' takes " +
+                std::to_string(step->length()) + " ids at once, expected one, or any number");
+  if (first->batch() > 1)
+    std::fprintf(stderr,
+                 "ssm-run: note: the model has a batch of %lld: all rows are the same text\n",
+                 static_cast<long long>(first->batch()));
+  for (int64_t id : options.stopIds)
+    if (id < 0 || (first->vocabulary() >= 0 && id >= first->vocabulary()))
+      throw Error("--stop-id " + std::to_string(id) + " is outside of the vocabulary, which has " +
+                  std::to_string(first->vocabulary()));
+  stops.insert(options.stopIds.begin(), options.stopIds.end());
+}
 
-  std::unique_ptr<Tokenizer> tokenizer;
+void Writing::readPrompt() {
   std::string file = findTokenizer(options);
-  std::set<int64_t> stops(options.stopIds.begin(), options.stopIds.end());
+  checkWritten(module, {file, options.promptFile}, {{"--save-states", options.saveStates}});
   if (!file.empty()) {
-    tokenizer = std::make_unique<Tokenizer>(file, options.python);
-    checkVocabulary(file, *tokenizer, first.vocabulary());
+    tokenizer = std::make_unique<Tokenizer>(file, findPython(options));
+    checkVocabulary(file, *tokenizer, first->vocabulary());
     stops.insert(tokenizer->ends().begin(), tokenizer->ends().end());
   }
-  std::vector<int64_t> ids = readPrompt(options, tokenizer.get(), first.vocabulary());
-  if (!options.loadStates.empty())
-    first.loadStates(options.loadStates);
-  if (options.capacity > 0)
-    step.reserve(options.capacity);
-  double begin = seconds();
-  std::vector<double> logits = first.run(ids);
-  double prompted = seconds();
-  size_t prompt = ids.size();
-  if (both)
-    step.takeStates(first);
+  prompt = ::readPrompt(options, tokenizer.get(), first->vocabulary());
+}
 
-  Sampler sampler(options.sampler);
+void Writing::show(Writer &writer, int64_t id, bool isFirst) {
+  if (options.ids)
+    writer.show((isFirst ? "" : " ") + std::to_string(id));
+  else if (tokenizer)
+    writer.show(tokenizer->add(id));
+  else
+    writer.add(uint8_t(id));
+}
+
+int64_t Writing::write(uint64_t seed) {
+  SamplerOptions settings = options.sampler;
+  settings.seed = seed;
+  Sampler sampler(settings);
   Writer writer;
+  std::vector<int64_t> ids = prompt;
+  std::vector<double> last = logits;
   int64_t made = 0;
   while (made < options.maxNew) {
-    int64_t next = sampler.next(logits);
+    int64_t next = sampler.next(last);
     if (stops.count(next))
       break;
     ++made;
-    if (options.ids)
-      writer.show((made > 1 ? " " : "") + std::to_string(next));
-    else if (tokenizer)
-      writer.show(tokenizer->add(next));
-    else
-      writer.add(uint8_t(next));
-    if (step.hasStates())
+    show(writer, next, made == 1);
+    if (step->hasStates())
       ids.assign(1, next);
     else
       ids.push_back(next);
-    logits = step.run(ids);
+    double begin = seconds();
+    last = step->run(ids);
+    profile.addRun(seconds() - begin);
   }
   if (tokenizer)
     writer.show(tokenizer->finish());
   writer.finish();
+  return made;
+}
+
+void Writing::tellTime(const char *what, int64_t count, double begin, double end) {
+  if (count > 0)
+    std::fprintf(stderr, "%s %lld tokens, %.1f ms, %.0f tokens/s\n", what,
+                 static_cast<long long>(count), 1e3 * (end - begin), double(count) / (end - begin));
+}
+
+void Writing::run() {
+  readPrompt();
+  if (!options.loadStates.empty())
+    first->loadStates(options.loadStates);
+  if (options.capacity > 0)
+    step->reserve(options.capacity);
+  double begin = seconds();
+  logits = first->runPrompt(prompt);
+  double prompted = seconds();
+  profile.addRun(prompted - begin);
+  Profile ofPrompt = profile;
+  profile.clear();
+
+  int64_t made = 0;
+  for (int64_t i = 0; i < options.fork; ++i) {
+    if (options.fork > 1) {
+      Writer().show("--- seed " + std::to_string(options.sampler.seed + uint64_t(i)) + "\n");
+      if (i > 0 && tokenizer)
+        ::readPrompt(options, tokenizer.get(), first->vocabulary()); // it begins again
+    }
+    if (second)
+      step->takeStates(*first);
+    made += write(options.sampler.seed + uint64_t(i));
+  }
   double end = seconds();
   if (!options.saveStates.empty())
-    step.saveStates(options.saveStates);
-  std::fprintf(stderr, "prompt: %zu tokens, %.1f ms, %.0f tokens/s\n", prompt,
-               1e3 * (prompted - begin), double(prompt) / (prompted - begin));
-  if (made > 0)
-    std::fprintf(stderr, "new:    %lld tokens, %.1f ms, %.0f tokens/s\n",
-                 static_cast<long long>(made), 1e3 * (end - prompted),
-                 double(made) / (end - prompted));
+    step->saveStates(options.saveStates);
+  tellTime("prompt:", int64_t(prompt.size()), begin, prompted);
+  tellTime("new:   ", made, prompted, end);
+  if (!options.profile)
+    return;
+  std::unique_ptr<Roofline> roofline = makeRoofline(module, options.session.threads);
+  std::fprintf(stderr, "\nThe prompt:\n");
+  ofPrompt.print(*roofline, stderr);
+  if (made == 0)
+    return;
+  std::fprintf(stderr, "\nThe steps, a mean:\n");
+  profile.print(*roofline, stderr);
+}
+
+static void generate(const GenerateOptions &options) {
+  Module module = load(options.module, options.weights, options.device);
+  Writing(options, module).run();
 }
 
 void ssmrun::addGenerate(CLI::App &app) {
@@ -257,25 +355,36 @@ void ssmrun::addGenerate(CLI::App &app) {
                  "What ids mean: a tokenizer.json (the one beside the module), or 'bytes'")
       ->excludes(ids);
   app.add_option("--python", options->python,
-                 "A Python with the package tokenizers, which reads tokenizer.json (python3)")
+                 "A Python with the package tokenizers, which reads tokenizer.json (of the build, "
+                 "or python3)")
       ->envname("SSM_PYTHON");
   app.add_option("--max-new", options->maxNew, "Tokens to write (200)")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
   app.add_option("--temperature", options->sampler.temperature, "0: always the likeliest (1)")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(isBetween(0, 100));
   app.add_option("--top-p", options->sampler.topP, "Only the likeliest of that chance in all (1)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(isBetween(0, 1));
   app.add_option("--top-k", options->sampler.topK, "Only so many likeliest (all)")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
-  app.add_option("--seed", options->sampler.seed, "The same seed, the same text (0)");
+  app.add_option("--seed", options->sampler.seed, "The same seed, the same text (0)")
+      ->check(isSeed);
   app.add_option("--stop-id", options->stopIds,
                  "Stop before this token, beside those that end a text by the tokenizer's files")
       ->allow_extra_args(false);
-  app.add_option("--threads", options->threads, "0: all cores")->check(CLI::Range(0, 4096));
+  app.add_option("--threads", options->session.threads, "0: all cores")->check(CLI::Range(0, 4096));
   app.add_option("--capacity", options->capacity,
                  "Ids that caches have room for at once (as many as there are; they grow)")
       ->check(CLI::Range(int64_t(0), int64_t(1) << 40));
   app.add_option("--load-states", options->loadStates, "Begin with these states");
-  app.add_option("--save-states", options->saveStates, "Write the states after");
+  app.add_flag("--foreign-states", options->session.foreignStates,
+               "Also with states that another model saved");
+  auto *save = app.add_option("--save-states", options->saveStates, "Write the states after");
+  app.add_option("--fork", options->fork,
+                 "So many texts from the one prompt, by the seed and those behind it (1)")
+      ->check(CLI::Range(int64_t(1), int64_t(1) << 20))
+      ->excludes(save);
+  app.add_flag("--profile", options->profile,
+               "Print time, bytes and FLOPs of each kernel after the text "
+               "(of a module compiled with --profile)");
   app.final_callback([options] { generate(*options); });
 }

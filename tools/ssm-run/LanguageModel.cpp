@@ -15,7 +15,8 @@
 
 using namespace ssmrun;
 
-LanguageModel::LanguageModel(const Module &module, const std::string &entry, int32_t threads) {
+LanguageModel::LanguageModel(const Module &module, const std::string &entry,
+                             const SessionSettings &settings) {
   if (!entry.empty())
     check(ssmrt_module_find_entry(module.get(), entry.c_str(), &number));
   check(ssmrt_module_get_entry(module.get(), number, &info));
@@ -27,7 +28,7 @@ LanguageModel::LanguageModel(const Module &module, const std::string &entry, int
   }
   findInputs(module);
   findOutput(module);
-  makeSession(module, threads);
+  makeSession(module, settings);
 }
 
 static bool haveOneSymbol(const ssmrt_dim &a, const ssmrt_dim &b) {
@@ -82,9 +83,8 @@ void LanguageModel::findInputs(const Module &module) {
                 "[length], or with them attention_mask, position_ids, cache_position, "
                 "num_logits_to_keep");
   for (const Feed &feed : feeds)
-    if (feed.info.rank == 2 && feed.info.dims[0].size > 1)
-      throw Error("input '" + std::string(feed.info.name) + "' of " + where() + " has a batch of " +
-                  std::to_string(feed.info.dims[0].size) + ", expected 1");
+    if (feed.info.rank == 2)
+      rows = std::max(rows, feed.info.dims[0].size);
 }
 
 void LanguageModel::findOutput(const Module &module) {
@@ -114,13 +114,16 @@ void LanguageModel::findOutput(const Module &module) {
                 " outputs that may be logits, expected one, or one of the name 'logits'");
 }
 
-void LanguageModel::makeSession(const Module &module, int32_t threads) {
+void LanguageModel::makeSession(const Module &module, const SessionSettings &given) {
   ssmrt_session_options *settings;
   check(ssmrt_session_options_create(&settings));
   std::unique_ptr<ssmrt_session_options, void (*)(ssmrt_session_options *)> owned(
       settings, ssmrt_session_options_destroy);
-  check(ssmrt_session_options_set_threads(settings, threads));
+  check(ssmrt_session_options_set_threads(settings, given.threads));
   check(ssmrt_session_options_set_carry_states(settings, hasStates()));
+  check(ssmrt_session_options_set_foreign_states(settings, given.foreignStates));
+  if (given.profile)
+    check(ssmrt_session_options_set_kernel_hook(settings, Profile::hook, given.profile));
   ssmrt_session *made;
   check(ssmrt_session_create(module.get(), info.name, settings, &made));
   session.reset(made);
@@ -141,7 +144,7 @@ void LanguageModel::beginStates() {
     for (int32_t axis = 0; axis < value.rank; ++axis) {
       int64_t size = value.dims[axis].size;
       if (axis == 0)
-        size = 1;
+        size = rows;
       else if (grows && axis == states[i].axis)
         size = 0;
       isOpen |= size < 0;
@@ -169,12 +172,12 @@ void LanguageModel::reserve(int64_t capacity) {
     for (int32_t axis = 0; axis < feed.info.rank; ++axis) {
       bool isBatch = axis + 1 < feed.info.rank || feed.role == Role::Keep;
       bool isTotal = feed.role == Role::Mask && !isAsLongAsIds(feed);
-      add(feed.info, axis, isBatch ? 1 : isTotal ? past + steps : steps);
+      add(feed.info, axis, isBatch ? rows : isTotal ? past + steps : steps);
     }
   for (size_t i = 0; i < states.size(); ++i)
     for (int32_t axis = 0; axis < stateValues[i].rank; ++axis) {
       bool grows = states[i].kind == SSMRT_STATE_APPEND && axis == states[i].axis;
-      add(stateValues[i], axis, grows ? past : 1);
+      add(stateValues[i], axis, grows ? past : rows);
     }
   std::vector<ssmrt_size> sizes;
   for (size_t i = 0; i < names.size(); ++i)
@@ -224,10 +227,15 @@ HostTensor LanguageModel::fill(const Feed &feed, const std::vector<int64_t> &giv
     numbers.resize(size_t(std::max(room, total)), 0);
   }
   HostTensor tensor{value.name, value.type, {}, {}};
+  int64_t times = 1;
   if (value.rank == 2)
-    tensor.shape.push_back(1);
+    tensor.shape.push_back(times = value.dims[0].size >= 0 ? value.dims[0].size : rows);
   if (value.rank >= 1)
     tensor.shape.push_back(int64_t(numbers.size()));
+  size_t length = numbers.size();
+  for (int64_t row = 1; row < times; ++row)
+    for (size_t i = 0; i < length; ++i)
+      numbers.push_back(numbers[i]);
   auto write = [&](auto type) {
     for (int64_t number : numbers) {
       auto converted = static_cast<decltype(type)>(number);
@@ -266,6 +274,15 @@ static double floatOf(const DLTensor &tensor, int64_t index) {
   return half >> 15 ? -value : value;
 }
 
+std::vector<double> LanguageModel::runPrompt(const std::vector<int64_t> &given) {
+  if (!hasStates() || length() != 1 || given.size() == 1)
+    return run(given);
+  std::vector<double> last;
+  for (int64_t id : given)
+    last = run({id});
+  return last;
+}
+
 std::vector<double> LanguageModel::run(const std::vector<int64_t> &given) {
   if (length() >= 0 && length() != int64_t(given.size()))
     throw Error(where() + " takes " + std::to_string(length()) + " ids at once, got " +
@@ -289,7 +306,11 @@ std::vector<double> LanguageModel::run(const std::vector<int64_t> &given) {
     total *= result.shape[axis];
   if (total < size || size == 0)
     throw Error("output '" + std::string(logits.name) + "' of " + where() + " is empty");
+  // The last ones of the first row.
+  if (ids.rank == 2 && result.ndim > 1 && result.shape[0] > 0)
+    total /= result.shape[0];
   std::vector<double> last;
+  last.reserve(size_t(size));
   for (int64_t i = total - size; i < total; ++i)
     last.push_back(floatOf(result, i));
   return last;

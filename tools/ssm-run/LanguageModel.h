@@ -8,9 +8,16 @@
 #ifndef SSM_RUN_LANGUAGE_MODEL_H
 #define SSM_RUN_LANGUAGE_MODEL_H
 
+#include "Profile.h"
 #include "Support.h"
 
 namespace ssmrun {
+
+struct SessionSettings {
+  int32_t threads = 0;
+  bool foreignStates = false;
+  Profile *profile = nullptr; // that is told of kernels
+};
 
 /// An entry with one input of ids and an output of logits. Its other inputs are
 /// states, which the session carries, or those that exports of decoders usually have,
@@ -18,10 +25,12 @@ namespace ssmrun {
 class LanguageModel {
 public:
   /// `entry`: its name, "" for the first.
-  LanguageModel(const Module &module, const std::string &entry, int32_t threads);
+  LanguageModel(const Module &module, const std::string &entry, const SessionSettings &settings);
 
   /// Runs ids behind those run before, and returns the logits of the last one.
   std::vector<double> run(const std::vector<int64_t> &ids);
+  /// The same for a prompt: one by one where the entry takes no more.
+  std::vector<double> runPrompt(const std::vector<int64_t> &ids);
 
   /// Makes room for `capacity` ids in the states that grow with them, so that steps up
   /// to there allocate nothing. Behind it they grow as they would without.
@@ -30,6 +39,8 @@ public:
   void takeStates(const LanguageModel &from);
   void loadStates(const std::string &path);
   void saveStates(const std::string &path) const;
+  /// Rows that each run has, all of the same ids.
+  int64_t batch() const { return rows; }
   bool hasStates() const { return info.num_states > 0; }
 
   /// The size of the last axis of the logits, -1 if open.
@@ -41,9 +52,9 @@ public:
 private:
   /// What an input is for. n ids come behind p others.
   enum class Role {
-    Ids,       // [1, n] or [n]
-    Mask,      // attention_mask [1, p + n] or [1, n]: 1; longer ones end with 0
-    Positions, // position_ids [1, n] or cache_position [n]: p, p + 1, ...
+    Ids,       // [batch, n] or [n]
+    Mask,      // attention_mask [batch, p + n] or [batch, n]: 1; longer ones end with 0
+    Positions, // position_ids [batch, n] or cache_position [n]: p, p + 1, ...
     Keep       // num_logits_to_keep, logits_to_keep [] or [1]: 1
   };
   struct Feed {
@@ -54,8 +65,8 @@ private:
   std::string where() const { return "entry '" + std::string(info.name) + "'"; }
   void findInputs(const Module &module);
   void findOutput(const Module &module);
-  void makeSession(const Module &module, int32_t threads);
-  /// Gives states whose batch no input tells one of 1.
+  void makeSession(const Module &module, const SessionSettings &settings);
+  /// Gives states whose batch no input tells that of the entry.
   void beginStates();
   /// A mask's length can be that of the ids, not of all that were seen.
   bool isAsLongAsIds(const Feed &mask) const;
@@ -70,6 +81,7 @@ private:
   int32_t output = -1;
   Session session{nullptr, ssmrt_session_destroy};
   int64_t seen = 0; // ids that the states hold
+  int64_t rows = 1;
 };
 
 } // namespace ssmrun

@@ -7,8 +7,6 @@
 
 #include "Profile.h"
 
-#include "Support.h"
-
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -37,9 +35,17 @@ static std::string format(const char *text, double value) {
   return buffer;
 }
 
-void Profile::print(Roofline &roofline) const {
-  if (events.empty())
+void Profile::checkTells(const Module &module) {
+  ssmrt_device_info device;
+  ssmrt_module_info info;
+  check(ssmrt_module_get_info(module.get(), &info));
+  // On a device the runtime tells of them.
+  if (ssmrt_module_get_device(module.get(), &device) != SSMRT_OK &&
+      (std::string(info.options) + " ").find(" --profile ") == std::string::npos)
     throw Error("the module does not tell of its kernels: compile it with --profile");
+}
+
+void Profile::print(Roofline &roofline, FILE *to) const {
   std::map<std::string, Sum> byKernel;
   double total = 0, inKernels = 0;
   for (double run : runs)
@@ -62,26 +68,45 @@ void Profile::print(Roofline &roofline) const {
   double count = double(runs.size());
   auto row = [&](const std::string &name, const std::string &calls, double seconds,
                  const std::string &rates) {
-    std::printf("%-48s %8s %12.4f %7.1f %%%s\n", name.c_str(), calls.c_str(), 1e3 * seconds / count,
-                total > 0 ? 100 * seconds / total : 0, rates.c_str());
+    std::fprintf(to, "%-48s %8s %12.4f %7.1f %%%s\n", name.c_str(), calls.c_str(),
+                 1e3 * seconds / count, total > 0 ? 100 * seconds / total : 0, rates.c_str());
   };
-  std::printf("%-48s %8s %12s %9s %10s %10s %11s\n", "kernel", "calls", "ms a run", "share",
-              "GFLOP/s", "GB/s", "of roofline");
+  std::fprintf(to, "%-48s %8s %12s %9s %12s %12s %10s %10s %11s\n", "kernel", "calls", "ms a run",
+               "share", "bytes", "FLOPs", "GFLOP/s", "GB/s", "of roofline");
   for (const auto &[name, sum] : rows) {
     // Where time is too short for the clock there is no rate.
     bool hasRates = sum.isCounted && sum.seconds > 0;
+    std::string work = sum.isCounted ? format(" %12.0f", sum.bytes / count) +
+                                           format(" %12.0f", sum.flops / count)
+                                     : "            -            -";
     row(name, std::to_string(sum.calls / runs.size()), sum.seconds,
-        hasRates ? format(" %10.1f", 1e-9 * sum.flops / sum.seconds) +
-                       format(" %10.1f", 1e-9 * sum.bytes / sum.seconds) +
-                       format(" %9.1f %%", 100 * sum.least / sum.seconds)
-                 : "          -          -           -");
+        work + (hasRates ? format(" %10.1f", 1e-9 * sum.flops / sum.seconds) +
+                               format(" %10.1f", 1e-9 * sum.bytes / sum.seconds) +
+                               format(" %9.1f %%", 100 * sum.least / sum.seconds)
+                         : "          -          -           -"));
   }
   row("between kernels", "", std::max(0.0, total - inKernels), "");
   row("a run", "", total, "");
-  std::printf("roofline of %s\n", roofline.text().c_str());
+  std::fprintf(to, "roofline of %s\n", roofline.text().c_str());
 }
 
-void Profile::writeTrace(const std::string &path) const {
+/// How many threads a session of that option has.
+static int32_t countThreads(int32_t threads) {
+  ssmrt_pool *pool;
+  check(ssmrt_pool_create(threads, &pool));
+  int32_t count = ssmrt_pool_threads(pool);
+  ssmrt_pool_release(pool);
+  return count;
+}
+
+std::unique_ptr<Roofline> ssmrun::makeRoofline(const Module &module, int32_t threads) {
+  ssmrt_device_info device;
+  if (ssmrt_module_get_device(module.get(), &device) == SSMRT_OK)
+    return std::make_unique<DeviceRoofline>(device);
+  return std::make_unique<CpuRoofline>(countThreads(threads));
+}
+
+void Profile::writeTrace(Roofline &roofline, const std::string &path) const {
   nlohmann::json list = nlohmann::json::array();
   for (const ssmrt_kernel_run &event : events) {
     list.push_back({{"name", event.kernel},
@@ -92,6 +117,10 @@ void Profile::writeTrace(const std::string &path) const {
                     {"dur", 1e6 * event.seconds}});
     if (event.bytes >= 0 && event.flops >= 0)
       list.back()["args"] = {{"bytes", event.bytes}, {"flops", event.flops}};
+    // Where time is too short for the clock there is no share.
+    if (event.bytes >= 0 && event.flops >= 0 && event.seconds > 0)
+      list.back()["args"]["of_roofline"] =
+          roofline.seconds(event.bytes, event.flops) / event.seconds;
   }
   std::ofstream file(path);
   file << nlohmann::json({{"traceEvents", list}}).dump() << "\n";

@@ -60,15 +60,20 @@ static std::string fileName(const std::string &name, std::set<std::string> &take
 }
 
 /// Writes all files beside their names, then moves them there.
-static void writeDirectory(const std::string &folder, const std::vector<NamedOutput> &outputs) {
+static void writeDirectory(const Module &module, const std::string &folder,
+                           const std::vector<NamedOutput> &outputs) {
   if (mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
     throw Error("cannot create the folder '" + folder + "': " + std::strerror(errno));
   std::set<std::string> taken;
   std::vector<std::string> paths;
   bool complete = true;
   std::string failed;
+  std::vector<Written> files;
+  for (const NamedOutput &output : outputs)
+    files.push_back({"--output-dir", folder + "/" + fileName(output.name, taken)});
+  checkWritten(module, {}, files);
   for (const NamedOutput &output : outputs) {
-    paths.push_back(folder + "/" + fileName(output.name, taken));
+    paths.push_back(files[paths.size()].path);
     std::string bytes = npyBytes(output.view);
     std::ofstream file(paths.back() + ".part", std::ios::binary);
     file << bytes;
@@ -99,9 +104,9 @@ static void printOutputs(const std::vector<NamedOutput> &outputs) {
   }
 }
 
-void ssmrun::writeOutputs(const Options &options, const ssmrt_module *module,
-                          const ssmrt_session *session) {
-  std::vector<NamedOutput> outputs = listOutputs(module, session);
+static void writeOutputs(const Options &options, const Module &module,
+                         const ssmrt_session *session) {
+  std::vector<NamedOutput> outputs = listOutputs(module.get(), session);
   if (!options.outputs.empty()) {
     std::vector<ssmrt_input> list;
     for (const NamedOutput &output : outputs)
@@ -109,7 +114,7 @@ void ssmrun::writeOutputs(const Options &options, const ssmrt_module *module,
     check(ssmrt_tensors_write(options.outputs.c_str(), list.data(), int32_t(list.size())));
   }
   if (!options.outputDir.empty())
-    writeDirectory(options.outputDir, outputs);
+    writeDirectory(module, options.outputDir, outputs);
   if (options.outputs.empty() && options.outputDir.empty())
     printOutputs(outputs);
 }
@@ -122,6 +127,7 @@ static Session makeSession(const Options &options, const Module &module, bool ca
       settings, ssmrt_session_options_destroy);
   check(ssmrt_session_options_set_threads(settings, options.threads));
   check(ssmrt_session_options_set_carry_states(settings, carryStates));
+  check(ssmrt_session_options_set_foreign_states(settings, options.foreignStates));
   if (options.profile || !options.trace.empty())
     check(ssmrt_session_options_set_kernel_hook(settings, Profile::hook, &profile));
   ssmrt_session *session = nullptr;
@@ -130,8 +136,9 @@ static Session makeSession(const Options &options, const Module &module, bool ca
   return {session, ssmrt_session_destroy};
 }
 
-/// States among the given tensors begin the session's; the rest are inputs.
-static std::vector<HostTensor> takeStates(std::vector<HostTensor> tensors,
+/// States among the given tensors begin the session's, unless it has some; the rest are
+/// inputs.
+static std::vector<HostTensor> takeStates(std::vector<HostTensor> tensors, const char *begun,
                                           const ssmrt_module *module, ssmrt_session *session) {
   int32_t entry = ssmrt_session_entry(session);
   std::set<std::string> states;
@@ -146,6 +153,9 @@ static std::vector<HostTensor> takeStates(std::vector<HostTensor> tensors,
       rest.push_back(std::move(tensor));
       continue;
     }
+    if (begun)
+      throw Error("state '" + tensor.name + "' is among the inputs, but " + begun +
+                  " gives it already");
     DLTensor view = tensor.view();
     check(ssmrt_session_set_state(session, tensor.name.c_str(), &view));
   }
@@ -176,18 +186,55 @@ static std::vector<DeviceTensor> keepOnDevice(const Module &module, std::vector<
   return kept;
 }
 
-/// How many threads a session of that option has.
-static int32_t countThreads(int32_t threads) {
-  ssmrt_pool *pool;
-  check(ssmrt_pool_create(threads, &pool));
-  int32_t count = ssmrt_pool_threads(pool);
-  ssmrt_pool_release(pool);
-  return count;
+namespace {
+/// Inputs of a run.
+struct Inputs {
+  std::vector<HostTensor> tensors;
+  std::vector<DLTensor> views;
+
+  explicit Inputs(std::vector<HostTensor> given) : tensors(std::move(given)) {
+    for (const HostTensor &tensor : tensors)
+      views.push_back(tensor.view());
+  }
+  void run(ssmrt_session *session) const {
+    std::vector<ssmrt_input> inputs;
+    for (size_t i = 0; i < views.size(); ++i)
+      inputs.push_back({tensors[i].name.c_str(), &views[i]});
+    check(ssmrt_session_run(session, inputs.data(), int32_t(inputs.size()), nullptr, 0));
+  }
+};
+} // namespace
+
+/// Runs that --then gives, and steps back, in their order.
+static void runSteps(const Options &options, const Module &module, ssmrt_session *session) {
+  for (const std::optional<std::string> &file : options.steps) {
+    if (!file) {
+      check(ssmrt_session_roll_back(session));
+      continue;
+    }
+    Options step;
+    step.inputs = *file;
+    Inputs(takeStates(makeInputs(step, module.get(), ssmrt_session_entry(session), true),
+                      "the run before", module.get(), session))
+        .run(session);
+  }
 }
 
 void ssmrun::run(const Options &options, const Module &module) {
-  bool carryStates =
-      options.carryStates || !options.loadStates.empty() || !options.saveStates.empty();
+  bool profiles = options.profile || !options.trace.empty();
+  if (profiles)
+    Profile::checkTells(module);
+  std::vector<std::string> used = {options.inputs};
+  for (const std::string &text : options.input)
+    used.push_back(text.substr(text.find('=') + 1));
+  for (const std::optional<std::string> &file : options.steps)
+    used.push_back(file.value_or(""));
+  checkWritten(module, used,
+               {{"--outputs", options.outputs},
+                {"--save-states", options.saveStates},
+                {"--trace", options.trace}});
+  bool carryStates = options.carryStates || !options.loadStates.empty() ||
+                     !options.saveStates.empty() || !options.steps.empty();
   Profile profile;
   Session session = makeSession(options, module, carryStates, profile);
   std::vector<HostTensor> tensors =
@@ -195,52 +242,42 @@ void ssmrun::run(const Options &options, const Module &module) {
   if (!options.loadStates.empty())
     check(ssmrt_session_restore_states_file(session.get(), options.loadStates.c_str()));
   if (carryStates)
-    tensors = takeStates(std::move(tensors), module.get(), session.get());
-  std::vector<DLTensor> views;
-  std::vector<ssmrt_input> inputs;
-  for (const HostTensor &tensor : tensors)
-    views.push_back(tensor.view());
-  for (size_t i = 0; i < views.size(); ++i)
-    inputs.push_back({tensors[i].name.c_str(), &views[i]});
-  auto runOnce = [&] {
-    check(ssmrt_session_run(session.get(), inputs.data(), int32_t(inputs.size()), nullptr, 0));
-  };
+    tensors = takeStates(std::move(tensors),
+                         options.loadStates.empty() ? nullptr : "--load-states", module.get(),
+                         session.get());
+  Inputs inputs(std::move(tensors));
 
   // The first run is not timed. Each timed one begins with the same states, and with
   // inputs that are where the kernels are.
-  runOnce();
+  inputs.run(session.get());
+  runSteps(options, module, session.get());
   ssmrt_entry_info info;
   check(ssmrt_module_get_entry(module.get(), ssmrt_session_entry(session.get()), &info));
   std::vector<double> times;
-  bool profiles = options.profile || !options.trace.empty();
   profile.clear();
   int32_t repeat = options.repeat == 0 && profiles ? 1 : options.repeat;
   std::vector<DeviceTensor> kept;
   if (repeat)
-    kept = keepOnDevice(module, views);
+    kept = keepOnDevice(module, inputs.views);
   for (int32_t i = 0; i < repeat; ++i) {
     if (carryStates && info.num_states)
       check(ssmrt_session_roll_back(session.get()));
     auto start = std::chrono::steady_clock::now();
-    runOnce();
+    inputs.run(session.get());
     std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     times.push_back(took.count());
     profile.addRun(took.count() * 1e-3);
   }
-  writeOutputs(options, module.get(), session.get());
+  writeOutputs(options, module, session.get());
   if (!options.saveStates.empty())
     check(ssmrt_session_save_states_file(session.get(), options.saveStates.c_str()));
   if (options.repeat)
     printTimes(std::move(times));
-  if (options.profile) {
-    ssmrt_device_info device;
-    std::unique_ptr<Roofline> roofline;
-    if (ssmrt_module_get_device(module.get(), &device) == SSMRT_OK)
-      roofline = std::make_unique<DeviceRoofline>(device);
-    else
-      roofline = std::make_unique<CpuRoofline>(countThreads(options.threads));
-    profile.print(*roofline);
-  }
+  if (!profiles)
+    return;
+  std::unique_ptr<Roofline> roofline = makeRoofline(module, options.threads);
+  if (options.profile)
+    profile.print(*roofline, stdout);
   if (!options.trace.empty())
-    profile.writeTrace(options.trace);
+    profile.writeTrace(*roofline, options.trace);
 }

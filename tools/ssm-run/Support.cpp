@@ -9,8 +9,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
+#include <sys/stat.h>
 
 using namespace ssmrun;
 
@@ -147,6 +150,42 @@ std::vector<ssmrt_size> Sizes::view() const {
   for (const auto &[name, size] : sizes)
     list.push_back({name.c_str(), size});
   return list;
+}
+
+/// Whether two paths name one file; those of files that are yet to be are compared as they are.
+static bool areOneFile(const std::string &a, const std::string &b) {
+  struct stat one, two;
+  if (stat(a.c_str(), &one) == 0 && stat(b.c_str(), &two) == 0)
+    return one.st_dev == two.st_dev && one.st_ino == two.st_ino && S_ISREG(one.st_mode);
+  return a == b;
+}
+
+void ssmrun::checkWritten(const Module &module, const std::vector<std::string> &used,
+                          const std::vector<Written> &files) {
+  ssmrt_module_info info;
+  check(ssmrt_module_get_info(module.get(), &info));
+  std::vector<std::string> kept = used;
+  kept.push_back(info.path);
+  kept.push_back(info.weights_path ? info.weights_path : "");
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (files[i].path.empty())
+      continue;
+    std::string what = std::string(files[i].flag) + " '" + files[i].path + "'";
+    for (const std::string &other : kept)
+      if (!other.empty() && areOneFile(files[i].path, other))
+        throw Error(what + " would overwrite '" + other + "', which this command reads");
+    for (size_t j = 0; j < i; ++j)
+      if (areOneFile(files[i].path, files[j].path))
+        throw Error(what + " would overwrite what " + files[j].flag + " writes");
+  }
+}
+
+void ssmrun::flushOutput() {
+  errno = 0;
+  std::cout.flush();
+  if (!std::cout || std::fflush(stdout) != 0 || std::ferror(stdout))
+    throw Error(std::string("cannot write to the standard output") +
+                (errno ? std::string(": ") + std::strerror(errno) : ""));
 }
 
 static ssmrt_status tryLoad(const std::string &path, const std::string &weights,

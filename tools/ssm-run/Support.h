@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -40,12 +41,13 @@ struct Options {
   std::vector<std::string> dim;      // NAME=SIZE
   std::vector<std::string> intRange; // NAME=LO:HI
   std::string loadStates, saveStates;
+  std::vector<std::optional<std::string>> steps; // files of --then; none: a step back
   uint64_t seed = 0;
   int32_t threads = 0;
   int32_t repeat = 0;
   std::string trace;
   bool profile = false;
-  bool carryStates = false, describe = false, json = false, verify = false;
+  bool carryStates = false, foreignStates = false, describe = false, json = false, verify = false;
 };
 
 /// A tensor with memory of its own.
@@ -68,6 +70,20 @@ Module load(const std::string &path, const std::string &weights, const std::stri
 /// The same where it is only described: if its device is not here, for none.
 Module loadToDescribe(const std::string &path, const std::string &weights,
                       const std::string &device);
+
+/// A file that a flag names to be written.
+struct Written {
+  const char *flag;
+  std::string path; // "" for none
+};
+
+/// Throws if a file to be written is one that is used, by whatever name: the module,
+/// its weights, or one of `used`; or if two are the same.
+void checkWritten(const Module &module, const std::vector<std::string> &used,
+                  const std::vector<Written> &files);
+
+/// Writes what is held back for stdout; throws if anything written there is lost.
+void flushOutput();
 
 /// "float32", ...
 std::string typeName(DLDataType type);
@@ -118,10 +134,6 @@ std::vector<HostTensor> makeInputs(const Options &options, const ssmrt_module *m
 HostTensor readNpy(const std::string &name, const std::string &path);
 /// The bytes of a .npy file.
 std::string npyBytes(const DLTensor &tensor);
-
-/// Writes all outputs where the command line wants them, and nothing if
-/// something is wrong.
-void writeOutputs(const Options &options, const ssmrt_module *module, const ssmrt_session *session);
 
 /// Prints what is in a module.
 void describe(const Options &options, const ssmrt_module *module);

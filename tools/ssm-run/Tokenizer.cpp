@@ -14,6 +14,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -24,6 +25,11 @@ using nlohmann::json;
 
 Tokenizer::Tokenizer(const std::string &file, const std::string &python)
     : file(file), python(python) {
+  // Known without any package.
+  int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0)
+    throw Error("cannot read '" + file + "': " + std::strerror(errno));
+  close(descriptor);
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     throw Error(std::string("cannot make a socket: ") + std::strerror(errno));

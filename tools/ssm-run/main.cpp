@@ -8,7 +8,7 @@
 #include "Generate.h"
 #include "Support.h"
 
-#include <CLI/CLI.hpp>
+#include "Flags.h"
 
 #include <cstring>
 #include <iostream>
@@ -26,7 +26,8 @@ static void addOptions(CLI::App &app, Options &options) {
   app.add_option("--input", options.input, "NAME=FILE.npy, for one input")->allow_extra_args(false);
   app.add_option("--outputs", options.outputs, "Safetensors file to write");
   app.add_option("--output-dir", options.outputDir, "Folder for a .npy file of each output");
-  app.add_option("--seed", options.seed, "Of the random inputs, taken if none are given");
+  app.add_option("--seed", options.seed, "Of the random inputs, taken if none are given")
+      ->check(isSeed);
   app.add_option("--dim", options.dim, "NAME=SIZE of random inputs; NAME is a symbol or INPUT:AXIS")
       ->allow_extra_args(false);
   app.add_option("--int-range", options.intRange, "NAME=LO:HI of random integers (0:1)")
@@ -40,7 +41,19 @@ static void addOptions(CLI::App &app, Options &options) {
                "(of a module compiled with --profile)");
   app.add_option("--trace", options.trace, "The same as a file for chrome://tracing or Perfetto");
   app.add_flag("--carry-states", options.carryStates, "States begin as zeros and are no inputs");
+  auto *then = app.add_option_function<std::string>(
+      "--then", [&](const std::string &file) { options.steps.push_back(file); },
+      "A further run with the inputs of this safetensors file, and the states that are carried");
+  then->trigger_on_parse()->allow_extra_args(false);
+  auto *back = app.add_flag_callback(
+      "--roll-back", [&] { options.steps.push_back(std::nullopt); },
+      "Take the run before back: states are what they were, before the next --then");
+  back->trigger_on_parse();
+  for (auto *option : {then, back})
+    option->excludes("--repeat")->excludes("--profile")->excludes("--trace");
   app.add_option("--load-states", options.loadStates, "Begin with these states");
+  app.add_flag("--foreign-states", options.foreignStates,
+               "Also with states that another model saved");
   app.add_option("--save-states", options.saveStates, "Write the states after");
   app.add_flag("--describe", options.describe, "Print what is in the module");
   app.add_flag("--json", options.json, "The same as JSON");
@@ -55,14 +68,16 @@ static void execute(const Options &options) {
     check(ssmrt_module_verify_weights(module.get()));
     ssmrt_module_info info;
     check(ssmrt_module_get_info(module.get(), &info));
-    std::cout << "weights are whole: " << info.num_weights << " tensors, " << info.weight_bytes
-              << " bytes\n";
+    // JSON stands alone.
+    std::ostream &to = options.json ? std::cerr : std::cout;
+    to << "weights are whole: " << info.num_weights << " tensors, " << info.weight_bytes
+       << " bytes\n";
   }
   if (describes)
     return describe(options, module.get());
   bool asked = !options.inputs.empty() || !options.input.empty() || !options.outputs.empty() ||
                !options.outputDir.empty() || !options.saveStates.empty() || options.repeat ||
-               options.profile || !options.trace.empty();
+               options.profile || !options.trace.empty() || !options.steps.empty();
   if (asked || !options.verify)
     run(options, module);
 }
@@ -82,6 +97,7 @@ int main(int argc, char **argv) {
     app.parse(argc - writes, argv + writes);
     if (!writes)
       execute(options);
+    flushOutput();
   } catch (const CLI::Success &success) {
     return app.exit(success);
   } catch (const std::bad_alloc &) {

@@ -83,10 +83,7 @@ class Server:
             self.tokenizer = tokenizers.Tokenizer.from_file(path)
         except Exception as error:  # the package raises nothing more special
             raise Failure(f"cannot read '{path}': {error}") from error
-        # What is written goes on from the prompt: its first space is none to be dropped.
-        self.given, self.written = [], []
-        self.pending = 0  # ids at the end of `written` whose text is held back
-        self.stream = None
+        self.encode("", False)
 
     def describe(self, path):
         vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
@@ -94,7 +91,10 @@ class Server:
                 "ends": end_ids(self.tokenizer, os.path.dirname(path))}
 
     def encode(self, text, begins):
+        # What is written goes on from the prompt: its first space is none to be dropped.
         self.given = self.tokenizer.encode(text, add_special_tokens=begins).ids
+        self.written = []
+        self.pending = 0  # ids at the end of `written` whose text is held back
         self.stream = self.make_stream(ids=self.given, skip_special_tokens=True)
         return {"ids": self.given}
 

@@ -169,3 +169,91 @@ func.func @pieces_yield_nothing(%n: index) {
   }
   return
 }
+
+// -----
+
+func.func @map_of_six_axes(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<2x2x2x2x2x8xf32>) {
+  // expected-error @+1 {{expected up to five dense axes}}
+  %map = ssm.tensor_map %table, %context %x box [2, 2, 2, 2, 2, 8] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<2x2x2x2x2x8xf32> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @map_of_strides(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x8xf32, strided<[?, 1]>>) {
+  // expected-error @+1 {{expected up to five dense axes}}
+  %map = ssm.tensor_map %table, %context %x box [8, 8] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<8x8xf32, strided<[?, 1]>> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @map_of_bits(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<128xi1>) {
+  // expected-error @+1 {{expected whole bytes}}
+  %map = ssm.tensor_map %table, %context %x box [128] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<128xi1> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @box_of_other_rank(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x8xf32>) {
+  // expected-error @+1 {{has a box of 1 axes, expected 2}}
+  %map = ssm.tensor_map %table, %context %x box [8] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<8x8xf32> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @large_box(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x8xf32>) {
+  // expected-error @+1 {{has a box of 257 elements, expected 1 to 256}}
+  %map = ssm.tensor_map %table, %context %x box [257, 8] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<8x8xf32> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @swizzle(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x8xf32>) {
+  // expected-error @+1 {{swizzles over 48 bytes, expected 0, 32, 64 or 128}}
+  %map = ssm.tensor_map %table, %context %x box [8, 8] swizzle 48 : !llvm.ptr, !llvm.ptr, memref<8x8xf32> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @short_lines(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x8xf32>) {
+  // expected-error @+1 {{has boxes with lines of 12 bytes, expected pieces of 16}}
+  %map = ssm.tensor_map %table, %context %x box [8, 3] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<8x8xf32> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @long_lines(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x64xf32>) {
+  // expected-error @+1 {{has boxes with lines of 256 bytes, expected pieces of 16}}
+  %map = ssm.tensor_map %table, %context %x box [8, 64] swizzle 128 : !llvm.ptr, !llvm.ptr, memref<8x64xf32> -> !llvm.ptr
+  return
+}
+
+// -----
+
+func.func @map_in_a_call(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x8xf32>) {
+  // expected-error @+1 {{is used by 'func.call', expected ssm.launch}}
+  %map = ssm.tensor_map %table, %context %x box [8, 8] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<8x8xf32> -> !llvm.ptr
+  call @take(%map) : (!llvm.ptr) -> ()
+  return
+}
+func.func private @take(!llvm.ptr)
+
+// -----
+
+func.func @map_where_none_is(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<8x8xf32>, %n: index) {
+  // expected-error @+1 {{is argument 0 of @device::@kernel, which takes no tensor map there}}
+  %map = ssm.tensor_map %table, %context %x box [8, 8] swizzle 0 : !llvm.ptr, !llvm.ptr, memref<8x8xf32> -> !llvm.ptr
+  ssm.launch %table, %context @device::@kernel grid(%n, %n, %n) threads %n args(%map : !llvm.ptr) : !llvm.ptr, !llvm.ptr
+  return
+}
+gpu.module @device {
+  gpu.func @kernel(%map: !llvm.ptr) kernel {
+    gpu.return
+  }
+}

@@ -105,3 +105,11 @@ func.func @device(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<?xf32>, %n:
   %v = ssm.read %table, %context %x[%n] : !llvm.ptr, !llvm.ptr, memref<?xf32> -> f32
   return %v : f32
 }
+
+// CHECK-LABEL: func.func @map(
+// CHECK: %[[MAP:.*]] = ssm.tensor_map %{{.*}}, %{{.*}} %{{.*}} box [1, 128, 64] swizzle 128 : !llvm.ptr, !llvm.ptr, memref<?x?x64xbf16> -> !llvm.ptr
+func.func @map(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<?x?x64xbf16>, %n: index) {
+  %map = ssm.tensor_map %table, %context %x box [1, 128, 64] swizzle 128 : !llvm.ptr, !llvm.ptr, memref<?x?x64xbf16> -> !llvm.ptr
+  ssm.launch %table, %context @device::@copies grid(%n, %n, %n) threads %n args(%map : !llvm.ptr) : !llvm.ptr, !llvm.ptr
+  return
+}

@@ -15,7 +15,9 @@
 // CHECK: %[[X:.*]] = arith.muli %{{.*}}, %c160
 // CHECK: %[[XW:.*]] = arith.addi %[[X]], %c8200
 // CHECK: %[[Y:.*]] = arith.muli %{{.*}}, %c200
-// CHECK: %[[ALL:.*]] = arith.addi %[[XW]], %[[Y]]
+// CHECK: %[[NONE:.*]] = arith.cmpi eq, %[[Y]], %c0
+// CHECK: %[[SUM:.*]] = arith.addi %[[Y]], %[[XW]]
+// CHECK: %[[ALL:.*]] = arith.select %[[NONE]], %[[Y]], %[[SUM]]
 // CHECK: %[[RB:.*]] = arith.index_cast %[[ALL]]
 // CHECK: %[[RF:.*]] = arith.index_cast %[[F]]
 // CHECK: return %[[RB]], %[[RF]] : i64, i64

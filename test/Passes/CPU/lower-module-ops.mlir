@@ -62,3 +62,26 @@ func.func private @repeated(%t: !llvm.ptr, %c: !llvm.ptr, %x: memref<8xf32>) -> 
   %ok = arith.constant 0 : i32
   return %ok : i32
 }
+
+// A map of 128 bytes on the stack, made before the launch, which gets it where other arguments are
+// stored: axes from the innermost one, strides in bytes, bf16, swizzled over 128 bytes.
+// CHECK-LABEL: func.func @mapped.run
+// CHECK-DAG: %[[RANK:.*]] = llvm.mlir.constant(2 : i32)
+// CHECK-DAG: %[[TYPE:.*]] = llvm.mlir.constant(16 : i32)
+// CHECK-DAG: %[[SWIZZLE:.*]] = llvm.mlir.constant(3 : i32)
+// CHECK-DAG: %[[MAP:.*]] = llvm.alloca %{{.*}} x i8 {alignment = 64 : i64}
+// CHECK: llvm.call %{{.*}}(%{{.*}}, %[[MAP]], %[[TYPE]], %[[RANK]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[SWIZZLE]])
+// CHECK: cf.cond_br
+// CHECK: llvm.store %[[MAP]], %{{.*}} : !llvm.ptr, !llvm.ptr
+func.func @mapped.run(%t: !llvm.ptr, %c: !llvm.ptr, %x: memref<?x64xbf16>, %n: index) -> i32
+    attributes {ssm.repeated} {
+  %map = ssm.tensor_map %t, %c %x box [128, 64] swizzle 128 : !llvm.ptr, !llvm.ptr, memref<?x64xbf16> -> !llvm.ptr
+  ssm.launch %t, %c @kernels::@copies grid(%n, %n, %n) threads %n args(%n, %map : index, !llvm.ptr) : !llvm.ptr, !llvm.ptr
+  %0 = arith.constant 0 : i32
+  return %0 : i32
+}
+gpu.module @kernels {
+  gpu.func @copies(%n: index, %map: !llvm.ptr) kernel attributes {ssm.tensor_maps = array<i32: 1>} {
+    gpu.return
+  }
+}

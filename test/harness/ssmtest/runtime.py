@@ -16,7 +16,7 @@ import numpy as np
 
 from . import build
 
-API_VERSION = 3
+API_VERSION = 4
 MAX_RANK = 16
 
 

@@ -79,6 +79,7 @@ TEST_F(Package, DescribesAndRuns) {
   EXPECT_EQ(module->abi_version, SSM_MODULE_ABI_VERSION);
   EXPECT_EQ(module->struct_bytes, sizeof(ssm_module));
   EXPECT_STREQ(module->options, "-O3 --cpu=native");
+  EXPECT_EQ(module->model_hash, 0x1234u);
   EXPECT_EQ(nativeTarget().cpu, module->cpu);
   EXPECT_EQ(nativeTarget().triple, module->target);
   EXPECT_EQ(llvm::join(nativeTarget().requiredFeatures, ","), module->features);

@@ -99,7 +99,7 @@ inline ModuleVersion nativeVersion(mlir::ModuleOp module, mlir::ModuleOp init = 
 
 inline PackageOptions nativeOptions() {
   PackageOptions options;
-  options.options = "-O3 --cpu=native";
+  options.origin = {"-O3 --cpu=native", 0x1234};
   return options;
 }
 

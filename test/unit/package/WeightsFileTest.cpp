@@ -21,7 +21,7 @@ TEST(WeightsFile, HeaderCoversTheData) {
   ModuleSpec spec = cantFail(readModuleSpec(*module));
   ScratchFolder folder = cantFail(ScratchFolder::create("ssm-test"));
   std::string path = folder.file("w");
-  cantFail(cantFail(WeightsFile::createSafetensors(path, spec))->close());
+  cantFail(cantFail(WeightsFile::createSafetensors(path, spec))->finish(0xab));
 
   std::string bytes = readFile(path);
   uint64_t length = llvm::support::endian::read64le(bytes.data());
@@ -33,6 +33,7 @@ TEST(WeightsFile, HeaderCoversTheData) {
     auto &object = *value.getAsObject();
     if (name == "__metadata__") {
       EXPECT_EQ(object.getString("alias:shared"), llvm::StringRef("scale"));
+      EXPECT_EQ(object.getString("ssm-mlir.weights"), llvm::StringRef("00000000000000ab"));
       continue;
     }
     auto &range = *object.getArray("data_offsets");

@@ -226,6 +226,33 @@ TEST(States, SaveAndRestore) {
   EXPECT_EQ(ssmrt_session_restore_states(third.get(), shifted.data() + 1, data.size()), SSMRT_OK);
 }
 
+TEST(States, BelongToAModel) {
+  Module module = loadModule(), other = loadModule(testFile("TestModuleOtherModel.so")),
+         unknown = loadModule(testFile("TestModuleUnknownModel.so"));
+  Session session = makeCarrying(module.get()), foreign = makeCarrying(other.get()),
+          anyone = makeCarrying(unknown.get());
+  ASSERT_EQ(step(session, {1, 2, 3, 4}), SSMRT_OK);
+  ASSERT_EQ(step(foreign, {5, 6, 7, 8}), SSMRT_OK);
+  std::string data = saved(session), before = saved(foreign);
+  EXPECT_NE(data.find("\"ssmrt.model\":\"0123456789abcdef\""), std::string::npos);
+  expectFailure(ssmrt_session_restore_states(foreign.get(), data.data(), data.size()),
+                SSMRT_INVALID_ARGUMENT,
+                {"states of another model, 0123456789abcdef", "0000000fedcba987"});
+  EXPECT_EQ(saved(foreign), before);
+  // A module that does not know its model takes all, and its states are taken by all.
+  ASSERT_EQ(ssmrt_session_restore_states(anyone.get(), data.data(), data.size()), SSMRT_OK);
+  data = saved(anyone);
+  EXPECT_EQ(data.find("ssmrt.model"), std::string::npos);
+  EXPECT_EQ(ssmrt_session_restore_states(foreign.get(), data.data(), data.size()), SSMRT_OK);
+  // On demand those of others too.
+  SessionOptions options = makeOptions();
+  ASSERT_EQ(ssmrt_session_options_set_carry_states(options.get(), 1), SSMRT_OK);
+  ASSERT_EQ(ssmrt_session_options_set_foreign_states(options.get(), 1), SSMRT_OK);
+  Session open = makeSession(other.get(), "step", options.get());
+  data = saved(session);
+  EXPECT_EQ(ssmrt_session_restore_states(open.get(), data.data(), data.size()), SSMRT_OK);
+}
+
 TEST(States, RefuseHostileFiles) {
   Module module = loadModule();
   Session session = makeCarrying(module.get());

@@ -212,6 +212,9 @@ static const ssm_entry entries[] = {
 #ifndef TEST_FEATURES
 #define TEST_FEATURES ""
 #endif
+#ifndef TEST_MODEL_HASH
+#define TEST_MODEL_HASH 0x123456789abcdef
+#endif
 #ifndef TEST_ABI_VERSION
 #define TEST_ABI_VERSION SSM_MODULE_ABI_VERSION
 #endif
@@ -239,4 +242,10 @@ __attribute__((visibility("default"))) const struct ssm_module testModule = {
     TEST_WEIGHTS_FILE_BYTES,
     TEST_WEIGHTS_BASE,
     TEST_WEIGHTS_HEADER_HASH,
+    NULL,
+    NULL,
+    NULL,
+    0,
+    0,
+    TEST_MODEL_HASH,
 };

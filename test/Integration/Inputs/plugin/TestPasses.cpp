@@ -8,6 +8,7 @@
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Tools/Plugins/PassPlugin.h"
 
@@ -71,7 +72,52 @@ struct SwapFusedSub : PassWrapper<SwapFusedSub, OperationPass<func::FuncOp>> {
   }
 };
 
+/// What no assembler knows, in the first function.
+struct BadAssembly : PassWrapper<BadAssembly, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(BadAssembly)
+  StringRef getArgument() const override { return "test-bad-assembly"; }
+  void runOnOperation() override {
+    auto function = firstWithBody(getOperation());
+    OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
+    LLVM::InlineAsmOp::create(b, function.getLoc(), TypeRange(), ValueRange(),
+                              "no_such_instruction", "", /*has_side_effects=*/true, /*is_align_stack=*/false,
+                              LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr());
+  }
+  static LLVM::LLVMFuncOp firstWithBody(ModuleOp module) {
+    for (auto function : module.getOps<LLVM::LLVMFuncOp>())
+      if (!function.isDeclaration())
+        return function;
+    return {};
+  }
+};
+
+/// What LLVM IR has no word for.
+struct NoTranslation : PassWrapper<NoTranslation, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(NoTranslation)
+  StringRef getArgument() const override { return "test-no-translation"; }
+  void runOnOperation() override {
+    auto function = BadAssembly::firstWithBody(getOperation());
+    OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
+    arith::ConstantIndexOp::create(b, function.getLoc(), 1);
+  }
+};
+
+/// An instruction of another processor, at which LLVM's code generation ends the process.
+struct OtherMachine : PassWrapper<OtherMachine, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(OtherMachine)
+  StringRef getArgument() const override { return "test-other-machine"; }
+  void runOnOperation() override {
+    auto function = BadAssembly::firstWithBody(getOperation());
+    OpBuilder b = OpBuilder::atBlockBegin(&function.getBody().front());
+    LLVM::CallIntrinsicOp::create(b, function.getLoc(), b.getStringAttr("llvm.aarch64.clrex"),
+                                  ValueRange());
+  }
+};
+
 void registerAll() {
+  PassRegistration<OtherMachine>();
+  PassRegistration<BadAssembly>();
+  PassRegistration<NoTranslation>();
   PassRegistration<Fail>();
   PassRegistration<FailLoudly>();
   PassRegistration<Crash>();
