@@ -126,7 +126,7 @@ FORMS = {
                                 perm=[1, 0]),
     "sum": lambda: single("ReduceSum", TensorProto.FLOAT, [["n", "m"]], [], keepdims=0),
     "product": product, "turned product": lambda: product(turned=True),
-    "plain product": lambda: single("MatMul", TensorProto.FLOAT, [["n", "k"], ["k", "m"]], ["n", "m"]),
+    "plain product": lambda: single("MatMul", TensorProto.FLOAT16, [["n", "k"], ["k", "m"]], ["n", "m"]),
 }
 # What they move as a whole.
 READS = {"softmax", "elementwise", "norm", "half norm", "transpose", "sum", "plain product"}
