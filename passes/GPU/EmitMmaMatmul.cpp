@@ -260,5 +260,8 @@ SmallVector<MatmulSide> ssm::getMmaSides(KernelOp kernel, const Matmul &what) {
 LaunchShape ssm::emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
                                bool isDirect) {
   SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what);
+  // Left to itself, ptxas spills some of the small tile for one more block.
+  if (isDirect && tile.warpM * tile.warpN <= 32 * 32)
+    kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(4));
   return MmaEmitter(kernel, what, sides[0], sides[1], tile, isDirect).emit();
 }

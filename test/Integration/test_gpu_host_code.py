@@ -115,11 +115,15 @@ def test_layer(launches):
 
 
 def test_scan_grid(launches):
-    """64 channels and 8 states: lanes of a channel and batches make the grid, time does not."""
-    grids = {length: next(launch for launch in launches("block", mamba.block, batch=3,
-                                                        length=length)
-                          if "scan8" in launch.kernel) for length in (1, 50, 700)}
-    assert len({(g.grid, g.threads) for g in grids.values()}) == 1
+    """One launch for all steps: few by lanes, whatever their number, many by blocks that each
+    take a part of the time."""
+    def scan(length, batch=3):
+        launch, = [launch for launch in launches("block", mamba.block, batch=batch, length=length)
+                   if "scan8" in launch.kernel]
+        return launch
+    assert scan(1) == scan(2) and scan(1).grid[0] * scan(1).threads >= 3 * 64
+    assert scan(50).kernel == scan(701).kernel != scan(1).kernel
+    assert scan(50).grid[0] <= scan(701).grid[0]
 
 
 def test_window_grid(launches):

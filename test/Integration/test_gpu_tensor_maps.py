@@ -39,7 +39,7 @@ class ModuleInfo(ctypes.Structure):
         (n, c_void_p) for n in ("weights", "versions", "embedded", "weights_file")] + [
         ("file_bytes", c_int64), ("weights_base", c_int64), ("header_hash", c_uint64),
         ("device", c_char_p), ("device_kernels", POINTER(DeviceKernel)), ("images", c_void_p),
-        ("num_device_kernels", c_int32), ("num_images", c_int32)]
+        ("num_device_kernels", c_int32), ("num_images", c_int32), ("model_hash", c_uint64)]
 
 
 class Argument(ctypes.Structure):
@@ -165,7 +165,7 @@ def test_batch(compiled):
 
 @pytest.mark.parametrize("sizes, tile", [
     ((8192, 8192), "128x224"), ((2048, 2048), "128x256"), ((4096, 2560), "256x160"),
-    ((4096, 10576), "128x224"), ((512, 512), "128x64"), ((1, 8), "128x64"),
+    ((4096, 10576), "128x224"), ((512, 512), "128x64"), ((9, 8), "128x64"),
     ((2048, 1024), "128x128"),
 ])
 def test_tile_follows_sizes(compiled, sizes, tile):
