@@ -138,6 +138,9 @@ static LaunchShape emitAlone(Operation *nest, ImplicitLocOpBuilder &device,
   return {{one, one, one}, arith::ConstantIndexOp::create(host, 32), 32};
 }
 
+/// Blocks of a grid that let the kernel behind begin early.
+static constexpr int64_t kMostToOverlap = 4096;
+
 namespace {
 struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
@@ -303,9 +306,15 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       kernel.removeArgAttr(i, kWeightArgument);
     if (target.version < 90)
       return;
-    auto b = OpBuilder::atBlockBegin(&kernel.getBody().front());
-    NVVM::GriddepcontrolOp::create(b, kernel.getLoc(),
-                                   NVVM::GridDepActionKind::launch_dependents);
+    ImplicitLocOpBuilder b(kernel.getLoc(), &kernel.getBody().front(),
+                           kernel.getBody().front().begin());
+    // Many small blocks would pay for it, each, and the last of them begins late anyway.
+    Value blocks = gpu::GridDimOp::create(b, gpu::Dimension::x);
+    Value isFew = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, blocks,
+                                        arith::ConstantIndexOp::create(b, kMostToOverlap));
+    auto branch = scf::IfOp::create(b, isFew);
+    b.setInsertionPointToStart(branch.thenBlock());
+    NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::launch_dependents);
   }
 
   /// Constants in memory that the function reads go to the device.

@@ -376,7 +376,8 @@ SmallVector<KernelForm> ssm::getStagedForms(KernelOp kernel, int chip) {
   };
   // Two blocks on a multiprocessor have half the registers.
   StagedTile pairs = chooseStagedTile(what, 2);
-  if (what.wide == what.channel && pairs.perLane * kernel.getNumCarries() <= 4)
+  if (what.wide == what.channel &&
+      pairs.perLane * kernel.getNumCarries() <= (what.early.empty() ? 8 : 4))
     add("_pairs", pairs, true);
   add("_staged", chooseStagedTile(what, 1), false);
   return forms;
