@@ -66,7 +66,7 @@ def main():
     parser.add_argument("--chip", default="sm_90a")
     parser.add_argument("--hot", action="store_true")
     parser.add_argument("--markdown", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     (pack if options.what == "pack" else run)(options)
 
 
