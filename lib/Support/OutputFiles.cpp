@@ -62,7 +62,13 @@ Expected<std::string> OutputFiles::create(StringRef path, bool keep) {
   return files.back().temporary.TmpName;
 }
 
-Expected<std::string> OutputFiles::add(StringRef path) { return create(path, /*keep=*/true); }
+Expected<std::string> OutputFiles::add(StringRef path) {
+  // A file would be renamed over it.
+  sys::fs::file_status status;
+  if (!sys::fs::status(path, status) && status.type() != sys::fs::file_type::regular_file)
+    return createStringError("cannot write '" + path + "': it is there, and no file");
+  return create(path, /*keep=*/true);
+}
 
 Expected<std::string> OutputFiles::addScratch(StringRef path) {
   return create(path, /*keep=*/false);

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from ssmtest import build, case
+from ssmtest import build, case, compiler
 
 STAGES = ["import", "graph", "tensor", "raise", "quantize", "fuse", "tile", "buffer",
           "vector", "target"]
@@ -486,3 +486,12 @@ def test_help_is_short():
     # None of LLVM's own options.
     assert "--debug" not in text
     assert compile("--version")[0].startswith("ssm-mlir 0.")
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    """A named pipe stands for it: a file would be renamed over either."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = compiler.run_compiler([build.MODELS / "bible_lm" / "bible_lm.onnx", "-o", pipe])
+    assert done.returncode == 1 and "it is there, and no file" in done.stderr
+    assert pipe.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe"]
