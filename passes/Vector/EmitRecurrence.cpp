@@ -110,13 +110,7 @@ private:
 
   void findPhases() {
     // What carries and sums reach, and what carries are made of.
-    llvm::DenseSet<Value> varying;
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-      varying.insert(kernel.getCarryArg(i));
-    for (Operation &op : kernel.getStep().without_terminator())
-      if (isa<ReduceOp>(op) ||
-          llvm::any_of(op.getOperands(), [&](Value operand) { return varying.contains(operand); }))
-        varying.insert(op.getResult(0));
+    llvm::DenseSet<Value> varying = findVarying(kernel);
     llvm::DenseSet<Value> needed;
     SmallVector<Value> work;
     auto need = [&](Value value) {
