@@ -63,9 +63,10 @@ Expected<std::string> OutputFiles::create(StringRef path, bool keep) {
 }
 
 Expected<std::string> OutputFiles::add(StringRef path) {
-  // A file would be renamed over it.
+  // A file would be renamed over it. Folders are create()'s to refuse.
   sys::fs::file_status status;
-  if (!sys::fs::status(path, status) && status.type() != sys::fs::file_type::regular_file)
+  if (!sys::fs::status(path, status) && status.type() != sys::fs::file_type::regular_file &&
+      status.type() != sys::fs::file_type::directory_file)
     return createStringError("cannot write '" + path + "': it is there, and no file");
   return create(path, /*keep=*/true);
 }

@@ -11,6 +11,8 @@
 #include "test/unit/package/PackageTesting.h"
 #include "gtest/gtest.h"
 
+#include <sys/stat.h>
+
 using namespace ssm;
 
 TEST(OutputFiles, CommitGivesTheNames) {
@@ -45,6 +47,9 @@ TEST(OutputFiles, Refusals) {
   OutputFiles files;
   EXPECT_EQ(messageOf(files.add(folder.path())),
             "cannot write '" + folder.path().str() + "': it is a folder");
+  ASSERT_EQ(::mkfifo(folder.file("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(messageOf(files.add(folder.file("pipe"))),
+            "cannot write '" + folder.file("pipe") + "': it is there, and no file");
   std::string message = messageOf(files.add(folder.file("missing/a")));
   EXPECT_NE(message.find("cannot write '"), std::string::npos) << message;
 }
