@@ -65,8 +65,8 @@ func.func @rows(%a: memref<?x?xf32>, %b: memref<?x16xf32>, %c: memref<?x16xf32>)
 // CHECK: scf.if %[[DOTS]] {
 // CHECK: vector.load %[[TURNED]]
 // CHECK: vector.shuffle
-func.func @columns(%a: memref<?x24xf32>, %b: memref<24x?xf32>, %c: memref<?x?xf32>) {
-  ssm.kernel loops 3 ins(%a, %b : memref<?x24xf32>, memref<24x?xf32>) outs(%c : memref<?x?xf32>) maps [#a, #b, #c] config <matmul, lane_loop = 1, lanes = 4, tiles = [12, 2]> {
+func.func @columns(%a: memref<100x24xf32>, %b: memref<24x?xf32>, %c: memref<100x?xf32>) {
+  ssm.kernel loops 3 ins(%a, %b : memref<100x24xf32>, memref<24x?xf32>) outs(%c : memref<100x?xf32>) maps [#a, #b, #c] config <matmul, lane_loop = 1, lanes = 4, tiles = [12, 2]> {
     ^bb0(%l: f32, %r: f32):
       %m = arith.mulf %l, %r : f32
       %s = ssm.reduce addf %m over [2] : f32
