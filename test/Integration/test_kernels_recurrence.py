@@ -188,6 +188,35 @@ def test_half_does_not_drift(dtype):
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_growing_factors(level):
+    """Factors above and below 1 whose product stays near 1: errors of each add up."""
+    recurrence = r.scaled()
+    rng = generator(f"growing {level}")
+    session = load(recurrence.model(), level).session()
+    x, total = np.zeros((1, 1000, 33), f32), np.zeros(33)
+    for step in x[0]:
+        step[:] = rng.uniform(0.5, 1, 33) * np.where(total > 0, -1, 1)
+        total += step
+    given = {"h": np.ones((1, 33), f32), "x": x}
+    got = session.run(given)
+    for name, want in recurrence.run(given, 1).items():
+        compare.check_close(name, got[name], want, np.dtype(f32), 1e-5)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_extreme_factors(level):
+    """exp of what is very large, small, infinite or no number."""
+    recurrence = r.scaled()
+    session = load(recurrence.model(), level).session()
+    x = np.array([0, -0.0, 88, 89, 104, 1e4, 1e10, 1e30, 3e38, np.inf, np.nan], f32)
+    x = np.concatenate([x, -x])[None, None]
+    given = {"h": np.ones((1, x.size), f32), "x": x}
+    with np.errstate(over="ignore", invalid="ignore"):
+        want = np.exp(x.astype(np.float64)).astype(f32)
+    np.testing.assert_allclose(session.run(given)["y"], want, rtol=1e-5, atol=1e-37)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("kind", ["diagonal5", "per_head4x16", "delta5x17", "stabilised"])
 def test_zero_start(kind, level):
     """Carries that start at zeros made inside of the model."""
