@@ -298,7 +298,10 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
         LoopSet summed = 0;
         for (auto reduce : consumer.getStep().getOps<ReduceOp>())
           summed |= loopsOf(reduce.getLoops());
-        if (!isSubset(parallel & ~summed, read) && !isCheap(producer))
+        auto [sized, axis] = consumer.getSizeSource(*consumer.getTime());
+        bool isStep = cast<ShapedType>(sized.getType()).getDimSize(axis) == 1;
+        LoopSet once = isStep ? loopBit(*consumer.getTime()) : 0;
+        if (!isSubset(parallel & ~(summed | once), read) && !isCheap(producer))
           return "elements would be computed for every channel";
         break;
       }
