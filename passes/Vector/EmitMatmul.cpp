@@ -14,6 +14,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "lib/Emit/CollapseLoops.h"
+#include "lib/Emit/LaneSums.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/Vector/FlatRow.h"
 #include "passes/Vector/MatmulPairs.h"
@@ -645,7 +646,7 @@ private:
       SmallVector<Value> parts(kDotColumns, zero);
       for (int64_t column = 0; column < columns; ++column)
         parts[column] = acc[column * rows + i];
-      Value sum = addLanes(parts);
+      Value sum = reduceLanesOf(e, what.sum.getKind(), parts);
       // No more than there are: behind a row lies the next one.
       if (columns < kDotColumns)
         sum = vector::ExtractStridedSliceOp::create(b, sum, ArrayRef<int64_t>{0},
@@ -690,34 +691,6 @@ private:
     b.setInsertionPointToStart(choice.elseBlock());
     scf::YieldOp::create(b, sums);
     return llvm::to_vector_of<Value>(choice.getResults());
-  }
-
-  /// The sums of the lanes of four vectors, as one vector.
-  Value addLanes(ArrayRef<Value> four) {
-    // Within groups of four lanes: of each vector two sums, then one.
-    Value low = addShuffled(four[0], four[1], {0, lanes, 1, lanes + 1}, 2);
-    Value high = addShuffled(four[2], four[3], {0, lanes, 1, lanes + 1}, 2);
-    Value sum = addShuffled(low, high, {0, 1, lanes, lanes + 1}, 2);
-    for (int64_t half = lanes / 2; half >= kDotColumns; half /= 2) {
-      auto first = llvm::to_vector(llvm::seq<int64_t>(0, half));
-      auto second = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
-      sum = addUp(vector::ShuffleOp::create(b, sum, sum, first),
-                  vector::ShuffleOp::create(b, sum, sum, second));
-    }
-    return sum;
-  }
-
-  /// The lanes `order` of both vectors, repeated for each group of four, plus those
-  /// `distance` behind.
-  Value addShuffled(Value x, Value y, ArrayRef<int64_t> order, int64_t distance) {
-    SmallVector<int64_t> first, second;
-    for (int64_t group = 0; group < lanes; group += order.size())
-      for (int64_t lane : order) {
-        first.push_back(group + lane);
-        second.push_back(group + lane + distance);
-      }
-    return addUp(vector::ShuffleOp::create(b, x, y, first),
-                 vector::ShuffleOp::create(b, x, y, second));
   }
 
   /// Contracted where the target can: an fma where it cannot would be a call of libm.

@@ -29,7 +29,8 @@ CHANNELS = [1, 3, 15, 16, 17, 40]
 KINDS = {
     **{f"diagonal{n}": (r.diagonal(n), True) for n in (1, 2, 5, 16, 17, 33, 64)},
     **{f"per_head{p}x{n}": (r.per_head(p, n), True)
-       for p, n in ((1, 1), (4, 16), (7, 3), (16, 17), (33, 8))},
+       for p, n in ((1, 1), (4, 16), (7, 3), (16, 17), (33, 8), (17, 32), (3, 208))},
+    **{f"selective{n}": (r.selective(n), True) for n in (7, 16, 48)},
     "delta1x1": (r.delta(1, 1, False), None),
     **{f"delta{k}x{v}": (r.delta(k, v, False), True) for k, v in ((8, 16), (5, 17))},
     **{f"gated_delta{k}x{v}": (r.delta(k, v, True), True) for k, v in ((2, 3), (16, 8), (7, 33))},
@@ -144,6 +145,8 @@ DIRECTIONS = {
 @pytest.mark.parametrize("flips", [None, (-1, -2**63)], ids=["directions", "flips"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("kind,axes", [("diagonal16", 1), ("diagonal5", 0), ("per_head7x3", 1),
+                                       ("selective16", 1), ("selective48", 2),
+                                       ("delta5x17", 1), ("gated_delta16x8", 0),
                                        ("total", 1), ("stabilised", 0), ("nonlinear", 2)])
 def test_directions(kind, axes, direction, flips, tmp_path):
     recurrence, _ = KINDS[kind]
@@ -293,7 +296,7 @@ def test_threads(kind):
 
 
 @pytest.mark.parametrize("cpu", ["v2", "v3", "v4"])
-@pytest.mark.parametrize("kind", ["diagonal16", "gated_delta7x33"])
+@pytest.mark.parametrize("kind", ["diagonal16", "gated_delta7x33", "selective48", "per_head3x208"])
 def test_targets(kind, cpu):
     recurrence, _ = KINDS[kind]
     rng = generator(f"targets {kind} {cpu}")
