@@ -7,6 +7,7 @@
 """Paths of the repository and of what was built."""
 
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,8 +28,9 @@ IS_GPU_EMULATED = DEVICE.startswith("emulated:")
 if IS_GPU_EMULATED:
     CHIP = DEVICE.removeprefix("emulated:")
     TARGET, DEVICE = TARGET or f"cuda:{CHIP}", "cuda"
-    # The compiler finds this ptxas, and the runtime this driver.
-    os.environ |= {"PATH": f"{GPU_EMULATOR}{os.pathsep}{os.environ['PATH']}",
+    # The compiler finds this ptxas, which is a script for our Python, and the runtime this driver.
+    os.environ |= {"PATH": os.pathsep.join([str(GPU_EMULATOR), os.path.dirname(sys.executable),
+                                            os.environ["PATH"]]),
                    "SSMRT_CUDA_DRIVER": str(BUILD / "lib" / "libFakeCuda.so"),
                    "SSM_FAKE_CUDA_CHIP": CHIP}
 IS_EMULATED = bool(TARGET) and not TARGET.startswith(("cpu", "cuda"))
