@@ -14,6 +14,7 @@
 #include <cstring>
 #include <deque>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include <dlfcn.h>
@@ -246,7 +247,10 @@ void Fiber::fail(u32 line, const char *what, u64 number) {
 }
 
 u8 *Fiber::global(u32 line, u64 address, u32 bytes, Range &range) {
+  const Kernel &kernel = *grid->launch.kernel;
   auto [begin, size] = grid->launch.allocationOf(address);
+  if (u64 constants = u64(kernel.constants) | deviceBit; address - constants < kernel.constantBytes)
+    std::tie(begin, size) = std::pair(constants, kernel.constantBytes);
   if (!size || address + bytes > begin + size)
     fail(line, "outside of the device's memory, address", address);
   range = {begin, size, launch};

@@ -76,6 +76,16 @@ template <typename T> INLINE T field(T x, u32 at, u32 count) {
   T part = shr<T>(x, at & 255);
   return (count & 255) >= 8 * sizeof(T) ? part : T(part & (shl<T>(1, count & 255) - 1));
 }
+/// The highest bit of the field goes on above it.
+template <typename T> INLINE T signedField(T x, u32 at, u32 count) {
+  constexpr u32 width = 8 * sizeof(T);
+  at &= 255;
+  count &= 255;
+  if (!count)
+    return 0;
+  u32 end = smaller(at + count, width);
+  return at >= width ? shr<T>(x, width - 1) : T(T(u64(x) << (width - end)) >> (width - end + at));
+}
 template <typename T> INLINE T setField(T from, T into, u32 at, u32 count) {
   T mask = (count & 255) >= 8 * sizeof(T) ? T(-1) : T(shl<T>(1, count & 255) - 1);
   return (into & ~shl<T>(mask, at & 255)) | (shl<T>(T(from & mask), at & 255));

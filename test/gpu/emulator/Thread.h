@@ -86,6 +86,8 @@ struct Kernel {
   u32 sharedBytes; // in front of the dynamic ones
   u32 localBytes;
   u32 maxThreads; // 0: any
+  const u8 *constants; // memory of the device that comes with the image
+  u64 constantBytes;
 };
 
 } // namespace ssm_emulator

@@ -102,7 +102,7 @@ def identifier(name):
 class Kernel:
     """Translates one .entry."""
 
-    def __init__(self, head, body, shared):
+    def __init__(self, head, body, shared, constants):
         self.name = re.match(r"(?:\.visible )?\.entry (\S+?)\s*\(", head)[1]
         declared = re.search(r"\((.*)\)", head)[1]
         self.params = {}
@@ -116,6 +116,7 @@ class Kernel:
         limit = re.search(r"\.(?:max|req)ntid (\d+)", head)
         self.max_threads = int(limit[1]) if limit else 0
         self.shared = dict(shared)  # name -> (bytes, align); 0 bytes: dynamic
+        self.constants = constants
         self.body = body
         self.registers, self.local = {}, {}
         self.targets = {}
@@ -187,6 +188,8 @@ class Kernel:
             return str(number) if abs(number) < 2**31 else f"s64(0x{number % 2**64:x}ul)"
         if text in self.places:
             return f"u64({self.places[text]})"
+        if text in self.constants:
+            return f"(deviceBit | u64(&constants.{identifier(text)}))"
         if text in self.params:
             return f"u64(params[{self.params[text][0]}])"
         if text in self.local:
@@ -271,7 +274,7 @@ class Kernel:
 
 def translate(text):
     """A file of PTX -> C++."""
-    shared, kernels = {}, []
+    shared, constants, kernels = {}, {}, []
     items = statements(text)
     at = 0
     while at < len(items):
@@ -284,7 +287,13 @@ def translate(text):
                 if depth:
                     body.append(items[at])
                 at += 1
-            kernels.append(Kernel(words, body, shared))
+            kernels.append(Kernel(words, body, shared, constants))
+            continue
+        match = re.match(r"(?:\.visible )?\.(?:global|const) \.align (\d+) \.b8 (\w+)\[(\d+)\]"
+                         r"(?: = (\{.*\}))?$", words)
+        if match:
+            constants[match[2]] = match.groups()
+            at += 1
             continue
         match = re.search(r"\.extern \.shared \.align (\d+) \.b8 (\w+)\[\]", words) or \
             re.search(r"\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\]", words)
@@ -295,6 +304,10 @@ def translate(text):
             raise Unknown(f"line {items[at].line}: cannot emulate '{words[:100]}'")
         at += 1
     parts = ['#include "Warpgroups.h"', "using namespace ssm_emulator;"]
+    fields = "".join(f" alignas({align}) u8 {identifier(name)}[{size}];"
+                     for align, name, size, _ in constants.values())
+    values = ", ".join(value or "{}" for *_, value in constants.values())
+    parts.append(f"static struct {{{fields} }} constants = {{{values}}};")
     table = []
     for kernel in kernels:
         parts.append(kernel.translate())
@@ -303,7 +316,8 @@ def translate(text):
         local = sum(size for size, _ in kernel.local.values())
         table.append(f'{{"{kernel.name}", {kernel.name}, {len(kernel.params)}, '
                      f"{kernel.name}_sizes, {kernel.shared_bytes}, {local}, "
-                     f"{kernel.max_threads}}},")
+                     f"{kernel.max_threads}, (const u8 *)&constants, "
+                     f"{'sizeof(constants)' if constants else 0}}},")
     parts.append('extern "C" __attribute__((visibility("default")))\n'
                  "const Kernel ssmEmulatedKernels[] = {\n" + "\n".join(table) + "\n{}};")
     return "\n".join(parts) + "\n"

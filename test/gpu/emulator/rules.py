@@ -47,6 +47,7 @@ PLAIN = {
     r"shr\.b(16|32|64)": r"$0 = shr<u\1>($1, $2)",
     rf"shr\.{INT}": r"$0 = shr<\1\2>($1, $2)",
     r"bfe\.u(32|64)": r"$0 = field<u\1>($1, $2, $3)",
+    r"bfe\.s(32|64)": r"$0 = signedField<s\1>($1, $2, $3)",
     r"bfi\.b(32|64)": r"$0 = setField<u\1>($1, $2, $3, $4)",
     r"prmt\.b32": "$0 = permute($1, $2, $3)",
     r"popc\.b(32|64)": r"$0 = u32(__builtin_popcountl(u\1($1)))",
@@ -74,10 +75,7 @@ PLAIN = {
     r"tanh\.approx\.f32": "$0 = bits(__builtin_tanhf(f($1)))",
     r"cvt\.rn\.f16x2\.f32": "$0 = u32(bitsOfF16(f($1))) << 16 | bitsOfF16(f($2))",
     r"cvt\.rn\.bf16x2\.f32": "$0 = u32(bitsOfBf16(f($1))) << 16 | bitsOfBf16(f($2))",
-    r"activemask\.b32": None,
-    r"mov\.b(16|32|64)": "$0 = $1",
 }
-PLAIN = {name: code for name, code in PLAIN.items() if code}
 for type_, (number, to_bits) in FLOAT.items():
     rounding = r"(?:\.rn)?"
     for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*")):
@@ -93,10 +91,10 @@ PLAIN[r"div\.(?:rn|full|approx)\.f32"] = "$0 = bits(f($1) / f($2))"
 PLAIN[r"div\.rn\.f64"] = "$0 = bits(d($1) / d($2))"
 
 # Nothing is late here but what waits are for, and nobody sees another order of writes.
-NOTHING = (r"fence(\.\w+)*(\.mbarrier_init\.release\.cluster)?|membar\.\w+|setmaxnreg\.\w+\.sync\.aligned\.u32|"
-           r"fence\.(proxy\.async(\.\S+)?|mbarrier_init\.release\.cluster|acq_rel\.\w+|sc\.\w+)|"
+NOTHING = (r"fence(\.proxy\.async(\.\S+)?|\.mbarrier_init\.release\.cluster|\.(acq_rel|sc)\.\w+)|"
+           r"membar\.\w+|setmaxnreg\.\w+\.sync\.aligned\.u32|prefetch\S*|nanosleep\.u32|"
            r"griddepcontrol\.(wait|launch_dependents)|wgmma\.(fence|commit_group)\.sync\.aligned|"
-           r"wgmma\.wait_group\.sync\.aligned|prefetch\S*|nanosleep\.u32")
+           r"wgmma\.wait_group\.sync\.aligned")
 
 RULES = []
 
@@ -123,21 +121,23 @@ def translate(kernel, line, opcode, operands):
             code = function(kernel, line, match, operands)
             if code is not None:
                 return code
+    if any(text.startswith(("{", "[")) for text in operands):
+        raise unknown("no rule of rules.py has it, with such operands")
+    to, *values = operands
+    code = assign(opcode, kernel.register(to), [f"({kernel.value(text)})" for text in values])
+    if not code:
+        raise unknown("no rule of rules.py has it")
+    return code
+
+
+def assign(opcode, to, values):
+    """-> what PLAIN makes of an instruction, or nothing."""
     for pattern, code in COMPILED:
         match = pattern.fullmatch(opcode)
         if match:
-            words = [None if text.startswith(("{", "[")) else text for text in operands]
-            if None in words:
-                raise unknown("an operand of another kind")
-            code = match.expand(code)
-
-            def fill(found):
-                number = int(found[1])
-                if number >= len(words):
-                    raise unknown("too few operands")
-                return kernel.register(words[0]) if number == 0 else f"({kernel.value(words[number])})"
-            return re.sub(r"\$(\d)", fill, code) + ";"
-    raise unknown("no rule of rules.py has it")
+            return re.sub(r"\$(\d)", lambda at: to if at[1] == "0" else values[int(at[1]) - 1],
+                          match.expand(code)) + ";"
+    return None
 
 
 COMPILED = [(re.compile(name), code) for name, code in PLAIN.items()]
@@ -186,6 +186,19 @@ def pack(k, line, match, operands):
     return f"{k.register(to)} = " + " | ".join(
         f"u{match[1]}(u{width}({k.value(part)})) << {i * width}"
         for i, part in enumerate(parts)) + ";"
+
+
+@rule(r"(.+\.b?f16)x2")
+def in_pairs(k, line, match, operands):
+    """Two halves of a register, each like a register of its own."""
+    code = "u16 half[2]; "
+    for i in range(2):
+        values = [f"u16({k.value(text)} >> {16 * i})" for text in operands[1:]]
+        part = assign(match[1], f"half[{i}]", values)
+        if not part:
+            return None
+        code += part + " "
+    return code + f"{k.register(operands[0])} = u32(half[1]) << 16 | half[0];"
 
 
 SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
