@@ -138,8 +138,6 @@ private:
 } // namespace
 
 StringRef Raiser::check() {
-  if (!op.hasPureTensorSemantics())
-    return "it is not on tensors";
   if (op.getNumLoops() > kMaxLoops)
     return "it has too many loops";
   if (StringRef reason = checkBody(); !reason.empty())

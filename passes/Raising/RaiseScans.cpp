@@ -7,6 +7,7 @@
 
 #include "passes/Raising/Passes.h"
 
+#include "dialects/ONNX/ONNXOps.h"
 #include "dialects/SSM/KernelBuilders.h"
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelMerge.h"
@@ -18,6 +19,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_RAISESCANS
@@ -36,7 +38,7 @@ public:
   ScanRaiser(ScanOp scan, IRRewriter &rewriter) : scan(scan), rewriter(rewriter) {}
 
   /// Raises it, or tells why not.
-  StringRef raise(KernelOp &made);
+  std::string raise(KernelOp &made);
 
 private:
   Block &step() { return scan.getBody().front(); }
@@ -44,7 +46,7 @@ private:
   void hoist();
   void makeKernelsYield();
   void mergeAll();
-  KernelOp findOnlyKernel(StringRef &why);
+  KernelOp findOnlyKernel(std::string &why);
   StringRef convert(KernelOp kernel, KernelOp &made);
 
   ScanOp scan;
@@ -132,21 +134,44 @@ void ScanRaiser::mergeAll() {
   }
 }
 
-KernelOp ScanRaiser::findOnlyKernel(StringRef &why) {
+/// Why an operation of a step can be part of no kernel, or "".
+static StringRef refuseOperation(Operation &op) {
+  return TypeSwitch<Operation *, StringRef>(&op)
+      .Case<KernelOp, tensor::EmptyOp, tensor::DimOp>([](auto) { return ""; })
+      .Case<tensor::InsertSliceOp>([](auto) { return "its step puts a tensor together"; })
+      .Case<tensor::ExtractSliceOp>(
+          [](auto) { return "its step takes a part of a carry, or of what is no kernel"; })
+      .Case<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(
+          [](auto) { return "its step reshapes what is no input"; })
+      .Default([](Operation *op) {
+        bool isArithmetic = isPure(op) && llvm::none_of(op->getResultTypes(), [](Type type) {
+          return isa<RankedTensorType>(type);
+        });
+        return isArithmetic ? "" : "its step has an operation that is no kernel";
+      });
+}
+
+KernelOp ScanRaiser::findOnlyKernel(std::string &why) {
   // Sizes and destinations are left over.
   eraseDeadInStep(rewriter, scan);
   KernelOp only;
+  unsigned count = 0;
+  Operation *refused = nullptr; // the first that a kernel needs, else the first
+  auto isNeeded = [](Operation *op) { return llvm::any_of(op->getUsers(), llvm::IsaPred<KernelOp>); };
   for (Operation &op : step().without_terminator()) {
-    if (auto kernel = dyn_cast<KernelOp>(op)) {
-      if (only) {
-        why = notMerged.empty() ? "its step has parts that cannot be joined" : notMerged;
-        return {};
-      }
-      only = kernel;
-    } else if (!isa<tensor::EmptyOp, tensor::DimOp>(op) && !isPure(&op)) {
-      why = "its step has an operation that is no kernel";
-      return {};
-    }
+    if (auto kernel = dyn_cast<KernelOp>(op))
+      only = kernel, ++count;
+    if (!refuseOperation(op).empty() && (!refused || (!isNeeded(refused) && isNeeded(&op))))
+      refused = &op;
+  }
+  if (refused) {
+    std::string node = onnx::getNodeName(refused->getLoc());
+    why = (refuseOperation(*refused) + (node.empty() ? "" : ": '" + node + "'")).str();
+    return {};
+  }
+  if (count > 1) {
+    why = notMerged;
+    return {};
   }
   if (!only)
     why = "its step computes nothing";
@@ -209,7 +234,7 @@ StringRef ScanRaiser::convert(KernelOp kernel, KernelOp &made) {
       inputMaps.push_back(shift(map));
       mirrored.push_back(false);
     } else {
-      return "its step reads a view that is no map";
+      return "its step reads what nothing has written";
     }
   }
   for (unsigned i = 0; i < numCarries; ++i) {
@@ -277,13 +302,13 @@ StringRef ScanRaiser::convert(KernelOp kernel, KernelOp &made) {
   return "";
 }
 
-StringRef ScanRaiser::raise(KernelOp &made) {
+std::string ScanRaiser::raise(KernelOp &made) {
   if (!isKnownLength())
     return "its length is not known to be a size";
   rewriter.setInsertionPoint(scan);
   auto original = scan;
   scan = cast<ScanOp>(rewriter.clone(*scan));
-  StringRef why;
+  std::string why;
   hoist();
   makeKernelsYield();
   foldStepViews(rewriter, scan);
@@ -313,9 +338,9 @@ struct RaiseScans : ssm::impl::RaiseScansBase<RaiseScans> {
     for (ScanOp scan : scans) {
       Location loc = scan.getLoc();
       KernelOp made;
-      StringRef why = ScanRaiser(scan, rewriter).raise(made);
+      std::string why = ScanRaiser(scan, rewriter).raise(made);
       if (!why.empty()) {
-        remark::missed(loc, name) << ("recurrence not raised: " + why).str();
+        remark::missed(loc, name) << "recurrence not raised: " + why;
         continue;
       }
       StringRef transition =

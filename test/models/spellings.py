@@ -119,6 +119,10 @@ def repeat_tile(g, value, times):
     return g.add("Reshape", wide, ints(g, 0, -1, 5))
 
 
+def repeat_gather(g, value, times):
+    return g.add("Gather", value, ints(g, *np.repeat(np.arange(2), times)), axis=1)
+
+
 def tile_groups(heads, groups, width, state):
     """Head h reads group h modulo their number."""
     def repeat(g, value, times):
@@ -213,6 +217,7 @@ SPELLINGS = {
     "delta-outer": delta(7, 33, True),
     "groups-expand": grouped(4, 2, 8, 5, repeat_expand),
     "groups-tile": grouped(6, 2, 3, 5, repeat_tile),
+    "groups-gather": grouped(6, 2, 8, 5, repeat_gather),
     "groups-tiled": tile_groups(6, 2, 16, 5),
     "packed-split": packed(17, 5, take_split),
     "packed-slices": packed(16, 8, take_slices),

@@ -26,6 +26,11 @@ GATHERS = [
          note="scalar"),
     Case("Gather", [[rand(f32, 2, 3, 4, 5), scalar(1)]], {"axis": 3}, note="scalar"),
     Case("Gather", [[rand(i64, 4), index(4, 3, dtype=i32)]], note="shape-like"),
+    *[Case("Gather", [[rand(f32, 3, 6, 5), ints(*indices)]], {"axis": 1}, note=note)
+      for note, indices in [("even", (1, 3, 5)), ("repeats", (0, 0, 0, -1, -1, -1)),
+                            ("rounds", (2, 3, 2, 3, 2, 3)), ("both", (0, 0, 2, 2, 0, 0, 2, 2)),
+                            ("one", (4, 4, 4)), ("backwards", (3, 2, 1)), ("uneven", (0, 1, 3)),
+                            ("cut", (0, 0, 1, 1, 2)), ("half-round", (0, 1, 2, 0, 1))]],
     *[Case("GatherElements", [[rand(t, 4, 5, 6), index(4, 4, 5, 6)],
                               [rand(t, 9, 7, 8), index(7, 3, 5, 6)], [rand(t, 4, 4, 4),
                                                                     index(4, 0, 2, 1)]],

@@ -138,6 +138,70 @@ static void lowerGatherOne(LoweringContext &ctx, int64_t axis, AffineExpr index)
   ctx.set(0, ctx.reshape(row, Dims(ctx.resultDims(0))).value);
 }
 
+namespace {
+/// Indices first, first + step, ..., of which each comes `repeats` times, and all of them
+/// `rounds` times.
+struct EvenIndices {
+  int64_t first, step, count, repeats, rounds;
+};
+} // namespace
+
+static std::optional<EvenIndices> matchEven(ArrayRef<int64_t> indices) {
+  int64_t size = indices.size(), first = indices[0];
+  auto at = [&](int64_t i) { return i < size ? indices[i] : first; };
+  int64_t repeats = 1, count = 1;
+  while (repeats < size && at(repeats) == first)
+    ++repeats;
+  int64_t step = at(repeats) - first;
+  while (at(count * repeats) == first + count * step && step > 0)
+    ++count;
+  EvenIndices even = {first, count > 1 ? step : 1, count, repeats, size / (count * repeats)};
+  if (even.rounds * count * repeats != size)
+    return std::nullopt;
+  for (int64_t i = 0; i < size; ++i)
+    if (indices[i] != first + i / repeats % count * even.step)
+      return std::nullopt;
+  return even;
+}
+
+/// Gather by known indices at even distances: a slice, whose elements may be repeated, as
+/// groups are to heads. Nothing reads by index then.
+static LogicalResult lowerGatherEven(LoweringContext &ctx, int64_t axis) {
+  TensorValue data = ctx.get(0);
+  auto size = constantValue(data.dims[axis]);
+  auto known = ctx.elements(1);
+  if (!size || !known || known->empty() || ctx.rank(1) != 1)
+    return failure();
+  SmallVector<int64_t> indices;
+  for (AffineExpr element : *known) {
+    auto index = constantValue(element);
+    if (!index)
+      return failure();
+    indices.push_back(*index < 0 ? *index + *size : *index);
+  }
+  auto even = matchEven(indices);
+  if (!even)
+    return failure();
+  SmallVector<OpFoldResult> offsets(data.dims.size(), ctx.b.getIndexAttr(0));
+  SmallVector<OpFoldResult> steps(data.dims.size(), ctx.b.getIndexAttr(1));
+  offsets[axis] = ctx.b.getIndexAttr(even->first);
+  steps[axis] = ctx.b.getIndexAttr(even->step);
+  Dims dims = data.dims;
+  dims[axis] = ctx.facts.constant(even->count);
+  TensorValue part = ctx.slice(data, offsets, dims, steps);
+  if (even->repeats * even->rounds > 1) {
+    auto around = [&](int64_t before, int64_t behind) {
+      Dims wide(dims);
+      wide.insert(wide.begin() + axis + 1, ctx.facts.constant(behind));
+      wide.insert(wide.begin() + axis, ctx.facts.constant(before));
+      return wide;
+    };
+    part = ctx.expand(ctx.reshape(part, around(1, 1)), around(even->rounds, even->repeats));
+  }
+  ctx.set(0, ctx.reshape(part, Dims(ctx.resultDims(0))).value);
+  return success();
+}
+
 static LogicalResult lowerGather(LoweringContext &ctx) {
   int64_t axis = ctx.getInt("axis", 0);
   axis = axis < 0 ? axis + ctx.rank(0) : axis;
@@ -149,6 +213,8 @@ static LogicalResult lowerGather(LoweringContext &ctx) {
     lowerGatherOne(ctx, axis, (*known)[0]);
     return success();
   }
+  if (succeeded(lowerGatherEven(ctx, axis)))
+    return success();
   TensorValue indices = ctx.checkedIndices(ctx.get(1), data.dims[axis], "index");
   TensorValue result =
       generateStored(ctx, dims, data.type, [&](ImplicitLocOpBuilder &b, ValueRange at) -> Value {

@@ -164,7 +164,7 @@ func.func @argument(%seq: tensor<?x8xf32>, %w: tensor<8x2xf32>) -> tensor<?x8xf3
 #y = affine_map<(d, t, k) -> (d, t)>
 
 // Time is innermost: lanes along time.
-// REMARK: convolution not raised: time is innermost
+// REMARK: convolution not raised: time is innermost in memory, where sums over a window are faster
 // CHECK-LABEL: func.func @innermost
 // CHECK: ssm.kernel loops 3 ins
 func.func @innermost(%seq: tensor<8x5xf32>, %w: tensor<8x2xf32>) -> tensor<8x5xf32> {
@@ -180,4 +180,77 @@ func.func @innermost(%seq: tensor<8x5xf32>, %w: tensor<8x2xf32>) -> tensor<8x5xf
       ssm.yield %1 : f32
   } -> tensor<8x5xf32>
   return %y : tensor<8x5xf32>
+}
+
+// -----
+
+#x = affine_map<(d, t, k) -> (t + k, d)>
+#w = affine_map<(d, t, k) -> (d, k)>
+#y = affine_map<(d, t, k) -> (t, d)>
+
+// REMARK: convolution not raised: its input has other users
+// CHECK-LABEL: func.func @shared
+// CHECK: ssm.kernel loops 3 ins
+func.func @shared(%past: tensor<2x8xf32>, %seq: tensor<5x8xf32>, %w: tensor<8x3xf32>) -> (tensor<5x8xf32>, tensor<7x8xf32>) {
+  %e = tensor.empty() : tensor<7x8xf32>
+  %p = tensor.insert_slice %past into %e[0, 0] [2, 8] [1, 1] : tensor<2x8xf32> into tensor<7x8xf32>
+  %q = tensor.insert_slice %seq into %p[2, 0] [5, 8] [1, 1] : tensor<5x8xf32> into tensor<7x8xf32>
+  %s = tensor.empty() : tensor<5x8xf32>
+  %y = ssm.kernel loops 3 ins(%q, %w : tensor<7x8xf32>, tensor<8x3xf32>) outs(%s : tensor<5x8xf32>) maps [#x, #w, #y] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [2] : f32
+      ssm.yield %1 : f32
+  } -> tensor<5x8xf32>
+  return %y, %q : tensor<5x8xf32>, tensor<7x8xf32>
+}
+
+// -----
+
+#x = affine_map<(d, t, k) -> (t + k, d)>
+#now = affine_map<(d, t, k) -> (t, d)>
+#w = affine_map<(d, t, k) -> (d, k)>
+
+// REMARK: convolution not raised: it reads its input in several ways
+// CHECK-LABEL: func.func @twice
+// CHECK: ssm.kernel loops 3 ins
+func.func @twice(%past: tensor<2x8xf32>, %seq: tensor<5x8xf32>, %w: tensor<8x3xf32>) -> tensor<5x8xf32> {
+  %e = tensor.empty() : tensor<7x8xf32>
+  %p = tensor.insert_slice %past into %e[0, 0] [2, 8] [1, 1] : tensor<2x8xf32> into tensor<7x8xf32>
+  %q = tensor.insert_slice %seq into %p[2, 0] [5, 8] [1, 1] : tensor<5x8xf32> into tensor<7x8xf32>
+  %f = tensor.empty() : tensor<5x8xf32>
+  %y = ssm.kernel loops 3 ins(%q, %q, %w : tensor<7x8xf32>, tensor<7x8xf32>, tensor<8x3xf32>) outs(%f : tensor<5x8xf32>)
+      maps [#x, affine_map<(d, t, k) -> (0, d)>, #w, #now] {
+    ^bb0(%v: f32, %a: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %b = arith.mulf %0, %a : f32
+      %1 = ssm.reduce addf %b over [2] : f32
+      ssm.yield %1 : f32
+  } -> tensor<5x8xf32>
+  return %y : tensor<5x8xf32>
+}
+
+// -----
+
+#x = affine_map<(d, t, k) -> (t + k, d)>
+#w = affine_map<(d, t, k) -> (d, k)>
+#y = affine_map<(d, t, k) -> (t, d)>
+
+// Padded at both ends, and not cut.
+// REMARK: convolution not raised: its result is longer than its input
+// CHECK-LABEL: func.func @uncut
+// CHECK: ssm.kernel loops 3 ins
+func.func @uncut(%seq: tensor<5x8xf32>, %w: tensor<8x3xf32>) -> tensor<7x8xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<9x8xf32>
+  %z = linalg.fill ins(%zero : f32) outs(%e : tensor<9x8xf32>) -> tensor<9x8xf32>
+  %q = tensor.insert_slice %seq into %z[2, 0] [5, 8] [1, 1] : tensor<5x8xf32> into tensor<9x8xf32>
+  %s = tensor.empty() : tensor<7x8xf32>
+  %y = ssm.kernel loops 3 ins(%q, %w : tensor<9x8xf32>, tensor<8x3xf32>) outs(%s : tensor<7x8xf32>) maps [#x, #w, #y] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [2] : f32
+      ssm.yield %1 : f32
+  } -> tensor<7x8xf32>
+  return %y : tensor<7x8xf32>
 }

@@ -103,6 +103,34 @@ func.func @not_raised(%x: tensor<?xi32>, %y: tensor<?xi32>, %e: tensor<?xi32>, %
 
 // -----
 
+// CHECK-LABEL: func.func @uneven
+// CHECK-COUNT-3: linalg.generic
+func.func @uneven(%x: tensor<?xf32>, %e: tensor<?xf32>, %wide: tensor<?x4xf32>, %c: tensor<?xcomplex<f32>>, %n: index) -> (tensor<?xf32>, tensor<?x4xf32>, tensor<?xcomplex<f32>>) {
+  // REMARK-DAG: remark: {{.*}}not a kernel: its loops are of another kind than its outputs
+  %0 = linalg.generic {indexing_maps = [affine_map<(i, j) -> (j)>, affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>], iterator_types = ["parallel", "parallel"]}
+      ins(%x, %wide : tensor<?xf32>, tensor<?x4xf32>) outs(%e : tensor<?xf32>) {
+    ^bb0(%a: f32, %b: f32, %o: f32):
+      %q = arith.addf %a, %b : f32
+      linalg.yield %q : f32
+  } -> tensor<?xf32>
+  // REMARK-DAG: remark: {{.*}}not a kernel: it writes at indices that are not loops
+  %1 = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i, i)>], iterator_types = ["parallel"]}
+      ins(%x : tensor<?xf32>) outs(%wide : tensor<?x4xf32>) {
+    ^bb0(%a: f32, %o: f32):
+      linalg.yield %a : f32
+  } -> tensor<?x4xf32>
+  // REMARK-DAG: remark: {{.*}}not a kernel: its body is not arithmetic on scalars
+  %2 = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      outs(%c : tensor<?xcomplex<f32>>) {
+    ^bb0(%o: complex<f32>):
+      %q = complex.exp %o : complex<f32>
+      linalg.yield %q : complex<f32>
+  } -> tensor<?xcomplex<f32>>
+  return %0, %1, %2 : tensor<?xf32>, tensor<?x4xf32>, tensor<?xcomplex<f32>>
+}
+
+// -----
+
 // What is read at loops becomes an input; what is read at computed indices stays.
 // CHECK-LABEL: func.func @gather
 // CHECK-SAME: %[[TABLE:.*]]: tensor<?x8xf32>, %[[IDS:.*]]: tensor<?xi32>,

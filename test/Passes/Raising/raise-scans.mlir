@@ -154,3 +154,157 @@ func.func @turned(%x: tensor<?x4xf32>, %h0: tensor<4xf32>, %t: index) -> tensor<
   } -> tensor<4xf32>
   return %h : tensor<4xf32>
 }
+
+// -----
+
+#d = affine_map<(d) -> (d)>
+
+// REMARK: recurrence not raised: its length is not known to be a size
+// CHECK-LABEL: func.func @length
+// CHECK: ssm.scan
+func.func @length(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %h0: tensor<4xf32>, %n: index) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %h = ssm.scan length(%n) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %e = tensor.empty() : tensor<4xf32>
+      %r = linalg.add ins(%s, %xt : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %r : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}
+
+// -----
+
+#d = affine_map<(d) -> (d)>
+
+// REMARK: recurrence not raised: its step puts a tensor together: 'Concat_1'
+// CHECK-LABEL: func.func @window
+// CHECK: ssm.scan
+func.func @window(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %h0: tensor<4xf32>, %n: index) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %part = tensor.extract_slice %s[1] [3] [1] : tensor<4xf32> to tensor<3xf32>
+      %last = tensor.extract_slice %xt[0] [1] [1] : tensor<4xf32> to tensor<1xf32>
+      %e = tensor.empty() : tensor<4xf32>
+      %1 = tensor.insert_slice %part into %e[0] [3] [1] : tensor<3xf32> into tensor<4xf32>
+      %r = tensor.insert_slice %last into %1[3] [1] [1] : tensor<1xf32> into tensor<4xf32> loc("Concat_1")
+      ssm.yield %r : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}
+
+// -----
+
+#d = affine_map<(d) -> (d)>
+
+// REMARK: recurrence not raised: its step takes a part of a carry, or of what is no kernel: 'Slice_1'
+// CHECK-LABEL: func.func @part
+// CHECK: ssm.scan
+func.func @part(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %h0: tensor<4xf32>, %n: index) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %e = tensor.empty() : tensor<4xf32>
+      %f = tensor.empty() : tensor<2xf32>
+      %1 = tensor.extract_slice %s[1] [2] [1] : tensor<4xf32> to tensor<2xf32> loc("Slice_1")
+      %2 = linalg.generic {indexing_maps = [affine_map<(d, j) -> (d)>, affine_map<(d, j) -> (j)>, affine_map<(d, j) -> (d)>], iterator_types = ["parallel", "reduction"]}
+          ins(%xt, %1 : tensor<4xf32>, tensor<2xf32>) outs(%xt : tensor<4xf32>) {
+        ^bb0(%p: f32, %q: f32, %o: f32):
+          %m = arith.mulf %p, %q : f32
+          %g = arith.addf %o, %m : f32
+          linalg.yield %g : f32
+      } -> tensor<4xf32>
+      %r = linalg.add ins(%s, %2 : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %r : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}
+
+// -----
+
+#d = affine_map<(d) -> (d)>
+
+// REMARK: recurrence not raised: its step reshapes what is no input: 'Reshape_1'
+// CHECK-LABEL: func.func @joined
+// CHECK: ssm.scan
+func.func @joined(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %h0: tensor<4xf32>, %n: index) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %e = tensor.empty() : tensor<4xf32>
+      %f = tensor.empty() : tensor<2x2xf32>
+      %1 = tensor.expand_shape %s [[0, 1]] output_shape [2, 2] : tensor<4xf32> into tensor<2x2xf32>
+      %2 = linalg.exp ins(%1 : tensor<2x2xf32>) outs(%f : tensor<2x2xf32>) -> tensor<2x2xf32>
+      %3 = tensor.collapse_shape %2 [[0, 1]] : tensor<2x2xf32> into tensor<4xf32> loc("Reshape_1")
+      %r = linalg.add ins(%s, %3 : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %r : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}
+
+// -----
+
+#d = affine_map<(d) -> (d)>
+
+// REMARK: recurrence not raised: its step has an operation that is no kernel: 'Gather_1'
+// CHECK-LABEL: func.func @checked
+// CHECK: ssm.scan
+func.func @checked(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %h0: tensor<4xf32>, %n: index) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %e = tensor.empty() : tensor<4xf32>
+      %v = tensor.extract %xt[%c3] : tensor<4xf32>
+      %ok = arith.cmpf olt, %v, %v : f32
+      ssm.check %ok, "'Gather_1' (Gather)", "wrong" loc("Gather_1")
+      %r = linalg.add ins(%s, %xt : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %r : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}
+
+// -----
+
+#d = affine_map<(d) -> (d)>
+
+// REMARK: recurrence not raised: its step has a recurrence of its own
+// CHECK-LABEL: func.func @inner
+// CHECK: ssm.scan
+func.func @inner(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %h0: tensor<4xf32>, %n: index) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %e = tensor.empty() : tensor<4xf32>
+      %c4 = arith.constant 4 : index
+      %z = arith.constant 0.0 : f32
+      %f = tensor.empty() : tensor<f32>
+      %g = linalg.fill ins(%z : f32) outs(%f : tensor<f32>) -> tensor<f32>
+      %last, %r = ssm.scan length(%c4) carries(%g : tensor<f32>) ins(%xt : tensor<4xf32>) outs(%e : tensor<4xf32>)
+          input_axes [0] output_axes [0] input_reversed [false] output_reversed [false] {
+        ^bb0(%sum: tensor<f32>, %v: tensor<f32>):
+          %1 = linalg.add ins(%sum, %v : tensor<f32>, tensor<f32>) outs(%f : tensor<f32>) -> tensor<f32>
+          ssm.yield %1, %1 : tensor<f32>, tensor<f32>
+      } -> tensor<f32>, tensor<4xf32>
+      ssm.yield %r : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}
