@@ -107,7 +107,8 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     auto orderOf = [](unsigned rank, unsigned axis) {
       return moveLast(ArrayRef<int64_t>(llvm::to_vector(llvm::seq<int64_t>(0, rank))), axis);
     };
-    // Inputs and inits. What is dense along time is turned in registers. Rows are run over once: only what is turned before pays there.
+    // Inputs and inits. What is dense along time is turned in registers. Rows are run over
+    // once: only what is turned before pays there.
     bool isRows = kernel.getConfig()->getForm() == Form::Rows;
     for (unsigned i = 0; i < numInputs + numCarries; ++i) {
       if (isRows ? !isFromWeights(operands[i]) : isTurnedInSquares(kernel, i))
