@@ -352,10 +352,14 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
         if (from == Kind::Map && !isCheap(producer) && !isSubset(outerLoops(consumer), read))
           return "elements would be computed for every row";
         break;
-      case Kind::Recurrence:
-        if (!isSubset(parallel & ~summedLoops(consumer), read) && !isCheap(producer))
+      case Kind::Recurrence: {
+        auto [sized, axis] = consumer.getSizeSource(*consumer.getTime());
+        bool isStep = cast<ShapedType>(sized.getType()).getDimSize(axis) == 1;
+        LoopSet once = isStep ? loopBit(*consumer.getTime()) : 0;
+        if (!isSubset(parallel & ~(summedLoops(consumer) | once), read) && !isCheap(producer))
           return "elements would be computed for every channel";
         break;
+      }
       case Kind::Contraction:
         break;
       }

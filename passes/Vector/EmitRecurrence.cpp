@@ -6,11 +6,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Vector/EmitKernels.h"
-#include "lib/Emit/PointEmitter.h"
+
+#include "lib/Analysis/RecurrenceShape.h"
+#include "lib/Emit/LaneSums.h"
 #include "passes/Vector/RecurrenceStates.h"
 #include "passes/Vector/TurnedSequences.h"
-
-#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -39,8 +39,9 @@ enum class Home { Registers, Stack, Outs };
 class Recurrence {
 public:
   Recurrence(KernelOp kernel, ImplicitLocOpBuilder &b)
-      : kernel(kernel), b(b), time(*kernel.getTime()), lane(kernel.getConfig()->getLaneLoop()),
-        lanes(kernel.getConfig()->getLanes()), block(blockOf(kernel)), e(kernel, b, lane, lanes),
+      : kernel(kernel), b(b), time(*kernel.getTime()), lane(channelLoopOf(kernel)),
+        lanes(kernel.getConfig()->getLanes()), block(blockOf(kernel)),
+        isAlongState(lane != kernel.getConfig()->getLaneLoop()), e(kernel, b, lane, lanes),
         sequences(e, block) {
     ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
     maxStack = tiles.size() < 2 ? kMaxStack : tiles[1];
@@ -62,6 +63,14 @@ private:
   //===--------------------------------------------------------------------===//
   // Analysis
   //===--------------------------------------------------------------------===//
+
+  /// The loop across lanes in the configuration, or, where that is the state, the one that
+  /// lies best across them beside it.
+  static unsigned channelLoopOf(KernelOp kernel) {
+    unsigned lane = kernel.getConfig()->getLaneLoop();
+    int64_t lanes = kernel.getConfig()->getLanes();
+    return findStateLoop(kernel, lanes) == lane ? *findLaneLoop(kernel, lanes) : lane;
+  }
 
   /// Why it cannot be done, or "".
   StringRef analyze() {
@@ -137,10 +146,11 @@ private:
         need(kernel.getYield().getValues()[i]);
     drain();
 
-    // An out is late if something slow lies between the steps and it.
+    // An out is late if something slow lies between the steps and it, or a sum of lanes.
     for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i) {
       Value value = kernel.getYield().getValues()[i];
-      if (isInside(value) && !needed.contains(value) && isSlowToCompute(value, needed))
+      bool isInSteps = needed.contains(value) || isInner(value);
+      if (isInside(value) && !isInSteps && (isAlongState || isSlowToCompute(value, needed)))
         phases.late.push_back(i);
       else
         need(value);
@@ -150,22 +160,31 @@ private:
     for (unsigned i : phases.late)
       collect(kernel.getYield().getValues()[i], needed, varying, seen);
 
-    // What steps use of values that do not depend on them and are slow to compute.
+    // What steps use of values that do not depend on them and are slow to compute. Along
+    // the state, steps have one channel: what channels can compute side by side, or share.
     for (Operation &op : kernel.getStep().without_terminator()) {
       Value value = op.getResult(0);
-      if (!needed.contains(value) || varying.contains(value) || isInner(value) ||
-          !e.isLaneDependent(value) || !isSlowToCompute(value, {}))
+      if (!needed.contains(value) || varying.contains(value) || isInner(value))
+        continue;
+      bool isOfChannels = e.isLaneDependent(value), isCostly = isSlowToCompute(value, {});
+      if (isAlongState ? !isOfChannels && !isCostly : !isOfChannels || !isCostly)
+        continue;
+      if (!canBeKept(value))
         continue;
       bool usedBySteps = llvm::any_of(value.getUsers(), [&](Operation *user) {
         if (isa<ssm::YieldOp>(user))
           return true;
         Value result = user->getResult(0);
-        return needed.contains(result) && (varying.contains(result) || isInner(result));
+        return needed.contains(result) &&
+               (varying.contains(result) || isInner(result) || !canBeKept(result));
       });
       if (usedBySteps)
         phases.before.insert(value);
     }
   }
+
+  /// Bits are bytes one by one, and packed in vectors.
+  static bool canBeKept(Value value) { return !value.getType().isInteger(1); }
 
   /// Whether computing the value anew, from what `stops` has, takes more than a
   /// few additions and multiplications.
@@ -246,18 +265,21 @@ private:
 
   /// Space for what passes between phases of a block, and for large carries.
   void makeBuffers() {
-    auto make = [&](int64_t rows, Type element) -> Value {
-      auto type = MemRefType::get({rows, lanes}, element);
+    auto make = [&](ArrayRef<int64_t> shape, Type element) -> Value {
+      auto type = MemRefType::get(shape, element);
       return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
     };
     for (Value value : phases.before)
-      phases.buffers[value] = make(block, value.getType());
+      phases.buffers[value] = make({block, lanes}, value.getType());
     for (Value value : phases.fromSteps)
-      phases.buffers[value] = make(block, value.getType());
+      if (isAlongState)
+        phases.partialSums[value] = make({block, lanes, lanes}, value.getType());
+      else
+        phases.buffers[value] = make({block, lanes}, value.getType());
     sequences.makeBuffers();
-    if (home == Home::Stack)
+    if (home == Home::Stack && !isAlongState)
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-        carryBuffers.push_back(make(isInnerCarry(i) ? innerSize : 1, carryType(i)));
+        carryBuffers.push_back(make({isInnerCarry(i) ? innerSize : 1, lanes}, carryType(i)));
   }
 
   /// The indices of the outer loops and the lanes of one tile.
@@ -320,7 +342,11 @@ private:
         runInMemory(first, count, steps);
       sequences.write(early, first, count, steps, place);
     };
-    if (home == Home::Registers)
+    if (isAlongState)
+      RecurrenceStates(kernel, b, lane, *inner, lanes, phases)
+          .run(e, e.min(e.sub(e.size(lane), e.at[lane]), e.index(lanes)),
+               {first, count, steps, outerSet});
+    else if (home == Home::Registers)
       runFew(first, count, steps, runSteps);
     else
       runSteps();
@@ -329,7 +355,10 @@ private:
         PointEmitter::Scope scope(e);
         at(first, step, steps);
         sequences.provide(step);
-        restoreRows(phases.fromSteps, step);
+        if (isAlongState)
+          addPartialSums(step);
+        else
+          restoreRows(phases.fromSteps, step);
         restoreRows(phases.before, step);
         for (unsigned out : phases.late)
           finishOut(out, step);
@@ -349,7 +378,7 @@ private:
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
     RecurrenceStates(kernel, b, lane, *inner, lanes, phases)
-        .run(e, channels, first, count, steps, outerSet);
+        .run(e, channels, {first, count, steps, outerSet});
     b.setInsertionPointToStart(branch.elseBlock());
     PointEmitter::Scope scope(e);
     tile();
@@ -363,6 +392,18 @@ private:
     for (Value value : values)
       e.provide(value, vector::LoadOp::create(b, e.vectorOf(value.getType()), phases.buffers[value],
                                               ValueRange{step, e.index(0)}));
+  }
+
+  /// Of lanes along the state, which the steps left of each channel.
+  void addPartialSums(Value step) {
+    for (Value value : phases.fromSteps) {
+      SmallVector<Value> channels;
+      for (int64_t channel = 0; channel < lanes; ++channel)
+        channels.push_back(vector::LoadOp::create(
+            b, e.vectorOf(value.getType()), phases.partialSums[value],
+            ValueRange{step, e.index(channel), e.index(0)}));
+      e.provide(value, reduceLanesOf(e, value.getDefiningOp<ReduceOp>().getKind(), channels));
+    }
   }
 
   //===--------------------------------------------------------------------===//
@@ -655,6 +696,9 @@ private:
   ImplicitLocOpBuilder &b;
   unsigned time, lane;
   int64_t lanes, block, maxStack;
+  /// Whether lanes of the steps lie along the state; those of what comes before and after
+  /// them always lie across channels.
+  bool isAlongState;
   PointEmitter e;
   TurnedSequences sequences;
   SmallVector<ReduceOp> reduces;

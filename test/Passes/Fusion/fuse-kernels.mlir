@@ -136,6 +136,39 @@ func.func @scan(%x: tensor<?x8xf32>, %h0: tensor<8xf32>, %e: tensor<?x8xf32>, %e
 
 // -----
 
+#td = affine_map<(t, d) -> (t, d)>
+#d = affine_map<(t, d) -> (d)>
+#one = affine_map<(d) -> (0, d)>
+
+// So does one of a single step, which its neighbours have no loop for.
+
+// CHECK-LABEL: @step
+// CHECK: ssm.kernel loops 2 time
+// CHECK: math.exp
+// CHECK: math.tanh
+// CHECK-NOT: ssm.kernel
+func.func @step(%x: tensor<1x8xf32>, %h0: tensor<8xf32>, %e: tensor<1x8xf32>, %eh: tensor<8xf32>) -> (tensor<8xf32>, tensor<1x8xf32>) {
+  %p = ssm.kernel loops 1 ins(%x : tensor<1x8xf32>) outs(%e : tensor<1x8xf32>) maps [#one, #one] {
+    ^bb0(%v: f32):
+      %s = math.exp %v : f32
+      ssm.yield %s : f32
+  } -> tensor<1x8xf32>
+  %h, %y = ssm.kernel loops 2 time 0 ins(%p : tensor<1x8xf32>) inits(%h0 : tensor<8xf32>) outs(%eh, %e : tensor<8xf32>, tensor<1x8xf32>)
+      maps [#td, #d, #d, #td] {
+    ^bb0(%v: f32, %c: f32):
+      %s = arith.addf %v, %c : f32
+      ssm.yield %s, %s : f32, f32
+  } -> tensor<8xf32>, tensor<1x8xf32>
+  %q = ssm.kernel loops 1 ins(%y : tensor<1x8xf32>) outs(%e : tensor<1x8xf32>) maps [#one, #one] {
+    ^bb0(%v: f32):
+      %s = math.tanh %v : f32
+      ssm.yield %s : f32
+  } -> tensor<1x8xf32>
+  return %h, %q : tensor<8xf32>, tensor<1x8xf32>
+}
+
+// -----
+
 #ij = affine_map<(i, j) -> (i, j)>
 #mk = affine_map<(m, n, k) -> (m, k)>
 #kn = affine_map<(m, n, k) -> (k, n)>
