@@ -142,6 +142,42 @@ LaneAccess ssm::getLaneAccess(const KernelLoops &loops, const IndexedRead &read,
   return access;
 }
 
+bool ssm::isDenseAlongTime(KernelOp kernel, unsigned operand, unsigned lane, int64_t lanes) {
+  unsigned numInputs = kernel.getInputs().size(), numCarries = kernel.getNumCarries();
+  bool isCarry = operand >= numInputs && operand < numInputs + 2 * numCarries;
+  auto type = dyn_cast<ShapedType>(kernel->getOperand(operand).getType());
+  if (!kernel.getTime() || isCarry || !type || !type.getElementType().isFloat() ||
+      type.getRank() < 2)
+    return false;
+  if (auto buffer = dyn_cast<MemRefType>(type); buffer && !buffer.isLastDimUnitStride())
+    return false;
+  AffineMap map = kernel.getMap(operand);
+  auto last = dyn_cast<AffineDimExpr>(map.getResults().back());
+  int64_t steps = type.getShape().back();
+  if (!last || !kernel.isTime(last.getPosition()) ||
+      (!ShapedType::isDynamic(steps) && steps < lanes))
+    return false;
+  bool hasLane = false;
+  for (AffineExpr expr : map.getResults().drop_back()) {
+    if (expr.isFunctionOfDim(*kernel.getTime()) ||
+        (expr.isFunctionOfDim(lane) && (hasLane || !isa<AffineDimExpr>(expr))))
+      return false;
+    hasLane |= expr.isFunctionOfDim(lane);
+  }
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    if (loopsOf(reduce.getLoops()) & loopsOf(map))
+      return false;
+  return hasLane;
+}
+
+bool ssm::isTurnedInSquares(KernelOp kernel, unsigned operand) {
+  ConfigAttr config = *kernel.getConfig();
+  return !config.getTiles().empty() && config.getTiles().front() > 0 &&
+         config.getTiles().front() % config.getLanes() == 0 &&
+         llvm::isPowerOf2_64(config.getLanes()) &&
+         isDenseAlongTime(kernel, operand, config.getLaneLoop(), config.getLanes());
+}
+
 bool ssm::canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes) {
   if (kernel.isTime(loop))
     return false;

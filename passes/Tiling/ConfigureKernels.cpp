@@ -66,14 +66,18 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
       if (std::optional<unsigned> state = findStateLoop(kernel, lanes))
         lane = state;
       return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes,
-                             recurrenceTiles(kernel, *lane));
+                             recurrenceTiles(kernel, *lane, lanes));
     }
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
   }
 
-  /// A state on the stack may fill the first level.
-  SmallVector<int64_t> recurrenceTiles(KernelOp kernel, unsigned lane) {
+  /// A state on the stack may fill the first level. What is dense along time is turned by
+  /// whole squares.
+  SmallVector<int64_t> recurrenceTiles(KernelOp kernel, unsigned lane, int64_t lanes) {
     SmallVector<int64_t> tiles = {timeBlockOf(kernel, lane)};
+    for (unsigned operand = 0; operand < kernel.getMaps().size(); ++operand)
+      if (isDenseAlongTime(kernel, operand, lane, lanes))
+        tiles.front() = std::max(tiles.front(), lanes);
     if (level1Bytes > 0)
       tiles.push_back(level1Bytes);
     return tiles;

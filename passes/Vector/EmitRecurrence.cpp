@@ -10,6 +10,7 @@
 #include "lib/Analysis/RecurrenceShape.h"
 #include "lib/Emit/LaneSums.h"
 #include "passes/Vector/RecurrenceStates.h"
+#include "passes/Vector/TurnedSequences.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -39,10 +40,10 @@ class Recurrence {
 public:
   Recurrence(KernelOp kernel, ImplicitLocOpBuilder &b)
       : kernel(kernel), b(b), time(*kernel.getTime()), lane(channelLoopOf(kernel)),
-        lanes(kernel.getConfig()->getLanes()),
-        isAlongState(lane != kernel.getConfig()->getLaneLoop()), e(kernel, b, lane, lanes) {
+        lanes(kernel.getConfig()->getLanes()), block(blockOf(kernel)),
+        isAlongState(lane != kernel.getConfig()->getLaneLoop()), e(kernel, b, lane, lanes),
+        sequences(e, block) {
     ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
-    block = tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
     maxStack = tiles.size() < 2 ? kMaxStack : tiles[1];
   }
 
@@ -54,6 +55,11 @@ public:
   }
 
 private:
+  static int64_t blockOf(KernelOp kernel) {
+    ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
+    return tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
+  }
+
   //===--------------------------------------------------------------------===//
   // Analysis
   //===--------------------------------------------------------------------===//
@@ -235,15 +241,23 @@ private:
       // Once even if there are no steps: the carries are written.
       Value one = e.index(1);
       Value blocks = b.createOrFold<arith::MaxUIOp>(e.ceilDiv(steps, block), one);
-      e.loop(e.index(0), blocks, 1, [&](Value blockIndex) {
+      auto overBlocks = [&](llvm::function_ref<void(Value)> inside) {
+        e.loop(e.index(0), blocks, 1, inside);
+      };
+      auto overTiles = [&](llvm::function_ref<void(Value)> inside) {
+        e.loop(body->getArgument(0), body->getArgument(1), 1, inside);
+      };
+      auto run = [&](Value blockIndex, Value item) {
+        PointEmitter::Scope scope(e);
         Value first = e.mul(blockIndex, e.index(block));
         Value count = e.min(e.sub(steps, first), e.index(block));
-        e.loop(body->getArgument(0), body->getArgument(1), 1, [&](Value item) {
-          PointEmitter::Scope scope(e);
-          place(item, outer, tiles);
-          runTile(first, count, steps);
-        });
-      });
+        place(item, outer, tiles);
+        runTile(first, count, steps);
+      };
+      if (sequences.areAll())
+        overTiles([&](Value item) { overBlocks([&](Value i) { run(i, item); }); });
+      else
+        overBlocks([&](Value i) { overTiles([&](Value item) { run(i, item); }); });
       ssm::YieldOp::create(b);
     }
     b.setInsertionPointAfter(parallel);
@@ -262,6 +276,7 @@ private:
         phases.partialSums[value] = make({block, lanes, lanes}, value.getType());
       else
         phases.buffers[value] = make({block, lanes}, value.getType());
+    sequences.makeBuffers();
     if (home == Home::Stack && !isAlongState)
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         carryBuffers.push_back(make({isInnerCarry(i) ? innerSize : 1, lanes}, carryType(i)));
@@ -306,33 +321,49 @@ private:
 
   void runTile(Value first, Value count, Value steps) {
     e.hoist(outerSet);
+    auto place = [&](Value begin, Value step) { at(begin, step, steps); };
+    sequences.read(first, count, steps, place);
     if (!phases.before.empty())
       e.loop(e.index(0), count, 1, [&](Value step) {
         PointEmitter::Scope scope(e);
         at(first, step, steps);
+        sequences.provide(step);
         for (Value value : phases.before)
           saveRow(value, step);
       });
+    SmallVector<unsigned> early;
+    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i)
+      if (!llvm::is_contained(phases.late, i))
+        early.push_back(i);
+    auto runSteps = [&] {
+      if (home == Home::Registers)
+        runInRegisters(first, count, steps);
+      else
+        runInMemory(first, count, steps);
+      sequences.write(early, first, count, steps, place);
+    };
     if (isAlongState)
       RecurrenceStates(kernel, b, lane, *inner, lanes, phases)
           .run(e, e.min(e.sub(e.size(lane), e.at[lane]), e.index(lanes)),
                {first, count, steps, outerSet});
     else if (home == Home::Registers)
-      runFew(first, count, steps, [&] { runInRegisters(first, count, steps); });
+      runFew(first, count, steps, runSteps);
     else
-      runInMemory(first, count, steps);
+      runSteps();
     if (!phases.late.empty())
       e.loop(e.index(0), count, 1, [&](Value step) {
         PointEmitter::Scope scope(e);
         at(first, step, steps);
+        sequences.provide(step);
         if (isAlongState)
           addPartialSums(step);
         else
           restoreRows(phases.fromSteps, step);
         restoreRows(phases.before, step);
         for (unsigned out : phases.late)
-          e.storeOut(out, e.get(kernel.getYield().getValues()[out]));
+          finishOut(out, step);
       });
+    sequences.write(phases.late, first, count, steps, place);
   }
 
   /// The steps of a ragged tile of few channels with lanes along the state, else `tile`.
@@ -402,6 +433,8 @@ private:
           PointEmitter::Scope scope(e);
           at(first, step, steps);
           prefetchNext(first, step, steps);
+          sequences.prefetchNext(first, step, steps);
+          sequences.provide(step);
           restoreRows(phases.before, step);
           for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
             if (!isInnerCarry(i))
@@ -492,9 +525,16 @@ private:
     for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i)
       if (!llvm::is_contained(phases.late, i) &&
           !(inner && kernel.getOutMap(i).isFunctionOfDim(*inner)))
-        e.storeOut(i, e.get(kernel.getYield().getValues()[i]));
+        finishOut(i, step);
     for (Value value : phases.fromSteps)
       saveRow(value, step);
+  }
+  void finishOut(unsigned out, Value step) {
+    Value value = e.get(kernel.getYield().getValues()[out]);
+    if (sequences.hasOut(out))
+      sequences.keep(out, value, step);
+    else
+      e.storeOut(out, value);
   }
 
   //===--------------------------------------------------------------------===//
@@ -516,6 +556,7 @@ private:
     e.loop(e.index(0), count, 1, [&](Value step) {
       PointEmitter::Scope scope(e);
       at(first, step, steps);
+      sequences.provide(step);
       restoreRows(phases.before, step);
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         if (!isInnerCarry(i))
@@ -659,6 +700,7 @@ private:
   /// them always lie across channels.
   bool isAlongState;
   PointEmitter e;
+  TurnedSequences sequences;
   SmallVector<ReduceOp> reduces;
   LoopSet innerSet = 0, outerSet = 0;
   std::optional<unsigned> inner;

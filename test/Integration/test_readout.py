@@ -177,7 +177,8 @@ def test_one_kernel(name, read, outside, tmp_path):
     assert len(before) <= outside and " time " in scan and "ssm.kernel" in scan
     session = runtime.Module(compiler.compile_model(model)).session()
     rng = generator(f"readout {name} {read} {outside}")
-    for b, t, d in [(2, 9, 17), (1, 33, 16), (1, 1, 1), (3, 17, 40), (2, 0, 5), (0, 4, 3), (1, 8, 0)]:
+    for b, t, d in [(2, 9, 17), (1, 33, 16), (1, 1, 1), (3, 17, 40), (2, 0, 5), (0, 4, 3),
+                    (1, 8, 0)]:
         check(session, name, draw(name, rng, b, t, d, f32), f32)
 
 

@@ -27,6 +27,24 @@ func.func @scan(%x: tensor<?x64xf32>, %a: tensor<64x4xf32>, %h0: tensor<64x4xf32
   return %h, %y : tensor<64x4xf32>, tensor<?x64xf32>
 }
 
+// Sequences that are dense along time stay: squares of them are turned in registers, and a block
+// of time is of whole squares.
+
+// CHECK-LABEL: @time_last
+// CHECK-NEXT: ssm.kernel loops 2 time 1 ins(%{{.*}} : tensor<64x?xf32>)
+// CHECK-SAME: outs(%{{.*}}, %{{.*}} : tensor<64xf32>, tensor<64x?xf32>)
+// CHECK-SAME: config <recurrence, lane_loop = 0, lanes = 16, tiles = [32
+func.func @time_last(%x: tensor<64x?xf32>, %h0: tensor<64xf32>, %eh: tensor<64xf32>, %ey: tensor<64x?xf32>) -> (tensor<64xf32>, tensor<64x?xf32>) {
+  %h, %y = ssm.kernel loops 2 time 1 ins(%x : tensor<64x?xf32>) inits(%h0 : tensor<64xf32>)
+      outs(%eh, %ey : tensor<64xf32>, tensor<64x?xf32>)
+      maps [affine_map<(d, t) -> (d, t)>, affine_map<(d, t) -> (d)>, affine_map<(d, t) -> (d)>, affine_map<(d, t) -> (d, t)>] {
+    ^bb0(%v: f32, %c: f32):
+      %n = arith.addf %v, %c : f32
+      ssm.yield %n, %n : f32, f32
+  } -> tensor<64xf32>, tensor<64x?xf32>
+  return %h, %y : tensor<64xf32>, tensor<64x?xf32>
+}
+
 // A state of two vectors for each channel stays as it is: lanes lie along it, and nothing is
 // turned.
 
