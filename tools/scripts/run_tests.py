@@ -43,7 +43,6 @@ GPU_TESTS = ["test/ops/test_node_cases.py", "test/Integration/test_recurrence.py
              "test/Integration/test_scan_bodies.py", "-k", "not costs_the_same"]
 
 
-
 class Counts:
     def __init__(self, passed=0, failed=0, skipped=0):
         self.passed, self.failed, self.skipped = passed, failed, skipped
