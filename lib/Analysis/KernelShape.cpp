@@ -12,6 +12,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include <limits>
 
 using namespace mlir;
 using namespace ssm;
@@ -179,4 +180,37 @@ int64_t ssm::scoreLaneLoop(KernelOp kernel, unsigned loop) {
       score += access == LaneAccess::Dense ? 2 * weight : -3 * weight;
   }
   return score;
+}
+
+int64_t ssm::fixedSize(KernelOp kernel, unsigned loop) {
+  auto [operand, axis] = kernel.getSizeSource(loop);
+  return cast<ShapedType>(operand.getType()).getDimSize(axis);
+}
+
+std::optional<unsigned> ssm::findLaneLoop(KernelOp kernel, int64_t lanes) {
+  LoopSet excluded = 0;
+  LoopSet needed = ~LoopSet(0);
+  if (kernel.getTime()) {
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+      excluded |= loopsOf(reduce.getLoops());
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      needed &= loopsOf(kernel.getOutMap(i));
+  }
+  std::optional<unsigned> best;
+  int64_t bestScore = 0;
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
+    if (contains(excluded, loop) || !contains(needed, loop) || !canBeLaneLoop(kernel, loop, lanes))
+      continue;
+    int64_t score = scoreLaneLoop(kernel, loop), size = fixedSize(kernel, loop);
+    // A vector of one; and one that is never full.
+    if (size == 1)
+      score = std::numeric_limits<int64_t>::min();
+    else if (size > 0 && size < lanes && score > 0)
+      score = score * size / lanes;
+    if (!best || score >= bestScore) {
+      best = loop;
+      bestScore = score;
+    }
+  }
+  return best;
 }

@@ -56,6 +56,13 @@ LaneAccess getLaneAccess(const KernelLoops &loops, const IndexedRead &read, unsi
 /// Whether all operands are reached evenly with the loop across the lanes.
 bool canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes);
 
+/// The size of a loop, or ShapedType::kDynamic.
+int64_t fixedSize(KernelOp kernel, unsigned loop);
+
+/// The loop that lies best across lanes. Of a recurrence, one that no step sums over and
+/// all carries have.
+std::optional<unsigned> findLaneLoop(KernelOp kernel, int64_t lanes);
+
 /// How well a loop lies across lanes: operands dense along it count most, strided
 /// ones against it.
 int64_t scoreLaneLoop(KernelOp kernel, unsigned loop);

@@ -14,7 +14,9 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "lib/Emit/CollapseLoops.h"
+#include "lib/Emit/LaneSums.h"
 #include "lib/Emit/PointEmitter.h"
+#include "passes/Vector/FlatRow.h"
 #include "passes/Vector/MatmulPairs.h"
 
 using namespace mlir;
@@ -37,6 +39,9 @@ constexpr int64_t kProductsPerElement = 13;
 /// columns of a tile of them.
 constexpr int64_t kDotRows = 4;
 constexpr int64_t kDotColumns = 4;
+/// The largest tile: there is code for each number of rows.
+constexpr int64_t kMostRows = 32;
+constexpr int64_t kMostVectors = 8;
 /// Sums that hide how long one of them takes.
 constexpr int64_t kInFlight = 8;
 constexpr int64_t kMostParts = 4;
@@ -56,12 +61,14 @@ public:
       chunk = tiles[3];
       blockBytes = tiles[4];
     }
+    fixedHeight = what.m ? e.fixedSize(*what.m) : 1;
+    if (!pairs && !alongDepth && fixedHeight <= 1 && FlatRow::canEmit(kernel, what))
+      flat.emplace(e, this->what);
   }
 
   void emit() {
     height = what.m ? e.size(*what.m) : e.index(1);
     width = e.size(what.n);
-    fixedHeight = what.m ? e.fixedSize(*what.m) : 1;
     fixedWidth = e.fixedSize(what.n);
     chooseTail();
     // Rows are shared out evenly over tiles, so that no size has a tile of few rows.
@@ -78,14 +85,21 @@ public:
     blockTiles =
         b.createOrFold<arith::MaxUIOp>(e.min(blockTiles, e.index(kBlockTiles)), e.index(2));
     Value groups = b.createOrFold<arith::CeilDivUIOp>(tiles, blockTiles);
-    Value strips = e.ceilDiv(width, vectors * lanes);
+    Value strips = e.ceilDiv(width, vectors * lanes), itemWidth = e.index(vectors * lanes);
+    Value isFlat;
+    if (flat) {
+      // One that would be one piece of the parallel loop anyway.
+      isFlat = flat->isFaster(height, width, depth, kPieceProducts / (kProductsPerElement + 1));
+      strips = b.createOrFold<arith::SelectOp>(isFlat, e.index(1), strips);
+      itemWidth = b.createOrFold<arith::SelectOp>(isFlat, width, itemWidth);
+    }
     Value items = e.mul(groups, strips);
     SmallVector<Value> outer;
     for (unsigned loop : what.outer) {
       outer.push_back(e.size(loop));
       items = e.mul(items, outer.back());
     }
-    Value pieceSize = grain(e.mul(blockTiles, e.index(rows)));
+    Value pieceSize = grain(e.mul(blockTiles, e.index(rows)), itemWidth);
     auto parallel = ParallelForOp::create(b, items, pieceSize);
     OpBuilder::InsertionGuard guard(b);
     Block *body = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
@@ -94,6 +108,8 @@ public:
     if (hasDots)
       turned = allocate(mostDots(),
                         isChunked() ? chunk : llvm::alignTo(e.fixedSize(what.k.back()), lanes));
+    if (flat)
+      flat->allocate();
     SmallVector<Value> sizes = {strips, groups};
     llvm::append_range(sizes, llvm::reverse(outer));
     overItems(body->getArgument(0), body->getArgument(1), sizes, [&](ValueRange item) {
@@ -101,24 +117,11 @@ public:
       Value strip = item[0], group = item[1];
       for (auto [loop, index] : llvm::zip_equal(llvm::reverse(what.outer), item.drop_front(2)))
         e.at[loop] = index;
-      Value first = b.createOrFold<arith::DivUIOp>(e.mul(group, tiles), groups);
-      Value last = b.createOrFold<arith::DivUIOp>(e.mul(e.add(group, 1), tiles), groups);
-      Value n0 = e.mul(strip, e.index(vectors * lanes));
-      aheadStep = shareOfRow(e.sub(last, first));
-      Value firstRow = e.add(e.mul(first, base), e.min(first, larger));
-      chooseStrip(n0, e.min(height, e.mul(e.sub(last, first), e.index(rows))));
-      overChunks([&] {
-        if (hasDots)
-          turnColumns(n0);
-        SmallVector<Value> start = {firstRow, e.index(0), e.index(0)};
-        (void)e.loop(first, last, 1, start, [&](Value tile, ValueRange carried) {
-          ahead = carried[1];
-          firstSum = isChunked() ? carried[2] : e.index(0);
-          Value next = emitTile(tile, carried[0], n0);
-          Value fetched = e.mul(aheadStep, e.sub(chunkEnd, chunkBegin));
-          return SmallVector<Value>{next, e.add(ahead, fetched), e.add(carried[2], rows)};
-        });
-      });
+      auto byTiles = [&] { emitStrip(strip, group, groups); };
+      if (flat)
+        branch(isFlat, [&] { emitFlat(); }, byTiles);
+      else
+        byTiles();
     });
     YieldOp::create(b, ValueRange());
   }
@@ -127,6 +130,36 @@ private:
   Value allocate(int64_t rows, int64_t columns) {
     auto type = MemRefType::get({rows, columns}, what.sum.getType());
     return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+  }
+
+  /// The strip for the group's tiles of rows.
+  void emitStrip(Value strip, Value group, Value groups) {
+    Value first = b.createOrFold<arith::DivUIOp>(e.mul(group, tiles), groups);
+    Value last = b.createOrFold<arith::DivUIOp>(e.mul(e.add(group, 1), tiles), groups);
+    Value n0 = e.mul(strip, e.index(vectors * lanes));
+    aheadStep = shareOfRow(e.sub(last, first));
+    Value firstRow = e.add(e.mul(first, base), e.min(first, larger));
+    chooseStrip(n0, e.min(height, e.mul(e.sub(last, first), e.index(rows))));
+    overChunks([&] {
+      if (hasDots)
+        turnColumns(n0);
+      SmallVector<Value> start = {firstRow, e.index(0), e.index(0)};
+      (void)e.loop(first, last, 1, start, [&](Value tile, ValueRange carried) {
+        ahead = carried[1];
+        firstSum = isChunked() ? carried[2] : e.index(0);
+        Value next = emitTile(tile, carried[0], n0);
+        Value fetched = e.mul(aheadStep, e.sub(chunkEnd, chunkBegin));
+        return SmallVector<Value>{next, e.add(ahead, fetched), e.add(carried[2], rows)};
+      });
+    });
+  }
+
+  /// The only row, in one go.
+  void emitFlat() {
+    PointEmitter::Scope scope(e);
+    if (what.m)
+      e.at[*what.m] = e.index(0);
+    flat->emit(width, depth, [&](Value sum) { storePoint(sum); });
   }
 
   /// Runs the body for the items [low, high), each as its digits, the first counting
@@ -226,8 +259,8 @@ private:
   }
 
   /// Items of a piece.
-  Value grain(Value blockRows) {
-    Value products = e.mul(e.mul(depth, e.index(vectors * lanes)),
+  Value grain(Value blockRows, Value itemWidth) {
+    Value products = e.mul(e.mul(depth, itemWidth),
                            e.add(e.min(height, blockRows), kProductsPerElement));
     Value count = b.createOrFold<arith::DivUIOp>(e.index(kPieceProducts), e.add(products, 1));
     return e.add(count, 1);
@@ -613,7 +646,7 @@ private:
       SmallVector<Value> parts(kDotColumns, zero);
       for (int64_t column = 0; column < columns; ++column)
         parts[column] = acc[column * rows + i];
-      Value sum = addLanes(parts);
+      Value sum = reduceLanesOf(e, what.sum.getKind(), parts);
       // No more than there are: behind a row lies the next one.
       if (columns < kDotColumns)
         sum = vector::ExtractStridedSliceOp::create(b, sum, ArrayRef<int64_t>{0},
@@ -660,34 +693,6 @@ private:
     return llvm::to_vector_of<Value>(choice.getResults());
   }
 
-  /// The sums of the lanes of four vectors, as one vector.
-  Value addLanes(ArrayRef<Value> four) {
-    // Within groups of four lanes: of each vector two sums, then one.
-    Value low = addShuffled(four[0], four[1], {0, lanes, 1, lanes + 1}, 2);
-    Value high = addShuffled(four[2], four[3], {0, lanes, 1, lanes + 1}, 2);
-    Value sum = addShuffled(low, high, {0, 1, lanes, lanes + 1}, 2);
-    for (int64_t half = lanes / 2; half >= kDotColumns; half /= 2) {
-      auto first = llvm::to_vector(llvm::seq<int64_t>(0, half));
-      auto second = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
-      sum = addUp(vector::ShuffleOp::create(b, sum, sum, first),
-                  vector::ShuffleOp::create(b, sum, sum, second));
-    }
-    return sum;
-  }
-
-  /// The lanes `order` of both vectors, repeated for each group of four, plus those
-  /// `distance` behind.
-  Value addShuffled(Value x, Value y, ArrayRef<int64_t> order, int64_t distance) {
-    SmallVector<int64_t> first, second;
-    for (int64_t group = 0; group < lanes; group += order.size())
-      for (int64_t lane : order) {
-        first.push_back(group + lane);
-        second.push_back(group + lane + distance);
-      }
-    return addUp(vector::ShuffleOp::create(b, x, y, first),
-                 vector::ShuffleOp::create(b, x, y, second));
-  }
-
   /// Contracted where the target can: an fma where it cannot would be a call of libm.
   Value multiplyAdd(Value x, Value y, Value acc) {
     if (!isa<FloatType>(what.sum.getType()))
@@ -710,14 +715,19 @@ private:
           e.at[*what.m] = e.add(m0, row);
         e.at[what.n] = e.add(n0, v * lanes);
         e.mask = masks[v];
-        e.provide(what.sum, vector::LoadOp::create(b, vector, sums, sumAt(row, v)));
-        SmallVector<Value> yielded;
-        for (Value value : kernel.getYield().getValues())
-          yielded.push_back(e.getVector(value));
-        for (auto [out, value] : llvm::enumerate(yielded))
-          e.storeOut(out, value);
+        storePoint(vector::LoadOp::create(b, vector, sums, sumAt(row, v)));
       }
     });
+  }
+
+  /// What the region makes of the sum, to the outs.
+  void storePoint(Value sum) {
+    e.provide(what.sum, sum);
+    SmallVector<Value> yielded;
+    for (Value value : kernel.getYield().getValues())
+      yielded.push_back(e.getVector(value));
+    for (auto [out, value] : llvm::enumerate(yielded))
+      e.storeOut(out, value);
   }
 
   KernelOp kernel;
@@ -732,6 +742,8 @@ private:
   VectorType vector;
   /// Factors that are taken in pairs.
   std::optional<MatmulPairs> pairs;
+  /// A single row times rows that begin anywhere.
+  std::optional<FlatRow> flat;
   /// Sizes of m and n; -1 where not fixed.
   Value height, width;
   int64_t fixedHeight = -1, fixedWidth = -1;
@@ -765,7 +777,7 @@ static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   ConfigAttr config = kernel.getConfigAttr();
   ArrayRef<int64_t> tiles = config.getTiles();
   if (!what || (tiles.size() != 2 && tiles.size() != 3 && tiles.size() != 5) ||
-      llvm::any_of(tiles, [](int64_t size) { return size <= 0; }) || config.getLanes() <= 0 ||
+      tiles[0] > kMostRows || tiles[1] > kMostVectors ||
       !canBeLaneLoop(kernel, what->n, config.getLanes()))
     return std::nullopt;
   if (tiles.size() > 2 && tiles[2] != 1 &&

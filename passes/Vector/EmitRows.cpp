@@ -41,6 +41,7 @@ public:
 
 private:
   using Body = llvm::function_ref<SmallVector<Value>(Points &, ValueRange)>;
+  using Single = llvm::function_ref<SmallVector<Value>(Value, ValueRange)>;
 
   int64_t unrollOf(const Nest &nest);
   SmallVector<Value> level(const Nest &nest, unsigned number, LoopSet open, Points &points,
@@ -49,6 +50,8 @@ private:
                                ValueRange carried, Body body);
   SmallVector<Value> openLanes(PointEmitter &point, Value low, Value high, int64_t unroll,
                                ValueRange carried, Body body);
+  SmallVector<Value> openRest(PointEmitter &point, Value low, Value high, int64_t unroll,
+                              ValueRange carried, Single body);
   void openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points, Body body);
   void openBlocks(const Nest &nest, PointEmitter &point, Body body);
   void reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points);
@@ -207,13 +210,47 @@ SmallVector<Value> RowEmitter::openLanes(PointEmitter &point, Value low, Value h
       });
   if (fixed >= 0 && fixed % step == 0)
     return results;
-  return point.loop(whole, high, lanes, results, [&](Value i, ValueRange args) {
+  auto single = [&](Value i, ValueRange args) {
     Points inner = {point};
     inner[0].at[lane] = i;
     if (fixed < 0 || fixed % lanes != 0)
       inner[0].mask = inner[0].firstLanes(point.min(point.sub(high, i), point.index(lanes)));
     return body(inner, args);
-  });
+  };
+  if (carried.empty() || unroll == 1)
+    return point.loop(whole, high, lanes, results, single);
+  return openRest(point, whole, high, unroll, results, single);
+}
+
+/// The last vectors, less than a step, each to another of the sums that are carried: in
+/// one sum each would wait for the one before.
+SmallVector<Value> RowEmitter::openRest(PointEmitter &point, Value low, Value high,
+                                        int64_t unroll, ValueRange carried, Single body) {
+  unsigned count = carried.size() / unroll;
+  auto from = [&](int64_t number, ValueRange carried, auto &&from) -> SmallVector<Value> {
+    if (number == unroll)
+      return carried;
+    Value i = point.add(low, number * lanes);
+    auto exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, i, high);
+    auto choice = scf::IfOp::create(b, carried.getTypes(), exists, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(choice.elseBlock());
+    scf::YieldOp::create(b, carried);
+    b.setInsertionPointToStart(choice.thenBlock());
+    // The body takes the first of the sums that it is given.
+    SmallVector<Value> own(carried);
+    auto swap = [&] {
+      std::swap_ranges(own.begin(), own.begin() + count, own.begin() + number * count);
+    };
+    if (number > 0)
+      swap();
+    own = body(i, own);
+    if (number > 0)
+      swap();
+    scf::YieldOp::create(b, from(number + 1, own, from));
+    return llvm::to_vector_of<Value>(choice.getResults());
+  };
+  return from(0, carried, from);
 }
 
 /// The outermost loops of outs: pieces of them may run at the same time.

@@ -65,8 +65,8 @@ func.func @rows(%a: memref<?x?xf32>, %b: memref<?x16xf32>, %c: memref<?x16xf32>)
 // CHECK: scf.if %[[DOTS]] {
 // CHECK: vector.load %[[TURNED]]
 // CHECK: vector.shuffle
-func.func @columns(%a: memref<?x24xf32>, %b: memref<24x?xf32>, %c: memref<?x?xf32>) {
-  ssm.kernel loops 3 ins(%a, %b : memref<?x24xf32>, memref<24x?xf32>) outs(%c : memref<?x?xf32>) maps [#a, #b, #c] config <matmul, lane_loop = 1, lanes = 4, tiles = [12, 2]> {
+func.func @columns(%a: memref<100x24xf32>, %b: memref<24x?xf32>, %c: memref<100x?xf32>) {
+  ssm.kernel loops 3 ins(%a, %b : memref<100x24xf32>, memref<24x?xf32>) outs(%c : memref<100x?xf32>) maps [#a, #b, #c] config <matmul, lane_loop = 1, lanes = 4, tiles = [12, 2]> {
     ^bb0(%l: f32, %r: f32):
       %m = arith.mulf %l, %r : f32
       %s = ssm.reduce addf %m over [2] : f32
@@ -114,6 +114,41 @@ func.func @deep_ragged(%a: memref<2x?xf32>, %b: memref<?x?xf32>, %c: memref<2x?x
   ^bb0(%l: f32, %r: f32):
     %x = arith.mulf %l, %r : f32
     %s = ssm.reduce addf %x over [2] : f32
+    ssm.yield %s : f32
+  }
+  return
+}
+
+#x = affine_map<(n, k) -> (k)>
+#w = affine_map<(n, k) -> (k, n)>
+#y = affine_map<(n, k) -> (n)>
+
+// One row: where the matrix's rows are ragged, dense and few, four of them are taken as
+// one piece of memory, with two elements of the row for each vector; then the four parts
+// of each column are added up.
+// CHECK-LABEL: func.func @row
+// CHECK: %{{.*}}, %{{.*}}, %{{.*}}:2, %[[STRIDES:.*]]:2 = memref.extract_strided_metadata %arg1
+// CHECK: arith.remui %{{.*}}, %c16
+// CHECK: arith.cmpi eq, %[[STRIDES]]#0
+// CHECK: ssm.parallel_for
+// CHECK: %[[PARTS:.*]] = memref.alloca() {{.*}} : memref<2052xf32>
+// CHECK: scf.if
+// CHECK: %{{.*}}:4 = scf.for {{.*}} step %c4
+// CHECK: %[[FIRST:.*]] = vector.broadcast
+// CHECK: %[[SECOND:.*]] = vector.broadcast
+// CHECK: arith.select %{{.*}}, %[[FIRST]], %[[SECOND]]
+// CHECK-NOT: maskedload
+// CHECK: vector.store %{{.*}}, %[[PARTS]]
+// CHECK-COUNT-4: vector.load %[[PARTS]]
+// CHECK: vector.maskedload %arg1
+// CHECK: vector.maskedstore %arg2
+// CHECK: } else {
+func.func @row(%x: memref<?xf32>, %w: memref<?x?xf32>, %y: memref<?xf32>) {
+  ssm.kernel loops 2 ins(%x, %w : memref<?xf32>, memref<?x?xf32>) outs(%y : memref<?xf32>)
+      maps [#x, #w, #y] config <matmul, lane_loop = 0, lanes = 4, tiles = [2, 2]> {
+  ^bb0(%l: f32, %r: f32):
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [1] : f32
     ssm.yield %s : f32
   }
   return
