@@ -33,7 +33,7 @@ KERNELS = {
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
                  "--most=8000000"),
     "scans": ("recurrences", "sm_80",
-              "diagonal5,per_head4x128,gated_delta2x3,total,largest,nonlinear,open_diagonal,"
+              "diagonal5,per_head4x128,gated_delta2x3,open_diagonal,largest,nonlinear,total,"
               "time_first,half_backward,float64", "--every=9"),
     "windows": ("recurrences", "sm_80",
                 "window,window_backward,window16,centred,delayed,swapped", "--every=9"),

@@ -38,9 +38,9 @@ STRESS_MODELS = {"bible_lm": "test/models/bible_lm/bible_lm.onnx"}
 # Emulation is slow: of the node tests each n-th only.
 AARCH64_EVERY = 4
 GPU_EVERY = 40
-# And a Mamba block, bodies of scans, a language model.
+# And a Mamba block and bodies of scans; what a test of time tells there is nothing.
 GPU_TESTS = ["test/ops/test_node_cases.py", "test/Integration/test_recurrence.py",
-             "test/Integration/test_scan_bodies.py", "test/Integration/test_bible_lm.py"]
+             "test/Integration/test_scan_bodies.py", "-k", "not costs_the_same"]
 
 
 class Counts:
