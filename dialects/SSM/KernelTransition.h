@@ -17,8 +17,8 @@ namespace ssm {
 std::optional<Transition> findTransition(KernelOp kernel);
 
 /// Sets the kernel's transition, and lets exponentials that end as factors of a
-/// carry be approximate (fastmath<afn>): each step multiplies by them again, and
-/// they decay.
+/// carry be approximate (fastmath<afn>): there is one for each step and element, and
+/// those that are far from 1 are taken few times before the carry is 0 or infinite.
 void annotateTransition(KernelOp kernel);
 
 } // namespace ssm

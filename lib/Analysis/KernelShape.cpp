@@ -12,6 +12,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include <limits>
 
 using namespace mlir;
 using namespace ssm;
@@ -141,6 +142,42 @@ LaneAccess ssm::getLaneAccess(const KernelLoops &loops, const IndexedRead &read,
   return access;
 }
 
+bool ssm::isDenseAlongTime(KernelOp kernel, unsigned operand, unsigned lane, int64_t lanes) {
+  unsigned numInputs = kernel.getInputs().size(), numCarries = kernel.getNumCarries();
+  bool isCarry = operand >= numInputs && operand < numInputs + 2 * numCarries;
+  auto type = dyn_cast<ShapedType>(kernel->getOperand(operand).getType());
+  if (!kernel.getTime() || isCarry || !type || !type.getElementType().isFloat() ||
+      type.getRank() < 2)
+    return false;
+  if (auto buffer = dyn_cast<MemRefType>(type); buffer && !buffer.isLastDimUnitStride())
+    return false;
+  AffineMap map = kernel.getMap(operand);
+  auto last = dyn_cast<AffineDimExpr>(map.getResults().back());
+  int64_t steps = type.getShape().back();
+  if (!last || !kernel.isTime(last.getPosition()) ||
+      (!ShapedType::isDynamic(steps) && steps < lanes))
+    return false;
+  bool hasLane = false;
+  for (AffineExpr expr : map.getResults().drop_back()) {
+    if (expr.isFunctionOfDim(*kernel.getTime()) ||
+        (expr.isFunctionOfDim(lane) && (hasLane || !isa<AffineDimExpr>(expr))))
+      return false;
+    hasLane |= expr.isFunctionOfDim(lane);
+  }
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    if (loopsOf(reduce.getLoops()) & loopsOf(map))
+      return false;
+  return hasLane;
+}
+
+bool ssm::isTurnedInSquares(KernelOp kernel, unsigned operand) {
+  ConfigAttr config = *kernel.getConfig();
+  return !config.getTiles().empty() && config.getTiles().front() > 0 &&
+         config.getTiles().front() % config.getLanes() == 0 &&
+         llvm::isPowerOf2_64(config.getLanes()) &&
+         isDenseAlongTime(kernel, operand, config.getLaneLoop(), config.getLanes());
+}
+
 bool ssm::canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes) {
   if (kernel.isTime(loop))
     return false;
@@ -179,4 +216,37 @@ int64_t ssm::scoreLaneLoop(KernelOp kernel, unsigned loop) {
       score += access == LaneAccess::Dense ? 2 * weight : -3 * weight;
   }
   return score;
+}
+
+int64_t ssm::fixedSize(KernelOp kernel, unsigned loop) {
+  auto [operand, axis] = kernel.getSizeSource(loop);
+  return cast<ShapedType>(operand.getType()).getDimSize(axis);
+}
+
+std::optional<unsigned> ssm::findLaneLoop(KernelOp kernel, int64_t lanes) {
+  LoopSet excluded = 0;
+  LoopSet needed = ~LoopSet(0);
+  if (kernel.getTime()) {
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+      excluded |= loopsOf(reduce.getLoops());
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      needed &= loopsOf(kernel.getOutMap(i));
+  }
+  std::optional<unsigned> best;
+  int64_t bestScore = 0;
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
+    if (contains(excluded, loop) || !contains(needed, loop) || !canBeLaneLoop(kernel, loop, lanes))
+      continue;
+    int64_t score = scoreLaneLoop(kernel, loop), size = fixedSize(kernel, loop);
+    // A vector of one; and one that is never full.
+    if (size == 1)
+      score = std::numeric_limits<int64_t>::min();
+    else if (size > 0 && size < lanes && score > 0)
+      score = score * size / lanes;
+    if (!best || score >= bestScore) {
+      best = loop;
+      bestScore = score;
+    }
+  }
+  return best;
 }

@@ -53,8 +53,21 @@ enum class LaneAccess {
 };
 LaneAccess getLaneAccess(const KernelLoops &loops, const IndexedRead &read, unsigned lane);
 
+/// Whether an input or an out of a recurrence (by number of its map) is dense along time, and
+/// no carry: squares of it, lanes by steps, can be turned on the way from and to memory.
+bool isDenseAlongTime(KernelOp kernel, unsigned operand, unsigned lane, int64_t lanes);
+/// The same for the kernel's configuration, whose blocks of time must be of whole squares.
+bool isTurnedInSquares(KernelOp kernel, unsigned operand);
+
 /// Whether all operands are reached evenly with the loop across the lanes.
 bool canBeLaneLoop(KernelOp kernel, unsigned loop, int64_t lanes);
+
+/// The size of a loop, or ShapedType::kDynamic.
+int64_t fixedSize(KernelOp kernel, unsigned loop);
+
+/// The loop that lies best across lanes. Of a recurrence, one that no step sums over and
+/// all carries have.
+std::optional<unsigned> findLaneLoop(KernelOp kernel, int64_t lanes);
 
 /// How well a loop lies across lanes: operands dense along it count most, strided
 /// ones against it.

@@ -314,10 +314,17 @@ void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored
                               mask ? mask : fullMask(), value);
 }
 
-SmallVector<Value> PointEmitter::indicesOf(unsigned input) {
-  bool mirrored = kernel.isInputMirrored(input);
-  return llvm::map_to_vector(kernel.getInputMap(input).getResults(),
+SmallVector<Value> PointEmitter::evaluate(AffineMap map, bool mirrored) {
+  return llvm::map_to_vector(map.getResults(),
                              [&](AffineExpr expr) { return evaluate(expr, mirrored); });
+}
+
+SmallVector<Value> PointEmitter::indicesOf(unsigned input) {
+  return evaluate(kernel.getInputMap(input), kernel.isInputMirrored(input));
+}
+
+SmallVector<Value> PointEmitter::indicesOfOut(unsigned out) {
+  return evaluate(kernel.getOutMap(out), kernel.isOutMirrored(out));
 }
 
 void PointEmitter::prefetch(unsigned input, Value ahead) {

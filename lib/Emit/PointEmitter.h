@@ -89,8 +89,9 @@ public:
   /// inner loops find it computed.
   void hoist(LoopSet available);
 
-  /// The indices of the input's element at this point, in the first lane.
+  /// The indices of the input's (the out's) element at this point, in the first lane.
   llvm::SmallVector<mlir::Value> indicesOf(unsigned input);
+  llvm::SmallVector<mlir::Value> indicesOfOut(unsigned out);
   mlir::Value load(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   /// Asks for the cache line of an element that is read later, if lanes lie dense.
   void prefetch(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
@@ -134,6 +135,7 @@ public:
 
 private:
   mlir::Value evaluate(mlir::AffineExpr expr, bool mirrored);
+  llvm::SmallVector<mlir::Value> evaluate(mlir::AffineMap map, bool mirrored);
   /// How the lane loop runs through a buffer: indices of the first lane, and the
   /// distance of lanes in elements (1: dense; null: all lanes the same element).
   struct Access {

@@ -37,6 +37,7 @@ public:
 private:
   void findKnown(Operation *op);
   void addPlain(Operation *op);
+  void addSafeSoftplus(Operation *log, Operation *exp);
 
   llvm::SmallPtrSet<Operation *, 8> known;
 };
@@ -52,6 +53,7 @@ void Functions::findKnown(Operation *op) {
     if (auto exp = log.getOperand().getDefiningOp<math::ExpOp>()) {
       rare.insert("softplus");
       known.insert({log, exp});
+      addSafeSoftplus(log, exp);
     }
     return;
   }
@@ -68,6 +70,26 @@ void Functions::findKnown(Operation *op) {
   rare.insert(isSilu ? "silu" : "sigmoid");
   if (product && isSilu)
     known.insert(product);
+}
+
+/// Softplus as max(x, 0) + log(1 + exp(-|x|)).
+void Functions::addSafeSoftplus(Operation *log, Operation *exp) {
+  auto negated = exp->getOperand(0).getDefiningOp<arith::NegFOp>();
+  auto size = negated ? negated.getOperand().getDefiningOp<math::AbsFOp>() : math::AbsFOp();
+  if (!size)
+    return;
+  known.insert({negated, size});
+  auto sum = dyn_cast_or_null<arith::AddFOp>(onlyUser(log));
+  if (!sum)
+    return;
+  Value other = sum.getLhs() == log->getResult(0) ? sum.getRhs() : sum.getLhs();
+  Operation *positive = other.getDefiningOp();
+  if (!positive || !llvm::is_contained(positive->getOperands(), size.getOperand()))
+    return;
+  known.insert({sum, positive});
+  if (auto select = dyn_cast<arith::SelectOp>(positive))
+    if (Operation *compared = select.getCondition().getDefiningOp())
+      known.insert(compared);
 }
 
 void Functions::addPlain(Operation *op) {

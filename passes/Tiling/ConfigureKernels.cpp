@@ -10,9 +10,9 @@
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/MatmulShape.h"
+#include "lib/Analysis/RecurrenceShape.h"
 #include "lib/Analysis/WeightValues.h"
 #include "llvm/ADT/bit.h"
-#include <limits>
 
 namespace ssm {
 #define GEN_PASS_DEF_CONFIGUREKERNELS
@@ -56,32 +56,40 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     if (ConfigAttr matmul = chooseMatmul(kernel, lanes))
       return matmul;
     std::optional<unsigned> lane =
-        isVectorizable(kernel) ? laneLoopOf(kernel, lanes) : std::nullopt;
+        isVectorizable(kernel) ? findLaneLoop(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
     // What is the same in all lanes takes no room in vectors.
     if (int64_t more = lanesOf(kernel, lane); canBeLaneLoop(kernel, *lane, more))
       lanes = more;
-    if (kernel.getTime())
+    if (kernel.getTime()) {
+      if (std::optional<unsigned> state = findStateLoop(kernel, lanes))
+        lane = state;
       return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes,
-                             recurrenceTiles(kernel));
+                             recurrenceTiles(kernel, *lane, lanes));
+    }
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
   }
 
-  /// A state on the stack may fill the first level.
-  SmallVector<int64_t> recurrenceTiles(KernelOp kernel) {
-    SmallVector<int64_t> tiles = {timeBlockOf(kernel)};
+  /// A state on the stack may fill the first level. What is dense along time is turned by
+  /// whole squares.
+  SmallVector<int64_t> recurrenceTiles(KernelOp kernel, unsigned lane, int64_t lanes) {
+    SmallVector<int64_t> tiles = {timeBlockOf(kernel, lane)};
+    for (unsigned operand = 0; operand < kernel.getMaps().size(); ++operand)
+      if (isDenseAlongTime(kernel, operand, lane, lanes))
+        tiles.front() = std::max(tiles.front(), lanes);
     if (level1Bytes > 0)
       tiles.push_back(level1Bytes);
     return tiles;
   }
 
-  static int64_t timeBlockOf(KernelOp kernel) {
+  static int64_t timeBlockOf(KernelOp kernel, unsigned lane) {
     int64_t points = 0;
     for (auto reduce : kernel.getStep().getOps<ReduceOp>())
       for (int64_t loop : reduce.getLoops()) {
-        auto [operand, axis] = kernel.getSizeSource(loop);
-        points = std::max(points, cast<ShapedType>(operand.getType()).getDimSize(axis));
+        if (loop == lane) // sums of lanes are kept for a block
+          return kTimeBlock;
+        points = std::max(points, fixedSize(kernel, loop));
       }
     return points > 0 && points <= kLargeState ? kTimeBlock : kLongTimeBlock;
   }
@@ -145,11 +153,6 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     return kernel.hasBuffers() || isFromWeights(kernel.getResult(0));
   }
 
-  static int64_t fixedSize(KernelOp kernel, unsigned loop) {
-    auto [operand, axis] = kernel.getSizeSource(loop);
-    return cast<ShapedType>(operand.getType()).getDimSize(axis);
-  }
-
   /// As many as the widest numbers of the region allow, 16 to a vector of 512 bits
   /// at most: narrow types are computed with in 32 bits. With a lane loop, only those
   /// that depend on it.
@@ -164,37 +167,6 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     for (Operation &op : kernel.getStep())
       llvm::for_each(op.getResults(), look);
     return std::max<int64_t>(vectorBits / width, 2);
-  }
-
-  static std::optional<unsigned> laneLoopOf(KernelOp kernel, int64_t lanes) {
-    // A recurrence keeps its lanes apart: no sum over the lane loop, and every carry
-    // has it.
-    LoopSet excluded = 0;
-    LoopSet needed = ~LoopSet(0);
-    if (kernel.getTime()) {
-      for (auto reduce : kernel.getStep().getOps<ReduceOp>())
-        excluded |= loopsOf(reduce.getLoops());
-      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-        needed &= loopsOf(kernel.getOutMap(i));
-    }
-    std::optional<unsigned> best;
-    int64_t bestScore = 0;
-    for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
-      if (contains(excluded, loop) || !contains(needed, loop) ||
-          !canBeLaneLoop(kernel, loop, lanes))
-        continue;
-      int64_t score = scoreLaneLoop(kernel, loop), size = fixedSize(kernel, loop);
-      // A vector of one; and one that is never full.
-      if (size == 1)
-        score = std::numeric_limits<int64_t>::min();
-      else if (size > 0 && size < lanes && score > 0)
-        score = score * size / lanes;
-      if (!best || score >= bestScore) {
-        best = loop;
-        bestScore = score;
-      }
-    }
-    return best;
   }
 };
 } // namespace

@@ -9,6 +9,7 @@
 
 #include "dialects/SSM/KernelBuilders.h"
 #include "dialects/SSM/SSMOps.h"
+#include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -106,10 +107,11 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     auto orderOf = [](unsigned rank, unsigned axis) {
       return moveLast(ArrayRef<int64_t>(llvm::to_vector(llvm::seq<int64_t>(0, rank))), axis);
     };
-    // Inputs and inits. Rows are run over once: only what is turned before pays there.
+    // Inputs and inits. What is dense along time is turned in registers. Rows are run over
+    // once: only what is turned before pays there.
     bool isRows = kernel.getConfig()->getForm() == Form::Rows;
     for (unsigned i = 0; i < numInputs + numCarries; ++i) {
-      if (isRows && !isFromWeights(operands[i]))
+      if (isRows ? !isFromWeights(operands[i]) : isTurnedInSquares(kernel, i))
         continue;
       std::optional<unsigned> axis = misplacedAxis(operands[i].getType(), maps[i], lane);
       if (!axis)
@@ -123,8 +125,9 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     SmallVector<std::optional<unsigned>> turned;
     for (unsigned i = 0; i < kernel.getNumResults(); ++i) {
       unsigned at = numInputs + numCarries + i;
-      std::optional<unsigned> axis =
-          isRows ? std::nullopt : misplacedAxis(operands[at].getType(), maps[at], lane);
+      std::optional<unsigned> axis = isRows || isTurnedInSquares(kernel, at)
+                                         ? std::nullopt
+                                         : misplacedAxis(operands[at].getType(), maps[at], lane);
       turned.push_back(axis);
       if (!axis)
         continue;

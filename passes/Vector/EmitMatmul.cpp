@@ -14,6 +14,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "lib/Emit/CollapseLoops.h"
+#include "lib/Emit/LaneSums.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/Vector/FlatRow.h"
 #include "passes/Vector/MatmulPairs.h"
@@ -38,6 +39,9 @@ constexpr int64_t kProductsPerElement = 13;
 /// columns of a tile of them.
 constexpr int64_t kDotRows = 4;
 constexpr int64_t kDotColumns = 4;
+/// The largest tile: there is code for each number of rows.
+constexpr int64_t kMostRows = 32;
+constexpr int64_t kMostVectors = 8;
 /// Sums that hide how long one of them takes.
 constexpr int64_t kInFlight = 8;
 constexpr int64_t kMostParts = 4;
@@ -642,7 +646,7 @@ private:
       SmallVector<Value> parts(kDotColumns, zero);
       for (int64_t column = 0; column < columns; ++column)
         parts[column] = acc[column * rows + i];
-      Value sum = addLanes(parts);
+      Value sum = reduceLanesOf(e, what.sum.getKind(), parts);
       // No more than there are: behind a row lies the next one.
       if (columns < kDotColumns)
         sum = vector::ExtractStridedSliceOp::create(b, sum, ArrayRef<int64_t>{0},
@@ -687,34 +691,6 @@ private:
     b.setInsertionPointToStart(choice.elseBlock());
     scf::YieldOp::create(b, sums);
     return llvm::to_vector_of<Value>(choice.getResults());
-  }
-
-  /// The sums of the lanes of four vectors, as one vector.
-  Value addLanes(ArrayRef<Value> four) {
-    // Within groups of four lanes: of each vector two sums, then one.
-    Value low = addShuffled(four[0], four[1], {0, lanes, 1, lanes + 1}, 2);
-    Value high = addShuffled(four[2], four[3], {0, lanes, 1, lanes + 1}, 2);
-    Value sum = addShuffled(low, high, {0, 1, lanes, lanes + 1}, 2);
-    for (int64_t half = lanes / 2; half >= kDotColumns; half /= 2) {
-      auto first = llvm::to_vector(llvm::seq<int64_t>(0, half));
-      auto second = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
-      sum = addUp(vector::ShuffleOp::create(b, sum, sum, first),
-                  vector::ShuffleOp::create(b, sum, sum, second));
-    }
-    return sum;
-  }
-
-  /// The lanes `order` of both vectors, repeated for each group of four, plus those
-  /// `distance` behind.
-  Value addShuffled(Value x, Value y, ArrayRef<int64_t> order, int64_t distance) {
-    SmallVector<int64_t> first, second;
-    for (int64_t group = 0; group < lanes; group += order.size())
-      for (int64_t lane : order) {
-        first.push_back(group + lane);
-        second.push_back(group + lane + distance);
-      }
-    return addUp(vector::ShuffleOp::create(b, x, y, first),
-                 vector::ShuffleOp::create(b, x, y, second));
   }
 
   /// Contracted where the target can: an fma where it cannot would be a call of libm.
@@ -801,7 +777,7 @@ static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   ConfigAttr config = kernel.getConfigAttr();
   ArrayRef<int64_t> tiles = config.getTiles();
   if (!what || (tiles.size() != 2 && tiles.size() != 3 && tiles.size() != 5) ||
-      llvm::any_of(tiles, [](int64_t size) { return size <= 0; }) || config.getLanes() <= 0 ||
+      tiles[0] > kMostRows || tiles[1] > kMostVectors ||
       !canBeLaneLoop(kernel, what->n, config.getLanes()))
     return std::nullopt;
   if (tiles.size() > 2 && tiles[2] != 1 &&

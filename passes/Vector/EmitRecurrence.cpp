@@ -6,10 +6,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Vector/EmitKernels.h"
-#include "lib/Emit/PointEmitter.h"
-#include "passes/Vector/RecurrenceStates.h"
 
-#include "lib/Analysis/KernelShape.h"
+#include "lib/Analysis/RecurrenceShape.h"
+#include "lib/Emit/LaneSums.h"
+#include "passes/Vector/RecurrenceStates.h"
+#include "passes/Vector/TurnedSequences.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -38,10 +39,11 @@ enum class Home { Registers, Stack, Outs };
 class Recurrence {
 public:
   Recurrence(KernelOp kernel, ImplicitLocOpBuilder &b)
-      : kernel(kernel), b(b), time(*kernel.getTime()), lane(kernel.getConfig()->getLaneLoop()),
-        lanes(kernel.getConfig()->getLanes()), e(kernel, b, lane, lanes) {
+      : kernel(kernel), b(b), time(*kernel.getTime()), lane(channelLoopOf(kernel)),
+        lanes(kernel.getConfig()->getLanes()), block(blockOf(kernel)),
+        isAlongState(lane != kernel.getConfig()->getLaneLoop()), e(kernel, b, lane, lanes),
+        sequences(e, block) {
     ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
-    block = tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
     maxStack = tiles.size() < 2 ? kMaxStack : tiles[1];
   }
 
@@ -53,9 +55,22 @@ public:
   }
 
 private:
+  static int64_t blockOf(KernelOp kernel) {
+    ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
+    return tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
+  }
+
   //===--------------------------------------------------------------------===//
   // Analysis
   //===--------------------------------------------------------------------===//
+
+  /// The loop across lanes in the configuration, or, where that is the state, the one that
+  /// lies best across them beside it.
+  static unsigned channelLoopOf(KernelOp kernel) {
+    unsigned lane = kernel.getConfig()->getLaneLoop();
+    int64_t lanes = kernel.getConfig()->getLanes();
+    return findStateLoop(kernel, lanes) == lane ? *findLaneLoop(kernel, lanes) : lane;
+  }
 
   /// Why it cannot be done, or "".
   StringRef analyze() {
@@ -131,10 +146,11 @@ private:
         need(kernel.getYield().getValues()[i]);
     drain();
 
-    // An out is late if something slow lies between the steps and it.
+    // An out is late if something slow lies between the steps and it, or a sum of lanes.
     for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i) {
       Value value = kernel.getYield().getValues()[i];
-      if (isInside(value) && !needed.contains(value) && isSlowToCompute(value, needed))
+      bool isInSteps = needed.contains(value) || isInner(value);
+      if (isInside(value) && !isInSteps && (isAlongState || isSlowToCompute(value, needed)))
         phases.late.push_back(i);
       else
         need(value);
@@ -144,22 +160,31 @@ private:
     for (unsigned i : phases.late)
       collect(kernel.getYield().getValues()[i], needed, varying, seen);
 
-    // What steps use of values that do not depend on them and are slow to compute.
+    // What steps use of values that do not depend on them and are slow to compute. Along
+    // the state, steps have one channel: what channels can compute side by side, or share.
     for (Operation &op : kernel.getStep().without_terminator()) {
       Value value = op.getResult(0);
-      if (!needed.contains(value) || varying.contains(value) || isInner(value) ||
-          !e.isLaneDependent(value) || !isSlowToCompute(value, {}))
+      if (!needed.contains(value) || varying.contains(value) || isInner(value))
+        continue;
+      bool isOfChannels = e.isLaneDependent(value), isCostly = isSlowToCompute(value, {});
+      if (isAlongState ? !isOfChannels && !isCostly : !isOfChannels || !isCostly)
+        continue;
+      if (!canBeKept(value))
         continue;
       bool usedBySteps = llvm::any_of(value.getUsers(), [&](Operation *user) {
         if (isa<ssm::YieldOp>(user))
           return true;
         Value result = user->getResult(0);
-        return needed.contains(result) && (varying.contains(result) || isInner(result));
+        return needed.contains(result) &&
+               (varying.contains(result) || isInner(result) || !canBeKept(result));
       });
       if (usedBySteps)
         phases.before.insert(value);
     }
   }
+
+  /// Bits are bytes one by one, and packed in vectors.
+  static bool canBeKept(Value value) { return !value.getType().isInteger(1); }
 
   /// Whether computing the value anew, from what `stops` has, takes more than a
   /// few additions and multiplications.
@@ -216,15 +241,23 @@ private:
       // Once even if there are no steps: the carries are written.
       Value one = e.index(1);
       Value blocks = b.createOrFold<arith::MaxUIOp>(e.ceilDiv(steps, block), one);
-      e.loop(e.index(0), blocks, 1, [&](Value blockIndex) {
+      auto overBlocks = [&](llvm::function_ref<void(Value)> inside) {
+        e.loop(e.index(0), blocks, 1, inside);
+      };
+      auto overTiles = [&](llvm::function_ref<void(Value)> inside) {
+        e.loop(body->getArgument(0), body->getArgument(1), 1, inside);
+      };
+      auto run = [&](Value blockIndex, Value item) {
+        PointEmitter::Scope scope(e);
         Value first = e.mul(blockIndex, e.index(block));
         Value count = e.min(e.sub(steps, first), e.index(block));
-        e.loop(body->getArgument(0), body->getArgument(1), 1, [&](Value item) {
-          PointEmitter::Scope scope(e);
-          place(item, outer, tiles);
-          runTile(first, count, steps);
-        });
-      });
+        place(item, outer, tiles);
+        runTile(first, count, steps);
+      };
+      if (sequences.areAll())
+        overTiles([&](Value item) { overBlocks([&](Value i) { run(i, item); }); });
+      else
+        overBlocks([&](Value i) { overTiles([&](Value item) { run(i, item); }); });
       ssm::YieldOp::create(b);
     }
     b.setInsertionPointAfter(parallel);
@@ -232,17 +265,21 @@ private:
 
   /// Space for what passes between phases of a block, and for large carries.
   void makeBuffers() {
-    auto make = [&](int64_t rows, Type element) -> Value {
-      auto type = MemRefType::get({rows, lanes}, element);
+    auto make = [&](ArrayRef<int64_t> shape, Type element) -> Value {
+      auto type = MemRefType::get(shape, element);
       return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
     };
     for (Value value : phases.before)
-      phases.buffers[value] = make(block, value.getType());
+      phases.buffers[value] = make({block, lanes}, value.getType());
     for (Value value : phases.fromSteps)
-      phases.buffers[value] = make(block, value.getType());
-    if (home == Home::Stack)
+      if (isAlongState)
+        phases.partialSums[value] = make({block, lanes, lanes}, value.getType());
+      else
+        phases.buffers[value] = make({block, lanes}, value.getType());
+    sequences.makeBuffers();
+    if (home == Home::Stack && !isAlongState)
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-        carryBuffers.push_back(make(isInnerCarry(i) ? innerSize : 1, carryType(i)));
+        carryBuffers.push_back(make({isInnerCarry(i) ? innerSize : 1, lanes}, carryType(i)));
   }
 
   /// The indices of the outer loops and the lanes of one tile.
@@ -284,26 +321,49 @@ private:
 
   void runTile(Value first, Value count, Value steps) {
     e.hoist(outerSet);
+    auto place = [&](Value begin, Value step) { at(begin, step, steps); };
+    sequences.read(first, count, steps, place);
     if (!phases.before.empty())
       e.loop(e.index(0), count, 1, [&](Value step) {
         PointEmitter::Scope scope(e);
         at(first, step, steps);
+        sequences.provide(step);
         for (Value value : phases.before)
           saveRow(value, step);
       });
-    if (home == Home::Registers)
-      runFew(first, count, steps, [&] { runInRegisters(first, count, steps); });
+    SmallVector<unsigned> early;
+    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i)
+      if (!llvm::is_contained(phases.late, i))
+        early.push_back(i);
+    auto runSteps = [&] {
+      if (home == Home::Registers)
+        runInRegisters(first, count, steps);
+      else
+        runInMemory(first, count, steps);
+      sequences.write(early, first, count, steps, place);
+    };
+    if (isAlongState)
+      RecurrenceStates(kernel, b, lane, *inner, lanes, phases)
+          .run(e, e.min(e.sub(e.size(lane), e.at[lane]), e.index(lanes)),
+               {first, count, steps, outerSet});
+    else if (home == Home::Registers)
+      runFew(first, count, steps, runSteps);
     else
-      runInMemory(first, count, steps);
+      runSteps();
     if (!phases.late.empty())
       e.loop(e.index(0), count, 1, [&](Value step) {
         PointEmitter::Scope scope(e);
         at(first, step, steps);
-        restoreRows(phases.fromSteps, step);
+        sequences.provide(step);
+        if (isAlongState)
+          addPartialSums(step);
+        else
+          restoreRows(phases.fromSteps, step);
         restoreRows(phases.before, step);
         for (unsigned out : phases.late)
-          e.storeOut(out, e.get(kernel.getYield().getValues()[out]));
+          finishOut(out, step);
       });
+    sequences.write(phases.late, first, count, steps, place);
   }
 
   /// The steps of a ragged tile of few channels with lanes along the state, else `tile`.
@@ -318,7 +378,7 @@ private:
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
     RecurrenceStates(kernel, b, lane, *inner, lanes, phases)
-        .run(e, channels, first, count, steps, outerSet);
+        .run(e, channels, {first, count, steps, outerSet});
     b.setInsertionPointToStart(branch.elseBlock());
     PointEmitter::Scope scope(e);
     tile();
@@ -332,6 +392,18 @@ private:
     for (Value value : values)
       e.provide(value, vector::LoadOp::create(b, e.vectorOf(value.getType()), phases.buffers[value],
                                               ValueRange{step, e.index(0)}));
+  }
+
+  /// Of lanes along the state, which the steps left of each channel.
+  void addPartialSums(Value step) {
+    for (Value value : phases.fromSteps) {
+      SmallVector<Value> channels;
+      for (int64_t channel = 0; channel < lanes; ++channel)
+        channels.push_back(vector::LoadOp::create(
+            b, e.vectorOf(value.getType()), phases.partialSums[value],
+            ValueRange{step, e.index(channel), e.index(0)}));
+      e.provide(value, reduceLanesOf(e, value.getDefiningOp<ReduceOp>().getKind(), channels));
+    }
   }
 
   //===--------------------------------------------------------------------===//
@@ -361,6 +433,8 @@ private:
           PointEmitter::Scope scope(e);
           at(first, step, steps);
           prefetchNext(first, step, steps);
+          sequences.prefetchNext(first, step, steps);
+          sequences.provide(step);
           restoreRows(phases.before, step);
           for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
             if (!isInnerCarry(i))
@@ -451,9 +525,16 @@ private:
     for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i)
       if (!llvm::is_contained(phases.late, i) &&
           !(inner && kernel.getOutMap(i).isFunctionOfDim(*inner)))
-        e.storeOut(i, e.get(kernel.getYield().getValues()[i]));
+        finishOut(i, step);
     for (Value value : phases.fromSteps)
       saveRow(value, step);
+  }
+  void finishOut(unsigned out, Value step) {
+    Value value = e.get(kernel.getYield().getValues()[out]);
+    if (sequences.hasOut(out))
+      sequences.keep(out, value, step);
+    else
+      e.storeOut(out, value);
   }
 
   //===--------------------------------------------------------------------===//
@@ -475,6 +556,7 @@ private:
     e.loop(e.index(0), count, 1, [&](Value step) {
       PointEmitter::Scope scope(e);
       at(first, step, steps);
+      sequences.provide(step);
       restoreRows(phases.before, step);
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         if (!isInnerCarry(i))
@@ -614,7 +696,11 @@ private:
   ImplicitLocOpBuilder &b;
   unsigned time, lane;
   int64_t lanes, block, maxStack;
+  /// Whether lanes of the steps lie along the state; those of what comes before and after
+  /// them always lie across channels.
+  bool isAlongState;
   PointEmitter e;
+  TurnedSequences sequences;
   SmallVector<ReduceOp> reduces;
   LoopSet innerSet = 0, outerSet = 0;
   std::optional<unsigned> inner;

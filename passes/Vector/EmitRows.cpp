@@ -13,6 +13,7 @@
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Emit/PointEmitter.h"
 #include "lib/Emit/RowDivision.h"
+#include "lib/Emit/TransposeSquare.h"
 #include "passes/Vector/RowPlan.h"
 
 using namespace mlir;
@@ -328,25 +329,6 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
   ssm::YieldOp::create(b, ValueRange());
 }
 
-/// The transpose of a square of vectors: in each step every second row is woven into
-/// one of the first half.
-static SmallVector<Value> transpose(ImplicitLocOpBuilder &b, SmallVector<Value> rows) {
-  int64_t count = rows.size();
-  SmallVector<int64_t> low, high;
-  for (int64_t i = 0; i < count / 2; ++i) {
-    low.append({i, count + i});
-    high.append({count / 2 + i, count + count / 2 + i});
-  }
-  for (int64_t step = 1; step < count; step *= 2) {
-    SmallVector<Value> next;
-    for (int64_t i = 0; i < count / 2; ++i)
-      for (ArrayRef<int64_t> half : {ArrayRef(low), ArrayRef(high)})
-        next.push_back(vector::ShuffleOp::create(b, rows[i], rows[i + count / 2], half));
-    rows = std::move(next);
-  }
-  return rows;
-}
-
 /// Runs over the turned loop by `lanes` indices, or those from where the point is: the
 /// body gets a point for each.
 void RowEmitter::openBlocks(const Nest &nest, PointEmitter &point, Body body) {
@@ -384,7 +366,7 @@ void RowEmitter::openBlocks(const Nest &nest, PointEmitter &point, Body body) {
               point.min(across.at[lane], point.sub(point.size(lane), point.index(1)));
         rows.push_back(across.load(kernel.getInputs()[input], kernel.getInputMap(input), false));
       }
-      rows = transpose(b, std::move(rows));
+      rows = transposeSquare(b, std::move(rows));
       for (int64_t i = 0; i < lanes; ++i)
         inner[i].provide(kernel.getInputArg(input), rows[i]);
     }

@@ -182,16 +182,28 @@ constexpr double kRounder = 12582912.0; // 1.5 * 2^23: x + it rounds x to an int
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-/// exp(factor x) = 2^round(t) 2^fraction(t) with t = factor x / ln 2, and 2^fraction
-/// with relative error below 2^-23.3, less the nearer the fraction is to 0: decays
-/// near 1, taken thousands of times, add up no error of one sign. What t loses by
-/// rounding is lost: a relative error of |factor x| 2^-24.
-Value expandExp2(F32 &f, Value x, double factor) {
+/// exp(factor x) = 2^round(t) p(fraction(t)) with t = factor x / ln 2. What t loses by
+/// rounding is lost: a relative error of |factor x| 2^-24. p is 2^fraction but for the
+/// rounding of its operations, where `isRepeated`: factors that are taken thousands of
+/// times add up no error of one sign. Else its relative error is below 2^-23.3.
+Value expandExp2(F32 &f, Value x, double factor, bool isRepeated) {
+  constexpr double rough[] = {1.0,
+                              0.6931470036506653,
+                              0.24022242426872253,
+                              0.05550733581185341,
+                              0.009671512991189957,
+                              0.001326472731307149};
+  // Relative error below 2^-28.3.
+  constexpr double fine[] = {1.0,
+                             0.6931471824645996,
+                             0.24022647738456726,
+                             0.05550359934568405,
+                             0.009618505835533142,
+                             0.0013390807434916496,
+                             0.00015326455468311906};
   Value t = f.mul(x, f.constant(factor * kLog2E));
   Value fraction = f.fraction(t);
-  Value p = f.polynomial(fraction, {1.0, 0.6931470036506653, 0.24022242426872253,
-                                    0.05550733581185341, 0.009671512991189957,
-                                    0.001326472731307149});
+  Value p = f.polynomial(fraction, isRepeated ? ArrayRef(fine) : ArrayRef(rough));
   return f.scale(p, f.sub(t, fraction));
 }
 
@@ -206,7 +218,7 @@ std::pair<Value, Value> reduceExp(F32 &f, Value x) {
 /// exp(factor x) for |factor x| < 80, with relative error below 2^-22.
 Value expandBoundedExp(F32 &f, Value x, double factor) {
   if (f.hasAvx512())
-    return expandExp2(f, x, factor);
+    return expandExp2(f, x, factor, /*isRepeated=*/false);
   auto [n, r] = reduceExp(f, factor == 1.0 ? x : f.mul(x, f.constant(factor)));
   Value p = f.polynomial(r, {1.0, 0.9999997019767761, 0.4999915063381195, 0.16667647659778595,
                              0.041897840797901154, 0.008289716206490993});
@@ -391,7 +403,7 @@ template <typename Op, Value (*expand)(F32 &, Value)> struct Expand : F32Pattern
     F32 f(b, op.getType(), this->target);
     bool approximate = arith::bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::afn);
     if (std::is_same_v<Op, math::ExpOp> && approximate && f.hasAvx512())
-      rewriter.replaceOp(op, expandExp2(f, op.getOperand(), 1.0));
+      rewriter.replaceOp(op, expandExp2(f, op.getOperand(), 1.0, /*isRepeated=*/true));
     else if (std::is_same_v<Op, math::ExpOp> && approximate && f.isGpu())
       rewriter.replaceOp(op, f.gpuExp2(f.mul(op.getOperand(), f.constant(kLog2E))));
     else

@@ -11,9 +11,14 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace ssm;
+
+/// Vectors of state that are worked on at a time where steps wait for no sum, of one channel or
+/// of several: enough to hide the latency of a step, and half of the fewest registers.
+static constexpr int64_t kVectors = 8;
 
 Value ssm::loadInit(PointEmitter &e, unsigned i) {
   Value init = e.kernel.getInits()[i];
@@ -38,6 +43,17 @@ Value ssm::loadCarry(PointEmitter &e, unsigned i, Value isFirst) {
   return branch.getResult(0);
 }
 
+RecurrenceStates::RecurrenceStates(KernelOp kernel, ImplicitLocOpBuilder &b, unsigned lane,
+                                   unsigned inner, int64_t lanes, const Phases &phases)
+    : kernel(kernel), b(b), lane(lane), inner(inner), phases(phases), e(kernel, b, inner, lanes) {
+  vectors = e.fixedSize(inner) / lanes;
+  int64_t all = vectors;
+  if (!phases.partialSums.empty())
+    for (vectors = std::min(all, kVectors); all % vectors != 0;)
+      --vectors;
+  parts = all / vectors;
+}
+
 bool RecurrenceStates::canRun(KernelOp kernel, unsigned inner, int64_t size, int64_t lanes) {
   return size > 0 && size % lanes == 0 && canBeLaneLoop(kernel, inner, lanes);
 }
@@ -46,57 +62,123 @@ void RecurrenceStates::overVectors(unsigned out, llvm::function_ref<void(int64_t
   for (int64_t vector = 0; vector < (isInnerOut(out) ? vectors : 1); ++vector) {
     PointEmitter::Scope scope(e);
     if (isInnerOut(out))
-      e.at[inner] = e.index(vector * e.lanes);
+      e.at[inner] = e.add(part, vector * e.lanes);
     body(vector);
   }
 }
 
-void RecurrenceStates::run(const PointEmitter &around, Value channels, Value first, Value count,
-                           Value steps, LoopSet fixed) {
+void RecurrenceStates::run(const PointEmitter &around, Value count, const Block &block) {
   PointEmitter::Scope scope(e);
   e.at = around.at;
-  Value begin = e.at[lane];
-  e.loop(e.index(0), channels, 1, [&](Value channel) {
-    PointEmitter::Scope scope(e);
-    e.at[lane] = e.add(begin, channel);
-    runChannel(channel, first, count, steps, fixed);
+  begin = e.at[lane];
+  // Where lanes are added up later, steps of a channel wait for nothing but the step before:
+  // several channels take turns.
+  int64_t group = phases.partialSums.empty() ? 1 : std::max<int64_t>(kVectors / vectors, 1);
+  Value whole = e.sub(count, b.createOrFold<arith::RemUIOp>(count, e.index(group)));
+  auto runGroups = [&](Value low, Value high, int64_t size) {
+    e.loop(low, high, size, [&](Value channel) {
+      PointEmitter::Scope scope(e);
+      runGroup(channel, size, block);
+    });
+  };
+  runGroups(e.index(0), whole, group);
+  if (group > 1)
+    runGroups(whole, count, 1);
+}
+
+SmallVector<Value> RecurrenceStates::loadCarries(Value isFirst) {
+  auto loadAll = [&](llvm::function_ref<Value(PointEmitter &, unsigned)> load) {
+    SmallVector<Value> carried;
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      overVectors(i, [&](int64_t) {
+        Value value = load(e, i);
+        carried.push_back(isInnerOut(i) ? e.spread(value) : value);
+      });
+    scf::YieldOp::create(b, carried);
+  };
+  SmallVector<Type> types;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    Type type = kernel.getCarryArg(i).getType();
+    types.append(isInnerOut(i) ? vectors : 1, isInnerOut(i) ? e.vectorOf(type) : type);
+  }
+  auto branch = scf::IfOp::create(b, types, isFirst, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  loadAll(loadInit);
+  b.setInsertionPointToStart(branch.elseBlock());
+  loadAll(loadOut);
+  return llvm::to_vector_of<Value>(branch.getResults());
+}
+
+void RecurrenceStates::atChannel(const Channel &channel, llvm::function_ref<void()> body) {
+  PointEmitter::Scope scope(e);
+  e.at[lane] = e.add(begin, channel.index);
+  for (auto [value, emitted] : channel.fixed)
+    e.provide(value, emitted);
+  body();
+}
+
+void RecurrenceStates::runGroup(Value first, int64_t size, const Block &block) {
+  SmallVector<Channel> channels(size);
+  for (int64_t i = 0; i < size; ++i) {
+    Channel &channel = channels[i];
+    channel.index = e.add(first, i);
+    atChannel(channel, [&] {
+      e.hoist(block.fixed);
+      e.forEachKnown([&](Value value, Value emitted) { channel.fixed[value] = emitted; });
+    });
+  }
+  e.loop(e.index(0), e.index(parts * vectors * e.lanes), vectors * e.lanes, [&](Value begin) {
+    part = begin;
+    runPart(channels, block);
   });
 }
 
-void RecurrenceStates::runChannel(Value channel, Value first, Value count, Value steps,
-                                  LoopSet fixed) {
-  e.hoist(fixed);
+void RecurrenceStates::runPart(MutableArrayRef<Channel> channels, const Block &block) {
   // What lanes read far apart is read once a block.
-  always.assign(vectors, llvm::DenseMap<Value, Value>());
-  for (int64_t vector = 0; vector < vectors; ++vector) {
-    PointEmitter::Scope scope(e);
-    e.at[inner] = e.index(vector * e.lanes);
-    e.hoist(fixed | loopBit(inner));
-    e.forEachKnown([&](Value value, Value emitted) {
-      if (isInner(value))
-        always[vector][value] = emitted;
+  for (Channel &channel : channels)
+    atChannel(channel, [&] {
+      channel.always.assign(vectors, llvm::DenseMap<Value, Value>());
+      for (int64_t vector = 0; vector < vectors; ++vector) {
+        PointEmitter::Scope scope(e);
+        e.at[inner] = e.add(part, vector * e.lanes);
+        e.hoist(block.fixed | loopBit(inner));
+        e.forEachKnown([&](Value value, Value emitted) {
+          if (isInner(value))
+            channel.always[vector][value] = emitted;
+        });
+      }
     });
-  }
-  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, first, e.index(0));
+  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, block.first, e.index(0));
   SmallVector<Value> carried;
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    overVectors(i, [&](int64_t) { carried.push_back(loadCarry(e, i, isFirst)); });
+  for (const Channel &channel : channels)
+    atChannel(channel, [&] { llvm::append_range(carried, loadCarries(isFirst)); });
+  size_t numCarried = carried.size() / channels.size();
   SmallVector<Value> last =
-      e.loop(e.index(0), count, 1, carried, [&](Value number, ValueRange now) {
+      e.loop(e.index(0), block.count, 1, carried, [&](Value number, ValueRange now) {
         PointEmitter::Scope scope(e);
         unsigned time = *kernel.getTime();
-        e.at[time] = e.add(first, number);
-        e.mirroredTime = e.sub(e.sub(steps, e.index(1)), e.at[time]);
-        return step(channel, number, now);
+        e.at[time] = e.add(block.first, number);
+        e.mirroredTime = e.sub(e.sub(block.steps, e.index(1)), e.at[time]);
+        SmallVector<Value> next;
+        for (const Channel &channel : channels)
+          atChannel(channel, [&] {
+            llvm::append_range(next, step(channel, number, now.take_front(numCarried)));
+            now = now.drop_front(numCarried);
+          });
+        return next;
       });
   auto next = last.begin();
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    overVectors(i, [&](int64_t) { e.storeOut(i, *next++); });
+  for (const Channel &channel : channels)
+    atChannel(channel, [&] {
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        overVectors(i, [&](int64_t) { e.storeOut(i, *next++); });
+    });
 }
 
 Value RecurrenceStates::at(int64_t vector, Value value) {
   PointEmitter::Scope scope(e);
-  e.at[inner] = e.index(vector * e.lanes);
+  e.at[inner] = e.add(part, vector * e.lanes);
   for (auto [part, emitted] : known[vector])
     e.provide(part, emitted);
   Value result = e.getVector(value);
@@ -107,9 +189,19 @@ Value RecurrenceStates::at(int64_t vector, Value value) {
   return result;
 }
 
-SmallVector<Value> RecurrenceStates::step(Value channel, Value number, ValueRange now) {
-  known = always;
-  SmallVector<Value> place = {number, channel};
+void RecurrenceStates::addPartialSum(ReduceOp reduce, Value sum, Value buffer,
+                                     ArrayRef<Value> place) {
+  if (parts > 1) {
+    Value before = vector::LoadOp::create(b, cast<VectorType>(sum.getType()), buffer, place);
+    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, part, e.index(0));
+    sum = arith::SelectOp::create(b, isFirst, sum, e.combine(reduce.getKind(), before, sum));
+  }
+  vector::StoreOp::create(b, sum, buffer, place);
+}
+
+SmallVector<Value> RecurrenceStates::step(const Channel &channel, Value number, ValueRange now) {
+  known = channel.always;
+  SmallVector<Value> place = {number, channel.index};
   for (Value value : phases.before)
     e.provide(value, memref::LoadOp::create(b, phases.buffers.lookup(value), place));
   for (unsigned i = 0, next = 0; i < kernel.getNumCarries(); ++i)
@@ -129,6 +221,10 @@ SmallVector<Value> RecurrenceStates::step(Value channel, Value number, ValueRang
       Value term = at(vector, reduce.getValue());
       sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
     }
+    if (Value later = phases.partialSums.lookup(reduce)) {
+      addPartialSum(reduce, sum, later, {number, channel.index, e.index(0)});
+      continue;
+    }
     e.provide(reduce, e.reduceLanes(reduce.getKind(), sum));
   }
   // An out may be the buffer of an input: all is read before anything is written.
@@ -145,6 +241,7 @@ SmallVector<Value> RecurrenceStates::step(Value channel, Value number, ValueRang
     if (!llvm::is_contained(phases.late, i))
       overVectors(i, [&](int64_t) { e.storeOut(i, *result++); });
   for (Value value : phases.fromSteps)
-    memref::StoreOp::create(b, e.get(value), phases.buffers.lookup(value), place);
+    if (Value buffer = phases.buffers.lookup(value))
+      memref::StoreOp::create(b, e.get(value), buffer, place);
   return next;
 }

@@ -29,7 +29,8 @@ CHANNELS = [1, 3, 15, 16, 17, 40]
 KINDS = {
     **{f"diagonal{n}": (r.diagonal(n), True) for n in (1, 2, 5, 16, 17, 33, 64)},
     **{f"per_head{p}x{n}": (r.per_head(p, n), True)
-       for p, n in ((1, 1), (4, 16), (7, 3), (16, 17), (33, 8))},
+       for p, n in ((1, 1), (4, 16), (7, 3), (16, 17), (33, 8), (17, 32), (3, 208))},
+    **{f"selective{n}": (r.selective(n), True) for n in (7, 16, 48)},
     "delta1x1": (r.delta(1, 1, False), None),
     **{f"delta{k}x{v}": (r.delta(k, v, False), True) for k, v in ((8, 16), (5, 17))},
     **{f"gated_delta{k}x{v}": (r.delta(k, v, True), True) for k, v in ((2, 3), (16, 8), (7, 33))},
@@ -144,6 +145,8 @@ DIRECTIONS = {
 @pytest.mark.parametrize("flips", [None, (-1, -2**63)], ids=["directions", "flips"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("kind,axes", [("diagonal16", 1), ("diagonal5", 0), ("per_head7x3", 1),
+                                       ("selective16", 1), ("selective48", 2),
+                                       ("delta5x17", 1), ("gated_delta16x8", 0),
                                        ("total", 1), ("stabilised", 0), ("nonlinear", 2)])
 def test_directions(kind, axes, direction, flips, tmp_path):
     recurrence, _ = KINDS[kind]
@@ -207,6 +210,35 @@ def test_half_does_not_drift(dtype):
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_growing_factors(level):
+    """Factors above and below 1 whose product stays near 1: errors of each add up."""
+    recurrence = r.scaled()
+    rng = generator(f"growing {level}")
+    session = load(recurrence.model(), level).session()
+    x, total = np.zeros((1, 1000, 33), f32), np.zeros(33)
+    for step in x[0]:
+        step[:] = rng.uniform(0.5, 1, 33) * np.where(total > 0, -1, 1)
+        total += step
+    given = {"h": np.ones((1, 33), f32), "x": x}
+    got = session.run(given)
+    for name, want in recurrence.run(given, 1).items():
+        compare.check_close(name, got[name], want, np.dtype(f32), 1e-5)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_extreme_factors(level):
+    """exp of what is very large, small, infinite or no number."""
+    recurrence = r.scaled()
+    session = load(recurrence.model(), level).session()
+    x = np.array([0, -0.0, 88, 89, 104, 1e4, 1e10, 1e30, 3e38, np.inf, np.nan], f32)
+    x = np.concatenate([x, -x])[None, None]
+    given = {"h": np.ones((1, x.size), f32), "x": x}
+    with np.errstate(over="ignore", invalid="ignore"):
+        want = np.exp(x.astype(np.float64)).astype(f32)
+    np.testing.assert_allclose(session.run(given)["y"], want, rtol=1e-5, atol=1e-37)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("kind", ["diagonal5", "per_head4x16", "delta5x17", "stabilised"])
 def test_zero_start(kind, level):
     """Carries that start at zeros made inside of the model."""
@@ -264,7 +296,7 @@ def test_threads(kind):
 
 
 @pytest.mark.parametrize("cpu", ["v2", "v3", "v4"])
-@pytest.mark.parametrize("kind", ["diagonal16", "gated_delta7x33"])
+@pytest.mark.parametrize("kind", ["diagonal16", "gated_delta7x33", "selective48", "per_head3x208"])
 def test_targets(kind, cpu):
     recurrence, _ = KINDS[kind]
     rng = generator(f"targets {kind} {cpu}")

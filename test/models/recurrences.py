@@ -218,6 +218,18 @@ def delta(keys, width, gated, largest=None):
                               "decay": (0.5, 1)})
 
 
+def scaled():
+    """A state times exp of the input, which may be of any sign."""
+    def build(g, h, x):
+        new = g.add("Mul", h, g.add("Exp", x))
+        return [new], [new]
+
+    def step(h, x):
+        new = h * np.exp(x)
+        return [new], [new]
+    return Recurrence({"h": ("B", "D")}, {"x": ("B", "D")}, {"y": ("B", "D")}, build, step)
+
+
 def total():
     def build(g, h, x):
         new = g.add("Add", h, x)

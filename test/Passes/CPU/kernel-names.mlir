@@ -7,6 +7,10 @@
 #mn = affine_map<(m, n, k) -> (m, n)>
 #td = affine_map<(t, d) -> (t, d)>
 #d = affine_map<(t, d) -> (d)>
+#i = affine_map<(i, j) -> (i)>
+#td3 = affine_map<(t, d, k) -> (t, d)>
+#tk3 = affine_map<(t, d, k) -> (t, k)>
+#kd3 = affine_map<(t, d, k) -> (k, d)>
 
 // Kernels are named after what they compute and the sizes that tell them apart.
 
@@ -20,6 +24,12 @@
 // CHECK: call @kernel_map_sigmoid_addf(
 // CHECK: call @kernel_conv3(
 // CHECK: call @kernel_recurrence_exp(
+// CHECK: call @kernel_map_softplus(
+// CHECK: call @kernel_map_softplus_mulf(
+// CHECK: call @kernel_layernorm(
+// CHECK: call @kernel_reduce_addf(
+// CHECK: call @kernel_steps_exp(
+// CHECK: call @kernel_delta8_subf(
 func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
                     %weights: !llvm.ptr) -> i32 attributes {ssm.entry = "main"} {
   %c0 = arith.constant 0 : index
@@ -31,6 +41,7 @@ func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llv
   %w = ssm.arg %args[2] : !llvm.ptr -> memref<8x8xf32>
   %y = ssm.arena_view %arena[%c0] () : !llvm.ptr -> memref<8x8xf32>
   %e = ssm.output %t, %c[0] () : !llvm.ptr, !llvm.ptr -> memref<8xf32>
+  %last = ssm.output %t, %c[2] () : !llvm.ptr, !llvm.ptr -> memref<8x8xf32>
   %f = ssm.output %t, %c[1] () : !llvm.ptr, !llvm.ptr -> memref<8xf32>
   ssm.kernel loops 2 outs(%y : memref<8x8xf32>) maps [#ij] {
     ssm.yield %zero : f32
@@ -93,6 +104,55 @@ func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llv
       %a = math.exp %v : f32
       %s = arith.mulf %a, %p : f32
       ssm.yield %s, %s : f32, f32
+  }
+  ssm.kernel loops 2 ins(%x : memref<8x8xf32>) outs(%y : memref<8x8xf32>) maps [#ij, #ij] {
+    ^bb0(%v: f32):
+      %a = math.absf %v : f32
+      %n = arith.negf %a : f32
+      %p = math.exp %n : f32
+      %l = math.log1p %p : f32
+      %gt = arith.cmpf ugt, %v, %zero : f32
+      %m = arith.select %gt, %v, %zero : f32
+      %r = arith.addf %m, %l : f32
+      ssm.yield %r : f32
+  }
+  ssm.kernel loops 2 ins(%x : memref<8x8xf32>) outs(%y : memref<8x8xf32>) maps [#ij, #ij] {
+    ^bb0(%v: f32):
+      %p = math.exp %v : f32
+      %l = math.log1p %p : f32
+      %r = arith.mulf %l, %v : f32
+      ssm.yield %r : f32
+  }
+  ssm.kernel loops 2 ins(%x : memref<8x8xf32>) outs(%y : memref<8x8xf32>) maps [#ij, #ij] {
+    ^bb0(%v: f32):
+      %s = ssm.reduce addf %v over [1] : f32
+      %z = arith.subf %v, %s : f32
+      %m = arith.mulf %z, %z : f32
+      %q = ssm.reduce addf %m over [1] : f32
+      %p = math.rsqrt %q : f32
+      %r = arith.mulf %z, %p : f32
+      ssm.yield %r : f32
+  }
+  ssm.kernel loops 2 ins(%x : memref<8x8xf32>) outs(%f : memref<8xf32>) maps [#ij, #i] {
+    ^bb0(%v: f32):
+      %a = arith.addf %v, %v : f32
+      %s = ssm.reduce addf %a over [1] : f32
+      ssm.yield %s : f32
+  }
+  ssm.kernel loops 2 time 0 ins(%x : memref<8x8xf32>) outs(%y : memref<8x8xf32>) maps [#td, #td] mirrored [true, false] {
+    ^bb0(%v: f32):
+      %r = math.exp %v : f32
+      ssm.yield %r : f32
+  }
+  ssm.kernel loops 3 time 0 ins(%x, %w : memref<8x8xf32>, memref<8x8xf32>) inits(%w : memref<8x8xf32>)
+      outs(%last, %y : memref<8x8xf32>, memref<8x8xf32>) maps [#td3, #tk3, #kd3, #kd3, #td3] transition <low_rank> {
+    ^bb0(%v: f32, %k: f32, %h0: f32):
+      %m = arith.mulf %k, %h0 : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      %e1 = arith.subf %v, %s : f32
+      %n = arith.mulf %e1, %k : f32
+      %r = arith.addf %h0, %n : f32
+      ssm.yield %r, %s : f32, f32
   }
   return %ok : i32
 }

@@ -307,3 +307,62 @@ func.func @stored_anyway(%x: tensor<?x8xf16>, %w: tensor<8xf32>, %e: tensor<?x8x
   } -> tensor<?x8xf32>
   return %p, %y : tensor<?x8xf16>, tensor<?x8xf32>
 }
+
+// -----
+
+#btdn = affine_map<(b, t, d, n) -> (b, t, d, n)>
+#btn = affine_map<(b, t, d, n) -> (b, t, n)>
+#btd = affine_map<(b, t, d, n) -> (b, t, d)>
+#bdn = affine_map<(b, t, d, n) -> (b, d, n)>
+
+// A sum over the states of every step is part of the step: they are not stored.
+
+// CHECK-LABEL: @readout
+// CHECK: ssm.kernel loops 4 time 1 {{.*}} outs(%{{.*}}, %{{.*}} : tensor<?x8x4xf32>, tensor<?x?x8xf32>)
+// CHECK: ssm.reduce addf
+// CHECK-NOT: ssm.kernel
+func.func @readout(%a: tensor<?x?x8x4xf32>, %c: tensor<?x?x4xf32>, %h0: tensor<?x8x4xf32>, %eh: tensor<?x8x4xf32>,
+                   %es: tensor<?x?x8x4xf32>, %ey: tensor<?x?x8xf32>) -> (tensor<?x8x4xf32>, tensor<?x?x8xf32>) {
+  %h, %s = ssm.kernel loops 4 time 1 ins(%a : tensor<?x?x8x4xf32>) inits(%h0 : tensor<?x8x4xf32>)
+      outs(%eh, %es : tensor<?x8x4xf32>, tensor<?x?x8x4xf32>) maps [#btdn, #bdn, #bdn, #btdn] {
+    ^bb0(%v: f32, %w: f32):
+      %0 = arith.mulf %v, %w : f32
+      ssm.yield %0, %0 : f32, f32
+  } -> tensor<?x8x4xf32>, tensor<?x?x8x4xf32>
+  %y = ssm.kernel loops 4 ins(%s, %c : tensor<?x?x8x4xf32>, tensor<?x?x4xf32>) outs(%ey : tensor<?x?x8xf32>) maps [#btdn, #btn, #btd] {
+    ^bb0(%v: f32, %w: f32):
+      %0 = arith.mulf %v, %w : f32
+      %1 = ssm.reduce addf %0 over [3] : f32
+      ssm.yield %1 : f32
+  } -> tensor<?x?x8xf32>
+  return %h, %y : tensor<?x8x4xf32>, tensor<?x?x8xf32>
+}
+
+// -----
+
+#btd = affine_map<(b, t, d) -> (b, t, d)>
+#bd = affine_map<(b, t, d) -> (b, d)>
+#bt = affine_map<(b, t, d) -> (b, t)>
+
+// Not over the channels: they lie across the lanes.
+
+// REMARK: a recurrence would sum over its lanes
+// CHECK-LABEL: @sum_of_channels
+// CHECK: ssm.kernel loops 3 time 1
+// CHECK: ssm.kernel loops 3 ins
+// CHECK: ssm.reduce addf
+func.func @sum_of_channels(%a: tensor<?x?x8xf32>, %h0: tensor<?x8xf32>, %eh: tensor<?x8xf32>, %es: tensor<?x?x8xf32>,
+                           %ey: tensor<?x?xf32>) -> (tensor<?x8xf32>, tensor<?x?xf32>) {
+  %h, %s = ssm.kernel loops 3 time 1 ins(%a : tensor<?x?x8xf32>) inits(%h0 : tensor<?x8xf32>)
+      outs(%eh, %es : tensor<?x8xf32>, tensor<?x?x8xf32>) maps [#btd, #bd, #bd, #btd] {
+    ^bb0(%v: f32, %w: f32):
+      %0 = arith.mulf %v, %w : f32
+      ssm.yield %0, %0 : f32, f32
+  } -> tensor<?x8xf32>, tensor<?x?x8xf32>
+  %y = ssm.kernel loops 3 ins(%s : tensor<?x?x8xf32>) outs(%ey : tensor<?x?xf32>) maps [#btd, #bt] {
+    ^bb0(%v: f32):
+      %0 = ssm.reduce addf %v over [2] : f32
+      ssm.yield %0 : f32
+  } -> tensor<?x?xf32>
+  return %h, %y : tensor<?x8xf32>, tensor<?x?xf32>
+}

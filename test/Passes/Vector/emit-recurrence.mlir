@@ -125,3 +125,82 @@ func.func @few_channels(%x: memref<?x17xf32>, %b: memref<?x16xf32>, %h0: memref<
   }
   return
 }
+
+// -----
+
+// Sequences that are dense along time: a square of 4 channels and 4 steps is loaded, turned and
+// read step by step; outs take the same way back. A block that is not whole goes step by step.
+// Tiles are outermost, since a row of memory is a channel.
+
+// CHECK-LABEL: @time_last
+// CHECK-SAME: %[[X:[a-z0-9]+]]: memref<8x?xf32>, %{{.*}}, %{{.*}}, %[[Y:[a-z0-9]+]]: memref<8x?xf32>
+// CHECK: %[[IN:.*]] = memref.alloca() {{.*}} : memref<4x4xf32>
+// CHECK: %[[OUT:.*]] = memref.alloca() {{.*}} : memref<4x4xf32>
+// CHECK: scf.if
+// CHECK-COUNT-4: vector.load %[[X]]
+// CHECK-COUNT-8: vector.shuffle
+// CHECK-COUNT-4: vector.store %{{.*}}, %[[IN]]
+// CHECK: } else {
+// CHECK: vector.gather %[[X]]
+// CHECK: vector.store %{{.*}}, %[[IN]]
+// CHECK: scf.for {{.*}} -> (vector<4xf32>)
+// CHECK: vector.load %[[IN]]
+// CHECK: vector.store %{{.*}}, %[[OUT]]
+// CHECK: scf.if
+// CHECK-COUNT-4: vector.load %[[OUT]]
+// CHECK-COUNT-8: vector.shuffle
+// CHECK-COUNT-4: vector.store %{{.*}}, %[[Y]]
+// CHECK: } else {
+// CHECK: vector.scatter %[[Y]]
+func.func @time_last(%x: memref<8x?xf32>, %h0: memref<8xf32>, %eh: memref<8xf32>, %ey: memref<8x?xf32>) {
+  ssm.kernel loops 2 time 1 ins(%x : memref<8x?xf32>) inits(%h0 : memref<8xf32>) outs(%eh, %ey : memref<8xf32>, memref<8x?xf32>)
+      maps [affine_map<(d, t) -> (d, t)>, affine_map<(d, t) -> (d)>, affine_map<(d, t) -> (d)>, affine_map<(d, t) -> (d, t)>]
+      config <recurrence, lane_loop = 0, lanes = 4, tiles = [4]> {
+    ^bb0(%v: f32, %c: f32):
+      %n = arith.addf %v, %c : f32
+      ssm.yield %n, %n : f32, f32
+  }
+  return
+}
+
+// -----
+
+// Lanes along the state: what is of the channels alone is computed across them before and
+// after the steps, in which four channels take turns; 16 sums are added up at a time.
+
+// CHECK-LABEL: @along_state
+// CHECK-SAME: %[[H0:[a-z0-9]+]]: memref<64x32xf32>, %[[H:[a-z0-9]+]]: memref<64x32xf32>
+// CHECK: %[[FED:.*]] = memref.alloca() {{.*}} : memref<8x16xf32>
+// CHECK: %[[PARTS:.*]] = memref.alloca() {{.*}} : memref<8x16x16xf32>
+// CHECK: arith.mulf {{.*}} : vector<16xf32>
+// CHECK: vector.store {{.*}} %[[FED]]
+// CHECK: scf.for {{.*}} step %c4
+// CHECK-COUNT-4: scf.if
+// CHECK: scf.for {{.*}} iter_args
+// CHECK: memref.load %[[FED]]
+// CHECK-NOT: vector.shuffle
+// CHECK-COUNT-4: vector.store {{.*}} %[[PARTS]]
+// CHECK: scf.yield
+// CHECK-COUNT-8: vector.store {{.*}} %[[H]]
+// CHECK: scf.for
+// CHECK-COUNT-16: vector.load %[[PARTS]]
+// CHECK-COUNT-30: vector.shuffle
+// CHECK-NOT: vector.shuffle
+// CHECK: math.tanh
+// CHECK: vector.store {{.*}} memref<?x64xf32>
+func.func @along_state(%x: memref<?x64xf32>, %b: memref<?x32xf32>, %h0: memref<64x32xf32>, %eh: memref<64x32xf32>, %ey: memref<?x64xf32>) {
+  ssm.kernel loops 3 time 0 ins(%x, %b : memref<?x64xf32>, memref<?x32xf32>) inits(%h0 : memref<64x32xf32>)
+      outs(%eh, %ey : memref<64x32xf32>, memref<?x64xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (d, n)>,
+            affine_map<(t, d, n) -> (d, n)>, affine_map<(t, d, n) -> (t, d)>]
+      config <recurrence, lane_loop = 2, lanes = 16, tiles = [8]> {
+    ^bb0(%v: f32, %w: f32, %c: f32):
+      %f = arith.mulf %v, %v : f32
+      %p = arith.mulf %w, %c : f32
+      %n = arith.addf %p, %f : f32
+      %s = ssm.reduce addf %n over [2] : f32
+      %t = math.tanh %s : f32
+      ssm.yield %n, %t : f32, f32
+  }
+  return
+}

@@ -1,0 +1,22 @@
+//===- RecurrenceShape.h - How a recurrence's state lies --------*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_LIB_ANALYSIS_RECURRENCESHAPE_H
+#define SSM_LIB_ANALYSIS_RECURRENCESHAPE_H
+
+#include "lib/Analysis/KernelShape.h"
+
+namespace ssm {
+
+/// The loop that a recurrence sums over, if lanes can lie along it: it is the last axis of
+/// every carry, of some whole vectors, and no step waits for a sum, for a sum of lanes takes
+/// long. Such a state needs no other layout than the file's.
+std::optional<unsigned> findStateLoop(KernelOp kernel, int64_t lanes);
+
+} // namespace ssm
+
+#endif // SSM_LIB_ANALYSIS_RECURRENCESHAPE_H
