@@ -335,7 +335,8 @@ struct RaiseScans : ssm::impl::RaiseScansBase<RaiseScans> {
     SmallVector<ScanOp> scans;
     getOperation().walk([&](ScanOp scan) { scans.push_back(scan); });
     auto name = remark::RemarkOpts::name("scan").category("raise");
-    for (ScanOp scan : scans) {
+    for (ScanOp given : scans) {
+      ScanOp scan = sinkStepReshapes(rewriter, given);
       Location loc = scan.getLoc();
       KernelOp made;
       std::string why = ScanRaiser(scan, rewriter).raise(made);

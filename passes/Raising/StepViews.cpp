@@ -273,11 +273,62 @@ void StepViews::replaceSlice(tensor::ExtractSliceOp op) {
 // Reshapes
 //===----------------------------------------------------------------------===//
 
-/// The sequence's sizes of a reshape whose step has the sizes given.
-static SmallVector<OpFoldResult> withTime(SmallVector<OpFoldResult> sizes, int64_t axis,
-                                          OpFoldResult length) {
-  sizes.insert(sizes.begin() + axis, length);
-  return sizes;
+namespace {
+/// A reshape of a step's part of a sequence as one of the sequence: which axes are joined or
+/// split, and where time is among the fewer and among the more axes.
+struct TimedReshape {
+  SmallVector<ReassociationIndices> groups;
+  int64_t joined, split;
+};
+} // namespace
+
+/// Nothing if time lies between axes that are joined. `isJoined`: the axis of time is that of
+/// the side with fewer axes.
+static std::optional<TimedReshape> withTime(ArrayRef<ReassociationIndices> groups, int64_t time,
+                                            bool isJoined) {
+  TimedReshape result = {{}, -1, -1};
+  int64_t joined = 0, split = 0;
+  auto addTime = [&] {
+    if (result.joined >= 0 || (isJoined ? joined : split) != time)
+      return;
+    result.groups.push_back({split});
+    result.joined = joined++, result.split = split++;
+  };
+  for (const ReassociationIndices &group : groups) {
+    addTime();
+    result.groups.emplace_back();
+    for (size_t i = 0; i < group.size(); ++i)
+      result.groups.back().push_back(split++);
+    ++joined;
+  }
+  addTime();
+  return result.joined < 0 ? std::nullopt : std::optional(result);
+}
+
+/// The reshaped sequence; `sizes` are those that a step's part gets.
+template <typename ReshapeOp>
+static Value reshapeSequence(OpBuilder &builder, ReshapeOp reshape, Value sequence,
+                             const TimedReshape &timed, SmallVector<OpFoldResult> sizes) {
+  Location loc = reshape.getLoc();
+  if constexpr (std::is_same_v<ReshapeOp, tensor::ExpandShapeOp>) {
+    sizes.insert(sizes.begin() + timed.split,
+                 tensor::getMixedSize(builder, loc, sequence, timed.joined));
+    SmallVector<int64_t> shape(reshape.getResultType().getShape());
+    shape.insert(shape.begin() + timed.split,
+                 cast<RankedTensorType>(sequence.getType()).getDimSize(timed.joined));
+    auto type = RankedTensorType::get(shape, reshape.getResultType().getElementType());
+    return tensor::ExpandShapeOp::create(builder, loc, type, sequence, timed.groups, sizes);
+  } else {
+    return tensor::CollapseShapeOp::create(builder, loc, sequence, timed.groups);
+  }
+}
+
+/// Whether the reshape does more than to add or drop axes of size 1.
+template <typename ReshapeOp> static bool isNoMap(ReshapeOp reshape) {
+  Value viewed = reshape;
+  AffineMap map = AffineMap::getMultiDimIdentityMap(reshape.getResultType().getRank(),
+                                                    reshape.getContext());
+  return !foldView(viewed, map);
 }
 
 /// A reshape of a step's part of a sequence is a part of the reshaped sequence, if time
@@ -285,51 +336,98 @@ static SmallVector<OpFoldResult> withTime(SmallVector<OpFoldResult> sizes, int64
 template <typename ReshapeOp> void StepViews::hoistReshape(ReshapeOp reshape) {
   constexpr bool isExpand = std::is_same_v<ReshapeOp, tensor::ExpandShapeOp>;
   std::optional<unsigned> input = getInput(reshape.getSrc());
-  Value viewed = reshape;
-  AffineMap map = rewriter.getMultiDimIdentityMap(reshape.getResultType().getRank());
-  if (!input || foldView(viewed, map))
+  if (!input || !isNoMap(reshape))
     return;
-  int64_t time = scan.getInputAxes()[*input];
-  // Time becomes a group of its own.
-  SmallVector<ReassociationIndices> groups;
-  int64_t narrow = 0, wide = 0; // axes so far of the side with fewer, and with more
-  int64_t result = -1;
-  auto addTime = [&] {
-    if (result >= 0 || (isExpand ? narrow : wide) != time)
-      return;
-    groups.push_back({wide});
-    result = isExpand ? wide : narrow;
-    ++narrow, ++wide;
-  };
-  for (ReassociationIndices group : reshape.getReassociationIndices()) {
-    addTime();
-    groups.emplace_back();
-    for (size_t i = 0; i < group.size(); ++i)
-      groups.back().push_back(wide++);
-    ++narrow;
-  }
-  addTime();
-  if (result < 0)
+  SmallVector<OpFoldResult> sizes;
+  if constexpr (isExpand)
+    sizes = reshape.getMixedOutputShape();
+  if (!areOutside(sizes))
+    return;
+  auto timed =
+      withTime(reshape.getReassociationIndices(), scan.getInputAxes()[*input], isExpand);
+  if (!timed)
     return;
   rewriter.setInsertionPoint(scan);
-  Location loc = reshape.getLoc();
-  Value sequence = scan.getInputs()[*input], made;
-  if constexpr (isExpand) {
-    SmallVector<OpFoldResult> sizes = reshape.getMixedOutputShape();
-    if (!areOutside(sizes))
-      return;
-    sizes = withTime(sizes, result, tensor::getMixedSize(rewriter, loc, sequence, time));
-    SmallVector<int64_t> shape(reshape.getResultType().getShape());
-    shape.insert(shape.begin() + result,
-                 cast<RankedTensorType>(sequence.getType()).getDimSize(time));
-    auto type = RankedTensorType::get(shape, reshape.getResultType().getElementType());
-    made = tensor::ExpandShapeOp::create(rewriter, loc, type, sequence, groups, sizes);
-  } else {
-    made = tensor::CollapseShapeOp::create(rewriter, loc, sequence, groups);
-  }
-  Value arg = addInput(made, result, scan.getInputReversed()[*input]);
+  Value made = reshapeSequence(rewriter, reshape, scan.getInputs()[*input], *timed, sizes);
+  Value arg = addInput(made, isExpand ? timed->split : timed->joined,
+                       scan.getInputReversed()[*input]);
   if (arg.getType() == reshape.getType())
     rewriter.replaceOp(reshape, arg);
+}
+
+/// What a step reshapes to yield it can be reshaped behind the recurrence: its out becomes
+/// one of the shape before.
+template <typename ReshapeOp>
+static ScanOp sinkReshape(RewriterBase &rewriter, ScanOp scan, unsigned i, ReshapeOp reshape) {
+  constexpr bool isExpand = std::is_same_v<ReshapeOp, tensor::ExpandShapeOp>;
+  unsigned numCarries = scan.getCarries().size();
+  auto source = reshape.getSrcType();
+  if (!isNoMap(reshape))
+    return scan;
+  auto timed = withTime(reshape.getReassociationIndices(), scan.getOutputAxes()[i], !isExpand);
+  if (!timed)
+    return scan;
+  // Sizes of the new out: fixed, or of an axis that stays.
+  rewriter.setInsertionPoint(scan);
+  Location loc = scan.getLoc();
+  Value out = scan.getOuts()[i];
+  SmallVector<OpFoldResult> sizes;
+  int64_t time = isExpand ? timed->joined : timed->split;
+  for (auto [joined, group] : llvm::enumerate(timed->groups)) {
+    auto addSize = [&](int64_t axis, int64_t outAxis, bool stays) {
+      int64_t fixed = axis == time ? ShapedType::kDynamic
+                                   : source.getDimSize(axis - (axis > time));
+      if (!ShapedType::isDynamic(fixed))
+        sizes.push_back(rewriter.getIndexAttr(fixed));
+      else if (stays)
+        sizes.push_back(tensor::getMixedSize(rewriter, loc, out, outAxis));
+    };
+    if (isExpand)
+      addSize(joined, group[0], group.size() == 1);
+    else
+      for (int64_t axis : group)
+        addSize(axis, joined, group.size() == 1);
+  }
+  if (static_cast<int64_t>(sizes.size()) != source.getRank() + 1)
+    return scan;
+  SmallVector<Value> outs(scan.getOuts());
+  outs[i] = tensor::EmptyOp::create(rewriter, loc, sizes, source.getElementType());
+  SmallVector<int64_t> axes(scan.getOutputAxes());
+  axes[i] = time;
+  SmallVector<Type> types(scan.getResultTypes());
+  types[numCarries + i] = outs[i].getType();
+  auto made = ScanOp::create(rewriter, loc, types, scan.getLength(), scan.getCarries(),
+                             scan.getInputs(), outs, scan.getInputAxes(), axes,
+                             scan.getInputReversed(), scan.getOutputReversed());
+  made.getBody().takeBody(scan.getBody());
+  rewriter.modifyOpInPlace(made, [&] {
+    made.getBody().front().getTerminator()->setOperand(numCarries + i, reshape.getSrc());
+  });
+  SmallVector<Value> results(made.getResults());
+  SmallVector<OpFoldResult> partSizes = tensor::getMixedSizes(rewriter, loc, out);
+  partSizes.erase(partSizes.begin() + scan.getOutputAxes()[i]);
+  results[numCarries + i] =
+      reshapeSequence(rewriter, reshape, results[numCarries + i], *timed, partSizes);
+  Type type = scan.getResult(numCarries + i).getType();
+  if (results[numCarries + i].getType() != type)
+    results[numCarries + i] =
+        tensor::CastOp::create(rewriter, loc, type, results[numCarries + i]);
+  rewriter.replaceOp(scan, results);
+  return made;
+}
+
+ScanOp ssm::sinkStepReshapes(RewriterBase &rewriter, ScanOp scan) {
+  for (unsigned i = 0; i < scan.getOuts().size(); ++i) {
+    Value yielded =
+        scan.getBody().front().getTerminator()->getOperand(scan.getCarries().size() + i);
+    if (auto collapse = yielded.getDefiningOp<tensor::CollapseShapeOp>();
+        collapse && collapse->getBlock() == &scan.getBody().front())
+      scan = sinkReshape(rewriter, scan, i, collapse);
+    else if (auto expand = yielded.getDefiningOp<tensor::ExpandShapeOp>();
+             expand && expand->getBlock() == &scan.getBody().front())
+      scan = sinkReshape(rewriter, scan, i, expand);
+  }
+  return scan;
 }
 
 //===----------------------------------------------------------------------===//

@@ -21,6 +21,9 @@ namespace ssm {
 /// - what a kernel reads through a view it reads through its map.
 void foldStepViews(mlir::RewriterBase &rewriter, ScanOp scan);
 
+/// Reshapes outputs behind the recurrence instead of in its steps. -> The recurrence then.
+ScanOp sinkStepReshapes(mlir::RewriterBase &rewriter, ScanOp scan);
+
 /// Erases what nobody uses in the step.
 void eraseDeadInStep(mlir::RewriterBase &rewriter, ScanOp scan);
 

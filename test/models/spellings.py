@@ -190,14 +190,27 @@ def flat_heads(heads, width, state):
 
     def build(g, h, a, dt, x, b, c):
         new, out = base.build(g, h, a, dt, g.add("Reshape", x, ints(g, 0, heads, width)), b, c)
-        return new, out
+        return new, [g.add("Reshape", out[0], ints(g, 0, heads * width))]
 
     def step(h, a, dt, x, b, c):
-        return base.step(h, a, dt, x.reshape(-1, heads, width), b, c)
+        new, out = base.step(h, a, dt, x.reshape(-1, heads, width), b, c)
+        return new, [out[0].reshape(-1, heads * width)]
     return dataclasses.replace(
         base, carries={"h": ("B", heads, width, state)}, build=build, step=step,
         inputs={**base.inputs, "dt": ("B", heads), "x": ("B", heads * width)},
-        outs={"y": ("B", heads, width)}, fixed={"a": (heads,)})
+        outs={"y": ("B", heads * width)}, fixed={"a": (heads,)})
+
+
+def split_output(rows, columns):
+    """An out whose axis is split in the step."""
+    def build(g, h, x):
+        new = g.add("Add", h, x)
+        return [new], [g.add("Reshape", new, ints(g, -1, rows, columns))]
+
+    def step(h, x):
+        return [h + x], [(h + x).reshape(-1, rows, columns)]
+    return r.Recurrence({"h": ("B", rows * columns)}, {"x": ("B", rows * columns)},
+                        {"y": ("B", rows, columns)}, build, step)
 
 
 SPELLINGS = {
@@ -224,4 +237,5 @@ SPELLINGS = {
     "packed-softplus": packed(9, 4, take_split, True),
     "interleaved": interleaved(17),
     "flat-heads": flat_heads(3, 8, 5),
+    "split-output": split_output(3, 7),
 }

@@ -110,3 +110,26 @@ func.func @joined(%x: tensor<?x4xf32>, %h0: tensor<2x2xf32>) -> tensor<2x2xf32> 
   } -> tensor<2x2xf32>
   return %h : tensor<2x2xf32>
 }
+
+// -----
+
+// Axes that a step joins to yield them are joined behind the recurrence.
+// CHECK-LABEL: func.func @joined_output
+// CHECK: %[[Y:.*]]:2 = ssm.kernel loops 3 time 0
+// CHECK-SAME: outs(%{{.*}}, %{{.*}} : tensor<2x2xf32>, tensor<?x2x2xf32>)
+// CHECK: tensor.collapse_shape %[[Y]]#1 {{\[}}[0], [1, 2]] : tensor<?x2x2xf32> into tensor<?x4xf32>
+// CHECK-NOT: ssm.scan
+func.func @joined_output(%x: tensor<?x2x2xf32>, %h0: tensor<2x2xf32>) -> tensor<?x4xf32> {
+  %c0 = arith.constant 0 : index
+  %t = tensor.dim %x, %c0 : tensor<?x2x2xf32>
+  %ey = tensor.empty(%t) : tensor<?x4xf32>
+  %h, %y = ssm.scan length(%t) carries(%h0 : tensor<2x2xf32>) ins(%x : tensor<?x2x2xf32>) outs(%ey : tensor<?x4xf32>)
+      input_axes [0] output_axes [0] input_reversed [false] output_reversed [false] {
+    ^bb0(%s: tensor<2x2xf32>, %xt: tensor<2x2xf32>):
+      %e = tensor.empty() : tensor<2x2xf32>
+      %1 = linalg.add ins(%s, %xt : tensor<2x2xf32>, tensor<2x2xf32>) outs(%e : tensor<2x2xf32>) -> tensor<2x2xf32>
+      %2 = tensor.collapse_shape %1 [[0, 1]] : tensor<2x2xf32> into tensor<4xf32>
+      ssm.yield %1, %2 : tensor<2x2xf32>, tensor<4xf32>
+  } -> tensor<2x2xf32>, tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
