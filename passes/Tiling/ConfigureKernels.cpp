@@ -65,10 +65,30 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     if (kernel.getTime()) {
       if (std::optional<unsigned> state = findStateLoop(kernel, lanes))
         lane = state;
+      else if (paysTwoVectors(kernel, *lane, lanes))
+        lanes *= 2;
       return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes,
                              recurrenceTiles(kernel, *lane));
     }
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
+  }
+
+  /// Two vectors of channels at a time where a step waits for sums: then there is little else
+  /// to do. A state of more than a quarter of the first level was slower.
+  bool paysTwoVectors(KernelOp kernel, unsigned lane, int64_t lanes) {
+    int64_t size = fixedSize(kernel, lane), points = largestSum(kernel);
+    return registers >= 32 && waitsForSums(kernel) && size > 0 && size % (2 * lanes) == 0 &&
+           canBeLaneLoop(kernel, lane, 2 * lanes) && points > kLargeState &&
+           points * 2 * vectorBits / 8 <= level1Bytes / 4;
+  }
+
+  /// The fixed size of the largest loop that is summed over, or less than 1.
+  static int64_t largestSum(KernelOp kernel) {
+    int64_t points = 0;
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+      for (int64_t loop : reduce.getLoops())
+        points = std::max(points, fixedSize(kernel, loop));
+    return points;
   }
 
   /// A state on the stack may fill the first level.
@@ -80,13 +100,10 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
   }
 
   static int64_t timeBlockOf(KernelOp kernel, unsigned lane) {
-    int64_t points = 0;
     for (auto reduce : kernel.getStep().getOps<ReduceOp>())
-      for (int64_t loop : reduce.getLoops()) {
-        if (loop == lane) // sums of lanes are kept for a block
-          return kTimeBlock;
-        points = std::max(points, fixedSize(kernel, loop));
-      }
+      if (llvm::is_contained(reduce.getLoops(), lane)) // sums of lanes are kept for a block
+        return kTimeBlock;
+    int64_t points = largestSum(kernel);
     return points > 0 && points <= kLargeState ? kTimeBlock : kLongTimeBlock;
   }
 
