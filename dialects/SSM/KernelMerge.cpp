@@ -66,6 +66,9 @@ private:
   AffineMap widen(AffineMap map) {
     return AffineMap::get(numLoops, 0, map.getResults(), rewriter.getContext());
   }
+  /// Whether the producer's time is a single step, whose index the consumer knows.
+  bool isSingleStep();
+  AffineMap widenOut(unsigned i);
   bool runsWithTime(AffineExpr expr) { return time && expr && expr.isFunctionOfDim(*time); }
   void collectOperands();
   void cloneProducer(Instance &instance);
@@ -77,6 +80,8 @@ private:
   std::optional<unsigned> time;
   /// The consumer has no time, and its loop runs against the producer's.
   bool flipped = false;
+  /// The consumer gets a loop for the only step, whose index was a constant.
+  bool addsStep = false;
   std::vector<Instance> instances;
   SmallVector<unsigned> kept; // results of the producer, without carries
 
@@ -209,6 +214,27 @@ StringRef Merger::seedSibling() {
   return "";
 }
 
+bool Merger::isSingleStep() {
+  auto [operand, axis] = producer.getSizeSource(*producer.getTime());
+  auto index = dyn_cast_or_null<AffineConstantExpr>(instances[0].loops[*producer.getTime()]);
+  return index && cast<ShapedType>(operand.getType()).getDimSize(axis) == 1;
+}
+
+/// The consumer's map of an out. For the only step an axis of size 1 runs with time.
+AffineMap Merger::widenOut(unsigned i) {
+  AffineMap map = widen(consumer.getOutMap(i));
+  if (!addsStep)
+    return map;
+  auto type = cast<ShapedType>(consumer.getOuts()[i].getType());
+  for (auto [axis, expr] : llvm::enumerate(map.getResults()))
+    if (isa<AffineConstantExpr>(expr) && type.getDimSize(axis) == 1) {
+      SmallVector<AffineExpr> results(map.getResults());
+      results[axis] = dim(*time);
+      return AffineMap::get(numLoops, 0, results, rewriter.getContext());
+    }
+  return map;
+}
+
 StringRef Merger::findTime() {
   if (consumer.getTime())
     time = *consumer.getTime();
@@ -217,6 +243,10 @@ StringRef Merger::findTime() {
   if (instances.size() > 1)
     return "the consumer reads a recurrence in several ways";
   Instance &instance = instances[0];
+  if (!consumer.getTime() && isSingleStep()) {
+    addsStep = true;
+    instance.loops[*producer.getTime()] = dim(numLoops++);
+  }
   auto loop = dyn_cast_or_null<AffineDimExpr>(instance.loops[*producer.getTime()]);
   if (!loop || (time && *time != loop.getPosition()))
     return "the consumer reads the producer at another time";
@@ -241,7 +271,7 @@ StringRef Merger::findTime() {
     instance.mirrored = false;
     return "";
   }
-  flipped = *against;
+  flipped = *against && !addsStep;
   for (auto reduce : consumer.getStep().getOps<ReduceOp>())
     if (llvm::is_contained(reduce.getLoops(), *time))
       return "the consumer reduces over the producer's time";
@@ -250,7 +280,7 @@ StringRef Merger::findTime() {
       if (index.getLoop() == *time)
         return "the consumer uses the index of time";
   for (unsigned i = 0; i < consumer.getNumResults(); ++i)
-    if (!consumer.getOutMap(i).isFunctionOfDim(*time))
+    if (!widenOut(i).isFunctionOfDim(*time))
       return "a result of the consumer is not for each step of the producer";
   return "";
 }
@@ -440,7 +470,7 @@ void Merger::collectOperands() {
   }
   for (unsigned i = consumer.getNumCarries(); i < consumer.getNumResults(); ++i) {
     outs.push_back(consumer.getOuts()[i]);
-    outMaps.push_back(widen(consumer.getOutMap(i)));
+    outMaps.push_back(widenOut(i));
     outsMirrored.push_back(consumer.getTime() ? consumer.isOutMirrored(i) : flipped);
   }
 }

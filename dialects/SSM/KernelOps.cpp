@@ -147,12 +147,31 @@ LogicalResult KernelOp::reifyResultShapes(OpBuilder &builder, ReifiedRankedShape
 // Verification
 //===----------------------------------------------------------------------===//
 
+/// Of a configuration. No processor has more lanes of a byte; no tile is larger than a cache.
+static constexpr int64_t kMaxLanes = 64;
+static constexpr int64_t kMaxTile = int64_t(1) << 24;
+
+LogicalResult ConfigAttr::verify(function_ref<InFlightDiagnostic()> emitError, Form, int64_t,
+                                 int64_t lanes, ArrayRef<int64_t> tiles) {
+  if (lanes < 1 || lanes > kMaxLanes || !llvm::isPowerOf2_64(lanes))
+    return emitError() << "config has " << lanes << " lanes, expected a power of two up to "
+                       << kMaxLanes;
+  for (int64_t tile : tiles)
+    if (tile < 1 || tile > kMaxTile)
+      return emitError() << "config has tile " << tile << ", expected 1 to " << kMaxTile;
+  return success();
+}
+
 LogicalResult KernelOp::verify() {
   int64_t loops = getLoops();
   if (loops < 0 || loops > static_cast<int64_t>(kMaxLoops))
     return emitOpError("has ") << loops << " loops, expected 0 to " << kMaxLoops;
   if (getTime() && (*getTime() < 0 || *getTime() >= static_cast<uint64_t>(loops)))
     return emitOpError("time is loop ") << *getTime() << ", there are " << loops;
+  if (std::optional<ConfigAttr> config = getConfig(); config && config->getForm() != Form::Loops &&
+      (config->getLaneLoop() < 0 || config->getLaneLoop() >= loops))
+    return emitOpError("has lanes along loop ")
+           << config->getLaneLoop() << ", there are " << loops;
   size_t numInputs = getInputs().size(), numCarries = getNumCarries(), numOuts = getOuts().size();
   if (numCarries > 0 && !getTime())
     return emitOpError("has carries but no time");

@@ -31,11 +31,14 @@ def SSM_ConfigAttr : AttrDef<SSM_Dialect, "Config"> {
   let summary = "how a kernel becomes loops: set by one pass, consumed by the emitters";
   let description = [{
     `form` picks the emitter. `laneLoop` is the loop that lies across the lanes of
-    a vector, `lanes` the elements of a vector. `tiles` are sizes with a meaning
-    for each form, told by its emitter. A user can write another one.
+    a vector, `lanes` the elements of a vector, a power of two up to 64. `tiles` are
+    sizes with a meaning for each form, told by its emitter, from 1 to 2^24. A user can
+    write another one before `ssm-configure-kernels`, which leaves it; one that an emitter
+    cannot follow gives plain loops and a remark.
   }];
   let parameters = (ins EnumParameter<SSM_Form>:$form, "int64_t":$laneLoop, "int64_t":$lanes,
                         OptionalArrayRefParameter<"int64_t">:$tiles);
+  let genVerifyDecl = 1;
   let assemblyFormat = "`<` $form `,` `lane_loop` `=` $laneLoop `,` `lanes` `=` $lanes "
                        "(`,` `tiles` `=` `[` $tiles^ `]`)? `>`";
 }

@@ -90,6 +90,16 @@ static AffineMap loopsFrom(AffineMap out) {
   return AffineMap::get(out.getNumResults(), 0, loops, out.getContext());
 }
 
+/// What a copy reads, at indices of it.
+static bool foldMove(KernelOp kernel, Value &tensor, AffineMap &map) {
+  AffineMap loops = loopsFrom(kernel.getOutMap(0));
+  if (!loops)
+    return false;
+  tensor = kernel.getInputs()[0];
+  map = kernel.getInputMap(0).compose(loops).compose(map);
+  return true;
+}
+
 bool ssm::foldView(Value &tensor, AffineMap &map) {
   Operation *op = tensor.getDefiningOp();
   if (!op)
@@ -117,13 +127,7 @@ bool ssm::foldView(Value &tensor, AffineMap &map) {
     map = in.compose(loops).compose(map);
     return true;
   } else if (auto kernel = dyn_cast<KernelOp>(op); kernel && isMove(kernel)) {
-    AffineMap in = kernel.getInputMap(0), out = kernel.getOutMap(0);
-    AffineMap loops = loopsFrom(out);
-    if (!loops)
-      return false;
-    tensor = kernel.getInputs()[0];
-    map = in.compose(loops).compose(map);
-    return true;
+    return foldMove(kernel, tensor, map);
   } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
     from = expand.getSrc();
     if (!indexReshape(expand.getReassociationIndices(), expand.getResultType().getShape(), false,
@@ -147,6 +151,57 @@ bool ssm::foldView(Value &tensor, AffineMap &map) {
   }
   tensor = from;
   map = AffineMap::get(map.getNumDims(), 0, source, context);
+  return true;
+}
+
+/// The sizes behind the first of a group, or nothing if one is open.
+static bool haveStrides(ArrayRef<int64_t> sizes, ArrayRef<int64_t> group) {
+  return llvm::none_of(group.drop_front(),
+                       [&](int64_t axis) { return ShapedType::isDynamic(sizes[axis]); });
+}
+
+bool ssm::foldReshape(Value &tensor, AffineMap &map) {
+  if (auto expand = tensor.getDefiningOp<tensor::ExpandShapeOp>()) {
+    ArrayRef<int64_t> sizes = expand.getResultType().getShape();
+    SmallVector<AffineExpr> source;
+    for (ReassociationIndices group : expand.getReassociationIndices()) {
+      if (!haveStrides(sizes, group))
+        return false;
+      AffineExpr index = map.getResult(group[0]);
+      for (int64_t axis : ArrayRef(group).drop_front())
+        index = index * sizes[axis] + map.getResult(axis);
+      source.push_back(index);
+    }
+    tensor = expand.getSrc();
+    map = AffineMap::get(map.getNumDims(), 0, source, map.getContext());
+    return true;
+  }
+  auto collapse = tensor.getDefiningOp<tensor::CollapseShapeOp>();
+  auto kernel = collapse ? collapse.getSrc().getDefiningOp<KernelOp>() : KernelOp();
+  if (!kernel || !isMove(kernel))
+    return false;
+  ArrayRef<int64_t> sizes = collapse.getSrcType().getShape();
+  AffineMap identity = AffineMap::getMultiDimIdentityMap(sizes.size(), map.getContext());
+  Value from = kernel.getResult(0);
+  if (!foldMove(kernel, from, identity))
+    return false;
+  SmallVector<AffineExpr> source(sizes.size());
+  for (auto [axis, group] : llvm::enumerate(collapse.getReassociationIndices())) {
+    unsigned read = llvm::count_if(group, [&](int64_t inner) {
+      return sizes[inner] != 1 && identity.isFunctionOfDim(inner);
+    });
+    if (read > 1 || !haveStrides(sizes, group))
+      return false;
+    AffineExpr index = map.getResult(axis);
+    for (int64_t inner : llvm::reverse(ArrayRef(group).drop_front())) {
+      source[inner] = index % sizes[inner];
+      index = index.floorDiv(sizes[inner]);
+    }
+    source[group[0]] = index;
+  }
+  tensor = from;
+  map = simplifyAffineMap(
+      identity.compose(AffineMap::get(map.getNumDims(), 0, source, map.getContext())));
   return true;
 }
 

@@ -18,6 +18,12 @@ namespace ssm {
 /// indices of the tensor, to go with it. False if the tensor is no such view.
 bool foldView(mlir::Value &tensor, mlir::AffineMap &map);
 
+/// Looks through a reshape behind which axes are read as one that were two, or the other
+/// way round: indices become sums with factors, or quotients and remainders. Only where the
+/// remainders, or the quotients, are not needed: what was joined repeats something
+/// (Expand or Tile, then Reshape).
+bool foldReshape(mlir::Value &tensor, mlir::AffineMap &map);
+
 /// The one value of all elements, made at the builder's place if it is a constant.
 /// Null if they may differ.
 mlir::Value getFilledWith(mlir::OpBuilder &builder, mlir::Value tensor);

@@ -19,12 +19,11 @@ Diagnostics::Diagnostics(MLIRContext &context, const MessageHandler &handler)
       }) {}
 
 /// Errors about an operation of ours or of MLIR say "'dialect.op' op ..." and not
-/// which node of the model it came from.
+/// which node of the model it came from; neither do passes' remarks.
 static std::string describe(Diagnostic &diagnostic) {
   std::string text = diagnostic.str();
-  if (text.empty())
-    return text;
-  if (text.front() != '\'' || text.find("' op ") == std::string::npos)
+  bool ofOperation = StringRef(text).starts_with("'") && text.find("' op ") != std::string::npos;
+  if (!ofOperation && diagnostic.getSeverity() != DiagnosticSeverity::Remark)
     return text;
   std::string node = onnx::getNodeName(diagnostic.getLocation());
   return node.empty() ? text : "node '" + node + "': " + text;

@@ -15,6 +15,9 @@
 using namespace ssm;
 using llvm::StringRef;
 
+/// Categories of remarks of our own passes.
+static constexpr StringRef kRemarkCategories[] = {"shape", "raise", "fuse", "vector", "placement"};
+
 /// Names become symbols of the module, joined with those of their functions.
 static bool isEntryName(StringRef name) {
   return !name.empty() &&
@@ -55,6 +58,13 @@ std::string ssm::checkOptions(const CompileOptions &options) {
   std::string problem;
   if (!options.remarks.empty() && !llvm::Regex(options.remarks).isValid(problem))
     return "--remarks=" + options.remarks + ": " + problem;
+  // Passes of a plugin may have others.
+  if (!options.remarks.empty() && options.addedPasses.empty() && options.passPlugins.empty() &&
+      llvm::none_of(kRemarkCategories, [&](llvm::StringRef category) {
+        return llvm::Regex(options.remarks).match(category);
+      }))
+    return "--remarks=" + options.remarks + ": matches none of " +
+           llvm::join(llvm::ArrayRef(kRemarkCategories), ", ");
   return "";
 }
 

@@ -121,6 +121,13 @@ LoopSet outerLoops(KernelOp kernel) {
   return outer;
 }
 
+LoopSet summedLoops(KernelOp kernel) {
+  LoopSet summed = 0;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    summed |= loopsOf(reduce.getLoops());
+  return summed;
+}
+
 struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
   void runOnOperation() override {
     SmallVector<Block *> blocks;
@@ -191,8 +198,9 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     Kind from = kindOf(producer), to = kindOf(consumer);
     if (to == Kind::Contraction)
       return "an operand of a product would be computed for each of its tiles";
-    if (from == Kind::Recurrence && to != Kind::Map)
-      return "the consumer of a recurrence is not elementwise";
+    if (from == Kind::Recurrence)
+      if (StringRef why = refuseSteps(producer, consumer); !why.empty())
+        return why;
     if (from == Kind::Contraction && to != Kind::Map)
       return "the consumer of a product is not elementwise";
     if (from == Kind::Rows && to == Kind::Recurrence)
@@ -264,6 +272,56 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     return users > 0 && users * taken <= (users + 1) * made;
   }
 
+  /// What follows from a recurrence goes into its steps if they stay one loop over the state
+  /// beside channels that lie across the lanes, each with a carry.
+  static StringRef refuseSteps(KernelOp producer, KernelOp consumer) {
+    if (kindOf(consumer) == Kind::Recurrence)
+      return "the consumer of a recurrence is another one";
+    LoopSet carried = ~LoopSet(0), left = summedLoops(producer); // of the producer
+    for (unsigned i = 0; i < producer.getNumCarries(); ++i)
+      carried &= loopsOf(producer.getOutMap(i));
+    LoopSet read = 0, made = 0, channels = 0, summed = summedLoops(consumer); // of the consumer
+    for (unsigned i = 0; i < consumer.getOuts().size(); ++i)
+      made |= loopsOf(consumer.getOutMap(i));
+    for (unsigned i = 0; i < consumer.getInputs().size(); ++i) {
+      if (consumer.getInputs()[i].getDefiningOp() != producer)
+        continue;
+      auto result = cast<OpResult>(consumer.getInputs()[i]);
+      AffineMap from = producer.getOutMap(result.getResultNumber());
+      for (auto [own, expr] :
+           llvm::zip_equal(from.getResults(), consumer.getInputMap(i).getResults())) {
+        auto loop = dyn_cast<AffineDimExpr>(own);
+        auto there = dyn_cast<AffineDimExpr>(expr);
+        if (!loop || !there)
+          continue;
+        read |= loopBit(there.getPosition());
+        if (contains(summed, there.getPosition()))
+          left &= ~loopBit(loop.getPosition());
+        else if (contains(carried, loop.getPosition()))
+          channels |= loopBit(there.getPosition());
+      }
+    }
+    if (!isSubset(made, read))
+      return "a result of a recurrence is broadcast";
+    if (summed == 0)
+      return "";
+    if (!isSubset(summed, read) || llvm::popcount(summed) > 1 || left != 0)
+      return "a recurrence would sum over several loops";
+    if (made & summed)
+      return "what is summed over steps of a recurrence is used again";
+    // A batch alone is no channels.
+    bool isDense = llvm::any_of(listLoops(channels), [&](unsigned loop) {
+      return llvm::any_of(llvm::seq<unsigned>(0, consumer.getMaps().size()), [&](unsigned i) {
+        AffineMap map = consumer.getMap(i);
+        return map.getNumResults() > 0 &&
+               map.getResults().back() == getAffineDimExpr(loop, map.getContext());
+      });
+    });
+    if (!isDense && llvm::popcount(channels) < 2)
+      return "a recurrence would sum over its lanes";
+    return "";
+  }
+
   StringRef refuseAccess(KernelOp producer, KernelOp consumer, Kind from, Kind to) {
     KernelLoops loops(consumer);
     LoopSet parallel = 0; // the loops of what the consumer makes
@@ -295,10 +353,10 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
           return "elements would be computed for every row";
         break;
       case Kind::Recurrence: {
-        LoopSet summed = 0;
-        for (auto reduce : consumer.getStep().getOps<ReduceOp>())
-          summed |= loopsOf(reduce.getLoops());
-        if (!isSubset(parallel & ~summed, read) && !isCheap(producer))
+        auto [sized, axis] = consumer.getSizeSource(*consumer.getTime());
+        bool isStep = cast<ShapedType>(sized.getType()).getDimSize(axis) == 1;
+        LoopSet once = isStep ? loopBit(*consumer.getTime()) : 0;
+        if (!isSubset(parallel & ~(summedLoops(consumer) | once), read) && !isCheap(producer))
           return "elements would be computed for every channel";
         break;
       }

@@ -21,6 +21,7 @@ def FuseKernels : Pass<"ssm-fuse-kernels"> {
       also where they are broadcast, or used by several;
     - what follows a product of matrices or a recurrence elementwise into it: bias,
       activation, residual, gate;
+    - sums over the state of each step of a recurrence into the step;
     - reductions over the same rows with what is computed from them: softmax,
       normalisations.
 

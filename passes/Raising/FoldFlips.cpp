@@ -88,7 +88,7 @@ static void flipForUsers(IRRewriter &rewriter, Value tensor, int64_t axis) {
   }
   Value size = getValueOrCreateConstantIndexOp(rewriter, loc, sizes[axis]);
   Value minusOne = arith::ConstantIndexOp::create(rewriter, loc, -1);
-  Value last = arith::AddIOp::create(rewriter, loc, size, minusOne);
+  Value last = rewriter.createOrFold<arith::AddIOp>(loc, size, minusOne);
   Value empty = tensor::EmptyOp::create(rewriter, loc, sizes, type.getElementType());
   AffineMap identity = rewriter.getMultiDimIdentityMap(type.getRank());
   auto flip = KernelOp::create(rewriter, loc, TypeRange(type),

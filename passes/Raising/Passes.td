@@ -133,6 +133,10 @@ def RaiseScans : Pass<"ssm-raise-scans", "::mlir::func::FuncOp"> {
     outputs are mirrored. The transition is found by algebra on the region: what
     matters is how the next state depends on the last, not how that was written.
 
+    Views in a step go (`StepViews.h`): slices and reshapes of an input become those of its
+    sequence, all others go into the maps of the kernels that read them. A slice of
+    what a step computes is computed for itself.
+
     A step that holds another operation, or that reads a carry at other elements
     than it writes (other than through a sum that can be done in front of the
     writing), stays ssm.scan, with a remark that says why.

@@ -74,6 +74,47 @@ private:
 
 } // namespace
 
+/// A sum over the only window of a sequence of one step has lost its loop over time. Gives
+/// it one again, if some axis of its result can have it.
+static void addStep(IRRewriter &rewriter, KernelOp kernel) {
+  if (kernel.getTime() || kernel.hasBuffers() || kernel.getNumResults() != 1)
+    return;
+  unsigned numInputs = kernel.getInputs().size(), numLoops = kernel.getNumLoops();
+  LoopSet summed = 0;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    summed |= loopsOf(reduce.getLoops());
+  auto outType = cast<ShapedType>(kernel.getOuts()[0].getType());
+  for (unsigned i = 0; i < numInputs; ++i) {
+    if (!kernel.getInputs()[i].getDefiningOp<tensor::InsertSliceOp>())
+      continue;
+    auto type = cast<ShapedType>(kernel.getInputs()[i].getType());
+    for (auto [axis, expr] : llvm::enumerate(kernel.getInputMap(i).getResults())) {
+      auto tap = dyn_cast<AffineDimExpr>(expr);
+      if (!tap || !contains(summed, tap.getPosition()) || type.getDimSize(axis) > kMaxTaps ||
+          type.getRank() != outType.getRank() || outType.getDimSize(axis) != 1 ||
+          !isa<AffineConstantExpr>(kernel.getOutMap(0).getResult(axis)))
+        continue;
+      SmallVector<AffineMap> maps;
+      for (unsigned n = 0; n < kernel.getMaps().size(); ++n) {
+        SmallVector<AffineExpr> results(kernel.getMap(n).getResults());
+        AffineExpr step = rewriter.getAffineDimExpr(numLoops);
+        if (n == i)
+          results[axis] = step + tap;
+        else if (n == numInputs)
+          results[axis] = step;
+        maps.push_back(AffineMap::get(numLoops + 1, 0, results, rewriter.getContext()));
+      }
+      if (!haveSizes(numLoops + 1, maps))
+        continue;
+      rewriter.modifyOpInPlace(kernel, [&] {
+        kernel.setLoops(numLoops + 1);
+        kernel.setMapsAttr(rewriter.getAffineMapArrayAttr(maps));
+      });
+      return;
+    }
+  }
+}
+
 bool ConvRaiser::match() {
   if (kernel.getTime() || kernel.hasBuffers() || kernel.getNumResults() != 1)
     return false;
@@ -554,6 +595,7 @@ struct RaiseConvs : ssm::impl::RaiseConvsBase<RaiseConvs> {
     auto name = remark::RemarkOpts::name("convolution").category("raise");
     // From the end: a trimmed convolution remakes the kernels behind it.
     for (KernelOp kernel : llvm::reverse(kernels)) {
+      addStep(rewriter, kernel);
       ConvRaiser raiser(kernel, rewriter);
       if (!raiser.match())
         continue;

@@ -13,6 +13,7 @@
 #include "dialects/SSM/KernelTransition.h"
 #include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
+#include "passes/Raising/StepViews.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
@@ -81,20 +82,23 @@ void ScanRaiser::hoist() {
 /// What the step yields without computing it goes through a kernel that copies.
 void ScanRaiser::makeKernelsYield() {
   auto yield = cast<YieldOp>(step().getTerminator());
-  for (OpOperand &operand : yield->getOpOperands()) {
-    Value value = operand.get();
+  unsigned numCarries = scan.getCarries().size();
+  for (unsigned i = 0; i < yield.getNumOperands(); ++i) {
+    Value value = yield.getOperand(i);
     if (value.getDefiningOp<KernelOp>() && value.getParentBlock() == &step())
       continue;
     auto type = cast<RankedTensorType>(value.getType());
-    rewriter.setInsertionPoint(yield);
     Location loc = yield.getLoc();
-    Value out = tensor::EmptyOp::create(rewriter, loc, tensor::getMixedSizes(rewriter, loc, value),
-                                        type.getElementType());
+    rewriter.setInsertionPoint(scan);
+    Value into = i < numCarries ? scan.getCarries()[i] : scan.getOuts()[i - numCarries];
+    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(rewriter, loc, into);
+    if (i >= numCarries)
+      sizes.erase(sizes.begin() + scan.getOutputAxes()[i - numCarries]);
+    rewriter.setInsertionPoint(yield);
+    Value out = tensor::EmptyOp::create(rewriter, loc, sizes, type.getElementType());
     AffineMap map = rewriter.getMultiDimIdentityMap(type.getRank());
-    while (foldView(value, map)) {
-    }
     KernelOp copy = buildElementwise(rewriter, loc, value, map, out);
-    rewriter.modifyOpInPlace(yield, [&] { operand.set(copy.getResult(0)); });
+    rewriter.modifyOpInPlace(yield, [&] { yield.setOperand(i, copy.getResult(0)); });
   }
 }
 
@@ -130,12 +134,7 @@ void ScanRaiser::mergeAll() {
 
 KernelOp ScanRaiser::findOnlyKernel(StringRef &why) {
   // Sizes and destinations are left over.
-  SmallVector<Operation *> ops;
-  for (Operation &op : step().without_terminator())
-    ops.push_back(&op);
-  for (Operation *op : llvm::reverse(ops))
-    if (isOpTriviallyDead(op))
-      rewriter.eraseOp(op);
+  eraseDeadInStep(rewriter, scan);
   KernelOp only;
   for (Operation &op : step().without_terminator()) {
     if (auto kernel = dyn_cast<KernelOp>(op)) {
@@ -287,6 +286,7 @@ StringRef ScanRaiser::raise(KernelOp &made) {
   StringRef why;
   hoist();
   makeKernelsYield();
+  foldStepViews(rewriter, scan);
   mergeAll();
   KernelOp kernel = findOnlyKernel(why);
   if (why.empty())

@@ -8,6 +8,7 @@
 #include "passes/Vector/EmitKernels.h"
 #include "passes/Vector/Passes.h"
 
+#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -47,7 +48,13 @@ struct EmitKernels : ssm::impl::EmitKernelsBase<EmitKernels> {
   }
 
   static StringRef emit(KernelOp kernel, ImplicitLocOpBuilder &b) {
-    switch (kernel.getConfig()->getForm()) {
+    Form form = kernel.getConfig()->getForm();
+    if (form != Form::Loops && !canBeLaneLoop(kernel, kernel.getConfig()->getLaneLoop(),
+                                              kernel.getConfig()->getLanes()))
+      return "lanes cannot lie along the loop that its configuration names";
+    if (form != Form::Loops && (form == Form::Recurrence) != kernel.getTime().has_value())
+      return "its configuration is for another kind of kernel";
+    switch (form) {
     case Form::Rows:
       return emitRows(kernel, b);
     case Form::Matmul:

@@ -39,6 +39,9 @@ constexpr int64_t kProductsPerElement = 13;
 /// columns of a tile of them.
 constexpr int64_t kDotRows = 4;
 constexpr int64_t kDotColumns = 4;
+/// The largest tile: there is code for each number of rows.
+constexpr int64_t kMostRows = 32;
+constexpr int64_t kMostVectors = 8;
 /// Sums that hide how long one of them takes.
 constexpr int64_t kInFlight = 8;
 constexpr int64_t kMostParts = 4;
@@ -774,7 +777,7 @@ static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   ConfigAttr config = kernel.getConfigAttr();
   ArrayRef<int64_t> tiles = config.getTiles();
   if (!what || (tiles.size() != 2 && tiles.size() != 3 && tiles.size() != 5) ||
-      llvm::any_of(tiles, [](int64_t size) { return size <= 0; }) || config.getLanes() <= 0 ||
+      tiles[0] > kMostRows || tiles[1] > kMostVectors ||
       !canBeLaneLoop(kernel, what->n, config.getLanes()))
     return std::nullopt;
   if (tiles.size() > 2 && tiles[2] != 1 &&

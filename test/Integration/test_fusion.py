@@ -8,6 +8,8 @@
 reference evaluator in double precision: results used twice, results that are outputs
 too, norms around products, masks, broadcasts, axes of every kind; sizes 0, 1 and odd."""
 
+import re
+import subprocess
 import sys
 import warnings
 
@@ -15,10 +17,13 @@ import numpy as np
 import onnx.reference
 import pytest
 from onnx import helper
-from ssmtest import build, compare, compiler, runtime
+from ssmtest import build, compare, compiler, reference, runtime
 from ssmtest.case import bf16, f16, f32, generator
+from ssmtest.model import with_sizes
 
 sys.path.insert(0, str(build.MODELS))
+import mamba  # noqa: E402
+import recurrences  # noqa: E402
 from builder import Builder  # noqa: E402
 
 INF = np.inf
@@ -239,3 +244,36 @@ def test_graph(name, dtype, level):
         for key, want in evaluate(wide, given).items():
             compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(dtype),
                                 OPERATORS * compare.BOUNDS[np.dtype(dtype)])
+
+
+def list_kernels(module):
+    told = subprocess.run([str(build.tool("ssm-run")), str(module), "--describe"], check=True,
+                          capture_output=True, text=True).stdout
+    return re.findall(r"^ +(kernel_\w+)$", told, re.M)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("length", [1, 2, 17])
+def test_block_of_fixed_sizes(batch, length):
+    """A step's only position is no loop, and yet all is fused that is with open sizes."""
+    given = mamba.block_inputs(generator(f"fixed {batch} {length}"), batch, length)
+    fixed = with_sizes(mamba.block(), dict(batch=batch, length=length))
+    module = compiler.compile_model(fixed)
+    assert list_kernels(module) == list_kernels(compiler.compile_model(mamba.block()))
+    got = runtime.Module(module).session().run(given)
+    for name, want in reference.run_model(fixed, given).items():
+        compare.check_close(name, got[name], want, np.dtype(f32))
+
+
+@pytest.mark.parametrize("dtype", [f32, f16, bf16], ids=["f32", "f16", "bf16"])
+@pytest.mark.parametrize("backward", [False, True])
+def test_one_step_with_all_around_it(backward, dtype):
+    recurrence = recurrences.selective(16)
+    names = dict(backward=list(recurrence.inputs), outs_backward=["y"]) if backward else {}
+    model = recurrence.model(dtype=dtype, length=1, **names)
+    module = compiler.compile_model(model)
+    session, rng = runtime.Module(module).session(), generator(f"one step {backward}")
+    for batch, channels in [(2, 17), (1, 16), (3, 1), (0, 4)]:
+        given = recurrence.draw(rng, dict(B=batch, D=channels), 1, 1, dtype)
+        for name, want in recurrence.run(given, 1).items():
+            compare.check_close(name, session.run(given)[name], want, np.dtype(dtype))

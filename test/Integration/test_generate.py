@@ -18,6 +18,7 @@ from onnx import TensorProto
 from ssmtest import build, compiler
 from ssmtest.case import f32, generator
 from ssmtest.generate import likeliest, run
+from ssmtest.model import with_sizes
 
 sys.path.insert(0, str(build.MODELS))
 from builder import Builder  # noqa: E402
@@ -189,12 +190,7 @@ def test_one_id_at_once(tmp_path):
     """An export of the step alone reads a prompt one by one; a fixed batch has equal rows."""
     path = tmp_path / "step.onnx"
     for sizes in ({"length": 1}, {"batch": 1, "length": 1}, {"batch": 2}):
-        model = onnx.load(MODEL)
-        for value in (*model.graph.input, *model.graph.output):
-            for dim in value.type.tensor_type.shape.dim:
-                if dim.dim_param in sizes:
-                    dim.dim_value = sizes[dim.dim_param]
-        onnx.save(model, path)
+        onnx.save(with_sizes(onnx.load(MODEL), sizes), path)
         out, told = run(compiler.compile_model(path), "--prompt", PROMPT, "--temperature", 0,
                         "--max-new", 30)
         assert out == peer_text(PROMPT, 30) + b"\n", sizes

@@ -232,10 +232,11 @@ def test_values_without_optimisation(spelling):
     model.check(load(model, "-O0"), rng)
 
 
-@pytest.mark.parametrize("dtype", [f16, bf16], ids=["f16", "bf16"])
+@pytest.mark.parametrize("options", ["-O3", "--cpu=v3", "--cpu=v2"])
+@pytest.mark.parametrize("dtype", [f32, f16, bf16], ids=["f32", "f16", "bf16"])
 @pytest.mark.parametrize("spelling", ["one-sided", "concat-window", "transposed"])
-def test_half(spelling, dtype):
+def test_types(spelling, dtype, options):
     rng = generator(f"conv {spelling} {np.dtype(dtype)}")
     for turned in (False, True):
         model = Model(spelling, 4, 17, rng, silu=True, dtype=dtype, turned=turned)
-        model.check(load(model), rng)
+        model.check(load(model, options), rng)

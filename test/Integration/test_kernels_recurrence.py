@@ -142,7 +142,7 @@ DIRECTIONS = {
 }
 
 
-@pytest.mark.parametrize("flips", [False, True], ids=["directions", "flips"])
+@pytest.mark.parametrize("flips", [None, (-1, -2**63)], ids=["directions", "flips"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("kind,axes", [("diagonal16", 1), ("diagonal5", 0), ("per_head7x3", 1),
                                        ("selective16", 1), ("selective48", 2),
@@ -160,6 +160,25 @@ def test_directions(kind, axes, direction, flips, tmp_path):
     for batch, length, channels in [(2, 9, 17), (1, 33, 16), (3, 1, 1), (1, 8, 40), (2, 0, 3)]:
         check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length, axes,
               **ways)
+
+
+@pytest.mark.parametrize("length,flips", [
+    ("length", (-1, -2**63 + 1)), ("length", (-1, -2**31)), (17, (-1, -2**63)), (16, (-1, -2**31)),
+    (17, (-1, -18)), (17, (16, -18)), (17, (100, -1000)), (1, (-1, -2**63))], ids=str)
+@pytest.mark.parametrize("kind", ["diagonal5", "per_head4x16", "gated_delta2x3", "total"])
+def test_flips_of_any_spelling(kind, length, flips, tmp_path):
+    recurrence, _ = KINDS[kind]
+    ways = dict(backward=list(recurrence.inputs), outs_backward=list(recurrence.outs))
+    model = recurrence.model(flips=flips, length=length, **ways)
+    assert count_kernels(model, tmp_path) == (1, 0)
+    # Open sizes of several inputs are not known to be equal.
+    if length != "length" or kind == "total":
+        assert "tensor.extract " not in (tmp_path / "tile.mlir").read_text()
+    rng = generator(f"flips {kind} {length} {flips}")
+    session = load(model).session()
+    for batch, channels in [(2, 17), (1, 16), (3, 1), (0, 3)]:
+        steps = rng.integers(0, 40) if length == "length" else length
+        check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), steps, **ways)
 
 
 # Above -O0 only what is stored is rounded; at -O0 each operation of the body rounds,

@@ -29,142 +29,16 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
-
-import ml_dtypes
-import numpy as np
-from onnx import helper
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "models")]
-import mamba  # noqa: E402
-from builder import Builder  # noqa: E402
+sys.path[:0] = [str(ROOT / "test" / "harness")]
 from ssmtest import compiler, runtime  # noqa: E402
+from sweep_kernels import KERNELS, Kernel  # noqa: E402
 
 try:
     import onnxruntime
 except ImportError:  # needed for --onnxruntime alone
     onnxruntime = None
-
-f32, f16, bf16 = np.float32, np.float16, ml_dtypes.bfloat16
-FIXED = 128
-LANES = 16  # of the widest vector; 16-bit types are computed in 32 bits
-
-
-@dataclass
-class Kernel:
-    make: Callable    # a size, or a name for an open one -> model
-    inputs: Callable  # size -> {name: array}
-    fixed: bool = False
-    lanes: int = 1    # elements that the swept axis is padded to
-    line: int = 0     # elements of a cache line, where the swept axis is a matrix's last one
-
-    def sizes(self, upto):
-        if not self.fixed:
-            return list(range(upto + 1))
-        # Each takes a compilation: small ones, and those around whole vectors.
-        return [size for size in range(upto + 1)
-                if size <= 40 or size % LANES in (0, 1, LANES - 1)]
-
-    def padded(self, size):
-        return -(-size // self.lanes) * self.lanes
-
-
-def ones(shape, dtype=f32, value=1):
-    """An array that begins with a cache line: otherwise its place, which the allocator
-    chooses by its size, counts."""
-    count = int(np.prod(shape))
-    room = np.empty(count * np.dtype(dtype).itemsize + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    array = room[begin:begin + count * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
-    array[...] = value
-    return array
-
-
-def product(axis, m=FIXED, k=FIXED, n=FIXED, batch=(), weight=False, transposed=False,
-            dtype=f32, fixed=False):
-    """A product of matrices with one size swept; the right side is an argument or a
-    weight."""
-    sizes = {"m": m, "k": k, "n": n}
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-
-    def dims(size):
-        m, k, n = {**sizes, axis: size}.values()
-        return [*batch, m, k], [*batch, *([n, k] if transposed else [k, n])], [*batch, m, n]
-
-    def make(size):
-        left, right, out = dims(size)
-        g = Builder()
-        x = g.input("x", left, kind)
-        w = g.weight(np.ones(right, dtype)) if weight else g.input("w", right, kind)
-        y = g.add("Gemm", x, w, transB=1) if transposed else g.add("MatMul", x, w)
-        g.output(y, out, kind, name="y")
-        return g.model()
-
-    def inputs(size):
-        left, right, _ = dims(size)
-        return {"x": ones(left, dtype), **({} if weight else {"w": ones(right, dtype)})}
-    is_row = not weight and axis == ("k" if transposed else "n")
-    return Kernel(make, inputs, fixed, LANES if axis == "n" else 1,
-                  64 // np.dtype(dtype).itemsize if is_row else 0)
-
-
-def products():
-    """By name: each size in turn."""
-    forms = {"": {}, "1 row ": {"m": 1, "k": 512, "n": 512}, "8 rows ": {"m": 8},
-             "transposed ": {"transposed": True},
-             "transposed 1 row ": {"transposed": True, "m": 1, "k": 512, "n": 512},
-             "transposed 8 rows ": {"transposed": True, "m": 8},
-             "f16 ": {"dtype": f16}, "bf16 ": {"dtype": bf16},
-             "batch ": {"batch": [16], "m": 32, "k": 32, "n": 32}}
-    found = {f"matmul {form}{axis}": product(axis, **sizes) for form, sizes in forms.items()
-             for axis in ("kn" if "m" in sizes and "batch" not in sizes else "mkn")}
-    for form, sizes in forms.items():
-        if "batch" in sizes:
-            continue
-        if "m" not in sizes:
-            found[f"matmul weight {form}m"] = product("m", weight=True, **sizes)
-        if "transposed" not in sizes: # the same once it is packed
-            for axis in "kn":
-                found[f"matmul weight {form}{axis} fixed"] = \
-                    product(axis, weight=True, fixed=True, **sizes)
-    found["matmul n fixed"] = product("n", fixed=True)
-    found["matmul transposed m fixed"] = product("m", transposed=True, fixed=True)
-    return found
-
-
-def rows(op, **attributes):
-    def make(size):
-        g = Builder()
-        x = g.input("x", [FIXED, size])
-        g.output(g.add(op, x, **attributes), [FIXED, size], name="y")
-        return g.model()
-    return Kernel(make, lambda size: {"x": ones((FIXED, size))}, lanes=LANES, line=16)
-
-
-def channels():
-    """A Mamba-1 scan of 64 steps with an open number of channels."""
-    def make(size):
-        g = Builder()
-        state = g.input("state", [1, size, 16])
-        names = [g.input(n, [64, 1, size]) for n in ("dt", "u")]
-        names += [g.input(n, [64, 1, 16]) for n in ("b", "c")]
-        a, skip = g.input("a", [size, 16]), g.input("skip", [size])
-        last, y = g.add("Scan", state, *names, count=2, num_scan_inputs=4,
-                        body=mamba.scan_step(a, skip))
-        g.output(y, [64, 1, size], name="y")
-        g.output(last, [1, size, 16], name="last")
-        return g.model()
-
-    def inputs(size):
-        return {"state": ones((1, size, 16), value=0), "dt": ones((64, 1, size), value=0.1),
-                "u": ones((64, 1, size)), "b": ones((64, 1, 16)), "c": ones((64, 1, 16)),
-                "a": ones((size, 16), value=-1), "skip": ones(size)}
-    return Kernel(make, inputs, lanes=LANES)
-
-
-KERNELS = {**products(), "softmax": rows("Softmax", axis=-1), "sigmoid": rows("Sigmoid"),
-           "scan channels": channels()}
 
 
 def best(calls, seconds):

@@ -6,18 +6,25 @@
 # ===----------------------------------------------------------------------===#
 """Products of matrices on a GPU: values against float64, time beside torch.
 
-`matmul.py build FOLDER [--compile PATH]` writes and compiles the models; where the GPU is,
-`matmul.py run FOLDER [--runtime PATH] [--time]` runs them on sizes that are odd, 0, 1, aligned and
-not, in torch's memory and on its stream.
+usage: matmul.py build FOLDER [--target T] [--only NAME,..]  compiles the models
+       matmul.py run FOLDER [--time] [--only NAME,..]        runs them where the GPU is; with
+                                                             SSM_BUILD_DIR where libssmrt is
+Sizes are odd, 0, 1, aligned and not. `--time`: in torch's memory and on its stream.
 """
 
 import argparse
 import ctypes
 import os
 import pathlib
-import subprocess
 import sys
 import time
+
+import ml_dtypes
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "test" / "harness")]
+from ssmtest import runtime  # noqa: E402
 
 # Name: element type, dims of A and B as stored, whether each is transposed, parts around the product.
 MODELS = {
@@ -46,16 +53,19 @@ TIMED = [(4096, 10496, 2560), (4096, 10576, 2560), (2048, 2048, 2048), (8192, 81
          (4096, 2560, 5120)]
 HEADS = 3
 BOUNDS = {"float16": 2e-3, "bfloat16": 1.2e-2, "float": 1e-5, "int32": 0}
+DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float": np.float32,
+          "int32": np.int32}
 
 
-def build(folder, compiler, target, only):
+def build(folder, target, only):
     import onnx
     from onnx import helper
+    from ssmtest import compiler
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (dtype, a, b, turn_a, turn_b, parts) in MODELS.items():
-        if only and name not in only:
-            continue
+    failed = 0
+    for name in only:
+        dtype, a, b, turn_a, turn_b, parts = MODELS[name]
         dt = getattr(onnx.TensorProto, dtype.upper())
         nodes, rank = [], len(a)
 
@@ -98,58 +108,95 @@ def build(folder, compiler, target, only):
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
-        subprocess.run([compiler, str(path), f"--target={target}", "--cpu=x86-64-v3",
-                        "-o", str(path.with_suffix(".so"))],
-                       check=True, stderr=subprocess.DEVNULL)
+        done = compiler.run_compiler([path, f"--target={target}", "--cpu=x86-64-v3",
+                                      "-o", path.with_suffix(".so")])
+        if done.returncode:
+            failed += 1
+            print(f"{name}: {done.stderr}", flush=True)
+    return failed
 
 
 def sizes_of(dims, sizes):
     return [dict(zip("BMNK", sizes), H=HEADS)[d] for d in dims]
 
 
-def make_inputs(torch, model, sizes):
+def make_inputs(random, model, sizes):
     dtype, a, b, _, _, parts = model
-    kind = getattr(torch, dtype)
 
-    def random(dims, scale=1.0):
+    def draw(dims, scale=1.0):
         shape = sizes_of(dims, sizes)
         if dtype == "int32":
-            return torch.randint(-1000, 1000, shape, dtype=kind, device="cuda")
-        return (torch.randn(shape, device="cuda") * scale).to(kind)
+            return random.integers(-1000, 1000, shape, np.int32)
+        return (random.standard_normal(shape, np.float32) * scale).astype(DTYPES[dtype])
 
-    inputs = {"A": random(a), "B": random(b, max(sizes[3], 1) ** -0.5)}
+    inputs = {"A": draw(a), "B": draw(b, max(sizes[3], 1) ** -0.5)}
     out = a[:-2] + ["M", "N"]
     if "prologue" in parts:
-        inputs["G"] = random(a)
+        inputs["G"] = draw(a)
     if "bias" in parts:
-        inputs["bias"] = random(["N"])
+        inputs["bias"] = draw(["N"])
     if "gate" in parts:
-        inputs["gate"] = random(out)
+        inputs["gate"] = draw(out)
     if "residual" in parts:
-        inputs["R"] = random(out)
-    return inputs, torch.full(sizes_of(out, sizes), 77, dtype=kind, device="cuda")
+        inputs["R"] = draw(out)
+    return inputs
 
 
-def product(model, a, b):
-    return (a.transpose(-1, -2) if model[3] else a) @ (b.transpose(-1, -2) if model[4] else b)
-
-
-def reference(torch, model, inputs):
+def reference(model, inputs):
     parts = model[5]
-    x = {name: value.double() for name, value in inputs.items()}
-    a = x["A"]
+    x = {name: value.astype(np.float64) for name, value in inputs.items()}
+
+    def sigmoid(value):
+        return 1 / (1 + np.exp(-value))
+
+    a, b = x["A"], x["B"]
     if "prologue" in parts:
-        half = inputs["A"].dtype
-        gate = torch.sigmoid(x["G"]).to(half).double()
-        a = (gate * a).to(half).double()
-    y = product(model, a, x["B"])
+        kind = inputs["A"].dtype
+        gate = sigmoid(x["G"]).astype(kind).astype(np.float64)
+        a = (gate * a).astype(kind).astype(np.float64)
+    y = (a.swapaxes(-1, -2) if model[3] else a) @ (b.swapaxes(-1, -2) if model[4] else b)
     if "bias" in parts:
         y = y + x["bias"]
     if "silu" in parts:
-        y = y * torch.sigmoid(y)
+        y = y * sigmoid(y)
     if "gate" in parts:
-        y = y * torch.sigmoid(x["gate"])
+        y = y * sigmoid(x["gate"])
     return y + x["R"] if "residual" in parts else y
+
+
+def check(session, model, sizes, random):
+    """-> what is wrong, or nothing."""
+    inputs = make_inputs(random, model, sizes)
+    got, expected = session.run(inputs)["Y"], reference(model, inputs)
+    if got.shape != expected.shape:
+        return f"shape {got.shape}, expected {expected.shape}"
+    gap = np.abs(got.astype(np.float64) - expected) / (1 + np.abs(expected))
+    error = gap.max(initial=0)
+    return None if error <= BOUNDS[model[0]] else f"error {error}"
+
+
+def run(folder, timed, only, most):
+    random = np.random.default_rng(int(os.environ.get("SSM_TEST_SEED", 0)) or None)
+    failed = passed = 0
+    for name in only:
+        session = runtime.Module(folder / f"{name}.so", "cuda").session()
+        for sizes in SIZES:
+            if most and np.prod(sizes) > most:
+                continue
+            try:
+                wrong = check(session, MODELS[name], sizes, random)
+            except runtime.RuntimeFailure as problem:
+                wrong = str(problem)[:300]
+            passed, failed = passed + (not wrong), failed + bool(wrong)
+            if wrong:
+                print(f"FAILED {name} {sizes}: {wrong}", flush=True)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    if timed:
+        time_models(folder, only)
+    return failed
+
+
+# ===--- Time ----------------------------------------------------------------===#
 
 
 class Tensor(ctypes.Structure):
@@ -181,8 +228,9 @@ class Buffer(ctypes.Structure):
 class Session:
     """A module on torch's stream."""
 
-    def __init__(self, library, path, stream):
-        self.library, options = library, ctypes.c_void_p()
+    def __init__(self, path, stream):
+        self.library, options = runtime.library(), ctypes.c_void_p()
+        library = self.library
         module, self.session = ctypes.c_void_p(), ctypes.c_void_p()
         self.check(library.ssmrt_load_options_create(ctypes.byref(options)))
         self.check(library.ssmrt_load_options_set_device(options, b"cuda"))
@@ -211,43 +259,6 @@ class Session:
         return call
 
 
-def run(folder, runtime, timed, only):
-    import torch
-
-    torch.manual_seed(int.from_bytes(os.urandom(4), "little"))
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-    library = ctypes.CDLL(str(runtime))
-    stream = torch.cuda.Stream()
-    torch.cuda.set_stream(stream)
-    failed = passed = 0
-    sessions = {}
-    for name, model in MODELS.items():
-        if only and name not in only:
-            continue
-        sessions[name] = Session(library, folder / f"{name}.so", stream.cuda_stream)
-        for sizes in SIZES:
-            inputs, out = make_inputs(torch, model, sizes)
-            error, told = float("inf"), ""
-            try:
-                sessions[name].bind(inputs, out)()
-                torch.cuda.synchronize()
-                expected = reference(torch, model, inputs)
-                gap = (out.double() - expected).abs() / (1 + expected.abs())
-                error = gap.max().item() if gap.numel() else 0.0
-            except RuntimeError as problem:
-                told = str(problem)[:300]
-            ok = error <= BOUNDS[model[0]]
-            passed, failed = passed + ok, failed + (not ok)
-            if not ok:
-                print(f"FAILED {name} {sizes}: error {error} {told}", flush=True)
-    print(f"{passed} passed, {failed} failed", flush=True)
-    if timed:
-        for name in ["bf16_nt", "bf16_nn", "f16_nn_all"]:
-            if name in sessions:
-                time_model(torch, name, sessions[name])
-    return failed
-
-
 def burst(torch, call, seconds):
     """The mean time of a call, back to back for so long."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -264,11 +275,26 @@ def burst(torch, call, seconds):
     return start.elapsed_time(end) / count
 
 
+def time_models(folder, only):
+    import torch
+
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    stream = torch.cuda.Stream()
+    torch.cuda.set_stream(stream)
+    for name in ["bf16_nt", "bf16_nn", "f16_nn_all"]:
+        if name in only:
+            time_model(torch, name, Session(folder / f"{name}.so", stream.cuda_stream))
+
+
 def time_model(torch, name, session):
     """Ours and torch's turn by turn: rested, each burst of 20 ms after a pause, and hot."""
     model = MODELS[name]
     for m, n, k in TIMED:
-        inputs, out = make_inputs(torch, model, (1, m, n, k))
+        inputs = {given: torch.from_numpy(value.view(np.int16)).cuda().view(
+                      getattr(torch, model[0]))
+                  for given, value in make_inputs(np.random.default_rng(), model,
+                                                  (1, m, n, k)).items()}
+        out = torch.empty((m, n), dtype=inputs["A"].dtype, device="cuda")
         ours, theirs = session.bind(inputs, out), torch.empty_like(out)
         a = inputs["A"].transpose(-1, -2) if model[3] else inputs["A"]
         b = inputs["B"].transpose(-1, -2) if model[4] else inputs["B"]
@@ -287,17 +313,20 @@ def time_model(torch, name, session):
         print(text, flush=True)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["build", "run"])
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--compile", default="build/bin/ssm-compile")
     parser.add_argument("--target", default="cuda:sm_90a")
-    parser.add_argument("--runtime", default="build/lib/libssmrt.so")
-    parser.add_argument("--only", action="append", help="this model alone")
+    parser.add_argument("--only", default=",".join(MODELS))
+    parser.add_argument("--most", type=int, help="no products of more multiplications")
     parser.add_argument("--time", action="store_true")
-    args = parser.parse_args()
-    if args.what == "build":
-        build(args.folder, args.compile, args.target, args.only)
-    else:
-        sys.exit(1 if run(args.folder, args.runtime, args.time, args.only) else 0)
+    options = parser.parse_args()
+    only = options.only.split(",")
+    sys.exit(1 if (build(options.folder, options.target, only) if options.what == "build"
+                   else run(options.folder, options.time, only, options.most)) else 0)
+
+
+if __name__ == "__main__":
+    main()

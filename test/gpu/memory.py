@@ -8,9 +8,10 @@
 """Sums, norms, transposes and products of few rows on a GPU: values against float64, time
 beside a copy of the same bytes by torch.
 
-usage: memory.py build FOLDER [--only NAME,..]          compiles the modules
-       memory.py run FOLDER [--time] [--only NAME,..]   runs them where the GPU is (torch); with
-                                                        SSM_BUILD_DIR where libssmrt is
+usage: memory.py build FOLDER [--chip sm_90a] [--only NAME,..]  compiles the modules
+       memory.py run FOLDER [--time] [--only NAME,..]           runs them where the GPU is; with
+                                                                SSM_BUILD_DIR where libssmrt is
+Time is measured in torch's memory.
 """
 
 import argparse
@@ -19,8 +20,12 @@ import os
 import sys
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "test" / "harness")]
+from ssmtest import runtime  # noqa: E402
 
 # Name: element type, dims of the input, kind.
 MODELS = {
@@ -46,7 +51,7 @@ TIMED = {"gemv": [(m, k, n) for k, n in ((2560, 10576), (5120, 2560), (8192, 819
 BOUNDS = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-12, "int8": 0}
 
 
-def build(folder, only):
+def build(folder, chip, only):
     import onnx
     from onnx import helper
     from ssmtest import compiler
@@ -99,7 +104,7 @@ def build(folder, only):
             [helper.make_tensor_value_info("y", dt, out)])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
         onnx.save(model, folder / f"{name}.onnx")
-        done = compiler.run_compiler([folder / f"{name}.onnx", "--target=cuda:sm_90a",
+        done = compiler.run_compiler([folder / f"{name}.onnx", f"--target=cuda:{chip}",
                                       "--spill-budget=0", "-o", folder / f"{name}.so"])
         if done.returncode:
             failed += 1
@@ -107,56 +112,112 @@ def build(folder, only):
     return failed > 0
 
 
-def make_inputs(torch, name, sizes, device="cpu"):
-    dtype, dims, kind = MODELS[name]
-    kind_of = getattr(torch, dtype)
+def dtype_of(name):
+    return ml_dtypes.bfloat16 if MODELS[name][0] == "bfloat16" else np.dtype(MODELS[name][0])
 
-    def random(shape, scale=1.0):
-        if dtype == "int8":
-            return torch.randint(-100, 100, shape, dtype=kind_of, device=device)
-        return (torch.randn(shape, device=device) * scale).to(kind_of)
+
+def make_inputs(random, name, sizes):
+    _, dims, kind = MODELS[name]
+    dtype = dtype_of(name)
+
+    def draw(shape, scale=1.0):
+        if dtype == np.int8:
+            return random.integers(-100, 100, shape, np.int8)
+        return (random.standard_normal(shape, np.float32) * scale).astype(dtype)
     if kind.startswith("gemv"):
         m, k, n = sizes
-        return {"x": random((m, k)),
-                "w": random((n, k) if kind == "gemv_nt" else (k, n), max(k, 1) ** -0.5)}
+        return {"x": draw((m, k)),
+                "w": draw((n, k) if kind == "gemv_nt" else (k, n), max(k, 1) ** -0.5)}
     all_sizes = dict(zip("NMC", (*sizes, 3)))
-    inputs = {"x": random([all_sizes[d] for d in dims])}
+    inputs = {"x": draw([all_sizes[d] for d in dims])}
     if kind in ("layernorm", "rmsnorm"):
-        inputs["scale"] = random((sizes[1],))
+        inputs["scale"] = draw((sizes[1],))
     if kind == "layernorm":
-        inputs["bias"] = random((sizes[1],))
+        inputs["bias"] = draw((sizes[1],))
     if kind == "turn_add":
-        inputs["z"] = random(sizes[::-1])
+        inputs["z"] = draw(sizes[::-1])
     return inputs
 
 
-def reference(torch, name, inputs):
+def reference(name, inputs):
     """-> values in float64, and what their error is measured by."""
     kind = MODELS[name][2]
-    given = {n: v if v.dtype == torch.int8 else v.double() for n, v in inputs.items()}
+    given = {n: v if v.dtype == np.int8 else v.astype(np.float64) for n, v in inputs.items()}
     x = given["x"]
     if kind == "softmax":
-        return torch.softmax(x, -1), None
+        y = np.exp(x - x.max(-1, keepdims=True, initial=-np.inf))
+        return y / y.sum(-1, keepdims=True), None
     if kind in ("layernorm", "rmsnorm"):
-        centred = x - x.mean(-1, keepdim=True) if kind == "layernorm" else x
-        y = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() * given["scale"]
+        if not x.size:
+            return x, None
+        centred = x - x.mean(-1, keepdims=True) if kind == "layernorm" else x
+        y = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5) * given["scale"]
         return y + given.get("bias", 0), None
     if kind == "rows":
-        return x.sum(1), x.abs().sum(1)
+        return x.sum(1), np.abs(x).sum(1)
     if kind == "columns":
-        return x.sum(0), x.abs().sum(0)
+        return x.sum(0), np.abs(x).sum(0)
     if kind == "all":
-        return x.sum(), x.abs().sum()
+        return x.sum(), np.abs(x).sum()
     if kind == "largest":
-        return x.amax(1), None
+        return x.max(1), None
     if kind == "turn":
-        return x.permute(*reversed(range(x.ndim))), None
+        return x.transpose(), None
     if kind == "turn_add":
-        return x.t() + given["z"], None
+        return x.T + given["z"], None
     if kind == "swap":
-        return x.transpose(1, 2), None
-    w = given["w"].t() if kind == "gemv_nt" else given["w"]
-    return x @ w, x.abs() @ w.abs()
+        return x.swapaxes(1, 2), None
+    w = given["w"].T if kind == "gemv_nt" else given["w"]
+    return x @ w, np.abs(x) @ np.abs(w)
+
+
+def check(session, name, sizes, random):
+    """-> what is wrong, or nothing."""
+    inputs = make_inputs(random, name, sizes)
+    expected, scale = reference(name, inputs)
+    got = session.run(inputs)["y"]
+    if got.shape != expected.shape:
+        return f"shape {got.shape}, expected {expected.shape}"
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
+    # Sums by what was added, all else by its own size.
+    gap = np.abs(got - expected) / (np.abs(expected) + (1 if scale is None
+                                                        else np.maximum(scale, 1)))
+    error = np.where(got == expected, 0, gap).max(initial=0)
+    return None if error <= BOUNDS[MODELS[name][0]] else f"error {error}"
+
+
+def run(folder, timed, only, most):
+    seed = int(os.environ.get("SSM_TEST_SEED", int.from_bytes(os.urandom(4), "little")))
+    random = np.random.default_rng(seed)
+    passed = failed = 0
+    for name in only:
+        try:
+            session = runtime.Module(folder / f"{name}.so", "cuda").session()
+        except Exception as error:  # told, and counted
+            print(f"FAILED {name}: {error}")
+            failed += 1
+            continue
+        for sizes in PRODUCTS if MODELS[name][2].startswith("gemv") else SIZES:
+            if most and np.prod(sizes) > most:
+                continue
+            if MODELS[name][2] == "largest" and sizes[1] == 0:
+                continue  # NumPy has no largest of nothing
+            try:
+                wrong = check(session, name, sizes, random)
+            except Exception as error:  # told, and counted
+                wrong = f"{type(error).__name__}: {error}"[:300]
+            passed, failed = passed + (not wrong), failed + bool(wrong)
+            if wrong:
+                print(f"FAILED {name} {sizes}: {wrong}", flush=True)
+    print(f"{passed} passed, {failed} failed (seed {seed})", flush=True)
+    if timed:
+        import torch
+
+        time_models(torch, folder, only)
+    return failed > 0
+
+
+# ===--- Time ----------------------------------------------------------------===#
 
 
 class Runner:
@@ -164,9 +225,9 @@ class Runner:
 
     HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
-    def __init__(self, torch, runtime, path, stream=None):
+    def __init__(self, path, stream=None):
         """With a stream of torch: runs are queued there, and kernels not timed."""
-        self.torch, self.rt, self.lib = torch, runtime, runtime.library()
+        self.lib = runtime.library()
         self.times, self.session = [], ctypes.c_void_p()
         self.module = runtime.Module(path, "cuda")
         options = ctypes.c_void_p()
@@ -194,12 +255,12 @@ class Runner:
         """-> what the C API takes for them."""
         codes = {"float16": (2, 16), "bfloat16": (4, 16), "float32": (2, 32), "float64": (2, 64),
                  "int8": (0, 8)}
-        given, alive = (self.rt.Input * len(inputs))(), []
+        given, alive = (runtime.Input * len(inputs))(), []
         for slot, (name, value) in zip(given, inputs.items()):
             shape = (ctypes.c_int64 * max(value.ndim, 1))(*value.shape)
             code, bits = codes[str(value.dtype).split(".")[1]]
-            tensor = self.rt.DLTensor(value.data_ptr(), 2 if value.is_cuda else 1, 0, value.ndim,
-                                      self.rt.DLDataType(code, bits, 1),
+            tensor = runtime.DLTensor(value.data_ptr(), 2 if value.is_cuda else 1, 0, value.ndim,
+                                      runtime.DLDataType(code, bits, 1),
                                       ctypes.cast(shape, ctypes.POINTER(ctypes.c_int64)), None, 0)
             alive += [shape, tensor]
             slot.name, slot.tensor = name.encode(), ctypes.pointer(tensor)
@@ -207,38 +268,22 @@ class Runner:
         return given
 
     def queue(self, given):
-        self.rt.check(self.lib.ssmrt_session_run_async(self.session, given, len(given), None, 0))
+        runtime.check(self.lib.ssmrt_session_run_async(self.session, given, len(given), None, 0))
 
-    def run(self, inputs, fetch=True):
+    def run(self, inputs):
         self.times = []
         given = self.bind(inputs)
-        self.rt.check(self.lib.ssmrt_session_run(self.session, given, len(inputs), None, 0))
-        if not fetch:
-            return None
-        tensor = self.rt.DLTensor()
-        self.rt.check(self.lib.ssmrt_session_get_output(self.session, 0, ctypes.byref(tensor)))
-        result = self.torch.empty([tensor.shape[i] for i in range(tensor.ndim)],
-                                  dtype=next(iter(inputs.values())).dtype)
-        if result.numel():
-            ctypes.memmove(result.data_ptr(), tensor.data + tensor.byte_offset,
-                           result.numel() * result.element_size())
-        return result
+        runtime.check(self.lib.ssmrt_session_run(self.session, given, len(inputs), None, 0))
 
 
-def check(torch, runner, name, sizes):
-    inputs = make_inputs(torch, name, sizes)
-    expected, scale = reference(torch, name, inputs)
-    got = runner.run({n: v.cuda() for n, v in inputs.items()})
-    if got.shape != expected.shape:
-        return f"shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
-    if not got.numel():
-        return None
-    gap = (got.double() - expected.double()).abs()
-    # Sums by what was added, all else by its own size.
-    gap = gap / (expected.double().abs() + (1 if scale is None else scale.clamp(min=1)))
-    same = got.double() == expected.double()
-    error = torch.where(same, torch.zeros_like(gap), gap).max().item()
-    return None if error <= BOUNDS[MODELS[name][0]] else f"error {error}"
+def to_torch(torch, inputs):
+    """Arrays -> tensors of the GPU, of NumPy's types and bfloat16."""
+    result = {}
+    for name, value in inputs.items():
+        kind = getattr(torch, str(value.dtype))
+        same = value.view(np.int16) if value.dtype == ml_dtypes.bfloat16 else value
+        result[name] = torch.from_numpy(same).cuda().view(kind)
+    return result
 
 
 def median(values):
@@ -275,7 +320,7 @@ def time_queue(torch, stream, call):
     return median(times)
 
 
-def time_models(torch, folder, runtime, only):
+def time_models(torch, folder, only):
     rate = copy_rate(torch, 1 << 30)
     print(f"copy of 2^29 bytes: {rate / 1e12:.3f} TB/s", flush=True)
     for name in only:
@@ -285,14 +330,14 @@ def time_models(torch, folder, runtime, only):
         shapes = TIMED["gemv"] if kind.startswith("gemv") else [
             (rows // 3 if "C" in MODELS[name][1] else rows, 4096)]
         for sizes in shapes:
-            runner = Runner(torch, runtime, folder / f"{name}.so")
+            runner = Runner(folder / f"{name}.so")
             # Others than the last are not in the cache.
             many = 6 if kind.startswith("gemv") else 1
-            inputs = [{n: v for n, v in make_inputs(torch, name, sizes, "cuda").items()}
-                      for _ in range(many)]
+            random = np.random.default_rng()
+            inputs = [to_torch(torch, make_inputs(random, name, sizes)) for _ in range(many)]
             times = []
             for turn in range(18):
-                runner.run(inputs[turn % many], fetch=False)
+                runner.run(inputs[turn % many])
                 times.append(sum(seconds for _, seconds in runner.times))
             size = sum(v.numel() for v in inputs[0].values()) * width
             size += {"rows": 0, "largest": 0, "columns": 0, "all": 0}.get(
@@ -300,7 +345,7 @@ def time_models(torch, folder, runtime, only):
             took, peer = median(times[2:]), ""
             if kind.startswith("gemv"):
                 stream = torch.cuda.Stream()
-                queued = Runner(torch, runtime, folder / f"{name}.so", stream)
+                queued = Runner(folder / f"{name}.so", stream)
                 given = [queued.bind(values) for values in inputs]
                 took = time_queue(torch, stream, lambda turn: queued.queue(given[turn % many]))
                 pairs = [(v["x"], v["w"].t() if kind == "gemv_nt" else v["w"]) for v in inputs]
@@ -314,37 +359,6 @@ def time_models(torch, folder, runtime, only):
             torch.cuda.empty_cache()
 
 
-def run(folder, timed, only):
-    import torch
-    from ssmtest import runtime
-
-    torch.cuda.init()
-    seed = int(os.environ.get("SSM_TEST_SEED", int.from_bytes(os.urandom(4), "little")))
-    torch.manual_seed(seed)
-    passed = failed = 0
-    for name in only:
-        try:
-            runner = Runner(torch, runtime, folder / f"{name}.so")
-        except Exception as error:  # told, and counted
-            print(f"FAILED {name}: {error}")
-            failed += 1
-            continue
-        for sizes in PRODUCTS if MODELS[name][2].startswith("gemv") else SIZES:
-            if MODELS[name][2] == "largest" and sizes[1] == 0:
-                continue  # torch has no largest of nothing
-            try:
-                wrong = check(torch, runner, name, sizes)
-            except Exception as error:  # told, and counted
-                wrong = f"{type(error).__name__}: {error}"[:300]
-            passed, failed = passed + (not wrong), failed + bool(wrong)
-            if wrong:
-                print(f"FAILED {name} {sizes}: {wrong}", flush=True)
-    print(f"{passed} passed, {failed} failed (seed {seed})", flush=True)
-    if timed:
-        time_models(torch, folder, runtime, only)
-    return failed > 0
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -352,10 +366,12 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--only", default=",".join(MODELS))
+    parser.add_argument("--chip", default="sm_90a")
+    parser.add_argument("--most", type=int, help="no larger sizes than this, all multiplied")
     options = parser.parse_args()
     only = options.only.split(",")
-    sys.exit(build(options.folder, only) if options.what == "build"
-             else run(options.folder, options.time, only))
+    sys.exit(build(options.folder, options.chip, only) if options.what == "build"
+             else run(options.folder, options.time, only, options.most))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@
 # ===----------------------------------------------------------------------===#
 """Recurrences of all kinds on a GPU against NumPy in float64.
 
-usage: recurrences.py pack FOLDER [--chip sm_90a]   compiles the modules
-       recurrences.py run FOLDER                    runs them where the GPU is; with
-                                                    SSM_BUILD_DIR where libssmrt is
+usage: recurrences.py pack FOLDER [--chip sm_90a] [--only NAME,..]  compiles the modules
+       recurrences.py run FOLDER [--every N] [--only NAME,..]       runs them where the GPU is;
+                                                                    with SSM_BUILD_DIR where
+                                                                    libssmrt is
+`--every`: of the sizes each n-th only, others for each kind, and no very long run.
 """
 
 import argparse
@@ -99,7 +101,7 @@ SIZES = [(batch, length, channels, states)
              [(2, 257, 300, 600), (1, 40, 1500, 33), (1, 3000, 2, 16)])]
 
 
-def pack(folder, chip):
+def pack(folder, chip, only):
     from ssmtest import compiler
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -111,8 +113,10 @@ def pack(folder, chip):
                                       folder / f"{name}.so"])
         return None if done.returncode == 0 else f"{name}: {done.stderr}"
     with ThreadPoolExecutor(2) as pool:
-        failures = [f for f in pool.map(build, KINDS) if f]
+        failures = [f for f in pool.map(build, only) if f]
     print("\n".join(failures))
+    if LONG not in only:
+        return bool(failures)
     wanted = KINDS[LONG][0].run(draw(LONG, LONG_SIZES, LONG_STEPS), 1)
     np.savez(folder / "long.npz", h=wanted["last_h"], y=wanted["y"][:, ::STRIDE])
     return bool(failures)
@@ -150,9 +154,9 @@ def check(name, session, sizes, length):
                             bound * max(1, 1 / most) if most > 0 else bound)
 
 
-def run(folder):
+def run(folder, every, only):
     passed = failed = 0
-    for name in KINDS:
+    for number, name in enumerate(only):
         try:
             module = runtime.Module(folder / f"{name}.so")
             session = module.session()
@@ -160,7 +164,8 @@ def run(folder):
             print(f"{name}: {error}")
             failed += 1
             continue
-        for batch, length, channels, states in SIZES + SELECTIVE_SIZES * (name in SELECTIVE):
+        sizes_of_kind = SIZES + SELECTIVE_SIZES * (name in SELECTIVE)
+        for batch, length, channels, states in sizes_of_kind[number % every::every]:
             sizes = dict(B=batch, D=channels, H=channels % 7, S=states)
             try:
                 check(name, session, sizes, length)
@@ -169,12 +174,13 @@ def run(folder):
                 failed += 1
                 text = str(error) or traceback.format_exc()
                 print(f"{name} {sizes} x {length}: {text.splitlines()[-1][:200]}")
-    try:
-        check_long(folder)
-        passed += 1
-    except Exception as error:
-        failed += 1
-        print(f"{LONG} x {LONG_STEPS}: {error}")
+    if LONG in only and every == 1:
+        try:
+            check_long(folder)
+            passed += 1
+        except Exception as error:
+            failed += 1
+            print(f"{LONG} x {LONG_STEPS}: {error}")
     print(f"{passed} passed, {failed} failed")
     return failed > 0
 
@@ -185,8 +191,12 @@ def main():
     parser.add_argument("what", choices=("pack", "run"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--chip", default="sm_90a")
+    parser.add_argument("--only", default=",".join(KINDS))
+    parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
-    sys.exit(pack(options.folder, options.chip) if options.what == "pack" else run(options.folder))
+    only = options.only.split(",")
+    sys.exit(pack(options.folder, options.chip, only) if options.what == "pack"
+             else run(options.folder, options.every, only))
 
 
 if __name__ == "__main__":

@@ -74,10 +74,11 @@ class Recurrence:
             result[name] = np.moveaxis(every, 0, min(axes, len(dims)))
         return result
 
-    def model(self, axes=1, dtype=np.float32, backward=(), outs_backward=(), flips=False,
-              zero=False):
-        """A model of one Scan. flips: backward by Slices around it, not by its
-        directions; zero: the carries start at zero, made inside of the model."""
+    def model(self, axes=1, dtype=np.float32, backward=(), outs_backward=(), flips=None,
+              zero=False, length="length"):
+        """A model of one Scan. flips: backward by Slices of that start and end around
+        it, not by its directions; zero: the carries start at zero, made inside of the
+        model; length: a number if the file fixes it."""
         g, body = Builder(), Builder("step_")
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
@@ -86,14 +87,14 @@ class Recurrence:
 
         def timed(dims):
             at = min(axes, len(dims))
-            return named(dims[:at]) + ["length"] + named(dims[at:])
+            return named(dims[:at]) + [length] + named(dims[at:])
         outer = {n: g.input(n, named(d), kind) for n, d in {**self.carries, **self.fixed}.items()}
         for name, dims in self.inputs.items():
             outer[name] = g.input(name, timed(dims), kind)
 
         def flip(value, dims):
             at = g.ints(min(axes, len(dims)))
-            return g.add("Slice", value, g.ints(-1), g.ints(-(2**63)), at, g.ints(-1))
+            return g.add("Slice", value, g.ints(flips[0]), g.ints(flips[1]), at, g.ints(-1))
         inner = {n: body.input(f"step_{n}", named(d), kind)
                  for n, d in {**self.carries, **self.inputs}.items()}
         news, outs = self.build(body, **inner, **{n: outer[n] for n in self.fixed})

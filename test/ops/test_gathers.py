@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import helper
 from ssmtest import compare, compiler, model, runtime
-from ssmtest.case import f16, f32, generator, i32, i64
+from ssmtest.case import bf16, f16, f32, generator, i32, i64
 
 WIDTHS = (1, 3, 16, 17, 40, 100)
 LENGTHS = ((2, 7), (1, 1), (3, 0), (1, 33), (0, 2))
@@ -40,14 +40,16 @@ def embedding(table, positions, index, width, level=3):
 
 
 @pytest.mark.parametrize("level", (0, 3))
-@pytest.mark.parametrize("dtype,index", [(f32, i64), (f16, i64), (f16, i32)])
+@pytest.mark.parametrize("dtype,index", [(f32, i64), (f16, i64), (f16, i32), (bf16, i64)])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_embedding(width, dtype, index, level, reference_only):
     if reference_only:
         pytest.skip("needs the compiler")
     rng = generator(f"embedding#{width}{np.dtype(dtype)}")
-    # Sums that f16 holds exactly: a narrow row of nearly equal ones would magnify their rounding.
-    table, places = ((rng.integers(-255, 256, (n, width)) / 128).astype(dtype) for n in (11, 5))
+    # Sums that halves hold exactly: a narrow row of nearly equal ones would magnify their rounding.
+    most = 63 if dtype is bf16 else 255
+    table, places = ((rng.integers(-most, most + 1, (n, width)) / (most // 2 + 1)).astype(dtype)
+                     for n in (11, 5))
     session = embedding(table, places, index, width, level)
     for shape in LENGTHS:
         ids = rng.integers(-11, 11, shape).astype(index)

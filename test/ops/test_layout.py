@@ -89,6 +89,8 @@ SLICES = [
     *same_operand("Slice", [(10, 5), (3, 2)], ints(-3), ints(-1), ints(1)),
     *same_operand("Slice", [(10, 5), (1, 5), (0, 5)], ints(-1), ints(MIN), ints(0), ints(-1),
                   note="flip"),
+    *same_operand("Slice", [(10, 5), (1, 5), (0, 5)], ints(-1, 1), ints(-2**31, 2**31 - 1),
+                  ints(0, 1), ints(-1, 2), note="ends-of-32-bits"),
     *same_operand("Slice", [(10, 5)], ints(20), ints(MIN), ints(0), ints(-3)),
     *same_operand("Slice", [(10, 5), (2, 2)], ints(4), ints(2), ints(0), note="empty"),
     *same_operand("Slice", [(4, 5)], ints(1, 2), ints(3, 4), note="no-axes"),

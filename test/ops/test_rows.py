@@ -7,6 +7,7 @@
 """Elementwise operators, reductions and transposes of one module at sizes around
 multiples of a vector: whole vectors, masked ends, empty loops."""
 import numpy as np
+import pytest
 from ssmtest.case import Case, bf16, boolean, f16, f32, i8, i32, i64, ints, over, rand, run_case
 
 SIZES = (1, 2, 3, 15, 16, 17, 31, 63, 64, 65, 100, 257)
@@ -44,7 +45,8 @@ def softmax(x, axis):
 
 CASES = [
     *[rows(op, dtype=t) for t in (f32, f16, bf16) for op in ("Exp", "Sqrt", "Neg")],
-    *[rows("Softmax", {"axis": axis}, note="rows") for axis in (0, 1)],
+    *[rows("Softmax", {"axis": axis}, dtype=t, note="rows") for axis in (0, 1)
+      for t in (f32, f16, bf16)],
     *[reduced(op, axes) for op in ("ReduceSum", "ReduceMax", "ReduceMean", "ReduceProd")
       for axes in ([0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2]) if op != "ReduceProd"
       or axes == [1]],
@@ -65,6 +67,14 @@ CASES = [
          constant=(1,), prepare=special(1), variants=DYNAMIC, note="special",
          reference=lambda arrays, attributes: [arrays[0].max(1)]),
 ]
+
+
+@pytest.mark.parametrize("cpu", ["v2", "v3"])
+@over(CASES)
+def test_narrower_vectors(case, variant, cpu, reference_only):
+    if reference_only:
+        pytest.skip("the same reference")
+    case.check(variant, [f"--cpu={cpu}"])
 
 
 @over(CASES)

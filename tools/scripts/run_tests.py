@@ -8,11 +8,11 @@
 
 Suites: unit tests and fuzzers (ctest), the runtime built alone, plain and under
 sanitizers, files with RUN lines (lit), Python tests (pytest), every fourth of ONNX's node
-tests again in code for AArch64; all of them are a suite that has to be named. The last
-line is
+tests again in code for AArch64, and some of them with small models on an emulated GPU; all
+of them are suites that have to be named. The last line is
 `N passed, N failed`, with `, N skipped` if any were; exit code 1 if any failed.
 
-usage: run_tests.py [SUITE]...    names as printed, and aarch64-all
+usage: run_tests.py [SUITE]...    names as printed, aarch64-all and gpu-all
 """
 
 import json
@@ -37,6 +37,10 @@ RUNTIMES = {"runtime-alone": "", "runtime-address": "address,undefined",
 STRESS_MODELS = {"bible_lm": "test/models/bible_lm/bible_lm.onnx"}
 # Emulation is slow: of the node tests each n-th only.
 AARCH64_EVERY = 4
+GPU_EVERY = 40
+# And a Mamba block, bodies of scans, a language model.
+GPU_TESTS = ["test/ops/test_node_cases.py", "test/Integration/test_recurrence.py",
+             "test/Integration/test_scan_bodies.py", "test/Integration/test_bible_lm.py"]
 
 
 class Counts:
@@ -162,6 +166,12 @@ def run_aarch64(name, every=AARCH64_EVERY):
                       SSM_TEST_EVERY=str(every))
 
 
+def run_gpu(name, every=GPU_EVERY):
+    """Tests of values in kernels for GPUs, on an emulated one."""
+    return run_python(name, *GPU_TESTS, SSM_TEST_DEVICE="emulated:sm_80",
+                      SSM_TEST_EVERY=str(every))
+
+
 def run_lit(name):
     report = RESULTS / f"{name}.xml"
     code = call([Path(sys.executable).parent / "lit", "-v", "-j", JOBS, "--xunit-xml-output", report,
@@ -169,16 +179,17 @@ def run_lit(name):
     return settled(count_junit(report), code)
 
 
-def run_python(name, tests="test", **environment):
+def run_python(name, *tests, **environment):
     report = RESULTS / f"{name}.xml"
-    code = call([sys.executable, "-m", "pytest", "-c", "test/pytest.ini", tests, "-n", JOBS,
+    code = call([sys.executable, "-m", "pytest", "-c", "test/pytest.ini", *(tests or ["test"]), "-n", JOBS,
                  "--junitxml", report, "-rs"], **environment)
     return settled(count_junit(report), code)
 
 
 SUITES = {"unit": run_unit, **{name: run_runtime for name in RUNTIMES}, "lit": run_lit,
-          "python": run_python, "aarch64": run_aarch64}
-NAMED_ONLY = {"aarch64-all": lambda name: run_aarch64(name, every=1)}
+          "python": run_python, "aarch64": run_aarch64, "gpu": run_gpu}
+NAMED_ONLY = {"aarch64-all": lambda name: run_aarch64(name, every=1),
+              "gpu-all": lambda name: run_gpu(name, every=1)}
 
 
 def main():

@@ -50,7 +50,8 @@ defm bisect : V<"bisect", "<reference>",
 defm bisect_inputs : V<"bisect-inputs", "<file>",
                        "Inputs for --bisect (default: those in the reference, or random ones)">;
 def check : F<"check", "Only tell what is in the model and whether it can be compiled">;
-defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories">;
+defm remarks : V<"remarks", "<regex>", "Print the remarks of these categories: shape, "
+               "raise, fuse, vector, placement; with the node that each is about">;
 def print_timings : F<"print-timings", "Print the time each step takes">;
 def save_temps : F<"save-temps", "Write what each stage gives beside the output">;
 defm reproducer : V<"reproducer", "<file>",

@@ -8,6 +8,8 @@
 #include "lib/Import/Operators/Layout.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace ssm;
 using namespace ssm::onnx;
@@ -18,6 +20,9 @@ using namespace ssm::onnx;
 
 /// Starts, ends and steps beyond this mean the end of an axis: no axis is longer.
 static constexpr int64_t kFarAway = int64_t(1) << 39;
+/// The standard's INT_MAX and INT_MIN, as the end of an axis whose size is unknown.
+static constexpr int64_t kLastEnd = std::numeric_limits<int32_t>::max();
+static constexpr int64_t kFirstEnd = std::numeric_limits<int32_t>::min();
 
 namespace {
 /// What a slice takes of one axis: elements offset, offset + step, ...
@@ -48,6 +53,9 @@ static AxisSlice sliceAxis(ShapeFacts &facts, AffineExpr dim, AffineExpr start, 
   AxisSlice result;
   result.step = std::clamp(step, -kFarAway, kFarAway);
   AffineExpr zero = facts.constant(0), last, distance;
+  if (auto constant = constantValue(end);
+      constant && *constant == (step > 0 ? kLastEnd : kFirstEnd))
+    end = facts.constant(step > 0 ? kFarAway : -kFarAway);
   if (step > 0) {
     result.offset = clampIndex(facts, start, dim, zero, dim);
     last = clampIndex(facts, end, dim, zero, dim);

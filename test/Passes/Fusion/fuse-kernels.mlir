@@ -136,6 +136,39 @@ func.func @scan(%x: tensor<?x8xf32>, %h0: tensor<8xf32>, %e: tensor<?x8xf32>, %e
 
 // -----
 
+#td = affine_map<(t, d) -> (t, d)>
+#d = affine_map<(t, d) -> (d)>
+#one = affine_map<(d) -> (0, d)>
+
+// So does one of a single step, which its neighbours have no loop for.
+
+// CHECK-LABEL: @step
+// CHECK: ssm.kernel loops 2 time
+// CHECK: math.exp
+// CHECK: math.tanh
+// CHECK-NOT: ssm.kernel
+func.func @step(%x: tensor<1x8xf32>, %h0: tensor<8xf32>, %e: tensor<1x8xf32>, %eh: tensor<8xf32>) -> (tensor<8xf32>, tensor<1x8xf32>) {
+  %p = ssm.kernel loops 1 ins(%x : tensor<1x8xf32>) outs(%e : tensor<1x8xf32>) maps [#one, #one] {
+    ^bb0(%v: f32):
+      %s = math.exp %v : f32
+      ssm.yield %s : f32
+  } -> tensor<1x8xf32>
+  %h, %y = ssm.kernel loops 2 time 0 ins(%p : tensor<1x8xf32>) inits(%h0 : tensor<8xf32>) outs(%eh, %e : tensor<8xf32>, tensor<1x8xf32>)
+      maps [#td, #d, #d, #td] {
+    ^bb0(%v: f32, %c: f32):
+      %s = arith.addf %v, %c : f32
+      ssm.yield %s, %s : f32, f32
+  } -> tensor<8xf32>, tensor<1x8xf32>
+  %q = ssm.kernel loops 1 ins(%y : tensor<1x8xf32>) outs(%e : tensor<1x8xf32>) maps [#one, #one] {
+    ^bb0(%v: f32):
+      %s = math.tanh %v : f32
+      ssm.yield %s : f32
+  } -> tensor<1x8xf32>
+  return %h, %q : tensor<8xf32>, tensor<1x8xf32>
+}
+
+// -----
+
 #ij = affine_map<(i, j) -> (i, j)>
 #mk = affine_map<(m, n, k) -> (m, k)>
 #kn = affine_map<(m, n, k) -> (k, n)>
@@ -273,4 +306,63 @@ func.func @stored_anyway(%x: tensor<?x8xf16>, %w: tensor<8xf32>, %e: tensor<?x8x
       ssm.yield %q : f32
   } -> tensor<?x8xf32>
   return %p, %y : tensor<?x8xf16>, tensor<?x8xf32>
+}
+
+// -----
+
+#btdn = affine_map<(b, t, d, n) -> (b, t, d, n)>
+#btn = affine_map<(b, t, d, n) -> (b, t, n)>
+#btd = affine_map<(b, t, d, n) -> (b, t, d)>
+#bdn = affine_map<(b, t, d, n) -> (b, d, n)>
+
+// A sum over the states of every step is part of the step: they are not stored.
+
+// CHECK-LABEL: @readout
+// CHECK: ssm.kernel loops 4 time 1 {{.*}} outs(%{{.*}}, %{{.*}} : tensor<?x8x4xf32>, tensor<?x?x8xf32>)
+// CHECK: ssm.reduce addf
+// CHECK-NOT: ssm.kernel
+func.func @readout(%a: tensor<?x?x8x4xf32>, %c: tensor<?x?x4xf32>, %h0: tensor<?x8x4xf32>, %eh: tensor<?x8x4xf32>,
+                   %es: tensor<?x?x8x4xf32>, %ey: tensor<?x?x8xf32>) -> (tensor<?x8x4xf32>, tensor<?x?x8xf32>) {
+  %h, %s = ssm.kernel loops 4 time 1 ins(%a : tensor<?x?x8x4xf32>) inits(%h0 : tensor<?x8x4xf32>)
+      outs(%eh, %es : tensor<?x8x4xf32>, tensor<?x?x8x4xf32>) maps [#btdn, #bdn, #bdn, #btdn] {
+    ^bb0(%v: f32, %w: f32):
+      %0 = arith.mulf %v, %w : f32
+      ssm.yield %0, %0 : f32, f32
+  } -> tensor<?x8x4xf32>, tensor<?x?x8x4xf32>
+  %y = ssm.kernel loops 4 ins(%s, %c : tensor<?x?x8x4xf32>, tensor<?x?x4xf32>) outs(%ey : tensor<?x?x8xf32>) maps [#btdn, #btn, #btd] {
+    ^bb0(%v: f32, %w: f32):
+      %0 = arith.mulf %v, %w : f32
+      %1 = ssm.reduce addf %0 over [3] : f32
+      ssm.yield %1 : f32
+  } -> tensor<?x?x8xf32>
+  return %h, %y : tensor<?x8x4xf32>, tensor<?x?x8xf32>
+}
+
+// -----
+
+#btd = affine_map<(b, t, d) -> (b, t, d)>
+#bd = affine_map<(b, t, d) -> (b, d)>
+#bt = affine_map<(b, t, d) -> (b, t)>
+
+// Not over the channels: they lie across the lanes.
+
+// REMARK: a recurrence would sum over its lanes
+// CHECK-LABEL: @sum_of_channels
+// CHECK: ssm.kernel loops 3 time 1
+// CHECK: ssm.kernel loops 3 ins
+// CHECK: ssm.reduce addf
+func.func @sum_of_channels(%a: tensor<?x?x8xf32>, %h0: tensor<?x8xf32>, %eh: tensor<?x8xf32>, %es: tensor<?x?x8xf32>,
+                           %ey: tensor<?x?xf32>) -> (tensor<?x8xf32>, tensor<?x?xf32>) {
+  %h, %s = ssm.kernel loops 3 time 1 ins(%a : tensor<?x?x8xf32>) inits(%h0 : tensor<?x8xf32>)
+      outs(%eh, %es : tensor<?x8xf32>, tensor<?x?x8xf32>) maps [#btd, #bd, #bd, #btd] {
+    ^bb0(%v: f32, %w: f32):
+      %0 = arith.mulf %v, %w : f32
+      ssm.yield %0, %0 : f32, f32
+  } -> tensor<?x8xf32>, tensor<?x?x8xf32>
+  %y = ssm.kernel loops 3 ins(%s : tensor<?x?x8xf32>) outs(%ey : tensor<?x?xf32>) maps [#btd, #bt] {
+    ^bb0(%v: f32):
+      %0 = ssm.reduce addf %v over [2] : f32
+      ssm.yield %0 : f32
+  } -> tensor<?x?xf32>
+  return %h, %y : tensor<?x8xf32>, tensor<?x?xf32>
 }

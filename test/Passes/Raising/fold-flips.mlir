@@ -47,6 +47,38 @@ func.func @flipped_scan(%x: tensor<?x4xf32>, %h0: tensor<4xf32>) -> tensor<?x4xf
   return %z : tensor<?x4xf32>
 }
 
+// Of a fixed length, through a kernel to a slice.
+// CHECK-LABEL: func.func @fixed
+// CHECK-NOT: tensor.extract{{ }}
+// CHECK: ssm.scan
+// CHECK-SAME: input_reversed [true]
+func.func @fixed(%x: tensor<5x4xf32>, %h0: tensor<2xf32>) -> tensor<2xf32> {
+  %c4 = arith.constant 4 : index
+  %c5 = arith.constant 5 : index
+  %e = tensor.empty() : tensor<5x4xf32>
+  %r = linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel"]} outs(%e : tensor<5x4xf32>) {
+    ^bb0(%o: f32):
+      %i = linalg.index 0 : index
+      %j = linalg.index 1 : index
+      %p = arith.subi %c4, %i : index
+      %v = tensor.extract %x[%p, %j] : tensor<5x4xf32>
+      linalg.yield %v : f32
+  } -> tensor<5x4xf32>
+  %k = ssm.kernel loops 2 ins(%r : tensor<5x4xf32>) outs(%e : tensor<5x4xf32>) maps [#id, #id] {
+    ^bb0(%v: f32):
+      %0 = math.exp %v : f32
+      ssm.yield %0 : f32
+  } -> tensor<5x4xf32>
+  %part = tensor.extract_slice %k[0, 2] [5, 2] [1, 1] : tensor<5x4xf32> to tensor<5x2xf32>
+  %h = ssm.scan length(%c5) carries(%h0 : tensor<2xf32>) ins(%part : tensor<5x2xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<2xf32>, %xt: tensor<2xf32>):
+      %1 = linalg.add ins(%s, %xt : tensor<2xf32>, tensor<2xf32>) outs(%s : tensor<2xf32>) -> tensor<2xf32>
+      ssm.yield %1 : tensor<2xf32>
+  } -> tensor<2xf32>
+  return %h : tensor<2xf32>
+}
+
 // What is read both ways stays.
 // CHECK-LABEL: func.func @both_ways
 // CHECK: tensor.extract

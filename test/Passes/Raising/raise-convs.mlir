@@ -46,6 +46,29 @@ func.func @state(%past: tensor<2x8xf32>, %seq: tensor<?x8xf32>, %w: tensor<8x3xf
 
 // -----
 
+// One step: its only window has no loop over time.
+// CHECK-LABEL: func.func @step
+// CHECK-SAME: %[[PAST:.*]]: tensor<2x8xf32>, %[[SEQ:.*]]: tensor<1x8xf32>
+// CHECK: ssm.kernel loops 2 time 1 ins(%[[SEQ]],
+// CHECK-NOT: ssm.reduce
+func.func @step(%past: tensor<2x8xf32>, %seq: tensor<1x8xf32>, %w: tensor<8x3xf32>) -> (tensor<1x8xf32>, tensor<2x8xf32>) {
+  %e = tensor.empty() : tensor<3x8xf32>
+  %s = tensor.empty() : tensor<1x8xf32>
+  %p = tensor.insert_slice %past into %e[0, 0] [2, 8] [1, 1] : tensor<2x8xf32> into tensor<3x8xf32>
+  %q = tensor.insert_slice %seq into %p[2, 0] [1, 8] [1, 1] : tensor<1x8xf32> into tensor<3x8xf32>
+  %y = ssm.kernel loops 2 ins(%q, %w : tensor<3x8xf32>, tensor<8x3xf32>) outs(%s : tensor<1x8xf32>)
+      maps [affine_map<(d, k) -> (k, d)>, affine_map<(d, k) -> (d, k)>, affine_map<(d, k) -> (0, d)>] {
+    ^bb0(%v: f32, %u: f32):
+      %0 = arith.mulf %v, %u : f32
+      %1 = ssm.reduce addf %0 over [1] : f32
+      ssm.yield %1 : f32
+  } -> tensor<1x8xf32>
+  %next = tensor.extract_slice %q[1, 0] [2, 8] [1, 1] : tensor<3x8xf32> to tensor<2x8xf32>
+  return %y, %next : tensor<1x8xf32>, tensor<2x8xf32>
+}
+
+// -----
+
 #x = affine_map<(d, t, k) -> (t + k, d)>
 #w = affine_map<(d, t, k) -> (d, k)>
 #y = affine_map<(d, t, k) -> (t, d)>

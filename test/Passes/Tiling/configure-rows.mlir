@@ -46,3 +46,15 @@ func.func @turned(%table: tensor<9x?xf32>, %more: tensor<9x?xf32>, %e: tensor<?x
   } -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// What the user wrote stays.
+// CHECK-LABEL: @kept
+// CHECK: config <rows, lane_loop = 0, lanes = 4>
+func.func @kept(%x: tensor<?x?xf32>, %e: tensor<?x?xf32>) -> tensor<?x?xf32> {
+  %y = ssm.kernel loops 2 ins(%x : tensor<?x?xf32>) outs(%e : tensor<?x?xf32>) maps [#td, #td] config <rows, lane_loop = 0, lanes = 4> {
+    ^bb0(%v: f32):
+      %0 = arith.negf %v : f32
+      ssm.yield %0 : f32
+  } -> tensor<?x?xf32>
+  return %y : tensor<?x?xf32>
+}

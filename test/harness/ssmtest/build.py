@@ -7,6 +7,7 @@
 """Paths of the repository and of what was built."""
 
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,9 +19,20 @@ RUNTIME = BUILD / "lib" / "libssmrt.so"
 PACKED = bool(os.environ.get("SSM_TEST_PACKED"))
 
 # SSM_TEST_TARGET: an architecture to be emulated (aarch64-linux-gnu), or what --target
-# takes (cpu,cuda:sm_90a). SSM_TEST_DEVICE: where modules run (cuda).
+# takes (cpu,cuda:sm_90a). SSM_TEST_DEVICE: where modules run (cuda), or the chip of an emulated
+# GPU (emulated:sm_80).
 TARGET = os.environ.get("SSM_TEST_TARGET", "")
 DEVICE = os.environ.get("SSM_TEST_DEVICE", "")
+GPU_EMULATOR = ROOT / "test" / "gpu" / "emulator"
+IS_GPU_EMULATED = DEVICE.startswith("emulated:")
+if IS_GPU_EMULATED:
+    CHIP = DEVICE.removeprefix("emulated:")
+    TARGET, DEVICE = TARGET or f"cuda:{CHIP}", "cuda"
+    # The compiler finds this ptxas, which is a script for our Python, and the runtime this driver.
+    os.environ |= {"PATH": os.pathsep.join([str(GPU_EMULATOR), os.path.dirname(sys.executable),
+                                            os.environ["PATH"]]),
+                   "SSMRT_CUDA_DRIVER": str(BUILD / "lib" / "libFakeCuda.so"),
+                   "SSM_FAKE_CUDA_CHIP": CHIP}
 IS_EMULATED = bool(TARGET) and not TARGET.startswith(("cpu", "cuda"))
 
 

@@ -59,8 +59,13 @@ def run_compiler(arguments, **options):
 @functools.lru_cache(maxsize=None)
 def compiler_identity():
     """Changes with the compiler: a hash over the executable. All of it but LLVM
-    is linked in."""
-    return hashlib.sha256(build.tool("ssm-compile").read_bytes()).hexdigest()
+    is linked in. For an emulated GPU it changes with the emulator too."""
+    identity = hashlib.sha256(build.tool("ssm-compile").read_bytes())
+    if build.IS_GPU_EMULATED:
+        for path in sorted(build.GPU_EMULATOR.glob("[!.]*")):
+            if path.is_file():
+                identity.update(path.read_bytes())
+    return identity.hexdigest()
 
 
 def compile_model(model, options=()):

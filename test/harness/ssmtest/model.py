@@ -134,3 +134,22 @@ def with_symbolic_inputs(model):
     for value in copy.graph.output:
         value.type.tensor_type.ClearField("shape")
     return copy
+
+
+def with_sizes(model, sizes):
+    """A copy of any model with fixed sizes for some of its names; those within other
+    graphs and between nodes too."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+
+    def fix(graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param in sizes:
+                    dim.dim_value = sizes[dim.dim_param]
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    fix(attribute.g)
+    fix(copy.graph)
+    return copy

@@ -7,6 +7,7 @@
 
 #include "FakeCuda.h"
 
+#include "../../gpu/emulator/Emulator.h"
 #include "cuda/Driver.h"
 
 #include <cstdio>
@@ -31,6 +32,8 @@ struct FunctionObject {
 };
 struct LibraryObject {
   std::vector<std::unique_ptr<FunctionObject>> functions;
+  std::unique_ptr<ssm_emulator::Image> emulated;
+  std::deque<FakeKernel> kernels; // of that
 };
 struct StreamObject {
   std::deque<Work> queue;
@@ -48,7 +51,15 @@ struct GraphExecObject {
 } // namespace ssmrt::cuda
 
 static std::recursive_mutex mutex;
-static FakeCuda fake;
+static FakeCuda fake = [] {
+  FakeCuda made;
+  if (const char *chip = std::getenv("SSM_FAKE_CUDA_CHIP"))
+    if (std::sscanf(chip, "sm_%d", &made.major) == 1) {
+      made.minor = made.major % 10;
+      made.major /= 10;
+    }
+  return made;
+}();
 static Result fault = kSuccess; // stays
 static double virtualTime = 0;  // milliseconds; each kernel takes one
 static std::map<uint64_t, std::pair<size_t, int32_t>> allocations; // bytes, device
@@ -259,7 +270,7 @@ EXPORT cuMemAlloc_v2(Address *data, size_t bytes) {
   void *memory = nullptr;
   if (posix_memalign(&memory, 256, bytes))
     return kOutOfMemory;
-  std::memset(memory, 0xA5, bytes);
+  std::memset(memory, 0xff, bytes); // not a number in any type of floats
   *data = reinterpret_cast<Address>(memory) | fakeDeviceBit;
   allocations[*data] = {bytes, current.back()->ordinal};
   fake.used += int64_t(bytes);
@@ -347,17 +358,49 @@ static FILE *recordFile() {
   return file;
 }
 
-static const FakeKernel *findKernel(const char *name) {
+/// Runs a kernel that was compiled for the emulator.
+static Result emulate(const ssm_emulator::Kernel &kernel, const FakeLaunch &launch) {
+  ssm_emulator::Launch given = {};
+  given.kernel = &kernel;
+  std::copy(launch.grid, launch.grid + 3, given.grid);
+  given.threads = unsigned(launch.threads);
+  given.dynamicShared = launch.dynamicShared;
+  std::vector<const uint8_t *> params;
+  for (const std::vector<uint8_t> &param : launch.params)
+    params.push_back(param.data());
+  given.params = params.data();
+  given.residentBlocks = unsigned(fake.multiprocessors * fake.residentBlocks);
+  given.allocationOf = [](uint64_t address) -> std::pair<uint64_t, uint64_t> {
+    auto next = allocations.upper_bound(address);
+    if (next == allocations.begin())
+      return {};
+    auto &[start, block] = *std::prev(next);
+    return address < start + block.first ? std::pair{start, block.first} : std::pair{0ul, 0ul};
+  };
+  std::string problem = ssm_emulator::run(given);
+  if (problem.empty())
+    return kSuccess;
+  std::fprintf(stderr, "emulated GPU: %s\n", problem.c_str());
+  return 719;
+}
+
+static const FakeKernel *findKernel(LibraryObject &library, const char *name) {
+  if (library.emulated) {
+    const ssm_emulator::Kernel *kernel = library.emulated->find(name);
+    if (!kernel)
+      return nullptr;
+    return &library.kernels.emplace_back(FakeKernel{
+        kernel->name, {kernel->paramBytes, kernel->paramBytes + kernel->numParams}, nullptr, kernel});
+  }
   for (const FakeKernel &kernel : fakeKernels)
     if (!std::strcmp(kernel.name, name))
       return &kernel;
   if (!recordFile())
     return nullptr;
   static std::deque<std::string> names;
-  static std::deque<FakeKernel> compiled;
   names.push_back(name);
-  compiled.push_back(FakeKernel{names.back().c_str(), {}, [](const FakeLaunch &) -> int32_t { return kSuccess; }});
-  return &compiled.back();
+  return &library.kernels.emplace_back(
+      FakeKernel{names.back().c_str(), {}, [](const FakeLaunch &) -> int32_t { return kSuccess; }});
 }
 
 static void record(const char *name, const FakeLaunch &launch) {
@@ -370,11 +413,16 @@ static void record(const char *name, const FakeLaunch &launch) {
   std::fflush(file);
 }
 
-/// An image is "CUBIN sm_90a", or PTX, of which ".target sm_90" is looked at. A compiled one is
-/// taken where launches are recorded.
+/// An image is "CUBIN sm_90a", or PTX, of which ".target sm_90" is looked at, or one of the
+/// emulator. One for a GPU is taken where launches are recorded.
 EXPORT cuModuleLoadDataEx(Library *library, const void *image, unsigned count,
                           const int32_t *options, void **values) {
   ENTER_IN_CONTEXT("cuModuleLoadDataEx")
+  if (auto emulated = ssm_emulator::Image::load(image)) {
+    *library = new LibraryObject{{}, std::move(emulated), {}};
+    ++fake.libraries;
+    return kSuccess;
+  }
   std::string text = static_cast<const char *>(image);
   if (recordFile() && text.rfind("\x7f" "ELF", 0) == 0) {
     *library = new LibraryObject;
@@ -410,7 +458,7 @@ EXPORT cuModuleGetFunction(Function *function, Library library, const char *name
   ENTER_IN_CONTEXT("cuModuleGetFunction")
   if (!library)
     return kInvalidValue;
-  const FakeKernel *kernel = findKernel(name);
+  const FakeKernel *kernel = findKernel(*library, name);
   if (!kernel)
     return kNotFound;
   library->functions.push_back(std::make_unique<FunctionObject>(FunctionObject{kernel}));
@@ -454,7 +502,7 @@ EXPORT cuLaunchKernelEx(const LaunchConfig *config, Function function, void **pa
     fake.lastLaunch = launch;
     record(kernel->name, launch);
     virtualTime += 1;
-    return kernel->run(launch);
+    return kernel->emulated ? emulate(*kernel->emulated, launch) : Result(kernel->run(launch));
   });
 }
 

@@ -6,7 +6,8 @@
 // A library with the functions of the driver that the runtime uses, on memory of
 // the host. It is strict: an address of the device is none that the host can read,
 // queued work is done only when it is waited for, a call without a context or on
-// memory that was given back fails. Kernels are those of FakeKernels.cpp, by name.
+// memory that was given back fails. Kernels are those of FakeKernels.cpp, by name, or
+// compiled ones for test/gpu/emulator.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,6 +19,10 @@
 #include <map>
 #include <string>
 #include <vector>
+
+namespace ssm_emulator {
+struct Kernel;
+}
 
 struct FakeLaunch {
   int64_t grid[3];
@@ -37,6 +42,7 @@ struct FakeKernel {
   const char *name;
   std::vector<int32_t> paramBytes;
   int32_t (*run)(const FakeLaunch &launch); // a CUresult
+  const ssm_emulator::Kernel *emulated = nullptr;
 };
 extern const std::vector<FakeKernel> fakeKernels;
 

@@ -1,0 +1,117 @@
+# ===- test_emulated_gpu.py - Values of GPU kernels without a GPU -----------===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Kernels of test/gpu on an emulated GPU (test/gpu/emulator) against NumPy in float64, and faults
+in kernels, which it has to tell."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from ssmtest import build
+
+sys.path.insert(0, str(build.MODELS))
+from builder import Builder  # noqa: E402
+
+# Script, chip, models, options of its runs. What is here takes a minute on two cores; all of
+# a script takes five.
+KERNELS = {
+    "products_f16": ("matmul", "sm_80", "f16_nn_all,f16_tn_batch,f16_prologue", "--most=6000000"),
+    "products_bf16": ("matmul", "sm_80", "bf16_nt_bias,bf16_tt_batch", "--most=6000000"),
+    "products": ("matmul", "sm_80", "f32_nt_all,f32_tn_batch,i32_nn", "--most=6000000"),
+    "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch", "--most=20000000"),
+    "rows": ("memory", "sm_80", "softmax_bf16,layernorm_f32,rmsnorm_bf16,rows_f16,largest_f32",
+             "--most=200000"),
+    "columns": ("memory", "sm_80", "columns_f32,columns_bf16,all_f32,all_f16", "--most=200000"),
+    "turns": ("memory", "sm_80", "turn_f32,turn_bf16,turn_i8,turn_add_f32,reverse_f16,swap_f64",
+              "--most=200000"),
+    "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
+                 "--most=8000000"),
+    "scans": ("recurrences", "sm_80",
+              "diagonal5,per_head4x128,gated_delta2x3,total,largest,nonlinear,open_diagonal,"
+              "time_first,half_backward,float64", "--every=9"),
+    "windows": ("recurrences", "sm_80",
+                "window,window_backward,window16,centred,delayed,swapped", "--every=9"),
+    "bodies": ("recurrences", "sm_80", "stabilised,states,chained,crossed,dense,mixed7",
+               "--every=9"),
+    "selective": ("recurrences", "sm_80",
+                  "selective16_float16,selective33_bfloat16,channels_first,"
+                  "channels_first_half_backward", "--every=7"),
+    "selective_wide": ("recurrences", "sm_90a", "selective_backward,selective16_bfloat16",
+                       "--every=9"),
+}
+
+
+def environment(chip):
+    return {**os.environ, "SSM_TEST_DEVICE": f"emulated:{chip}", "SSM_TEST_TARGET": ""}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels(name, tmp_path):
+    script, chip, only, options = KERNELS[name]
+    make = ["build", f"--target=cuda:{chip}"] if script == "matmul" else \
+        ["pack" if script == "recurrences" else "build", f"--chip={chip}"]
+    for words in (make, ["run", options]):
+        done = subprocess.run(
+            [sys.executable, str(build.ROOT / "test" / "gpu" / f"{script}.py"), words[0],
+             str(tmp_path), "--only", only, *words[1:]],
+            env=environment(chip), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed, 0 failed", done.stdout)
+    assert passed and int(passed[1]) > 2 * len(only.split(",")), done.stdout
+
+
+def softmax():
+    g = Builder()
+    x = g.input("x", ["M", "N"])
+    g.output(g.add("Softmax", x), ["M", "N"], name="y")
+    return g.model()
+
+
+# What is done to the PTX of a softmax of rows, and what is told.
+FAULTS = {
+    "barrier_of_some": (r"\tbar\.sync \t0;",
+                        "\t{ .reg .pred q; .reg .b32 i; mov.u32 i, %tid.x; "
+                        "setp.ne.b32 q, i, 5; @q bar.sync 0; }", "wait for others"),
+    "missing_lane": (r"(shfl\.sync\.bfly\.b32.*), -1;", r"\1, 1;", "not in its own mask"),
+    "outside": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1073741824]", "outside of the device's"),
+    "misaligned": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1]", "not a multiple"),
+    "shared_outside": (r"(st\.shared\.\S+ \t\[%rd?\d+)\]", r"\1+100000]", "outside of shared"),
+    "unknown": (r"\tret;", "\tvote.sync.maybe.pred %p1, %p1, -1;\n\tret;", "no rule of rules.py"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_are_told(name, tmp_path):
+    import onnx
+
+    pattern, replacement, told = FAULTS[name]
+    onnx.save(softmax(), tmp_path / "model.onnx")
+    # An assembler that plants the fault.
+    (tmp_path / "ptxas").write_text(f"""#!{sys.executable}
+import re, subprocess, sys
+path = next(word for word in sys.argv if word.endswith(".ptx"))
+text, count = re.subn({pattern!r}, {replacement!r}, open(path).read())
+assert count, "there is nothing to plant the fault in"
+open(path, "w").write(text)
+sys.exit(subprocess.call([{str(build.GPU_EMULATOR / "ptxas")!r}, *sys.argv[1:]]))
+""")
+    (tmp_path / "ptxas").chmod(0o755)
+    module = tmp_path / "module.so"
+    done = subprocess.run(
+        [build.tool("ssm-compile"), tmp_path / "model.onnx", "--target=cuda:sm_80",
+         f"--ptxas={tmp_path / 'ptxas'}", "-o", module], capture_output=True, text=True,
+        check=False)
+    if done.returncode == 0:
+        done = subprocess.run(
+            [build.tool("ssm-run"), module, "--device", "cuda", "--dim=M=3", "--dim=N=5000"],
+            capture_output=True, text=True, check=False,
+            env={**os.environ, "SSMRT_CUDA_DRIVER": str(build.BUILD / "lib" / "libFakeCuda.so"),
+                 "SSM_FAKE_CUDA_CHIP": "sm_80"})
+    assert done.returncode == 1
+    assert told in done.stderr, done.stderr

@@ -1,0 +1,222 @@
+# ===- spellings.py - Recurrences whose steps are spelled in other ways ----===#
+#
+# Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Steps of `recurrences.py` as other exporters write them: products of matrices in place of
+sums, packed inputs that the step takes apart, groups that it repeats to heads."""
+
+import dataclasses
+
+import numpy as np
+import recurrences as r
+
+
+def ints(g, *values):
+    return g.constant(np.array(values))
+
+
+def squeeze(g, value, *axes):
+    return g.add("Squeeze", value, ints(g, *axes))
+
+
+def with_batch(recurrence, batch):
+    """The same with a batch that the file fixes."""
+    def fix(values):
+        return {n: tuple(batch if d == "B" else d for d in dims) for n, dims in values.items()}
+    return dataclasses.replace(recurrence, carries=fix(recurrence.carries),
+                               inputs=fix(recurrence.inputs), outs=fix(recurrence.outs))
+
+
+def matmul_read(g, new, c):
+    return squeeze(g, g.add("MatMul", new, r.unsqueeze(g, c, -1)), -1)
+
+
+def matmul_read_reshaped(g, new, c):
+    return g.add("Reshape", g.add("MatMul", new, r.unsqueeze(g, c, -1)), ints(g, 0, -1))
+
+
+def matmul_read_first(g, new, c):
+    turned = g.add("Transpose", new, perm=[0, 2, 1])
+    return squeeze(g, g.add("MatMul", r.unsqueeze(g, c, 1), turned), 1)
+
+
+def einsum_read(g, new, c):
+    return g.add("Einsum", new, c, equation="bdn,bn->bd")
+
+
+def mul_drive(g, u, b):
+    return g.add("Mul", r.unsqueeze(g, u, -1), r.unsqueeze(g, b, 1))
+
+
+def matmul_drive(g, u, b):
+    return g.add("MatMul", r.unsqueeze(g, u, 2), r.unsqueeze(g, b, 1))
+
+
+def diagonal(state, drive=mul_drive, read=matmul_read):
+    def build(g, h, a, dt, u, b, c):
+        decay = g.add("Exp", g.add("Mul", r.unsqueeze(g, dt, -1), a))
+        new = g.add("Add", g.add("Mul", decay, h), drive(g, g.add("Mul", dt, u), b))
+        return [new], [read(g, new, c)]
+    return dataclasses.replace(r.diagonal(state), build=build)
+
+
+def per_head(width, state, outer, read):
+    """outer, read: whether the outer product, and y, are products of matrices."""
+    def build(g, h, a, dt, x, b, c):
+        decay = r.unsqueeze(g, g.add("Exp", g.add("Mul", dt, a)), -2, -1)
+        fed = r.unsqueeze(g, g.add("Mul", r.unsqueeze(g, dt, -1), x), -1)
+        fed = g.add("MatMul" if outer else "Mul", fed, r.unsqueeze(g, b, 1, 2))
+        new = g.add("Add", g.add("Mul", h, decay), fed)
+        if read:
+            return [new], [squeeze(g, g.add("MatMul", new, r.unsqueeze(g, c, 1, 3)), -1)]
+        return [new], [r.reduce_sum(g, g.add("Mul", new, r.unsqueeze(g, c, 1, 2)), -1)]
+    return dataclasses.replace(r.per_head(width, state), build=build)
+
+
+def delta(keys, width, outer):
+    def build(g, h, k, v, q, beta, decay):
+        h = g.add("Mul", h, r.unsqueeze(g, decay, -2, -1))
+        seen = g.add("MatMul", r.unsqueeze(g, k, -2), h)
+        change = g.add("Mul", r.unsqueeze(g, beta, -2, -1),
+                       g.add("Sub", r.unsqueeze(g, v, -2), seen))
+        new = g.add("Add", h, g.add("MatMul" if outer else "Mul", r.unsqueeze(g, k, -1), change))
+        return [new], [squeeze(g, g.add("MatMul", r.unsqueeze(g, q, -2), new), -2)]
+    return dataclasses.replace(r.delta(keys, width, True), build=build)
+
+
+def grouped(heads, groups, width, state, repeat):
+    """Mamba-2 with B and C for groups of heads, which the step repeats."""
+    def build(g, h, a, dt, x, b, c):
+        decay = r.unsqueeze(g, g.add("Exp", g.add("Mul", dt, a)), -2, -1)
+        fed = g.add("Mul", r.unsqueeze(g, g.add("Mul", r.unsqueeze(g, dt, -1), x), -1),
+                    r.unsqueeze(g, repeat(g, b, heads // groups), 2))
+        new = g.add("Add", g.add("Mul", h, decay), fed)
+        read = g.add("Mul", new, r.unsqueeze(g, repeat(g, c, heads // groups), 2))
+        return [new], [r.reduce_sum(g, read, -1)]
+
+    def step(h, a, dt, x, b, c):
+        b, c = (np.repeat(v, heads // groups, axis=1) for v in (b, c))
+        new = h * np.exp(dt * a)[..., None, None] + \
+            (dt[..., None] * x)[..., None] * b[:, :, None]
+        return [new], [np.einsum("bhpn,bhn->bhp", new, c)]
+    base = r.per_head(width, state)
+    return dataclasses.replace(
+        base, carries={"h": ("B", heads, width, state)}, build=build, step=step,
+        inputs={"dt": ("B", heads), "x": ("B", heads, width), "b": ("B", groups, state),
+                "c": ("B", groups, state)},
+        outs={"y": ("B", heads, width)}, fixed={"a": (heads,)})
+
+
+def repeat_expand(g, value, times):
+    wide = g.add("Expand", r.unsqueeze(g, value, 2), ints(g, 1, 1, times, 1))
+    return g.add("Reshape", wide, ints(g, 0, -1, 5))
+
+
+def repeat_tile(g, value, times):
+    wide = g.add("Tile", r.unsqueeze(g, value, 2), ints(g, 1, 1, times, 1))
+    return g.add("Reshape", wide, ints(g, 0, -1, 5))
+
+
+def tile_groups(heads, groups, width, state):
+    """Head h reads group h modulo their number."""
+    def repeat(g, value, times):
+        return g.add("Tile", value, ints(g, 1, times, 1))
+    base = grouped(heads, groups, width, state, repeat)
+
+    def step(h, a, dt, x, b, c):
+        b, c = (np.tile(v, (1, heads // groups, 1)) for v in (b, c))
+        new = h * np.exp(dt * a)[..., None, None] + \
+            (dt[..., None] * x)[..., None] * b[:, :, None]
+        return [new], [np.einsum("bhpn,bhn->bhp", new, c)]
+    return dataclasses.replace(base, step=step)
+
+
+def packed(channels, state, take, outer_softplus=False):
+    """One input that the step takes apart; outer_softplus: after a function of all of it."""
+    sizes = (channels, channels, state, state)
+
+    def build(g, h, a, v):
+        if outer_softplus:
+            v = g.add("Softplus", v)
+        dt, u, b, c = take(g, v, sizes)
+        decay = g.add("Exp", g.add("Mul", r.unsqueeze(g, dt, -1), a))
+        new = g.add("Add", g.add("Mul", decay, h), mul_drive(g, g.add("Mul", dt, u), b))
+        return [new], [r.reduce_sum(g, g.add("Mul", new, r.unsqueeze(g, c, 1)), -1)]
+
+    def step(h, a, v):
+        if outer_softplus:
+            v = np.log1p(np.exp(v))
+        dt, u, b, c = np.split(v, np.cumsum(sizes[:-1]), axis=1)
+        return r.diagonal(state).step(h, a, dt, u, b, c)
+    return r.Recurrence({"h": ("B", channels, state)}, {"v": ("B", sum(sizes))},
+                        {"y": ("B", channels)}, build, step, {"a": (channels, state)},
+                        {"v": (0, 0.5), "a": (-3, -0.1)})
+
+
+def take_split(g, value, sizes):
+    return g.add("Split", value, ints(g, *sizes), axis=1, count=len(sizes))
+
+
+def take_slices(g, value, sizes):
+    ends = np.cumsum(sizes)
+    return [g.add("Slice", value, ints(g, end - size), ints(g, end), ints(g, 1))
+            for size, end in zip(sizes, ends)]
+
+
+def interleaved(channels):
+    """Even and odd elements of an input are a factor and a term."""
+    def build(g, h, v):
+        factor, term = (g.add("Slice", v, ints(g, at), ints(g, 2 * channels), ints(g, 1),
+                              ints(g, 2)) for at in (0, 1))
+        new = g.add("Add", g.add("Mul", h, factor), term)
+        return [new], [new]
+
+    def step(h, v):
+        new = h * v[:, ::2] + v[:, 1::2]
+        return [new], [new]
+    return r.Recurrence({"h": ("B", channels)}, {"v": ("B", 2 * channels)},
+                        {"y": ("B", channels)}, build, step)
+
+
+def flat_heads(heads, width, state):
+    """x comes and y goes as one axis of heads and their channels."""
+    base = r.per_head(width, state)
+
+    def build(g, h, a, dt, x, b, c):
+        new, out = base.build(g, h, a, dt, g.add("Reshape", x, ints(g, 0, heads, width)), b, c)
+        return new, out
+
+    def step(h, a, dt, x, b, c):
+        return base.step(h, a, dt, x.reshape(-1, heads, width), b, c)
+    return dataclasses.replace(
+        base, carries={"h": ("B", heads, width, state)}, build=build, step=step,
+        inputs={**base.inputs, "dt": ("B", heads), "x": ("B", heads * width)},
+        outs={"y": ("B", heads, width)}, fixed={"a": (heads,)})
+
+
+SPELLINGS = {
+    "matmul": diagonal(16),
+    "matmul-batch1": with_batch(diagonal(16), 1),
+    "matmul-batch3": with_batch(diagonal(5), 3),
+    "matmul-reshape": diagonal(5, read=matmul_read_reshaped),
+    "matmul-first": diagonal(16, read=matmul_read_first),
+    "matmul-first-batch3": with_batch(diagonal(16, read=matmul_read_first), 3),
+    "outer": diagonal(16, matmul_drive, einsum_read),
+    "outer-matmul": diagonal(5, matmul_drive),
+    "outer-batch1": with_batch(diagonal(5, matmul_drive), 1),
+    "heads-outer": per_head(7, 3, True, False),
+    "heads-matmul": per_head(4, 16, False, True),
+    "heads-both": per_head(16, 17, True, True),
+    "delta-matmul": delta(8, 16, False),
+    "delta-outer": delta(7, 33, True),
+    "groups-expand": grouped(4, 2, 8, 5, repeat_expand),
+    "groups-tile": grouped(6, 2, 3, 5, repeat_tile),
+    "groups-tiled": tile_groups(6, 2, 16, 5),
+    "packed-split": packed(17, 5, take_split),
+    "packed-slices": packed(16, 8, take_slices),
+    "packed-softplus": packed(9, 4, take_split, True),
+    "interleaved": interleaved(17),
+    "flat-heads": flat_heads(3, 8, 5),
+}
