@@ -16,15 +16,26 @@ using namespace ssm;
 /// fifth of a long sequence's steps.
 static constexpr int64_t kMinVectors = 2;
 
+bool ssm::waitsForSums(KernelOp kernel) {
+  LoopSet summed = 0;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    summed |= loopsOf(reduce.getLoops());
+  SmallVector<Value> needed;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    needed.push_back(reduce.getValue());
+  for (auto [i, value] : llvm::enumerate(kernel.getYield().getValues()))
+    if (i < kernel.getNumCarries() || loopsOf(kernel.getOutMap(i)) & summed)
+      needed.push_back(value);
+  auto parts = findParts(kernel, needed, [](Value) { return false; });
+  return llvm::any_of(parts, [](Value value) { return value.getDefiningOp<ReduceOp>(); });
+}
+
 std::optional<unsigned> ssm::findStateLoop(KernelOp kernel, int64_t lanes) {
   if (!kernel.getTime() || kernel.getNumCarries() == 0 || lanes % 4 != 0)
     return std::nullopt;
   LoopSet summed = 0;
-  SmallVector<Value> steps(kernel.getYield().getValues().take_front(kernel.getNumCarries()));
-  for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
     summed |= loopsOf(reduce.getLoops());
-    steps.push_back(reduce.getValue());
-  }
   SmallVector<unsigned> loops = listLoops(summed);
   if (loops.size() != 1)
     return std::nullopt;
@@ -41,11 +52,6 @@ std::optional<unsigned> ssm::findStateLoop(KernelOp kernel, int64_t lanes) {
           (isCarry && isa<MemRefType, TensorType>(kernel.getInits()[i].getType()) &&
            !isDenseAlong(kernel.getInitMap(i), state)))
         return std::nullopt;
-    if (!isCarry && map.isFunctionOfDim(state))
-      steps.push_back(kernel.getYield().getValues()[i]);
   }
-  auto parts = findParts(kernel, steps, [](Value) { return false; });
-  if (llvm::any_of(parts, [](Value value) { return value.getDefiningOp<ReduceOp>(); }))
-    return std::nullopt;
-  return state;
+  return waitsForSums(kernel) ? std::nullopt : std::optional(state);
 }

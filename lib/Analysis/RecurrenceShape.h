@@ -12,6 +12,9 @@
 
 namespace ssm {
 
+/// Whether carries, other sums, or outs with the loops of a sum need a sum of the same step.
+bool waitsForSums(KernelOp kernel);
+
 /// The loop that a recurrence sums over, if lanes can lie along it: it is the last axis of
 /// every carry, of some whole vectors, and no step waits for a sum, for a sum of lanes takes
 /// long. Such a state needs no other layout than the file's.

@@ -69,6 +69,13 @@ public:
   void provide(mlir::Value value, mlir::Value emitted) { known[value] = emitted; }
   bool isProvided(mlir::Value value) const { return known.contains(value); }
 
+  /// Forgets what depends on the loop, so that it can go on to another index.
+  void forget(unsigned loop) {
+    for (auto [value, emitted] : llvm::to_vector(known))
+      if (contains(loops.of(value), loop))
+        known.erase(value);
+  }
+
   void forEachKnown(llvm::function_ref<void(mlir::Value, mlir::Value)> visit) const {
     for (auto [value, emitted] : known)
       visit(value, emitted);

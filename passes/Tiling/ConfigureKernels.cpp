@@ -65,32 +65,58 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     if (kernel.getTime()) {
       if (std::optional<unsigned> state = findStateLoop(kernel, lanes))
         lane = state;
+      else if (paysTwoVectors(kernel, *lane, lanes))
+        lanes *= 2;
       return ConfigAttr::get(&getContext(), Form::Recurrence, *lane, lanes,
                              recurrenceTiles(kernel, *lane, lanes));
     }
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
   }
 
+  /// Two vectors of channels at a time where a step waits for sums: then there is little else
+  /// to do. A state of more than a quarter of the first level was slower. Squares of two
+  /// vectors are more than there are registers.
+  bool paysTwoVectors(KernelOp kernel, unsigned lane, int64_t lanes) {
+    if (hasTurned(kernel, lane, lanes))
+      return false;
+    int64_t size = fixedSize(kernel, lane), points = largestSum(kernel);
+    return registers >= 32 && waitsForSums(kernel) && size > 0 && size % (2 * lanes) == 0 &&
+           canBeLaneLoop(kernel, lane, 2 * lanes) && points > kLargeState &&
+           points * 2 * vectorBits / 8 <= level1Bytes / 4;
+  }
+
+  /// The fixed size of the largest loop that is summed over, or less than 1.
+  static int64_t largestSum(KernelOp kernel) {
+    int64_t points = 0;
+    for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+      for (int64_t loop : reduce.getLoops())
+        points = std::max(points, fixedSize(kernel, loop));
+    return points;
+  }
+
+  /// Whether a sequence is turned in squares.
+  static bool hasTurned(KernelOp kernel, unsigned lane, int64_t lanes) {
+    return llvm::any_of(llvm::seq<unsigned>(0, kernel.getMaps().size()), [&](unsigned operand) {
+      return isDenseAlongTime(kernel, operand, lane, lanes);
+    });
+  }
+
   /// A state on the stack may fill the first level. What is dense along time is turned by
   /// whole squares.
   SmallVector<int64_t> recurrenceTiles(KernelOp kernel, unsigned lane, int64_t lanes) {
     SmallVector<int64_t> tiles = {timeBlockOf(kernel, lane)};
-    for (unsigned operand = 0; operand < kernel.getMaps().size(); ++operand)
-      if (isDenseAlongTime(kernel, operand, lane, lanes))
-        tiles.front() = std::max(tiles.front(), lanes);
+    if (hasTurned(kernel, lane, lanes))
+      tiles.front() = std::max(tiles.front(), lanes);
     if (level1Bytes > 0)
       tiles.push_back(level1Bytes);
     return tiles;
   }
 
   static int64_t timeBlockOf(KernelOp kernel, unsigned lane) {
-    int64_t points = 0;
     for (auto reduce : kernel.getStep().getOps<ReduceOp>())
-      for (int64_t loop : reduce.getLoops()) {
-        if (loop == lane) // sums of lanes are kept for a block
-          return kTimeBlock;
-        points = std::max(points, fixedSize(kernel, loop));
-      }
+      if (llvm::is_contained(reduce.getLoops(), lane)) // sums of lanes are kept for a block
+        return kTimeBlock;
+    int64_t points = largestSum(kernel);
     return points > 0 && points <= kLargeState ? kTimeBlock : kLongTimeBlock;
   }
 

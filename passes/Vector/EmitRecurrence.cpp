@@ -10,6 +10,7 @@
 #include "lib/Analysis/RecurrenceShape.h"
 #include "lib/Emit/LaneSums.h"
 #include "passes/Vector/RecurrenceStates.h"
+#include "passes/Vector/SumFactors.h"
 #include "passes/Vector/TurnedSequences.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -553,7 +554,11 @@ private:
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         overRows(i, [&] { keepCarry(i, loadCarry(e, i, isFirst)); });
     }
-    e.loop(e.index(0), count, 1, [&](Value step) {
+    findAhead();
+    SmallVector<Value> sums;
+    if (!ahead.empty())
+      sums = sumFirstStep(first, count, steps);
+    e.loop(e.index(0), count, 1, sums, [&](Value step, ValueRange now) {
       PointEmitter::Scope scope(e);
       at(first, step, steps);
       sequences.provide(step);
@@ -561,8 +566,18 @@ private:
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
         if (!isInnerCarry(i))
           e.provide(kernel.getCarryArg(i), keptCarry(i));
-      stepInMemory();
+      for (auto [reduce, sum] : llvm::zip_equal(ahead, now))
+        e.provide(reduce, sum);
+      // The last step of the block has none behind it; what it sums up is not used.
+      Value next = e.min(e.add(step, 1), e.sub(count, e.index(1)));
+      SmallVector<Value> nextSums = stepInMemory([&] {
+        e.forget(time);
+        at(first, next, steps);
+        sequences.provide(next);
+        restoreRows(phases.before, next);
+      });
       finishStep(step);
+      return nextSums;
     });
     if (home == Home::Stack)
       for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
@@ -603,12 +618,69 @@ private:
            llvm::all_of(op->getOperands(), [&](Value operand) { return isReady(operand, done); });
   }
 
+  bool isInnerOut(unsigned i) {
+    return isInner(kernel.getYield().getValues()[i]) ||
+           (i < kernel.getNumCarries() && isInnerCarry(i));
+  }
+
+  /// Where a step must read its whole state before it can change it, as in the delta rule, the
+  /// step before reads it for it, element by element as it makes it: `ahead` are the sums that
+  /// need nothing but the state and inputs.
+  void findAhead() {
+    ahead.clear();
+    llvm::DenseSet<Value> none;
+    bool needsSums = false;
+    for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
+      needsSums |= isInnerOut(i) && !isReady(kernel.getYield().getValues()[i], none);
+    if (!needsSums)
+      return;
+    for (ReduceOp reduce : reduces) {
+      auto parts = findParts(kernel, {reduce.getValue()}, [](Value) { return false; });
+      bool canBeAhead = isReady(reduce.getValue(), none);
+      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+        canBeAhead &= isInnerCarry(i) || !parts.contains(kernel.getCarryArg(i));
+      if (canBeAhead)
+        ahead.push_back(reduce);
+    }
+  }
+
+  /// The sums ahead of a block's first step.
+  SmallVector<Value> sumFirstStep(Value first, Value count, Value steps) {
+    SmallVector<Type> types;
+    for (ReduceOp reduce : ahead)
+      types.push_back(e.vectorOf(reduce.getType()));
+    Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, count, e.index(0));
+    auto branch = scf::IfOp::create(b, types, any, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    PointEmitter::Scope scope(e);
+    at(first, e.index(0), steps);
+    sequences.provide(e.index(0));
+    restoreRows(phases.before, e.index(0));
+    emitReady();
+    (void)innerRound(ahead, {});
+    SmallVector<Value> sums;
+    for (ReduceOp reduce : ahead)
+      sums.push_back(e.get(reduce));
+    scf::YieldOp::create(b, sums);
+    b.setInsertionPointToStart(branch.elseBlock());
+    for (auto [sum, reduce] : llvm::zip_equal(sums, ahead))
+      sum = e.neutral(reduce.getKind(), e.vectorOf(reduce.getType()));
+    scf::YieldOp::create(b, sums);
+    return llvm::to_vector_of<Value>(branch.getResults());
+  }
+
   /// Rounds of loops over the inner points: reductions that are ready share one.
   /// The last round also makes the next carries: nothing reads the old ones after it.
-  void stepInMemory() {
+  /// Returns the sums ahead of the next step, to which `enterNext` takes the emitter.
+  SmallVector<Value> stepInMemory(llvm::function_ref<void()> enterNext) {
     SmallVector<ReduceOp> left(reduces);
     llvm::DenseSet<Value> done;
-    SmallVector<Value> nextOuter(kernel.getNumCarries());
+    for (ReduceOp reduce : ahead) {
+      llvm::erase(left, reduce);
+      done.insert(reduce);
+    }
+    SmallVector<Value> nextOuter(kernel.getNumCarries()), nextSums;
     bool isLast = false;
     while (!isLast) {
       SmallVector<ReduceOp> round;
@@ -619,11 +691,13 @@ private:
       // Carries that need no further reduction are made along with the last ones.
       isLast = left.empty();
       for (unsigned i = 0; i < kernel.getOuts().size() && isLast; ++i)
-        if (isInner(kernel.getYield().getValues()[i]) ||
-            (i < kernel.getNumCarries() && isInnerCarry(i)))
+        if (isInnerOut(i))
           isLast = isReady(kernel.getYield().getValues()[i], done);
       emitReady();
-      innerRound(round, isLast);
+      if (isLast)
+        nextSums = innerRound(round, enterNext);
+      else
+        (void)innerRound(round, {});
       for (ReduceOp reduce : round)
         done.insert(reduce);
     }
@@ -634,45 +708,85 @@ private:
     for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
       if (nextOuter[i])
         keepCarry(i, nextOuter[i]);
+    return nextSums;
   }
 
-  void innerRound(MutableArrayRef<ReduceOp> round, bool isLast) {
+  /// With `enterNext` also makes the next carries and outs, and returns the sums ahead.
+  SmallVector<Value> innerRound(ArrayRef<ReduceOp> round, llvm::function_ref<void()> enterNext) {
+    SmallVector<ReduceOp> all(round);
+    if (enterNext)
+      llvm::append_range(all, ahead);
+    SmallVector<Value> results;
     if (!inner || innerSize == 0) {
-      for (ReduceOp reduce : round)
-        e.provide(reduce, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
-      return;
+      for (ReduceOp reduce : all)
+        results.push_back(e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
+    } else {
+      // Many sums hide the latency of their additions by themselves.
+      int64_t unroll = all.size() > 4 ? 1 : all.size() > 2 ? 2 : kUnroll;
+      SmallVector<Value> sums;
+      for (ReduceOp reduce : all)
+        sums.append(unroll, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
+      if (enterNext)
+        prepareNext(enterNext);
+      Value size = e.size(*inner);
+      Value whole = e.sub(size, b.createOrFold<arith::RemUIOp>(size, e.index(unroll)));
+      sums = innerLoop(e.index(0), whole, unroll, round, enterNext, sums);
+      if (innerSize < 0 || innerSize % unroll != 0)
+        sums = innerLoop(whole, size, 1, round, enterNext, sums);
+      for (auto [k, reduce] : llvm::enumerate(all))
+        results.push_back(combineAll(reduce, ArrayRef(sums).slice(k * unroll, unroll)));
     }
-    // Many sums hide the latency of their additions by themselves.
-    int64_t unroll = round.size() > 4 ? 1 : round.size() > 2 ? 2 : kUnroll;
-    SmallVector<Value> sums;
-    for (ReduceOp reduce : round)
-      sums.append(unroll, e.neutral(reduce.getKind(), e.vectorOf(reduce.getType())));
-    Value size = e.size(*inner);
-    Value whole = e.sub(size, b.createOrFold<arith::RemUIOp>(size, e.index(unroll)));
-    sums = innerLoop(e.index(0), whole, unroll, round, isLast, sums);
-    if (innerSize < 0 || innerSize % unroll != 0)
-      sums = innerLoop(whole, size, 1, round, isLast, sums);
-    for (auto [k, reduce] : llvm::enumerate(round))
-      e.provide(reduce, combineAll(reduce, ArrayRef(sums).slice(k * unroll, unroll)));
+    for (size_t k = 0; k < round.size(); ++k)
+      e.provide(all[k], results[k]);
+    return SmallVector<Value>(ArrayRef(results).drop_front(round.size()));
+  }
+
+  /// What inner points share of the next step.
+  void prepareNext(llvm::function_ref<void()> enterNext) {
+    sharedByNext.clear();
+    if (ahead.empty())
+      return;
+    PointEmitter::Scope scope(e);
+    enterNext();
+    emitReady();
+    e.forEachKnown([&](Value value, Value emitted) { sharedByNext.push_back({value, emitted}); });
   }
 
   /// Inner points [low, high), `unroll` at once.
-  SmallVector<Value> innerLoop(Value low, Value high, int64_t unroll,
-                               MutableArrayRef<ReduceOp> round, bool isLast, ValueRange sums) {
+  SmallVector<Value> innerLoop(Value low, Value high, int64_t unroll, ArrayRef<ReduceOp> round,
+                               llvm::function_ref<void()> enterNext, ValueRange sums) {
     return e.loop(low, high, unroll, sums, [&](Value row, ValueRange now) {
       SmallVector<Value> next(now);
+      size_t each = sums.size() / std::max<size_t>(round.size() + (enterNext ? ahead.size() : 0), 1);
+      auto addUp = [&](size_t k, ReduceOp reduce, int64_t u) {
+        Value &sum = next[k * each + u];
+        sum = e.combine(reduce.getKind(), sum, e.getVector(reduce.getValue()));
+      };
       for (int64_t u = 0; u < unroll; ++u) {
         PointEmitter::Scope scope(e);
         e.at[*inner] = e.add(row, u);
         for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
           if (isInnerCarry(i))
             e.provide(kernel.getCarryArg(i), keptCarry(i));
-        for (auto [k, reduce] : llvm::enumerate(round)) {
-          Value &sum = next[k * (sums.size() / round.size()) + u];
-          sum = e.combine(reduce.getKind(), sum, e.getVector(reduce.getValue()));
-        }
-        if (isLast)
-          finishPoint();
+        for (auto [k, reduce] : llvm::enumerate(round))
+          addUp(k, reduce, u);
+        if (!enterNext)
+          continue;
+        finishPoint();
+        if (ahead.empty())
+          continue;
+        SmallVector<Value> carries;
+        for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+          carries.push_back(
+              isInnerCarry(i) ? e.getVector(kernel.getYield().getValues()[i]) : Value());
+        enterNext();
+        for (auto [value, emitted] : sharedByNext)
+          e.provide(value, emitted);
+        for (auto [i, carry] : llvm::enumerate(carries))
+          if (carry)
+            e.provide(kernel.getCarryArg(i), carry);
+        for (auto [k, reduce] : llvm::enumerate(ahead))
+          addUp(round.size() + k, reduce, u);
       }
       return next;
     });
@@ -709,11 +823,14 @@ private:
   Phases phases;
   SmallVector<Value> carryBuffers;
   SmallVector<llvm::DenseMap<Value, Value>> points;
+  SmallVector<ReduceOp> ahead;
+  SmallVector<std::pair<Value, Value>> sharedByNext;
 };
 } // namespace
 
 StringRef ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
   if (!kernel.getTime())
     return "it is no recurrence";
+  takeFactorsOutOfSums(kernel);
   return Recurrence(kernel, b).run();
 }

@@ -14,6 +14,7 @@ import mamba
 import ml_dtypes
 import numpy as np
 import onnx
+import recurrences
 import typeseg
 from builder import Builder
 from onnx import TensorProto, helper, numpy_helper
@@ -186,19 +187,66 @@ def _scan():
                           for n, size in (("u", D), ("b", N), ("c", N))}}
 
 
-@workload("linear attention L=512", "scan", 4 * 2 * 512 * 8 * 64 * 64)
-def _linear_attention():
-    """Gated, 8 heads of 64 x 64 states, as ONNX Runtime's own operator."""
-    length, width = 512, 8 * 64
+# An update of a gated state and its product with the query are 3 multiply-adds, with the
+# delta rule's own product 4.
+@workload("linear attention L=512", "scan", 2 * 3 * 512 * 8 * 64 * 64)
+def _gated():
+    return linear_attention("gated", 512, 8, 64)
+
+
+@workload("delta rule L=512", "scan", 2 * 3 * 512 * 8 * 64 * 64)
+def _delta():
+    return linear_attention("delta", 512, 8, 64)
+
+
+@workload("gated delta rule L=512", "scan", 2 * 4 * 512 * 8 * 64 * 64)
+def _gated_delta():
+    return linear_attention("gated_delta", 512, 8, 64)
+
+
+@workload("gated delta rule of 128 L=256", "scan", 2 * 4 * 256 * 16 * 128 * 128)
+def _gated_delta_large():
+    return linear_attention("gated_delta", 256, 16, 128)
+
+
+@workload("gated delta rule of 128 L=1", "scan", 2 * 4 * 16 * 128 * 128, 2 * 4 * 16 * 128 * 128)
+def _gated_delta_step():
+    return linear_attention("gated_delta", 1, 16, 128)
+
+
+@workload("mamba-2 scan L=1", "scan", 2 * 3 * 24 * 64 * 128, 2 * 4 * 24 * 64 * 128)
+def _mamba2_step():
+    return mamba2_scan(1)
+
+
+@workload("mamba-2 scan L=512", "scan", 2 * 3 * 512 * 24 * 64 * 128)
+def _mamba2():
+    return mamba2_scan(512)
+
+
+def linear_attention(rule, length, heads, size):
+    """Heads of size x size states, as ONNX Runtime's own operator."""
+    width = heads * size
     arrays = {n: normal(1, length, width, scale=0.1) for n in "qkv"}
-    arrays["past"] = np.zeros((1, 8, 64, 64), f32)
-    arrays["decay"] = -np.abs(normal(1, length, 8))
-    nodes = [("LinearAttention", list(arrays), ["y", "present"],
-              {"q_num_heads": 8, "kv_num_heads": 8, "update_rule": "gated"}, "com.microsoft")]
+    arrays["past"] = np.zeros((1, heads, size, size), f32)
+    inputs = list(arrays)
+    for name, used in (("decay", "gated" in rule), ("beta", "delta" in rule)):
+        inputs.append(name if used else "")
+    if "gated" in rule:
+        arrays["decay"] = -np.abs(normal(1, length, heads))
+    if "delta" in rule:
+        arrays["beta"] = np.abs(normal(1, length, heads, scale=0.2))
+    nodes = [("LinearAttention", inputs, ["y", "present"],
+              {"q_num_heads": heads, "kv_num_heads": heads, "update_rule": rule}, "com.microsoft")]
     f = TensorProto.FLOAT
     return model(nodes, {n: (f, list(a.shape)) for n, a in arrays.items()},
-                 {"y": (f, [1, length, width]), "present": (f, [1, 8, 64, 64])},
+                 {"y": (f, [1, length, width]), "present": (f, [1, heads, size, size])},
                  domains=["com.microsoft"]), arrays
+
+
+def mamba2_scan(length):
+    recurrence = recurrences.per_head(64, 128)
+    return recurrence.model(1), recurrence.draw(rng(), dict(B=1, H=24), length, 1)
 
 
 # ===----------------------------------------------------------------------===#

@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s -ssm-configure-kernels=vector-bits=512 -ssm-layout-operands | FileCheck %s
+// RUN: ssm-opt %s -ssm-configure-kernels='vector-bits=512 registers=32 l1-bytes=32768' -ssm-layout-operands | FileCheck %s
 
 // The state is held with its channels last; so is the factor, whose axes are turned
 // before the kernel. What is dense already stays.
@@ -52,7 +52,7 @@ func.func @time_last(%x: tensor<64x?xf32>, %h0: tensor<64xf32>, %eh: tensor<64xf
 // CHECK-NOT: ssm.kernel loops 2
 // CHECK: ssm.kernel loops 3 time 0
 // CHECK-SAME: inits(%{{.*}} : tensor<64x32xf32>)
-// CHECK-SAME: config <recurrence, lane_loop = 2, lanes = 16, tiles = [8]>
+// CHECK-SAME: config <recurrence, lane_loop = 2, lanes = 16, tiles = [8, 32768]>
 // CHECK-NOT: ssm.kernel loops 2
 func.func @along_state(%x: tensor<?x64xf32>, %a: tensor<64x32xf32>, %h0: tensor<64x32xf32>, %eh: tensor<64x32xf32>,
                        %ey: tensor<?x64xf32>) -> (tensor<64x32xf32>, tensor<?x64xf32>) {
@@ -69,11 +69,12 @@ func.func @along_state(%x: tensor<?x64xf32>, %a: tensor<64x32xf32>, %h0: tensor<
   return %h, %y : tensor<64x32xf32>, tensor<?x64xf32>
 }
 
-// But not where a step waits for a sum, which takes long across lanes.
+// But not where a step waits for a sum, which takes long across lanes: there two vectors of
+// channels are worked on at a time.
 
 // CHECK-LABEL: @waits
 // CHECK: ssm.kernel loops 2
-// CHECK: config <recurrence, lane_loop = 1
+// CHECK: config <recurrence, lane_loop = 1, lanes = 32
 func.func @waits(%x: tensor<?x64xf32>, %k: tensor<?x32xf32>, %h0: tensor<64x32xf32>, %eh: tensor<64x32xf32>,
                  %ey: tensor<?x64xf32>) -> (tensor<64x32xf32>, tensor<?x64xf32>) {
   %h, %y = ssm.kernel loops 3 time 0 ins(%x, %k : tensor<?x64xf32>, tensor<?x32xf32>) inits(%h0 : tensor<64x32xf32>)
