@@ -57,6 +57,21 @@ def test_against_time(kind, which):
         check(session, kind, rng, *sizes, **ways)
 
 
+@pytest.mark.parametrize("dtype", [f32, f16, bf16], ids=["f32", "f16", "bf16"])
+@pytest.mark.parametrize("keys,values,gated", [(64, 64, True), (16, 32, False), (7, 33, True)])
+def test_sums_ahead(keys, values, gated, dtype):
+    """Each step of a delta rule sums up for the next one, whose inputs are turned too."""
+    recurrence = r.delta(keys, values, gated)
+    session = runtime.Module(compiler.compile_model(recurrence.model(2, dtype))).session()
+    rng = generator(f"time last delta {keys} {values} {dtype}")
+    for length in (0, 1, 15, 16, 33, 100):
+        given = recurrence.draw(rng, dict(B=2), length, 2, dtype)
+        got = session.run(given)
+        for name, want in recurrence.run(given, 2).items():
+            compare.check_close(f"{name} of {length}", got[name], want, np.dtype(dtype),
+                                BOUNDS[dtype])
+
+
 @pytest.mark.parametrize("cpu", ["v2", "v3", "v4"])
 def test_targets(cpu):
     model = KINDS["selective16"].model(2)
