@@ -216,8 +216,7 @@ def measure(libraries, step):
     failed = False
     for (name, form), (error, where, decay, wrong) in results.items():
         bound = FUNCTIONS[name][2][FORMS[form][3]]
-        # The largest of all floats is a little above that of a sample.
-        bad = bool(error > bound + 0.15 or wrong)
+        bad = bool(error > bound or wrong)
         print(f"{name:10} {form:9} {error:6.2f} ulp at {where:.9g}, {decay:.2g} for x <= 0, "
               f"{wrong} wrong special values{' FAILED' if bad else ''}")
         failed |= bad
