@@ -28,7 +28,7 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     | exp fastmath<afn> | 1.3 | 1 | 70, but 1.5 for \|x\| <= 1, 7e-8 absolute for x <= 0 |
     | log | 1 | 1 | 1 |
     | log1p | 1.5 | 1.5 | 1.0 |
-    | tanh | 2 | 2 | 2 |
+    | tanh | 2 | 2 | 2.1 |
     | erf | 2.5 | 2.5 | 2.5 |
 
     `fastmath<afn>` on an exp takes the short form. It errs where exp is small or large: x / ln 2
