@@ -73,12 +73,13 @@ def softmax():
     return g.model()
 
 
-# What is done to the PTX of a softmax of rows, and what is told.
+# What is done to the PTX of a softmax of rows, and what is told: which side of a shuffle finds
+# the missing lane first, the order of threads decides.
 FAULTS = {
     "barrier_of_some": (r"\tbar\.sync \t0;",
                         "\t{ .reg .pred q; .reg .b32 i; mov.u32 i, %tid.x; "
                         "setp.ne.b32 q, i, 5; @q bar.sync 0; }", "wait for others"),
-    "missing_lane": (r"(shfl\.sync\.bfly\.b32.*), -1;", r"\1, 1;", "not in its own mask"),
+    "missing_lane": (r"(shfl\.sync\.bfly\.b32.*), -1;", r"\1, 1;", "not in its own mask|a lane that takes no part"),
     "outside": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1073741824]", "outside of the device's"),
     "misaligned": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1]", "not a multiple"),
     "shared_outside": (r"(st\.shared\.\S+ \t\[%rd?\d+)\]", r"\1+100000]", "outside of shared"),
@@ -114,4 +115,4 @@ sys.exit(subprocess.call([{str(build.GPU_EMULATOR / "ptxas")!r}, *sys.argv[1:]])
             env={**os.environ, "SSMRT_CUDA_DRIVER": str(build.BUILD / "lib" / "libFakeCuda.so"),
                  "SSM_FAKE_CUDA_CHIP": "sm_80"})
     assert done.returncode == 1
-    assert told in done.stderr, done.stderr
+    assert re.search(told, done.stderr), done.stderr

@@ -175,7 +175,8 @@ static LogicalResult lowerGatherEven(LoweringContext &ctx, int64_t axis) {
   SmallVector<int64_t> indices;
   for (AffineExpr element : *known) {
     auto index = constantValue(element);
-    if (!index)
+    // Of what is computed from sizes inference has checked nothing.
+    if (!index || *index < -*size || *index >= *size)
       return failure();
     indices.push_back(*index < 0 ? *index + *size : *index);
   }
