@@ -8,6 +8,7 @@
 #include "lib/Analysis/RecurrenceShape.h"
 
 #include "lib/Analysis/MatmulShape.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -54,4 +55,60 @@ std::optional<unsigned> ssm::findStateLoop(KernelOp kernel, int64_t lanes) {
         return std::nullopt;
   }
   return waitsForSums(kernel) ? std::nullopt : std::optional(state);
+}
+
+bool ssm::startsApart(KernelOp kernel, unsigned carry) {
+  auto rootOf = [](Value buffer) {
+    while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>()) {
+      if (isa<ArenaViewOp>(view))
+        break;
+      buffer = view.getViewSource();
+    }
+    return buffer;
+  };
+  Value init = kernel.getInits()[carry];
+  return !isa<MemRefType>(init.getType()) || rootOf(init) != rootOf(kernel.getOuts()[carry]);
+}
+
+std::optional<int64_t> ssm::findMemory(KernelOp kernel) {
+  if (kernel.getNumCarries() == 0)
+    return std::nullopt;
+  auto yielded = kernel.getYield().getValues();
+  for (unsigned i = 0; i < yielded.size(); ++i)
+    if (i < kernel.getNumCarries() ? !startsApart(kernel, i)
+                                   : !kernel.getOutMap(i).isFunctionOfDim(*kernel.getTime()))
+      return std::nullopt;
+  // Steps that each carry reaches back; the carries are gone through until all are known.
+  llvm::DenseMap<Value, int64_t> reach;
+  auto reachOf = [&](auto &&self, Value value) -> std::optional<int64_t> {
+    if (auto known = reach.find(value); known != reach.end())
+      return known->second;
+    Operation *op = value.getDefiningOp();
+    if (!op)
+      return llvm::is_contained(kernel.getStep().getArguments().drop_front(
+                                    kernel.getInputs().size()), value)
+                 ? std::nullopt
+                 : std::optional<int64_t>(0);
+    if (op->getBlock() != &kernel.getStep())
+      return 0;
+    int64_t most = 0;
+    for (Value operand : op->getOperands()) {
+      std::optional<int64_t> of = self(self, operand);
+      if (!of)
+        return std::nullopt;
+      most = std::max(most, *of);
+    }
+    return reach[value] = most;
+  };
+  int64_t most = 0;
+  for (unsigned round = 0; round < kernel.getNumCarries(); ++round)
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      if (Value carry = kernel.getCarryArg(i); !reach.contains(carry))
+        if (std::optional<int64_t> of = reachOf(reachOf, yielded[i])) {
+          reach[carry] = *of + 1;
+          most = std::max(most, *of + 1);
+        }
+  bool isAll = llvm::all_of(llvm::seq(kernel.getNumCarries()),
+                            [&](unsigned i) { return reach.contains(kernel.getCarryArg(i)); });
+  return isAll ? std::optional(most) : std::nullopt;
 }

@@ -20,6 +20,14 @@ bool waitsForSums(KernelOp kernel);
 /// long. Such a state needs no other layout than the file's.
 std::optional<unsigned> findStateLoop(KernelOp kernel, int64_t lanes);
 
+/// Whether a carry, on buffers, begins in other memory than it ends in.
+bool startsApart(KernelOp kernel, unsigned carry);
+
+/// After how many steps nothing is left of where the carries began, if ever, as in convolutions,
+/// where a carry is what an input was a few steps ago. Carries begin in memory of their own, and
+/// all other outs have a time.
+std::optional<int64_t> findMemory(KernelOp kernel);
+
 } // namespace ssm
 
 #endif // SSM_LIB_ANALYSIS_RECURRENCESHAPE_H

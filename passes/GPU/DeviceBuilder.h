@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
@@ -81,6 +82,18 @@ struct DeviceBuilder {
   }
   void store(Value value, Value pointer, int64_t alignment) {
     mlir::LLVM::StoreOp::create(b, value, pointer, alignment);
+  }
+
+  /// Whether all rows of the buffer begin at multiples of `bytes`.
+  Value isAligned(Value buffer, int64_t bytes) {
+    auto type = mlir::cast<mlir::MemRefType>(buffer.getType());
+    int64_t size = type.getElementTypeBitWidth() / 8;
+    auto parts = mlir::memref::ExtractStridedMetadataOp::create(b, buffer);
+    Value bits = b.createOrFold<mlir::memref::ExtractAlignedPointerAsIndexOp>(buffer);
+    bits = add(bits, mul(parts.getOffset(), size));
+    for (Value stride : llvm::drop_end(parts.getStrides()))
+      bits = make<mlir::arith::OrIOp>(bits, mul(stride, size));
+    return isEqual(bitAnd(bits, bytes - 1), 0);
   }
 
   void branch(Value condition, llvm::function_ref<void()> ifTrue,

@@ -91,6 +91,13 @@ void shareWithOthers(mlir::gpu::GPUFuncOp function);
 /// Kernels without time: the first that fits is to run, the last takes all of them.
 llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel);
 
+/// Steps after which nothing may be left of where carries began, for time to be cut.
+constexpr int64_t kMaxMemory = 16;
+
+/// Kernels with time of such a memory, all along which their operands lie dense: together these
+/// take all sizes. None if the kernel is not one.
+llvm::SmallVector<KernelForm> getWindowForms(KernelOp kernel);
+
 /// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
 std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
 

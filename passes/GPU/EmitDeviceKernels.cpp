@@ -177,6 +177,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         return forms;
       return getTeamForms(kernel);
     }
+    if (SmallVector<KernelForm> forms = getWindowForms(kernel); !forms.empty())
+      return forms;
     SmallVector<KernelForm> forms = getStagedForms(kernel, target.version);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);

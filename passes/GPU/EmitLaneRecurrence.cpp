@@ -8,11 +8,10 @@
 #include "passes/GPU/DeviceKernel.h"
 #include "passes/GPU/TeamReduce.h"
 
-#include "lib/Analysis/KernelShape.h"
+#include "lib/Analysis/RecurrenceShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -29,9 +28,8 @@ constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
 constexpr int64_t kLoads = 48, kMaxUnroll = 8;
 /// The same of the work that lanes share, and how many blocks of steps ahead.
 constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
-/// Where time can be cut: steps of a piece at least, how many pieces at most, and how many steps
-/// a carry may reach back.
-constexpr int64_t kPiece = 64, kMaxPieces = 32768, kMaxMemory = 8;
+/// Where time can be cut: steps of a piece at least, and how many pieces at most.
+constexpr int64_t kPiece = 64, kMaxPieces = 32768;
 
 class LaneRecurrence {
 public:
@@ -49,8 +47,6 @@ private:
   bool isInner(Value value) { return inner && contains(e.loops.of(value), *inner); }
   bool isInnerOut(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
   int64_t pointsOf(bool isInner) { return isInner ? perLane : 1; }
-  bool startsApart(unsigned carry);
-  void findMemory();
 
   LaunchShape launch();
   void placePiece();
@@ -125,20 +121,6 @@ private:
 
 } // namespace
 
-/// Lanes that compute the same carry would read starts that one of them has overwritten.
-bool LaneRecurrence::startsApart(unsigned carry) {
-  auto rootOf = [](Value buffer) {
-    while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>()) {
-      if (isa<ArenaViewOp>(view))
-        break;
-      buffer = view.getViewSource();
-    }
-    return buffer;
-  };
-  Value init = kernel.getInits()[carry];
-  return !isa<MemRefType>(init.getType()) || rootOf(init) != rootOf(kernel.getOuts()[carry]);
-}
-
 bool LaneRecurrence::analyze() {
   LoopSet innerSet = 0;
   for (auto reduce : kernel.getStep().getOps<ReduceOp>())
@@ -163,7 +145,8 @@ bool LaneRecurrence::analyze() {
   int64_t carries = 0;
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
     carries += pointsOf(isInnerOut(i));
-    if (!isSubset(outerSet, loopsOf(kernel.getOutMap(i))) && !startsApart(i))
+    // Lanes that compute the same carry would read starts that one of them has overwritten.
+    if (!isSubset(outerSet, loopsOf(kernel.getOutMap(i))) && !startsApart(kernel, i))
       return false;
   }
   if (perLane > kMaxPerLane || carries > kMaxCarries)
@@ -172,7 +155,10 @@ bool LaneRecurrence::analyze() {
     if (isa<MemRefType>(kernel.getInputs()[i].getType()) && !kernel.getInputArg(i).use_empty() &&
         kernel.getInputMap(i).isFunctionOfDim(time))
       timed.push_back(i);
-  findMemory();
+  // Time can then be cut into pieces, each of which begins a few steps early with any carries.
+  memory = findMemory(kernel).value_or(0);
+  if (memory > kMaxMemory)
+    memory = 0;
   findPhases();
   for (unsigned i : stepInputs)
     stepLoads += pointsOf(isInner(kernel.getInputArg(i)));
@@ -183,49 +169,6 @@ bool LaneRecurrence::analyze() {
   while (depth < kMaxDepth && 2 * depth * rounds * ownInputs.size() <= kOwnLoads)
     depth *= 2;
   return true;
-}
-
-/// Convolutions are such recurrences: a carry is what an input was a few steps ago. Time can then
-/// be cut into pieces, each of which begins a few steps early with any carries.
-void LaneRecurrence::findMemory() {
-  auto yielded = kernel.getYield().getValues();
-  for (unsigned i = 0; i < yielded.size(); ++i)
-    if (i < kernel.getNumCarries() ? !startsApart(i) : !kernel.getOutMap(i).isFunctionOfDim(time))
-      return;
-  // Steps that each carry reaches back; the carries are gone through until all are known.
-  llvm::DenseMap<Value, int64_t> reach;
-  auto reachOf = [&](auto &&self, Value value) -> std::optional<int64_t> {
-    if (auto known = reach.find(value); known != reach.end())
-      return known->second;
-    Operation *op = value.getDefiningOp();
-    if (!op)
-      return llvm::is_contained(kernel.getStep().getArguments().drop_front(
-                                    kernel.getInputs().size()), value)
-                 ? std::nullopt
-                 : std::optional<int64_t>(0);
-    if (op->getBlock() != &kernel.getStep())
-      return 0;
-    int64_t most = 0;
-    for (Value operand : op->getOperands()) {
-      std::optional<int64_t> of = self(self, operand);
-      if (!of)
-        return std::nullopt;
-      most = std::max(most, *of);
-    }
-    return reach[value] = most;
-  };
-  int64_t most = 0;
-  for (unsigned round = 0; round < kernel.getNumCarries(); ++round)
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-      if (Value carry = kernel.getCarryArg(i); !reach.contains(carry))
-        if (std::optional<int64_t> of = reachOf(reachOf, yielded[i])) {
-          reach[carry] = *of + 1;
-          most = std::max(most, *of + 1);
-        }
-  bool isAll = llvm::all_of(llvm::seq(kernel.getNumCarries()),
-                            [&](unsigned i) { return reach.contains(kernel.getCarryArg(i)); });
-  if (isAll && most <= kMaxMemory)
-    memory = most;
 }
 
 bool LaneRecurrence::isSlowToCompute(Value value) {

@@ -10,7 +10,6 @@
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "passes/GPU/DeviceBuilder.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/Support/MathExtras.h"
@@ -300,18 +299,6 @@ StagedMemory ssm::layoutStagedMemory(const StagedRecurrence &what, const StagedT
   return m;
 }
 
-/// Whether chunks of the buffer begin at multiples of `bytes`.
-static Value isAligned(DeviceBuilder d, Value buffer, int64_t bytes) {
-  auto type = cast<MemRefType>(buffer.getType());
-  int64_t size = bytesOf(type.getElementType());
-  auto parts = memref::ExtractStridedMetadataOp::create(d.b, buffer);
-  Value bits = d.b.createOrFold<memref::ExtractAlignedPointerAsIndexOp>(buffer);
-  bits = d.add(bits, d.mul(parts.getOffset(), size));
-  for (Value stride : llvm::drop_end(parts.getStrides()))
-    bits = d.make<arith::OrIOp>(bits, d.mul(stride, size));
-  return d.isEqual(d.bitAnd(bits, bytes - 1), 0);
-}
-
 static Value isFit(ImplicitLocOpBuilder &h, KernelOp kernel, const StagedRecurrence &what) {
   DeviceBuilder d{h};
   SmallVector<OpFoldResult> sizes = kernel.getLoopSizes(h);
@@ -324,7 +311,7 @@ static Value isFit(ImplicitLocOpBuilder &h, KernelOp kernel, const StagedRecurre
   llvm::DenseSet<Value> seen;
   auto align = [&](Value buffer, int64_t bytes) {
     if (seen.insert(buffer).second)
-      require(isAligned(d, buffer, bytes));
+      require(d.isAligned(buffer, bytes));
   };
   for (ArrayRef<unsigned> inputs : {ArrayRef(what.planeInputs), ArrayRef(what.outInputs)})
     for (unsigned i : inputs)

@@ -92,7 +92,18 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
   return tiles;
 }
 
+/// A window of more is rarely short, and more carries than these take registers of a GPU.
+static constexpr int64_t kMaxDeviceTaps = 16;
+
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
+  if (options.optLevel > 0 && !options.chip.empty()) {
+    // What a CPU computes better as sums.
+    RaiseConvsOptions convs;
+    convs.maxTaps = kMaxDeviceTaps;
+    convs.denseTime = true;
+    pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
+    cleanUp(pm);
+  }
   if (options.optLevel > 0 && options.chip.empty()) {
     pm.addPass(createUnrollGroups());
     pm.addPass(createConfigureKernels(configuration(options)));

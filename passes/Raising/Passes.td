@@ -49,15 +49,16 @@ def RaiseKernels : Pass<"ssm-raise-kernels", "::mlir::func::FuncOp"> {
 def RaiseConvs : Pass<"ssm-raise-convs", "::mlir::func::FuncOp"> {
   let summary = "causal depthwise convolutions become kernels with time";
   let description = [{
-    A sum over a window of at most 8 taps, of a sequence that follows zeros or a
+    A sum over a window of at most `max-taps`, of a sequence that follows zeros or a
     past of one element less than the window, becomes a recurrence whose carries are
     the elements of the window before the present one. The sequence put together goes
     away, and a slice of its last elements (the next past) is made of the last
     carries. If the sum was taken over a sequence padded at both ends and cut to the
     sequence's length, it is not computed behind the cut.
 
-    Where time is the innermost axis of sequence and result, they stay sums: lanes lie
-    along time, and a recurrence would need both turned.
+    Where time is the innermost axis of sequence and result, they stay sums, unless
+    `dense-time`: lanes of a CPU lie along time, and a recurrence would need both turned.
+    Recurrences on a GPU are kernels along time too.
 
     ```mlir
     %p = tensor.insert_slice %past into %e[0, 0] [8, 1] [1, 1]
@@ -79,6 +80,11 @@ def RaiseConvs : Pass<"ssm-raise-convs", "::mlir::func::FuncOp"> {
     }
     ```
   }];
+  let options = [
+    Option<"maxTaps", "max-taps", "int64_t", "8", "wider windows stay sums">,
+    Option<"denseTime", "dense-time", "bool", "false",
+           "also where time is innermost in memory">,
+  ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
                            "::ssm::SSMDialect"];
 }

@@ -25,9 +25,6 @@ namespace ssm {
 using namespace mlir;
 using namespace ssm;
 
-/// Wider windows stay sums: each element of a window is a carry.
-static constexpr int64_t kMaxTaps = 8;
-
 namespace {
 
 /// One convolution on its way to a recurrence.
@@ -35,10 +32,10 @@ class ConvRaiser {
 public:
   ConvRaiser(KernelOp kernel, IRRewriter &rewriter) : kernel(kernel), rewriter(rewriter) {}
 
-  /// Whether the kernel is a sum over a window of an input.
-  bool match();
-  /// Raises it, or tells why not.
-  StringRef raise();
+  /// Whether the kernel is a sum over a window of an input, of `maxTaps` at most.
+  bool match(int64_t maxTaps);
+  /// Raises it, or tells why not. `denseTime`: also where time is innermost.
+  StringRef raise(bool denseTime);
 
 private:
   bool matchWindow(unsigned input);
@@ -76,7 +73,7 @@ private:
 
 /// A sum over the only window of a sequence of one step has lost its loop over time. Gives
 /// it one again, if some axis of its result can have it.
-static void addStep(IRRewriter &rewriter, KernelOp kernel) {
+static void addStep(IRRewriter &rewriter, KernelOp kernel, int64_t maxTaps) {
   if (kernel.getTime() || kernel.hasBuffers() || kernel.getNumResults() != 1)
     return;
   unsigned numInputs = kernel.getInputs().size(), numLoops = kernel.getNumLoops();
@@ -90,7 +87,7 @@ static void addStep(IRRewriter &rewriter, KernelOp kernel) {
     auto type = cast<ShapedType>(kernel.getInputs()[i].getType());
     for (auto [axis, expr] : llvm::enumerate(kernel.getInputMap(i).getResults())) {
       auto tap = dyn_cast<AffineDimExpr>(expr);
-      if (!tap || !contains(summed, tap.getPosition()) || type.getDimSize(axis) > kMaxTaps ||
+      if (!tap || !contains(summed, tap.getPosition()) || type.getDimSize(axis) > maxTaps ||
           type.getRank() != outType.getRank() || outType.getDimSize(axis) != 1 ||
           !isa<AffineConstantExpr>(kernel.getOutMap(0).getResult(axis)))
         continue;
@@ -115,11 +112,11 @@ static void addStep(IRRewriter &rewriter, KernelOp kernel) {
   }
 }
 
-bool ConvRaiser::match() {
+bool ConvRaiser::match(int64_t maxTaps) {
   if (kernel.getTime() || kernel.hasBuffers() || kernel.getNumResults() != 1)
     return false;
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
-    if (matchWindow(i))
+    if (matchWindow(i) && taps <= maxTaps)
       return true;
   return false;
 }
@@ -161,7 +158,7 @@ bool ConvRaiser::matchWindow(unsigned input) {
       } else if (i != input && !isa<AffineDimExpr>(expr) && expr.isFunctionOfDim(tap)) {
         return false;
       }
-  if (!size || *size < 2 || *size > kMaxTaps)
+  if (!size || *size < 2)
     return false;
   taps = *size;
   sum = {};
@@ -548,7 +545,7 @@ bool ConvRaiser::isDenseInTime() {
   return isLast(source, map) && isLast(kernel.getOuts()[0], kernel.getOutMap(0));
 }
 
-StringRef ConvRaiser::raise() {
+StringRef ConvRaiser::raise(bool denseTime) {
   if (!matchSequence())
     return "its input is not a past and a sequence";
   // Elements that the loops do not all have would be carries of several meanings.
@@ -578,7 +575,7 @@ StringRef ConvRaiser::raise() {
       if (llvm::is_contained(reduce.getLoops(), tap))
         sum = reduce;
   }
-  if (isDenseInTime())
+  if (!denseTime && isDenseInTime())
     return "time is innermost in memory, where sums over a window are faster";
   KernelOp made = build();
   replaceWindows(made);
@@ -588,6 +585,8 @@ StringRef ConvRaiser::raise() {
 
 namespace {
 struct RaiseConvs : ssm::impl::RaiseConvsBase<RaiseConvs> {
+  using RaiseConvsBase::RaiseConvsBase;
+
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
     SmallVector<KernelOp> kernels;
@@ -595,12 +594,12 @@ struct RaiseConvs : ssm::impl::RaiseConvsBase<RaiseConvs> {
     auto name = remark::RemarkOpts::name("convolution").category("raise");
     // From the end: a trimmed convolution remakes the kernels behind it.
     for (KernelOp kernel : llvm::reverse(kernels)) {
-      addStep(rewriter, kernel);
+      addStep(rewriter, kernel, maxTaps);
       ConvRaiser raiser(kernel, rewriter);
-      if (!raiser.match())
+      if (!raiser.match(maxTaps))
         continue;
       Location loc = kernel.getLoc();
-      if (StringRef why = raiser.raise(); !why.empty())
+      if (StringRef why = raiser.raise(denseTime); !why.empty())
         remark::missed(loc, name) << ("convolution not raised: " + why).str();
       else
         remark::passed(loc, name) << "causal convolution raised";
