@@ -31,6 +31,9 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     - staged (StagedRecurrence.cpp): recurrences with sums over a state, of many steps and aligned
       operands. Warps of one role step through a tile of time, those of the other compute what
       depends on no state, a tile ahead and a tile behind. Persistent blocks hand carries over.
+    - windows (EmitWindows.cpp): kernels with time whose carries soon forget, on sequences that are
+      dense along it. A thread has 16 bytes of steps and reads those in front of them for the
+      carries.
     - lanes (EmitLaneRecurrence.cpp): kernels with time. A thread, or up to 32 lanes that share
       the summed loop, has one recurrence; its carries are registers. Lanes share out what comes
       before and after the steps of a block of time.

@@ -37,6 +37,10 @@ KERNELS = {
               "time_first,half_backward,float64", "--every=9"),
     "windows": ("recurrences", "sm_80",
                 "window,window_backward,window16,centred,delayed,swapped", "--every=9"),
+    "windows_along_time": ("recurrences", "sm_80",
+                           "along_time_window_half_backward,along_time_delayed_float64,"
+                           "along_time_taps5,along_time_taps16,along_time_taps16_backward",
+                           "--every=5"),
     "bodies": ("recurrences", "sm_80", "stabilised,states,chained,crossed,dense,mixed7",
                "--every=9"),
     "selective": ("recurrences", "sm_80",

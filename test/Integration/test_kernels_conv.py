@@ -216,7 +216,7 @@ def test_sequence_is_not_turned(spelling, tmp_path):
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["as-is", "turned"])
-@pytest.mark.parametrize("taps", [1, 2, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("taps", [1, 2, 3, 4, 5, 8, 9, 16])
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_values(spelling, taps, turned):
     rng = generator(f"conv {spelling} {taps} {turned}")

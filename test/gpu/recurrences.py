@@ -15,6 +15,7 @@ usage: recurrences.py pack FOLDER [--chip sm_90a] [--only NAME,..]  compiles the
 """
 
 import argparse
+import functools
 import itertools
 import sys
 import traceback
@@ -60,7 +61,20 @@ KINDS = {
     "delayed": (r.delayed(), {}), "window": (r.window(), {}),
     "window_backward": (r.window(), {"backward": ("x",), "outs_backward": ("y",)}),
     "window_from_zero": (r.window(), {"zero": True}),
-    "window16": (r.window(), {"dtype": np.float16}), "centred": (r.centred(), {}),
+    "window16": (r.window(), {"dtype": np.float16}),
+    **{f"along_time_{name}": (recurrence((3, 37)), {"axes": 2, **options})
+       for name, recurrence, options in (
+        ("window", r.window, {}), ("window16", r.window, {"dtype": np.float16}),
+        ("window_backward", r.window, {"backward": ("x",), "outs_backward": ("y",)}),
+        ("window_half_backward", r.window, {"outs_backward": ("y",), "dtype": np.float16}),
+        ("window_from_zero", r.window, {"zero": True}),
+        ("delayed_float64", r.delayed, {"dtype": np.float64}),
+        ("taps2", functools.partial(r.delay_line, 2), {}),
+        ("taps5", functools.partial(r.delay_line, 5), {"dtype": ml_dtypes.bfloat16}),
+        ("taps16", functools.partial(r.delay_line, 16), {"dtype": np.float16}),
+        ("taps16_backward", functools.partial(r.delay_line, 16),
+         {"backward": ("x",), "outs_backward": ("y",)}))},
+    "centred": (r.centred(), {}),
     "normalised": (r.normalised(), {}), "dense": (r.dense(), {}),
     **{f"mixed{n}": (mixed(n), {}) for n in (1, 7, 600)},
     "open_diagonal": (r.diagonal("S"), {}),
@@ -91,6 +105,9 @@ KINDS = {
 SELECTIVE = [name for name in KINDS if name.startswith(("selective", "channels", "diagonal"))]
 SELECTIVE_SIZES = [(2, 16, 8, 0), (1, 24, 24, 0), (3, 63, 40, 0), (2, 64, 32, 0), (2, 65, 72, 0),
                    (1, 128, 136, 0), (5, 200, 1000, 0), (1, 104, 5128, 0), (2, 70, 8200, 0)]
+# Of a fixed number of rows: whole runs of steps, and rows that do not begin at 16 bytes.
+ALONG_TIME = [name for name in KINDS if name.startswith("along_time")]
+ALONG_TIME_SIZES = [(3, length, 37, 0) for length in (8, 16, 24, 72, 20, 17, 2048, 2050)]
 # One run of very many steps; of its outs every STRIDEth is compared.
 LONG, LONG_STEPS, STRIDE = "selective16", 1_000_000, 1000
 LONG_SIZES = dict(B=1, D=8)
@@ -164,7 +181,8 @@ def run(folder, every, only):
             print(f"{name}: {error}")
             failed += 1
             continue
-        sizes_of_kind = SIZES + SELECTIVE_SIZES * (name in SELECTIVE)
+        sizes_of_kind = SIZES + SELECTIVE_SIZES * (name in SELECTIVE) + \
+            ALONG_TIME_SIZES * (name in ALONG_TIME)
         for batch, length, channels, states in sizes_of_kind[number % every::every]:
             sizes = dict(B=batch, D=channels, H=channels % 7, S=states)
             try:

@@ -332,15 +332,15 @@ def swapped():
                       build, lambda p, q, x: ([q, p + x], [p]))
 
 
-def delayed():
+def delayed(shape=("B", "D")):
     """The out is the old state; the new one is the input alone."""
     def build(g, h, x):
         return [g.add("Identity", x)], [g.add("Add", h, x)]
-    return Recurrence({"h": ("B", "D")}, {"x": ("B", "D")}, {"y": ("B", "D")}, build,
+    return Recurrence({"h": shape}, {"x": shape}, {"y": shape}, build,
                       lambda h, x: ([x], [h + x]))
 
 
-def window():
+def window(shape=("B", "D")):
     """Carries that are what the input was one, two and three steps ago, as in a convolution,
     and one that takes two of them: nothing older counts."""
     def build(g, p, q, r, s, x, w):
@@ -351,8 +351,29 @@ def window():
     def step(p, q, r, s, x, w):
         near = w * p + q
         return [x, p, q * w, near], [x * w + near - r * s]
-    return Recurrence({n: ("B", "D") for n in "pqrs"}, {"x": ("B", "D")}, {"y": ("B", "D")}, build,
-                      step, {"w": ("D",)})
+    return Recurrence({n: shape for n in "pqrs"}, {"x": shape}, {"y": shape}, build, step,
+                      {"w": shape[-1:]})
+
+
+def delay_line(taps, shape=("B", "D")):
+    """The last inputs as carries, the oldest first: a convolution of so many taps."""
+    names = [f"p{n}" for n in range(taps - 1)]
+
+    def build(g, x, w, bias, **past):
+        elements = [*past.values(), x]
+        y = bias
+        for n, element in enumerate(elements):
+            tap = g.add("Gather", w, g.constant(np.array(n)), axis=1)
+            y = g.add("Add", y, g.add("Mul", element, tap))
+        news = [g.add("Identity", element) for element in elements[1:]]
+        return news, [g.add("Mul", y, g.add("Sigmoid", y))]
+
+    def step(x, w, bias, **past):
+        elements = [*past.values(), x]
+        y = bias + sum(element * w[:, n] for n, element in enumerate(elements))
+        return elements[1:], [y / (1 + np.exp(-y))]
+    return Recurrence({n: shape for n in names}, {"x": shape}, {"y": shape}, build, step,
+                      {"w": (shape[-1], taps), "bias": shape[-1:]})
 
 
 def centred():
