@@ -7,6 +7,7 @@
 
 #include "dialects/SSM/SSMOps.h"
 #include "dialects/SSM/TensorMapOp.h"
+#include "dialects/SSM/TopKOp.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
@@ -36,5 +37,9 @@ void SSMDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "dialects/SSM/TensorMapOp.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/SSM/TopKOp.cpp.inc"
       >();
 }

@@ -7,7 +7,7 @@
 
 #include "passes/CPU/KernelNames.h"
 
-#include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/TopKOp.h"
 #include "lib/Analysis/MatmulShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -196,6 +196,8 @@ std::string ssm::describeNest(Operation *nest) {
     name = describeKernel(kernel, functions);
   } else if (isa<scf::SCFDialect>(nest->getDialect()) || isa<ParallelForOp>(nest)) {
     name = "loop";
+  } else if (isa<TopKOp>(nest)) {
+    name = "topk";
   } else {
     auto generic = dyn_cast<linalg::GenericOp>(nest);
     name = generic && !generic.isAllParallelLoops() ? "reduce" : "map";

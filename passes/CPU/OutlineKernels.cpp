@@ -9,7 +9,7 @@
 #include "passes/CPU/KernelNames.h"
 #include "passes/CPU/Passes.h"
 
-#include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/TopKOp.h"
 #include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -84,7 +84,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   /// temporaries inside would hide from LLVM that they do not overlap.
   void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
-      bool isNest = isa<linalg::LinalgOp, KernelOp, ParallelForOp>(op) ||
+      bool isNest = isa<linalg::LinalgOp, KernelOp, ParallelForOp, TopKOp>(op) ||
                     isa<scf::SCFDialect>(op.getDialect()) || (device && isDeviceStore(op));
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
@@ -92,7 +92,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
                         bool isBorder =
                             isa<func::CallOp>(inner) ||
                             (isa<SSMDialect>(inner->getDialect()) &&
-                             !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, ssm::YieldOp>(inner));
+                             !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, TopKOp, ssm::YieldOp>(inner));
                         return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
       // The host branches, and repeats what is too large for one block of threads.

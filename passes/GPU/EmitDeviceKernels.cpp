@@ -7,6 +7,7 @@
 
 #include "passes/GPU/DeviceKernel.h"
 #include "passes/GPU/DeviceModule.h"
+#include "passes/GPU/EmitTopK.h"
 #include "passes/GPU/Passes.h"
 
 #include "dialects/SSM/TensorMapOp.h"
@@ -171,6 +172,20 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   static Operation *nestOf(Block &body) { return body.getTerminator()->getPrevNode(); }
 
   /// Forms that together take all sizes.
+  SmallVector<KernelForm> formsOf(Operation *nest) {
+    if (auto kernel = dyn_cast<KernelOp>(nest))
+      return formsOf(kernel);
+    auto topk = dyn_cast<TopKOp>(nest);
+    if (!topk)
+      return {KernelForm()};
+    SmallVector<KernelForm> forms;
+    for (const TopKForm &form : getTopKForms())
+      forms.push_back({form.suffix,
+                       [topk, &form](ImplicitLocOpBuilder &h) { return fitsTopK(h, topk, form); },
+                       nullptr});
+    return forms;
+  }
+
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
     if (!kernel.getTime()) {
       if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target); !forms.empty())
@@ -207,12 +222,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     });
     // What chooses between forms is no part of them.
     auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
-    if (!kernel) {
-      emitForm(function, ops, KernelForm(), device, host);
-      nest->erase();
-      return;
-    }
-    for (const KernelForm &form : formsOf(kernel)) {
+    for (const KernelForm &form : formsOf(nest)) {
       Value isFit = form.isFit ? form.isFit(host) : Value();
       llvm::APInt fixed;
       if (isFit && matchPattern(isFit, m_ConstantInt(&fixed))) {
@@ -287,6 +297,9 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       }
       shape = form.emit(both);
       llvm::append_range(given, both.tensorMaps);
+      copy->erase();
+    } else if (auto topk = dyn_cast<TopKOp>(nest)) {
+      shape = emitTopK(topk, cast<TopKOp>(copy), target, host, form.suffix);
       copy->erase();
     } else {
       std::optional<LaunchShape> made = emitNest(copy, target, host);

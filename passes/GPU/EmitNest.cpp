@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/GPU/DeviceKernel.h"
+#include "passes/GPU/EmitTopK.h"
 
 #include "dialects/SSM/KernelLoops.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -33,6 +33,7 @@ private:
   void emit(KernelOp kernel);
   void emit(linalg::LinalgOp op);
   void emit(memref::StoreOp store);
+  void emit(TopKOp topk);
   void makeFirst(Operation *op);
   void wait(OpBuilder &b, Location loc) { gpu::BarrierOp::create(b, loc); }
 
@@ -47,7 +48,7 @@ private:
 
 bool NestEmitter::analyze() {
   WalkResult walked = nest->walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (isa<KernelOp, memref::StoreOp>(op) || isa<linalg::LinalgOp>(op)) {
+    if (isa<KernelOp, memref::StoreOp, TopKOp>(op) || isa<linalg::LinalgOp>(op)) {
       auto kernel = dyn_cast<KernelOp>(op);
       if (kernel && !orderCarryUpdates(kernel))
         return WalkResult::interrupt();
@@ -115,6 +116,11 @@ void NestEmitter::emit(memref::StoreOp store) {
   makeFirst(store);
 }
 
+void NestEmitter::emit(TopKOp topk) {
+  emitTopKInBlock(topk, function, kThreads);
+  topk.erase();
+}
+
 void NestEmitter::emit() {
   for (Operation *op : shared) {
     if (auto store = dyn_cast<memref::StoreOp>(op))
@@ -130,6 +136,8 @@ void NestEmitter::emit() {
     }
     if (auto kernel = dyn_cast<KernelOp>(op))
       emit(kernel);
+    else if (auto topk = dyn_cast<TopKOp>(op))
+      emit(topk);
     else if (auto store = dyn_cast<memref::StoreOp>(op))
       emit(store);
     else

@@ -72,6 +72,8 @@ std::optional<Access> accessOf(Operation *op) {
     take(load.getBase(), load.getIndices(), false, load.getType());
   else if (auto store = dyn_cast<vector::StoreOp>(op))
     take(store.getBase(), store.getIndices(), true, store.getValueToStore().getType());
+  else if (auto atomic = dyn_cast<memref::AtomicRMWOp>(op))
+    take(atomic.getMemref(), atomic.getIndices(), true, atomic.getType());
   else
     return std::nullopt;
   if (!isShared(memref.getType()))
@@ -158,7 +160,8 @@ private:
     };
     function.walk([&](Operation *op) {
       if (isa<gpu::ThreadIdOp, gpu::LaneIdOp, gpu::SubgroupIdOp, gpu::ShuffleOp,
-              NVVM::ThreadIdXOp, NVVM::ThreadIdYOp, NVVM::ThreadIdZOp, NVVM::LaneIdOp>(op))
+              NVVM::ThreadIdXOp, NVVM::ThreadIdYOp, NVVM::ThreadIdZOp, NVVM::LaneIdOp,
+              memref::AtomicRMWOp>(op))
         llvm::for_each(op->getResults(), mark);
     });
     while (!left.empty()) {

@@ -120,6 +120,27 @@ def OutlineRepeats : Pass<"ssm-outline-repeats", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def DecomposeTopK : Pass<"ssm-decompose-topk", "::mlir::func::FuncOp"> {
+  let summary = "ssm.topk on buffers to heaps";
+  let description = [{
+    For every row a heap of the k best indices, its root the worst of them: each element
+    that beats the root replaces it. Taking the roots away one by one, from the back of
+    the same k places, sorts the row. O(n log k) for any k, in place in the result; k = n,
+    a full sort, is common where tokens are grouped by expert.
+
+    ```mlir
+    ssm.topk axis 0 ins(%x : memref<9xf32>) outs(%i : memref<4xi64>)
+    // becomes
+    scf.for %n = %c0 to %c4 step %c1 { ... memref.store %n, %i[%n] }
+    scf.for %n = %c0 to %c2 step %c1 { ... }  // the heap, from its last parent
+    scf.for %n = %c4 to %c9 step %c1 { ... scf.if %better { ... } }
+    scf.for %n = %c1 to %c4 step %c1 { ... }  // sorted
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
 def DecomposeScan : Pass<"ssm-decompose-scan", "::mlir::func::FuncOp"> {
   let summary = "ssm.scan to a loop over slices";
   let description = [{

@@ -7,7 +7,7 @@
 
 #include "passes/Memory/BufferizableOps.h"
 
-#include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/TopKOp.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/IR/DstBufferizableOpInterfaceImpl.h"
 #include "llvm/ADT/SmallPtrSet.h"
@@ -93,11 +93,32 @@ struct KernelInterface : DstBufferizableOpInterfaceExternalModel<KernelInterface
     return success();
   }
 };
+
+/// The out is not read.
+struct TopKInterface : DstBufferizableOpInterfaceExternalModel<TopKInterface, TopKOp> {
+  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
+    return !cast<DestinationStyleOpInterface>(op).isDpsInit(&operand);
+  }
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const BufferizationOptions &options, BufferizationState &state) const {
+    auto topk = cast<TopKOp>(op);
+    rewriter.setInsertionPoint(op);
+    FailureOr<Value> input = getBuffer(rewriter, topk.getInput(), options, state);
+    FailureOr<Value> out = getBuffer(rewriter, topk.getOut(), options, state);
+    if (failed(input) || failed(out))
+      return failure();
+    TopKOp::create(rewriter, op->getLoc(), TypeRange(), topk.getAxisAttr(), topk.getLeastAttr(),
+                   topk.getIsUnsignedAttr(), *input, *out);
+    replaceOpWithBufferizedValues(rewriter, op, *out);
+    return success();
+  }
+};
 } // namespace
 
 void ssm::registerBufferizableOps(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, SSMDialect *) {
     LoadWeightOp::attachInterface<LoadWeightInterface>(*context);
     KernelOp::attachInterface<KernelInterface>(*context);
+    TopKOp::attachInterface<TopKInterface>(*context);
   });
 }

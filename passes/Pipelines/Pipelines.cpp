@@ -170,6 +170,7 @@ static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options)
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   if (!options.chip.empty())
     return buildDeviceVector(pm, options);
+  pm.addNestedPass<func::FuncOp>(createDecomposeTopK());
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToKernel());
   if (options.optLevel > 0)

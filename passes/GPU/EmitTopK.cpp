@@ -1,0 +1,514 @@
+//===- EmitTopK.cpp - The first of sorted rows by blocks ------------------ ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Elements become unsigned numbers, keys, in whose order they are sorted, the largest first;
+// equal keys by their indices. A row that has a thread for each element is sorted as it is. Of
+// a longer one the k first are found digit by digit: how many elements have each value of a
+// digit tells the digit of the last one that is taken, and so on down the key and, if elements
+// are equal there, down the index. What is taken is then sorted: where threads have an
+// element each, by shuffles and shared memory, else in the out.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/EmitTopK.h"
+#include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/TeamReduce.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace ssm;
+using Predicate = arith::CmpIPredicate;
+
+namespace {
+
+/// Bits of a digit, and values that it has.
+constexpr int64_t kDigit = 11, kBins = int64_t(1) << kDigit;
+/// Words that one thread tells the others, and the one that counts what is taken.
+constexpr int64_t kTold = 4, kTaken = 3;
+/// Threads of a block that takes rows of any length.
+constexpr int64_t kThreads = 1024;
+
+constexpr TopKForm kForms[] = {{"_short", 128}, {"_row", kThreads}, {"", 0}};
+
+class TopKEmitter {
+public:
+  TopKEmitter(TopKOp op, gpu::GPUFuncOp function, ImplicitLocOpBuilder &b, int64_t threads)
+      : op(op), b(b), d{b}, threads(threads),
+        shared{KernelOp(), KernelOp(), b, b, function} {}
+
+  void begin();
+  /// Sets the row by its number.
+  void setRow(Value number);
+  Value numRows();
+  /// A row that has a thread for each element.
+  void sortShort();
+  void sortLong();
+
+private:
+  using Values = SmallVector<Value>;
+  /// An element's key (64 bits, or 32 if that is all) and its index (64 bits).
+  struct Element {
+    Value key, index;
+  };
+  /// What remains to be found of the last element that is taken: its key so far or index, how
+  /// many that have the digits found are to be taken, and whether those are all there are.
+  struct Search {
+    Value found, needed, isDone;
+  };
+
+  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+  Value number(Type type, int64_t value) {
+    return arith::ConstantOp::create(b, b.getIntegerAttr(type, value));
+  }
+  Value both(Value x, Value y) { return d.make<arith::AndIOp>(x, y); }
+  Value either(Value x, Value y) { return d.make<arith::OrIOp>(x, y); }
+  Value flip(Value bits) { return d.make<arith::XOrIOp>(bits, number(bits.getType(), -1)); }
+  void wait() { gpu::BarrierOp::create(b); }
+  Value placeIn(Value buffer, Value at);
+  Values indicesOf(Value at) {
+    Values all(row);
+    all[op.getAxis()] = at;
+    return all;
+  }
+  Value keyOf(Value element);
+  Value loadKey(Value at) {
+    return keyOf(memref::LoadOp::create(b, op.getInput(), indicesOf(at)));
+  }
+  void write(Value at, Value entry) {
+    memref::StoreOp::create(b, entry, op.getOut(), indicesOf(at));
+  }
+  Value comesBefore(const Element &x, const Element &y);
+  Element nobody() { return {number(keyType, 0), number(b.getI64Type(), -1)}; }
+  /// 0 for 0 and 1.
+  Value ceilLog2(Value size);
+  void forEach(Value count, llvm::function_ref<void(Value)> body);
+  Values choose(Value condition, TypeRange types, llvm::function_ref<Values()> ifTrue,
+                llvm::function_ref<Values()> ifFalse);
+
+  void makeShared();
+  Element sortThreads(Element mine, Value count);
+  Element partnerOf(const Element &mine, Value distance);
+  void sortOut();
+  Search searchDigits(Search from, Value bits,
+                      llvm::function_ref<std::pair<Value, Value>(Value)> valueOf);
+  Search searchDigit(Search from, Value shift, Value width, Value isFirst,
+                     llvm::function_ref<std::pair<Value, Value>(Value)> valueOf);
+
+  TopKOp op;
+  ImplicitLocOpBuilder &b;
+  DeviceBuilder d;
+  int64_t threads;
+  /// Owner of shared memory.
+  DeviceKernel shared;
+  Values row;
+  Value thread, k, size;
+  Type keyType;
+  int64_t keyBits = 0;
+  /// What threads exchange; how many elements have each digit; what the one thread that has the
+  /// digit tells, and how many elements are taken.
+  Value keys, indices, bins, totals, told;
+};
+
+} // namespace
+
+void TopKEmitter::begin() {
+  thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  k = b.createOrFold<memref::DimOp>(op.getOut(), static_cast<int64_t>(op.getAxis()));
+  size = b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
+  keyBits = op.getElementType().getIntOrFloatBitWidth();
+  keyType = b.getIntegerType(keyBits > 32 ? 64 : 32);
+  keys = shared.addShared({threads}, keyType);
+  indices = shared.addShared({threads}, b.getI64Type());
+}
+
+void TopKEmitter::makeShared() {
+  Type i32 = b.getI32Type();
+  bins = shared.addShared({kBins}, i32);
+  totals = shared.addShared({kMaxBlock / kWarp}, i32);
+  told = shared.addShared({kTold}, i32);
+}
+
+Value TopKEmitter::numRows() {
+  Value count = index(1);
+  for (int64_t axis = 0; axis < op.getRank(); ++axis)
+    if (axis != static_cast<int64_t>(op.getAxis()))
+      count = d.mul(count, b.createOrFold<memref::DimOp>(op.getOut(), axis));
+  return count;
+}
+
+void TopKEmitter::setRow(Value number) {
+  row.assign(op.getRank(), Value());
+  for (int64_t axis = op.getRank(); axis-- > 0;) {
+    if (axis == static_cast<int64_t>(op.getAxis()))
+      continue;
+    Value extent = b.createOrFold<memref::DimOp>(op.getOut(), axis);
+    row[axis] = d.rem(number, extent);
+    number = d.div(number, extent);
+  }
+}
+
+/// The number of an element that grows the earlier it is.
+Value TopKEmitter::keyOf(Value element) {
+  Type type = element.getType(), bits = b.getIntegerType(keyBits);
+  Value key = element;
+  Value sign = number(bits, int64_t(1) << (keyBits - 1));
+  if (isa<FloatType>(type)) {
+    Value wide = keyBits < 32 ? arith::ExtFOp::create(b, b.getF32Type(), element).getResult()
+                              : element;
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(wide.getType()));
+    Value raw = arith::BitcastOp::create(b, bits, element);
+    Value isNegative = d.compare(Predicate::slt, raw, number(bits, 0));
+    key = d.select(isNegative, flip(raw), d.make<arith::XOrIOp>(raw, sign));
+    // -0 is 0, and NaN after all.
+    Value isZero = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, wide, zero);
+    Value isNaN = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, wide, wide);
+    key = d.select(isZero, sign, key);
+    key = d.select(isNaN, number(bits, -1), key);
+  } else if (!op.getIsUnsigned()) {
+    key = d.make<arith::XOrIOp>(key, sign);
+  }
+  if (op.getLeast())
+    key = flip(key);
+  return bits == keyType ? key : arith::ExtUIOp::create(b, keyType, key).getResult();
+}
+
+Value TopKEmitter::comesBefore(const Element &x, const Element &y) {
+  Value greater = d.compare(Predicate::ugt, x.key, y.key);
+  Value lower = d.compare(Predicate::ult, x.index, y.index);
+  return either(greater, both(d.isEqual(x.key, y.key), lower));
+}
+
+Value TopKEmitter::ceilLog2(Value size) {
+  Type i64 = b.getI64Type();
+  Value last = d.sub(b.createOrFold<arith::IndexCastOp>(i64, size), number(i64, 1));
+  Value zeros = math::CountLeadingZerosOp::create(b, last);
+  Value bits = d.sub(number(i64, 64), zeros);
+  // Of size 0 nothing is done anyway.
+  return d.select(d.compare(Predicate::ule, size, 1), index(0), d.toIndex(bits));
+}
+
+/// The threads share out [0, count).
+void TopKEmitter::forEach(Value count, llvm::function_ref<void(Value)> body) {
+  d.loop(thread, count, index(threads), {}, [&](Value at, ValueRange) {
+    body(at);
+    return Values();
+  });
+}
+
+SmallVector<Value> TopKEmitter::choose(Value condition, TypeRange types,
+                                       llvm::function_ref<Values()> ifTrue,
+                                       llvm::function_ref<Values()> ifFalse) {
+  auto choice =
+      scf::IfOp::create(b, types, condition, /*addThenBlock=*/true, /*addElseBlock=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(choice.thenBlock());
+  scf::YieldOp::create(b, ifTrue());
+  b.setInsertionPointToStart(choice.elseBlock());
+  scf::YieldOp::create(b, ifFalse());
+  return llvm::to_vector_of<Value>(choice.getResults());
+}
+
+//===----------------------------------------------------------------------===//
+// Sorting
+//===----------------------------------------------------------------------===//
+
+/// What the thread whose number differs in the bit of `distance` has.
+TopKEmitter::Element TopKEmitter::partnerOf(const Element &mine, Value distance) {
+  Type types[] = {keyType, b.getI64Type()};
+  Value isNear = d.isLess(distance, kWarp);
+  Values other = choose(
+      isNear, types,
+      [&] {
+        Value where = d.toInt(distance), width = number(b.getI32Type(), kWarp);
+        Values got;
+        for (Value value : {mine.key, mine.index})
+          got.push_back(
+              gpu::ShuffleOp::create(b, value, where, width, gpu::ShuffleMode::XOR)
+                  .getShuffleResult());
+        return got;
+      },
+      [&] {
+        memref::StoreOp::create(b, mine.key, keys, thread);
+        memref::StoreOp::create(b, mine.index, indices, thread);
+        wait();
+        Value partner = d.bitXor(thread, distance);
+        Values got = {memref::LoadOp::create(b, keys, partner),
+                      memref::LoadOp::create(b, indices, partner)};
+        wait();
+        return got;
+      });
+  return {other[0], other[1]};
+}
+
+/// Sorts the elements of the first threads, a power of two that is at least `count`: a bitonic
+/// network. All threads take part.
+TopKEmitter::Element TopKEmitter::sortThreads(Element mine, Value count) {
+  Value one = index(1), zero = index(0);
+  auto shift = [&](Value by) { return d.make<arith::ShLIOp>(one, by); };
+  Values sorted = d.loop(
+      zero, ceilLog2(count), one, {mine.key, mine.index}, [&](Value stage, ValueRange given) {
+        Value length = shift(d.add(stage, 1));
+        Value isUp = d.isEqual(d.bitAnd(thread, length), 0);
+        return d.loop(zero, d.add(stage, 1), one, given, [&](Value step, ValueRange given) {
+          Element mine{given[0], given[1]};
+          Value distance = shift(d.sub(stage, step));
+          Element other = partnerOf(mine, distance);
+          Value isLower = d.isEqual(d.bitAnd(thread, distance), 0);
+          Value keepsFirst = d.isEqual(isLower, isUp);
+          Value keeps = d.isEqual(comesBefore(mine, other), keepsFirst);
+          return Values{d.select(keeps, mine.key, other.key),
+                        d.select(keeps, mine.index, other.index)};
+        });
+      });
+  return {sorted[0], sorted[1]};
+}
+
+/// Sorts the indices in the out, of any number: in each merge the first step turns the second
+/// half around, so that all pairs are in one order and those past the end stay out.
+void TopKEmitter::sortOut() {
+  shareBetweenThreads(shared.function, op.getOut());
+  Value one = index(1), zero = index(0), stages = ceilLog2(k);
+  auto shift = [&](Value by) { return d.make<arith::ShLIOp>(one, by); };
+  Value pairs = d.div(shift(stages), 2);
+  d.loop(zero, stages, one, {}, [&](Value stage, ValueRange) {
+    d.loop(zero, d.add(stage, 1), one, {}, [&](Value step, ValueRange) {
+      Value distance = shift(d.sub(stage, step));
+      Value isTurned = d.isEqual(step, 0);
+      forEach(pairs, [&](Value pair) {
+        Value within = d.bitAnd(pair, d.sub(distance, 1));
+        Value low = d.sub(d.mul(pair, 2), within);
+        Value last = d.sub(d.mul(distance, 2), 1);
+        Value turned = d.sub(d.add(low, last), d.mul(within, 2));
+        Value high = d.select(isTurned, turned, d.add(low, distance));
+        d.branch(d.isLess(high, k), [&] {
+          auto load = [&](Value at) {
+            Value entry = memref::LoadOp::create(b, op.getOut(), indicesOf(at));
+            return Element{loadKey(d.toIndex(entry)), entry};
+          };
+          Element x = load(low), y = load(high);
+          d.branch(comesBefore(y, x), [&] {
+            write(low, y.index);
+            write(high, x.index);
+          });
+        });
+      });
+      wait();
+      return Values();
+    });
+    return Values();
+  });
+}
+
+void TopKEmitter::sortShort() {
+  Type types[] = {keyType, b.getI64Type()};
+  Element none = nobody();
+  Values mine = choose(
+      d.isLess(thread, size), types,
+      [&] {
+        return Values{loadKey(thread), b.createOrFold<arith::IndexCastOp>(b.getI64Type(), thread)};
+      },
+      [&] { return Values{none.key, none.index}; });
+  Element sorted = sortThreads({mine[0], mine[1]}, size);
+  d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });
+}
+
+//===----------------------------------------------------------------------===//
+// Finding the first
+//===----------------------------------------------------------------------===//
+
+/// One digit of those elements that have the digits in front: `valueOf` gives an element's
+/// number, and whether it counts at all.
+TopKEmitter::Search
+TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
+                         llvm::function_ref<std::pair<Value, Value>(Value)> valueOf) {
+  Type i32 = b.getI32Type(), i64 = b.getI64Type();
+  Value none = number(i32, 0);
+  forEach(index(kBins), [&](Value at) { memref::StoreOp::create(b, none, bins, at); });
+  wait();
+  Value above = d.add(shift, width);
+  Value mask = d.sub(d.make<arith::ShLIOp>(number(i64, 1), width), 1);
+  Value prefix = d.make<arith::ShRUIOp>(from.found, d.min(above, 63));
+  forEach(size, [&](Value at) {
+    auto [value, counts] = valueOf(at);
+    // Bits above the first digit are none; shifts are of less than the width.
+    Value same = d.isEqual(d.make<arith::ShRUIOp>(value, d.min(above, 63)), prefix);
+    Value digit = d.toIndex(d.bitAnd(d.make<arith::ShRUIOp>(value, shift), mask));
+    d.branch(both(counts, either(isFirst, same)), [&] {
+      memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi, number(i32, 1), bins, digit);
+    });
+  });
+  wait();
+  // Each thread has some digits; how many elements those of the threads behind it have.
+  int64_t perThread = kBins / threads;
+  Values counts;
+  Value own = none, first = d.mul(thread, perThread);
+  for (int64_t i = 0; i < perThread; ++i) {
+    counts.push_back(memref::LoadOp::create(b, bins, d.add(first, i)));
+    own = d.add(own, counts.back());
+  }
+  Value lane = d.toInt(d.rem(thread, kWarp)), warp = d.div(thread, kWarp), sum = own;
+  Value warpWidth = number(i32, kWarp);
+  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+    Value next = gpu::ShuffleOp::create(b, sum, number(i32, distance), warpWidth,
+                                        gpu::ShuffleMode::DOWN)
+                     .getShuffleResult();
+    Value exists = d.isLess(d.add(lane, distance), kWarp);
+    sum = d.add(sum, d.select(exists, next, none));
+  }
+  d.branch(d.isEqual(lane, 0), [&] { memref::StoreOp::create(b, sum, totals, warp); });
+  wait();
+  Value behind = d.sub(sum, own);
+  for (int64_t i = 1; i < threads / kWarp; ++i) {
+    Value total = memref::LoadOp::create(b, totals, index(i));
+    behind = d.add(behind, d.select(d.isLess(warp, i), total, none));
+  }
+  // The thread that has the last element that is taken, and which of its digits.
+  for (int64_t i = perThread; i-- > 0;) {
+    Value upTo = d.add(behind, counts[i]);
+    Value isIt = both(d.isLess(behind, from.needed),
+                      d.compare(Predicate::uge, upTo, from.needed));
+    Value tells[] = {d.toInt(d.add(first, i)), d.sub(from.needed, behind), counts[i]};
+    d.branch(isIt, [&] {
+      for (auto [place, value] : llvm::enumerate(tells))
+        memref::StoreOp::create(b, value, told, index(place));
+    });
+    behind = upTo;
+  }
+  wait();
+  Value digit = memref::LoadOp::create(b, told, index(0));
+  Value needed = memref::LoadOp::create(b, told, index(1));
+  Value count = memref::LoadOp::create(b, told, index(2));
+  digit = d.make<arith::ShLIOp>(arith::ExtUIOp::create(b, i64, digit), shift);
+  return {either(from.found, digit), needed, d.isEqual(count, needed)};
+}
+
+/// All digits of numbers of `bits` bits, until those that have them are taken all.
+TopKEmitter::Search
+TopKEmitter::searchDigits(Search from, Value bits,
+                          llvm::function_ref<std::pair<Value, Value>(Value)> valueOf) {
+  Type i64 = b.getI64Type();
+  Value zero = index(0), passes = d.ceilDiv(bits, kDigit);
+  Value wide = d.toWide(bits), digit = number(i64, kDigit);
+  Type types[] = {i64, b.getI32Type(), b.getI1Type()};
+  Values end = d.loop(
+      zero, passes, index(1), {from.found, from.needed, from.isDone},
+      [&](Value pass, ValueRange given) {
+        Search now{given[0], given[1], given[2]};
+        return choose(
+            now.isDone, types, [&] { return Values{now.found, now.needed, now.isDone}; },
+            [&] {
+              Value above = d.sub(wide, d.mul(d.toWide(pass), kDigit));
+              Value width = d.min(above, digit), shift = d.sub(above, width);
+              Search next =
+                  searchDigit(now, shift, width, d.isEqual(pass, 0), valueOf);
+              return Values{next.found, next.needed, next.isDone};
+            });
+      });
+  return {end[0], end[1], end[2]};
+}
+
+void TopKEmitter::sortLong() {
+  if (!bins)
+    makeShared();
+  Type i32 = b.getI32Type(), i64 = b.getI64Type();
+  auto keyAt = [&](Value at) {
+    Value key = loadKey(at);
+    return keyType == i64 ? key : arith::ExtUIOp::create(b, i64, key).getResult();
+  };
+  // Lower indices first.
+  Value last = d.toWide(d.sub(size, 1));
+  auto backward = [&](Value at) { return d.sub(last, d.toWide(at)); };
+  Value none = number(i64, 0), always = number(b.getI1Type(), 1);
+  // All of a row, or none, need no search.
+  Value isWhole = either(d.isEqual(k, size), d.isEqual(k, 0));
+  Search byKey = searchDigits({none, d.toInt(k), isWhole}, index(keyBits),
+                              [&](Value at) { return std::pair(keyAt(at), always); });
+  Search byIndex = searchDigits({none, byKey.needed, byKey.isDone}, ceilLog2(size),
+                                [&](Value at) {
+                                  return std::pair(backward(at), d.isEqual(keyAt(at), byKey.found));
+                                });
+  d.branch(d.isEqual(thread, 0),
+           [&] { memref::StoreOp::create(b, number(i32, 0), told, index(kTaken)); });
+  wait();
+  Value isShort = d.compare(Predicate::ule, k, threads);
+  forEach(d.select(d.isEqual(k, 0), index(0), size), [&](Value at) {
+    Value key = keyAt(at);
+    Value isEqual = both(d.isEqual(key, byKey.found),
+                         d.compare(Predicate::uge, backward(at), byIndex.found));
+    d.branch(either(d.compare(Predicate::ugt, key, byKey.found), isEqual), [&] {
+      Value place = d.toIndex(memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi,
+                                                          number(i32, 1), told, index(kTaken)));
+      Value entry = d.toWide(at);
+      d.branch(isShort, [&] { memref::StoreOp::create(b, entry, indices, place); },
+               [&] { write(place, entry); });
+    });
+  });
+  wait();
+  d.branch(
+      isShort,
+      [&] {
+        Type types[] = {keyType, i64};
+        Element nobodyHere = nobody();
+        Values mine = choose(
+            d.isLess(thread, k), types,
+            [&] {
+              Value entry = memref::LoadOp::create(b, indices, thread);
+              return Values{loadKey(d.toIndex(entry)), entry};
+            },
+            [&] { return Values{nobodyHere.key, nobodyHere.index}; });
+        wait();
+        Element sorted = sortThreads({mine[0], mine[1]}, k);
+        d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });
+      },
+      [&] { sortOut(); });
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+ArrayRef<TopKForm> ssm::getTopKForms() { return kForms; }
+
+Value ssm::fitsTopK(ImplicitLocOpBuilder &host, TopKOp op, const TopKForm &form) {
+  if (form.maxRow == 0)
+    return {};
+  DeviceBuilder d{host};
+  Value size = host.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
+  return d.compare(Predicate::ule, size, form.maxRow);
+}
+
+LaunchShape ssm::emitTopK(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
+                          ImplicitLocOpBuilder &host, StringRef suffix) {
+  const TopKForm &form =
+      *llvm::find_if(kForms, [&](const TopKForm &form) { return form.suffix == suffix; });
+  int64_t threads = form.maxRow ? form.maxRow : kThreads;
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  TopKEmitter emitter(op, function, b, threads);
+  emitter.begin();
+  emitter.setRow(gpu::BlockIdOp::create(b, gpu::Dimension::x));
+  if (form.maxRow)
+    emitter.sortShort();
+  else
+    emitter.sortLong();
+  Value one = arith::ConstantIndexOp::create(host, 1);
+  Value rows = TopKEmitter(hostOp, function, host, threads).numRows();
+  return {{rows, one, one}, arith::ConstantIndexOp::create(host, threads), threads};
+}
+
+void ssm::emitTopKInBlock(TopKOp op, gpu::GPUFuncOp function, int64_t threads) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  TopKEmitter emitter(op, function, b, threads);
+  emitter.begin();
+  DeviceBuilder d{b};
+  Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
+  d.loop(zero, emitter.numRows(), one, {}, [&](Value row, ValueRange) {
+    emitter.setRow(row);
+    emitter.sortLong();
+    gpu::BarrierOp::create(b);
+    return DeviceBuilder::Values();
+  });
+}
