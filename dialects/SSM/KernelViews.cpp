@@ -8,6 +8,7 @@
 #include "dialects/SSM/KernelViews.h"
 
 #include "dialects/SSM/KernelLoops.h"
+#include "dialects/SSM/SizeNames.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -261,7 +262,13 @@ bool ssm::isSizeOf(OpFoldResult size, Value tensor, int64_t axis) {
     return true;
   auto value = dyn_cast<Value>(size);
   auto dim = value ? value.getDefiningOp<tensor::DimOp>() : nullptr;
-  return dim && dim.getSource() == tensor && dim.getConstantIndex() == axis;
+  std::optional<int64_t> own = dim ? dim.getConstantIndex() : std::nullopt;
+  if (!own)
+    return false;
+  if (dim.getSource() == tensor && *own == axis)
+    return true;
+  StringAttr name = getSizeName(tensor, axis);
+  return name && name == getSizeName(dim.getSource(), *own);
 }
 
 bool ssm::haveSizes(unsigned numLoops, ArrayRef<AffineMap> maps) {
