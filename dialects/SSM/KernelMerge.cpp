@@ -179,6 +179,13 @@ StringRef Merger::findInstances() {
   return "";
 }
 
+static bool haveEqualSizes(tensor::EmptyOp a, tensor::EmptyOp b) {
+  return a.getType().getRank() == b.getType().getRank() &&
+         llvm::all_of(llvm::zip_equal(a.getMixedSizes(), b.getMixedSizes()), [](auto sizes) {
+           return areEqualSizes(std::get<0>(sizes), std::get<1>(sizes));
+         });
+}
+
 /// Kernels that do not read each other share the loops of results of equal sizes.
 StringRef Merger::seedSibling() {
   if (producer.getTime() || consumer.getTime())
@@ -191,7 +198,7 @@ StringRef Merger::seedSibling() {
     for (unsigned j = 0; j < consumer.getNumResults(); ++j) {
       auto p = producer.getOuts()[i].getDefiningOp<tensor::EmptyOp>();
       auto c = consumer.getOuts()[j].getDefiningOp<tensor::EmptyOp>();
-      if (!p || !c || !isEqualConstantIntOrValueArray(p.getMixedSizes(), c.getMixedSizes()))
+      if (!p || !c || !haveEqualSizes(p, c))
         continue;
       SmallVector<AffineExpr> loops(made.loops);
       bool fits = true;

@@ -10,6 +10,8 @@
 #include "dialects/SSM/KernelLoops.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/ADT/BitVector.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -29,11 +31,53 @@ struct Linear {
   static Linear none() { return {false, true, 0, false}; }
 };
 
+/// The carries that hold what came in a known number of steps ago, as the window of a
+/// convolution does: none of them comes back to itself.
+class DelayedCarries {
+public:
+  explicit DelayedCarries(KernelOp kernel) : kernel(kernel), delayed(kernel.getNumCarries()) {
+    bool changed = true;
+    while (changed) {
+      changed = false;
+      for (unsigned carry = 0; carry < kernel.getNumCarries(); ++carry) {
+        if (delayed.test(carry) || readsOthers(kernel.getYield().getValues()[carry]))
+          continue;
+        delayed.set(carry);
+        changed = true;
+      }
+    }
+  }
+
+  bool contains(unsigned carry) const { return delayed.test(carry); }
+  bool areAll() const { return delayed.all(); }
+
+private:
+  /// Whether the value depends on a carry that is none of these.
+  bool readsOthers(Value value) {
+    llvm::SetVector<Value> work;
+    work.insert(value);
+    for (size_t i = 0; i < work.size(); ++i) {
+      auto arg = dyn_cast<BlockArgument>(work[i]);
+      unsigned numInputs = kernel.getInputs().size();
+      if (arg && arg.getOwner() == &kernel.getStep() && arg.getArgNumber() >= numInputs &&
+          !delayed.test(arg.getArgNumber() - numInputs))
+        return true;
+      if (Operation *op = work[i].getDefiningOp(); op && op->getBlock() == &kernel.getStep())
+        work.insert(op->operand_begin(), op->operand_end());
+    }
+    return false;
+  }
+
+  KernelOp kernel;
+  llvm::BitVector delayed;
+};
+
 /// The algebra for the next value of one carry.
 class LinearForm {
 public:
-  LinearForm(KernelOp kernel, const KernelLoops &loops, unsigned carry)
-      : kernel(kernel), loops(loops), carry(carry) {}
+  LinearForm(KernelOp kernel, const KernelLoops &loops, const DelayedCarries &delayed,
+             unsigned carry)
+      : kernel(kernel), loops(loops), delayed(delayed), carry(carry) {}
 
   Linear of(Value value) {
     auto it = known.find(value);
@@ -68,6 +112,7 @@ private:
 
   KernelOp kernel;
   const KernelLoops &loops;
+  const DelayedCarries &delayed;
   unsigned carry;
   llvm::DenseMap<Value, Linear> known;
 };
@@ -77,7 +122,8 @@ private:
 Linear LinearForm::compute(Value value) {
   if (auto arg = dyn_cast<BlockArgument>(value)) {
     unsigned numInputs = kernel.getInputs().size();
-    if (arg.getOwner() != &kernel.getStep() || arg.getArgNumber() < numInputs)
+    if (arg.getOwner() != &kernel.getStep() || arg.getArgNumber() < numInputs ||
+        delayed.contains(arg.getArgNumber() - numInputs))
       return {};
     // What feeds on another carry is no transition of its own.
     return arg.getArgNumber() == numInputs + carry ? Linear{true, true, 0, false} : Linear::none();
@@ -114,12 +160,15 @@ Linear LinearForm::compute(Value value) {
 }
 
 std::optional<Transition> ssm::findTransition(KernelOp kernel) {
-  if (kernel.getNumCarries() == 0)
+  DelayedCarries delayed(kernel);
+  if (delayed.areAll())
     return std::nullopt;
   KernelLoops loops(kernel);
   Transition found = Transition::Scalar;
   for (unsigned carry = 0; carry < kernel.getNumCarries(); ++carry) {
-    Linear form = LinearForm(kernel, loops, carry).of(kernel.getYield().getValues()[carry]);
+    if (delayed.contains(carry))
+      continue;
+    Linear form = LinearForm(kernel, loops, delayed, carry).of(kernel.getYield().getValues()[carry]);
     if (!form.isLinear)
       return std::nullopt;
     if (form.summed)
@@ -137,8 +186,11 @@ void ssm::annotateTransition(KernelOp kernel) {
   if (!transition)
     return;
   KernelLoops loops(kernel);
+  DelayedCarries delayed(kernel);
   for (unsigned carry = 0; carry < kernel.getNumCarries(); ++carry) {
-    LinearForm form(kernel, loops, carry);
+    if (delayed.contains(carry))
+      continue;
+    LinearForm form(kernel, loops, delayed, carry);
     form.of(kernel.getYield().getValues()[carry]);
     SmallVector<Value> work(form.factors);
     while (!work.empty()) {

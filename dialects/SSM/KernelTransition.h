@@ -12,8 +12,9 @@
 
 namespace ssm {
 
-/// How a step acts on its carries, by algebra on the region. None if there are no
-/// carries, or the step is not linear in them, or carries feed each other.
+/// How a step acts on its carries, by algebra on the region; those that only delay what
+/// comes in, as the window of a convolution does, are like inputs. None if there are no
+/// others, or the step is not linear in them, or they feed each other.
 std::optional<Transition> findTransition(KernelOp kernel);
 
 /// Sets the kernel's transition, and lets exponentials that end as factors of a

@@ -8,6 +8,7 @@
 #include "dialects/SSM/KernelViews.h"
 
 #include "dialects/SSM/KernelLoops.h"
+#include "dialects/SSM/SizeNames.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -249,19 +250,55 @@ OpFoldResult ssm::getKnownSize(Value tensor, int64_t axis) {
   }
   if (auto empty = tensor.getDefiningOp<tensor::EmptyOp>())
     return empty.getMixedSizes()[axis];
-  if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>())
-    if (slice.getDroppedDims().none())
-      return slice.getMixedSizes()[axis];
+  if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>()) {
+    llvm::SmallBitVector dropped = slice.getDroppedDims();
+    for (int64_t own = 0;; ++own)
+      if (!dropped.test(own) && axis-- == 0)
+        return slice.getMixedSizes()[own];
+  }
   return {};
 }
 
-bool ssm::isSizeOf(OpFoldResult size, Value tensor, int64_t axis) {
-  OpFoldResult known = getKnownSize(tensor, axis);
-  if (known && isEqualConstantIntOrValue(known, size))
+namespace {
+/// An axis of a tensor of which nothing else is known.
+struct Axis {
+  Value tensor;
+  int64_t number;
+};
+} // namespace
+
+/// The axis that a size was asked of; what made its tensor may tell more.
+static std::optional<Axis> askedOf(OpFoldResult &size) {
+  while (auto value = dyn_cast<Value>(size)) {
+    auto dim = value.getDefiningOp<tensor::DimOp>();
+    std::optional<int64_t> axis = dim ? dim.getConstantIndex() : std::nullopt;
+    if (!axis)
+      return std::nullopt;
+    OpFoldResult known = getKnownSize(dim.getSource(), *axis);
+    if (!known)
+      return Axis{dim.getSource(), *axis};
+    size = known;
+  }
+  return std::nullopt;
+}
+
+static bool areEqual(const Axis &a, const Axis &b) {
+  if (a.tensor == b.tensor && a.number == b.number)
     return true;
-  auto value = dyn_cast<Value>(size);
-  auto dim = value ? value.getDefiningOp<tensor::DimOp>() : nullptr;
-  return dim && dim.getSource() == tensor && dim.getConstantIndex() == axis;
+  StringAttr name = getSizeName(a.tensor, a.number);
+  return name && name == getSizeName(b.tensor, b.number);
+}
+
+bool ssm::areEqualSizes(OpFoldResult a, OpFoldResult b) {
+  std::optional<Axis> axisA = askedOf(a), axisB = askedOf(b);
+  return isEqualConstantIntOrValue(a, b) || (axisA && axisB && areEqual(*axisA, *axisB));
+}
+
+bool ssm::isSizeOf(OpFoldResult size, Value tensor, int64_t axis) {
+  if (OpFoldResult known = getKnownSize(tensor, axis); known && areEqualSizes(known, size))
+    return true;
+  std::optional<Axis> own = askedOf(size);
+  return own && areEqual(*own, {tensor, axis});
 }
 
 bool ssm::haveSizes(unsigned numLoops, ArrayRef<AffineMap> maps) {

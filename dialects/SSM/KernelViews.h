@@ -31,6 +31,9 @@ mlir::Value getFilledWith(mlir::OpBuilder &builder, mlir::Value tensor);
 /// The size of an axis, from what made the tensor. Null if that does not tell.
 mlir::OpFoldResult getKnownSize(mlir::Value tensor, int64_t axis);
 
+/// Whether two sizes are known to be equal.
+bool areEqualSizes(mlir::OpFoldResult a, mlir::OpFoldResult b);
+
 /// Whether the size is that of the tensor's axis: as what made the tensor tells, or
 /// as it was asked for.
 bool isSizeOf(mlir::OpFoldResult size, mlir::Value tensor, int64_t axis);

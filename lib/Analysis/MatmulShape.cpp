@@ -119,10 +119,15 @@ bool ssm::isPackedAlong(KernelOp kernel, unsigned input, unsigned loop, int64_t 
          type.getDimSize(type.getRank() - 1) == width.getValue();
 }
 
+BlockArgument ssm::getFactorArg(Value factor) {
+  if (auto extend = factor.getDefiningOp<arith::ExtFOp>())
+    factor = extend.getIn();
+  return dyn_cast<BlockArgument>(factor);
+}
+
 bool ssm::canSumPairs(KernelOp kernel, const Matmul &what, int64_t lanes) {
   auto isRead = [&](Value factor) {
-    auto extend = factor.getDefiningOp<arith::ExtFOp>();
-    auto arg = extend ? dyn_cast<BlockArgument>(extend.getIn()) : BlockArgument();
+    BlockArgument arg = getFactorArg(factor);
     return arg && arg.getOwner() == &kernel.getStep() && arg.getType().isBF16();
   };
   return lanes == 16 && what.k.size() == 1 && ReduceOp(what.sum).getType().isF32() &&

@@ -36,6 +36,9 @@ std::optional<Matmul> matchMatmul(KernelOp kernel);
 /// The inputs of the kernel that a value of its region is computed from.
 llvm::SmallVector<unsigned> inputsOf(KernelOp kernel, mlir::Value value);
 
+/// The argument of the region that a factor is, as it is or extended; null if it is computed.
+mlir::BlockArgument getFactorArg(mlir::Value factor);
+
 /// Whether lanes over `loop` read neighbours: the last index is the loop, no other
 /// has it.
 bool isDenseAlong(mlir::AffineMap map, unsigned loop);

@@ -129,8 +129,8 @@ static bool isWindow(KernelOp kernel) {
                       [](Value next) { return isa<BlockArgument>(next); });
 }
 
-/// The kind of a recurrence; drops what the kind says from the functions.
-static std::string describeTime(KernelOp kernel) {
+/// The kind of a recurrence.
+static std::string describeSteps(KernelOp kernel) {
   if (kernel.getNumCarries() == 0)
     return "steps";
   if (isWindow(kernel))
@@ -143,6 +143,12 @@ static std::string describeTime(KernelOp kernel) {
   if (kernel.getTransition() == Transition::LowRank)
     name = "delta";
   return loops.empty() ? name : name + sizeOf(kernel, loops.getArrayRef());
+}
+
+/// Its kind, and whether it goes from the end to the start of some sequence.
+static std::string describeTime(KernelOp kernel) {
+  bool isReversed = llvm::is_contained(kernel.getMirrored(), true);
+  return describeSteps(kernel) + (isReversed ? "_reversed" : "");
 }
 
 static std::string describeKernel(KernelOp kernel, Functions &functions) {

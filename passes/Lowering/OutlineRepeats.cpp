@@ -8,6 +8,7 @@
 #include "passes/Lowering/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/SizeNames.h"
 #include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -133,48 +134,23 @@ struct Run {
   size_t saved() const { return (length / period - 1) * period; }
 };
 
-/// Sizes of inputs that have one name are equal: the runtime sees to it.
-class NamedSizes {
-public:
-  explicit NamedSizes(func::FuncOp entry) {
-    auto entries = entry->getParentOfType<ModuleOp>()->getAttrOfType<ArrayAttr>("ssm.entries");
-    if (!entries)
-      return;
-    for (auto dict : entries.getAsRange<DictionaryAttr>())
-      if (dict.getAs<StringAttr>("name") == entry.getSymNameAttr())
-        inputs = dict.getAs<ArrayAttr>("inputs");
-  }
-
-  /// The size of a tensor from outside.
-  Value get(OpBuilder &b, Value value, int64_t axis) const {
-    if (auto arg = dyn_cast<BlockArgument>(value); arg && inputs)
-      if (auto name = nameOf(arg.getArgNumber(), axis))
-        for (unsigned i = 0; i <= arg.getArgNumber(); ++i)
-          for (unsigned j = 0; j < dimsOf(i).size(); ++j)
-            if (nameOf(i, j) == name)
-              return tensor::DimOp::create(b, value.getLoc(), arg.getOwner()->getArgument(i), j);
-    return tensor::DimOp::create(b, value.getLoc(), value, axis);
-  }
-
-private:
-  ArrayAttr dimsOf(unsigned input) const {
-    return cast<DictionaryAttr>(inputs[input]).getAs<ArrayAttr>("dims");
-  }
-  StringAttr nameOf(unsigned input, int64_t axis) const {
-    return dyn_cast<StringAttr>(dimsOf(input)[axis]);
-  }
-
-  ArrayAttr inputs;
-};
+/// The size of a tensor from outside: of the first input that has one of that name.
+Value sizeFromOutside(OpBuilder &b, Value value, int64_t axis) {
+  if (StringAttr name = getSizeName(value, axis))
+    for (BlockArgument first : cast<BlockArgument>(value).getOwner()->getArguments())
+      for (int64_t i = 0; i < cast<ShapedType>(first.getType()).getRank(); ++i)
+        if (getSizeName(first, i) == name)
+          return tensor::DimOp::create(b, value.getLoc(), first, i);
+  return tensor::DimOp::create(b, value.getLoc(), value, axis);
+}
 
 /// Where the size `axis` of a tensor comes from: a scalar, or a size of a tensor
 /// from outside.
-Value findSize(OpBuilder &b, Value value, int64_t axis, const Tokens &tokens,
-               const NamedSizes &named) {
+Value findSize(OpBuilder &b, Value value, int64_t axis, const Tokens &tokens) {
   while (true) {
     Operation *op = value.getDefiningOp();
     if (!op || (!tokens.isInside(value) && !isRemade(op)))
-      return named.get(b, value, axis);
+      return sizeFromOutside(b, value, axis);
     auto type = cast<RankedTensorType>(value.getType());
     if (!type.isDynamicDim(axis))
       return arith::ConstantIndexOp::create(b, value.getLoc(), type.getDimSize(axis));
@@ -403,8 +379,8 @@ struct OutlineRepeats : ssm::impl::OutlineRepeatsBase<OutlineRepeats> {
   }
 
   /// False if a result is no tensor whose sizes can be told before the call.
-  bool findResults(ArrayRef<Occurrence> all, size_t period, const NamedSizes &named,
-                   Parameters &parameters, SmallVectorImpl<Result> &results) {
+  bool findResults(ArrayRef<Occurrence> all, size_t period, Parameters &parameters,
+                   SmallVectorImpl<Result> &results) {
     for (size_t i = 0; i < period; ++i)
       for (unsigned r = 0; r < ops[all[0].first + i]->getNumResults(); ++r) {
         bool isUsed = llvm::any_of(all, [&](const Occurrence &at) {
@@ -427,7 +403,7 @@ struct OutlineRepeats : ssm::impl::OutlineRepeatsBase<OutlineRepeats> {
         for (const Occurrence &at : all) {
           OpBuilder b(ops[at.first + period - 1]);
           Value value = ops[at.first + result.op]->getResult(result.result);
-          sizes.push_back(findSize(b, value, axis, at.tokens, named));
+          sizes.push_back(findSize(b, value, axis, at.tokens));
           if (!sizes.back())
             return false;
         }
@@ -487,7 +463,7 @@ struct OutlineRepeats : ssm::impl::OutlineRepeatsBase<OutlineRepeats> {
       uses.push_back(parameters.add(llvm::map_to_vector(
           all, [&](const Occurrence &at) { return at.tokens.outside[use]; })));
     SmallVector<Result> results;
-    if (!findResults(all, period, NamedSizes(entry), parameters, results))
+    if (!findResults(all, period, parameters, results))
       return false;
 
     ArrayRef<Operation *> model = ArrayRef(ops).slice(all[0].first, period);

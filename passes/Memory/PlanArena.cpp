@@ -8,6 +8,7 @@
 #include "passes/Memory/Passes.h"
 
 #include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/SizeNames.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -165,32 +166,18 @@ struct PlanArena : ssm::impl::PlanArenaBase<PlanArena> {
     return success();
   }
 
-  /// The name of a size of an input. Sizes of one name are equal: the runtime sees to it.
-  StringAttr nameOf(ArgOp arg, int64_t axis) {
-    auto entry = arg->getParentOfType<func::FuncOp>()->getAttrOfType<StringAttr>("ssm.entry");
-    auto entries = getOperation()->getAttrOfType<ArrayAttr>("ssm.entries");
-    if (!entries)
-      return {};
-    for (auto described : entries.getAsRange<DictionaryAttr>())
-      if (described.get("name") == entry) {
-        auto input = cast<DictionaryAttr>(described.getAs<ArrayAttr>("inputs")[arg.getIndex()]);
-        return dyn_cast<StringAttr>(input.getAs<ArrayAttr>("dims")[axis]);
-      }
-    return {};
-  }
-
   /// A size of what a call gets, one value for all inputs' sizes of one name.
   Value sizeOf(OpBuilder &builder, Value operand, int64_t axis) {
     Location loc = operand.getLoc();
     auto arg = operand.getDefiningOp<ArgOp>();
-    StringAttr name = arg ? nameOf(arg, axis) : StringAttr();
+    StringAttr name = arg ? getSizeName(arg, axis) : StringAttr();
     if (!name)
       return builder.createOrFold<memref::DimOp>(loc, operand, axis);
     Value &size = namedSizes[{arg->getParentOp(), name}];
     if (!size) {
       for (auto first : arg->getBlock()->getOps<ArgOp>())
         for (int64_t i = 0; i < cast<MemRefType>(first.getType()).getRank() && !size; ++i)
-          if (nameOf(first, i) == name) {
+          if (getSizeName(first, i) == name) {
             OpBuilder b(first);
             b.setInsertionPointAfter(first);
             size = b.createOrFold<memref::DimOp>(loc, first.getResult(), i);

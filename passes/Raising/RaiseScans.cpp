@@ -14,6 +14,7 @@
 #include "dialects/SSM/KernelTransition.h"
 #include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
+#include "passes/Raising/StepParts.h"
 #include "passes/Raising/StepViews.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -310,6 +311,11 @@ std::string ScanRaiser::raise(KernelOp &made) {
   scan = cast<ScanOp>(rewriter.clone(*scan));
   std::string why;
   hoist();
+  SmallVector<Value> results(scan.getResults());
+  if (auto parts = splitStep(rewriter, scan)) {
+    rewriter.eraseOp(scan);
+    std::tie(scan, results) = {parts->scan, parts->results};
+  }
   makeKernelsYield();
   foldStepViews(rewriter, scan);
   mergeAll();
@@ -320,11 +326,13 @@ std::string ScanRaiser::raise(KernelOp &made) {
     rewriter.eraseOp(made);
     why = "its step needs old carries after it has given new ones";
   }
-  rewriter.eraseOp(scan);
-  if (!why.empty())
+  if (!why.empty()) {
+    eraseSplit(rewriter, {scan, results});
     return why;
+  }
   annotateTransition(made);
-  rewriter.replaceOp(original, made.getResults());
+  rewriter.replaceOp(original, results);
+  rewriter.replaceOp(scan, made.getResults());
   return "";
 }
 

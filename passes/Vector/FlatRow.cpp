@@ -22,15 +22,8 @@ static constexpr int64_t kMostWidth = 512;
 /// The least depth, in lanes: below, adding up the parts takes longer than what is saved.
 static constexpr int64_t kLeastDepth = 4;
 
-/// The argument of the region that is the right side, as it is or extended.
-static BlockArgument argOf(Value right) {
-  if (auto extend = right.getDefiningOp<arith::ExtFOp>())
-    right = extend.getIn();
-  return dyn_cast<BlockArgument>(right);
-}
-
 bool FlatRow::canEmit(KernelOp kernel, Matmul what) {
-  BlockArgument arg = argOf(what.right);
+  BlockArgument arg = getFactorArg(what.right);
   if (!arg || arg.getArgNumber() >= kernel.getInputs().size() || what.k.size() != 1 ||
       !isa<FloatType>(what.sum.getType()))
     return false;
@@ -54,7 +47,7 @@ Value FlatRow::isFaster(Value height, Value width, Value depth, int64_t mostElem
     return b.createOrFold<arith::CmpIOp>(predicate, x, e.index(y));
   };
   using arith::CmpIPredicate;
-  Value input = e.kernel.getInputs()[argOf(what.right).getArgNumber()];
+  Value input = e.kernel.getInputs()[getFactorArg(what.right).getArgNumber()];
   auto metadata = memref::ExtractStridedMetadataOp::create(b, input);
   Value stride = *std::prev(metadata.getStrides().end(), 2);
   // Rows of a multiple of four vectors begin on cache lines, and the same elements of

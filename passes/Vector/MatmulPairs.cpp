@@ -15,12 +15,8 @@
 using namespace mlir;
 using namespace ssm;
 
-static BlockArgument argOf(Value factor) {
-  return cast<BlockArgument>(factor.getDefiningOp<arith::ExtFOp>().getIn());
-}
-
 MatmulPairs::MatmulPairs(PointEmitter &e, const Matmul &what)
-    : e(e), b(e.b), k(what.k.back()), leftArg(argOf(what.left)), rightArg(argOf(what.right)) {
+    : e(e), b(e.b), k(what.k.back()), leftArg(getFactorArg(what.left)), rightArg(getFactorArg(what.right)) {
   unsigned left = leftArg.getArgNumber();
   isLeftDense = isDenseAlong(e.kernel.getInputMap(left), k) &&
                 cast<MemRefType>(e.kernel.getInputs()[left].getType()).isLastDimUnitStride();

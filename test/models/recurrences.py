@@ -148,10 +148,21 @@ def diagonal(state):
                       {"dt": (0, 0.5), "a": (-3, -0.1)})
 
 
-def selective(state):
+def softplus(g, x):
+    return g.add("Softplus", x)
+
+
+def guarded_softplus(g, x):
+    """As torch writes it: x itself where exp(x) could overflow."""
+    plain = g.add("Log", g.add("Add", g.add("Exp", x), g.add("CastLike", g.constant(np.float32(1)), x)))
+    limit = g.add("CastLike", g.constant(np.float32(20)), x)
+    return g.add("Where", g.add("Greater", x, limit), x, plain)
+
+
+def selective(state, softplus=softplus):
     """Mamba-1's scan with what is around it: softplus of the step, skip and gate."""
     def build(g, h, a, bias, skip, dt, u, z, b, c):
-        dt = g.add("Softplus", g.add("Add", dt, bias))
+        dt = softplus(g, g.add("Add", dt, bias))
         decay = g.add("Exp", g.add("Mul", unsqueeze(g, dt, -1), a))
         drive = g.add("Mul", unsqueeze(g, g.add("Mul", dt, u), -1), unsqueeze(g, b, 1))
         new = g.add("Add", g.add("Mul", decay, h), drive)
@@ -160,7 +171,7 @@ def selective(state):
         return [new], [g.add("Mul", y, g.add("Mul", z, g.add("Sigmoid", z)))]
 
     def step(h, a, bias, skip, dt, u, z, b, c):
-        dt = np.log1p(np.exp(dt + bias))
+        dt = np.logaddexp(0, dt + bias)
         new = np.exp(dt[..., None] * a) * h + (dt * u)[..., None] * b[:, None]
         y = np.einsum("bdn,bn->bd", new, c) + u * skip
         return [new], [y * z / (1 + np.exp(-z))]
@@ -228,6 +239,13 @@ def scaled():
         new = h * np.exp(x)
         return [new], [new]
     return Recurrence({"h": ("B", "D")}, {"x": ("B", "D")}, {"y": ("B", "D")}, build, step)
+
+
+def guarded(state):
+    """The same with steps that torch's softplus leaves as they are: some beyond 20, some
+    whose exp no f16 holds."""
+    recurrence = selective(state, guarded_softplus)
+    return dataclasses.replace(recurrence, ranges={"dt": (-4, 24), "bias": (-1, 1), "a": (-0.5, -0.01)})
 
 
 def total():

@@ -213,6 +213,118 @@ def split_output(rows, columns):
                         {"y": ("B", rows, columns)}, build, step)
 
 
+def window(taps, put_together, keep, read):
+    """A causal convolution whose last inputs are a carry of `keep` elements: y reads
+    put_together(h, x), of which the last are the next carry."""
+    def build(g, h, x, w):
+        whole = put_together(g, h, x)
+        last = g.add("Slice", whole, ints(g, -keep), ints(g, 2**63 - 1), ints(g, 2))
+        return [whole if keep == taps else last], [read(g, whole, w)]
+
+    def step(h, x, w):
+        whole = np.concatenate([h, x[..., None]], axis=-1)[..., -taps:]
+        return [whole[..., taps - keep:]], [(whole * w).sum(-1)]
+    return r.Recurrence({"h": ("B", "D", keep)}, {"x": ("B", "D")}, {"y": ("B", "D")}, build, step,
+                        {"w": ("D", taps)})
+
+
+def append(g, h, x):
+    return g.add("Concat", h, r.unsqueeze(g, x, -1), axis=-1)
+
+
+def drop_and_append(g, h, x):
+    return append(g, g.add("Slice", h, ints(g, 1), ints(g, 2**63 - 1), ints(g, 2)), x)
+
+
+def sum_read(g, whole, w):
+    return r.reduce_sum(g, g.add("Mul", whole, w), -1)
+
+
+def einsum_taps(g, whole, w):
+    return g.add("Einsum", whole, w, equation="bdk,dk->bd")
+
+
+def window_first(taps):
+    """The window's axis is in front of the channels; a bias, and SiLU."""
+    def build(g, h, x, w, bias):
+        whole = g.add("Concat", h, r.unsqueeze(g, x, 1), axis=1)
+        y = g.add("Add", r.reduce_sum(g, g.add("Mul", whole, w), 1), bias)
+        new = g.add("Slice", whole, ints(g, 1), ints(g, taps), ints(g, 1))
+        return [new], [g.add("Mul", y, g.add("Sigmoid", y))]
+
+    def step(h, x, w, bias):
+        whole = np.concatenate([h, x[:, None]], axis=1)
+        y = (whole * w).sum(1) + bias
+        return [whole[:, 1:]], [y / (1 + np.exp(-y))]
+    return r.Recurrence({"h": ("B", taps - 1, "D")}, {"x": ("B", "D")}, {"y": ("B", "D")}, build,
+                        step, {"w": (taps, "D"), "bias": ("D",)})
+
+
+def mamba_step(taps, state):
+    """A step of a Mamba layer: the recurrence behind the convolution."""
+    def build(g, window, h, x, dt, b, c, w, a):
+        whole = append(g, window, x)
+        u = sum_read(g, whole, w)
+        u = g.add("Mul", u, g.add("Sigmoid", u))
+        decay = g.add("Exp", g.add("Mul", r.unsqueeze(g, dt, -1), a))
+        new = g.add("Add", g.add("Mul", decay, h), mul_drive(g, g.add("Mul", dt, u), b))
+        last = g.add("Slice", whole, ints(g, 1), ints(g, taps), ints(g, -1))
+        return [last, new], [r.reduce_sum(g, g.add("Mul", new, r.unsqueeze(g, c, 1)), -1)]
+
+    def step(window, h, x, dt, b, c, w, a):
+        whole = np.concatenate([window, x[..., None]], axis=-1)
+        u = (whole * w).sum(-1)
+        news, outs = r.diagonal(state).step(h, a, dt, u / (1 + np.exp(-u)), b, c)
+        return [whole[..., 1:], *news], outs
+    return r.Recurrence({"window": ("B", "D", taps - 1), "h": ("B", "D", state)},
+                        {"x": ("B", "D"), "dt": ("B", "D"), "b": ("B", state), "c": ("B", state)},
+                        {"y": ("B", "D")}, build, step, {"w": ("D", taps), "a": ("D", state)},
+                        {"dt": (0, 0.5), "a": (-3, -0.1)})
+
+
+def rotated(half):
+    """A state that turns: the rotary embedding's rotate_half of a carry."""
+    def build(g, h, x, cos, sin):
+        first = g.add("Slice", h, ints(g, 0), ints(g, half), ints(g, 1))
+        second = g.add("Slice", h, ints(g, half), ints(g, 2 * half), ints(g, 1))
+        turned = g.add("Concat", g.add("Neg", second), first, axis=1)
+        new = g.add("Add", g.add("Add", g.add("Mul", h, cos), g.add("Mul", turned, sin)), x)
+        return [new], [r.reduce_sum(g, g.add("Mul", new, x), -1)]
+
+    def step(h, x, cos, sin):
+        turned = np.concatenate([-h[:, half:], h[:, :half]], axis=1)
+        new = h * cos + turned * sin + x
+        return [new], [(new * x).sum(-1)]
+    return r.Recurrence({"h": ("B", 2 * half)}, {n: ("B", 2 * half) for n in ("x", "cos", "sin")},
+                        {"y": ("B",)}, build, step, ranges={"cos": (-0.7, 0.7), "sin": (-0.7, 0.7)})
+
+
+def joined_outs(width):
+    """An out that is put together from the state before, the state, and an input."""
+    def build(g, h, x):
+        new = g.add("Add", g.add("Mul", h, x), x)
+        return [new], [g.add("Concat", h, new, x, axis=1)]
+
+    def step(h, x):
+        return [h * x + x], [np.concatenate([h, h * x + x, x], axis=1)]
+    return r.Recurrence({"h": ("B", width)}, {"x": ("B", width)}, {"y": ("B", 3 * width)}, build,
+                        step)
+
+
+def joined_inputs(width):
+    """What goes into the state is put together from two inputs."""
+    def build(g, h, x, z):
+        both = g.add("Concat", g.add("Tanh", x), z, axis=1)
+        new = g.add("Add", g.add("Mul", h, both), both)
+        return [new], [new]
+
+    def step(h, x, z):
+        both = np.concatenate([np.tanh(x), z], axis=1)
+        return [h * both + both], [h * both + both]
+    return r.Recurrence({"h": ("B", 2 * width + 1)}, {"x": ("B", width), "z": ("B", width + 1)},
+                        {"y": ("B", 2 * width + 1)}, build, step)
+
+
 SPELLINGS = {
     "matmul": diagonal(16),
     "matmul-batch1": with_batch(diagonal(16), 1),
@@ -238,4 +350,13 @@ SPELLINGS = {
     "interleaved": interleaved(17),
     "flat-heads": flat_heads(3, 8, 5),
     "split-output": split_output(3, 7),
+    "window": window(4, append, 3, sum_read),
+    "window-2": window(2, append, 1, sum_read),
+    "window-einsum": window(3, append, 2, einsum_taps),
+    "window-whole": window(4, drop_and_append, 4, sum_read),
+    "window-first": window_first(4),
+    "mamba-step": mamba_step(4, 16),
+    "rotated": rotated(9),
+    "joined-outs": joined_outs(5),
+    "joined-inputs": joined_inputs(8),
 }

@@ -28,8 +28,9 @@
 // CHECK: call @kernel_map_softplus_mulf(
 // CHECK: call @kernel_layernorm(
 // CHECK: call @kernel_reduce_addf(
-// CHECK: call @kernel_steps_exp(
+// CHECK: call @kernel_steps_reversed_exp(
 // CHECK: call @kernel_delta8_subf(
+// CHECK: call @kernel_conv2_reversed(
 func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llvm.ptr,
                     %weights: !llvm.ptr) -> i32 attributes {ssm.entry = "main"} {
   %c0 = arith.constant 0 : index
@@ -153,6 +154,12 @@ func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llv
       %n = arith.mulf %e1, %k : f32
       %r = arith.addf %h0, %n : f32
       ssm.yield %r, %s : f32, f32
+  }
+  ssm.kernel loops 2 time 0 ins(%x : memref<8x8xf32>) inits(%h : memref<8xf32>)
+      outs(%e, %y : memref<8xf32>, memref<8x8xf32>) maps [#td, #d, #d, #td] mirrored [true, true] {
+    ^bb0(%v: f32, %p: f32):
+      %r = arith.addf %p, %v : f32
+      ssm.yield %v, %r : f32, f32
   }
   return %ok : i32
 }
