@@ -68,7 +68,6 @@ private:
   Value widened(Value vector);
   void shareOut(ValueRange sums);
   void finishRows();
-  void waitForOthers();
   int64_t chunks() const {
     if (!right.isDenseAlongDepth)
       return 1;
@@ -307,19 +306,11 @@ void GemvEmitter::finishRows() {
   });
 }
 
-/// What the kernels in front of this one wrote can be read from here on.
-void GemvEmitter::waitForOthers() {
-  if (overlaps)
-    NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
-}
-
 LaunchShape GemvEmitter::emit() {
   LaunchShape shape = launch();
-  shape.flags = overlaps ? kOverlaps : 0;
   bool isAhead = overlaps && isWeight(k.function, kernel.getInputs()[*right.input]);
-  shareWithOthers(k.function);
-  if (!isAhead)
-    waitForOthers();
+  if (overlaps && !isAhead)
+    waitForOthers(shape);
   prepare();
   place(d.block(), kRaster);
   parts = k.addShared({slots(), kWarps * places()}, what.sum.getType());
@@ -346,7 +337,7 @@ LaunchShape GemvEmitter::emit() {
   Value step = e.index(chunks() * kWarps * chunkDepth());
   Values ahead = weights(zero);
   if (isAhead)
-    waitForOthers();
+    waitForOthers(shape);
   Values aheadRows = rowsOf(zero);
   mask(zero, ahead, aheadRows);
   sums = multiply(ahead, aheadRows, sums);
@@ -448,6 +439,7 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
   // Tensor cores have eight columns, used or not.
   if (!isMma)
     add("_row", 1);
-  if (isMma || what.m)
+  // More rows across the depth are for tensor cores' small tiles.
+  if (isMma || (what.m && !(chip >= 80 && canUseTensorCores(what))))
     add("_rows", kMaxRows);
 }

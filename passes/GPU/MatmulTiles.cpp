@@ -7,7 +7,10 @@
 
 #include "passes/GPU/MatmulTiles.h"
 
+#include "passes/GPU/DeviceModule.h"
+
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -74,6 +77,12 @@ LaunchShape TileEmitter::launch() {
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
   return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, 0, 0, {}};
+}
+
+void TileEmitter::waitForOthers(LaunchShape &shape) {
+  shape.flags |= kOverlaps;
+  shareWithOthers(k.function);
+  NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
 }
 
 void TileEmitter::prepare() {
@@ -250,6 +259,25 @@ void TileEmitter::finishTile() {
             Value first = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
             return SumPointers(first, d.after(first, 16));
           }});
+}
+
+Value TileEmitter::partOf(Value number, Value part) {
+  Value which = d.add(d.mul(part, d.toIndex(countTiles())), d.toIndex(number));
+  return d.after(k.parts, d.toWide(d.mul(which, tile.m * tile.n * 4)));
+}
+
+void TileEmitter::storePart() {
+  auto four = VectorType::get({4}, what.sum.getType());
+  Value to = partOf(d.block(), gpu::BlockIdOp::create(b, gpu::Dimension::y));
+  // Rows past the last are nobody's.
+  Value rows = d.toInt(d.min(d.sub(height, m0), tile.m));
+  int64_t perRow = tile.n / 4;
+  d.loop(thread, d.mul(rows, perRow), d.constant(threads), {}, [&](Value number, ValueRange) {
+    Value row = d.div(number, perRow), column = d.rem(number, perRow);
+    Value from = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 16)));
+    d.store(d.load(four, from, 16), d.after(to, d.mul(number, 16)), 16);
+    return Values();
+  });
 }
 
 static VectorType wide(Type type) { return VectorType::get({TileEmitter::kWide}, type); }
