@@ -381,7 +381,7 @@ static bool isWideAlongDepth(KernelOp kernel, const Matmul &what, Value side, in
       return true;
     auto type = cast<MemRefType>(kernel.getInputs()[input].getType());
     unsigned bits = type.getElementTypeBitWidth();
-    return isDenseAlong(map, depth) && type.getLayout().isIdentity() && bits >= 8 &&
+    return isDenseAlong(map, depth) && isDenseInside(type) && bits >= 8 &&
            llvm::isPowerOf2_32(bits) && !kernel.isInputMirrored(input);
   });
 }

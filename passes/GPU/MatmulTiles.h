@@ -35,6 +35,15 @@ struct MatmulSide {
 /// `value` is the left or right factor, or what it is converted from.
 MatmulSide describeSide(KernelOp kernel, const Matmul &what, mlir::Value value, bool isLeft);
 
+/// Where a buffer begins, and its strides in elements (indices).
+struct BufferLayout {
+  mlir::Value pointer;
+  llvm::SmallVector<mlir::Value> strides;
+};
+BufferLayout layoutOf(DeviceBuilder d, mlir::Value memref);
+/// Whether elements of the innermost axis lie side by side.
+bool isDenseInside(mlir::MemRefType type);
+
 /// Whether rows of an input's innermost axis begin at multiples of 16 bytes.
 mlir::Value hasAlignedRows(DeviceBuilder d, mlir::Value memref);
 
