@@ -91,6 +91,10 @@ void shareWithOthers(mlir::gpu::GPUFuncOp function);
 /// Kernels without time: the first that fits is to run, the last takes all of them.
 llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel);
 
+/// The same of a single step, whose loads are wide; not for all layouts. `overlaps`: the chip lets
+/// a kernel begin before the last one is done.
+void addStepForm(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
+
 /// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
 std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
 

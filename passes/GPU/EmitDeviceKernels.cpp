@@ -177,7 +177,9 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         return forms;
       return getTeamForms(kernel);
     }
-    SmallVector<KernelForm> forms = getStagedForms(kernel, target.version);
+    SmallVector<KernelForm> forms;
+    addStepForm(kernel, /*overlaps=*/target.version >= 90, forms);
+    llvm::append_range(forms, getStagedForms(kernel, target.version));
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)

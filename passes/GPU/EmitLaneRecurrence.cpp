@@ -5,125 +5,29 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/GPU/DeviceKernel.h"
-#include "passes/GPU/TeamReduce.h"
+#include "passes/GPU/LaneRecurrence.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
-#include "llvm/ADT/SetVector.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace ssm;
 
-namespace {
-
-constexpr int64_t kBlock = 64;
+static constexpr int64_t kBlock = 64;
 /// Points of the summed loop that a lane should have; those and the registers for carries that it
 /// may have at most.
-constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
+static constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
 /// Elements that a lane has under way from memory, and the steps that they may be for.
-constexpr int64_t kLoads = 48, kMaxUnroll = 8;
+static constexpr int64_t kLoads = 48, kMaxUnroll = 8;
 /// The same of the work that lanes share, and how many blocks of steps ahead.
-constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
+static constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
 /// Where time can be cut: steps of a piece at least, how many pieces at most, and how many steps
 /// a carry may reach back.
-constexpr int64_t kPiece = 64, kMaxPieces = 32768, kMaxMemory = 8;
-
-class LaneRecurrence {
-public:
-  explicit LaneRecurrence(DeviceKernel &k)
-      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1),
-        time(*kernel.getTime()) {}
-
-  /// Whether the kernel has this form.
-  bool analyze();
-  LaunchShape emit();
-
-private:
-  using Points = SmallVector<llvm::DenseMap<Value, Value>>;
-
-  bool isInner(Value value) { return inner && contains(e.loops.of(value), *inner); }
-  bool isInnerOut(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
-  int64_t pointsOf(bool isInner) { return isInner ? perLane : 1; }
-  bool startsApart(unsigned carry);
-  void findMemory();
-
-  LaunchShape launch();
-  void placePiece();
-  void placePoint();
-  void run();
-  void setTime(Value step);
-  void setInner(int64_t point);
-  Value isValid(int64_t point);
-  Value both(Value x, Value y);
-  Value isZero(Value index);
-  void storeOut(unsigned out, Value value, Value condition);
-  void storePoint(unsigned out, int64_t point, Value value);
-  Value atPoint(Points &points, int64_t point, Value value);
-  void findPhases();
-  bool isSlowToCompute(Value value);
-  void loadInputs(ArrayRef<unsigned> inputs, Value step, SmallVectorImpl<Value> &loaded);
-  void loadSteps(Value first, SmallVectorImpl<Value> &loaded);
-  void loadOwn(Value first, SmallVectorImpl<Value> &loaded);
-  void give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded);
-  Value reducePoints(Points &points, ReduceOp reduce);
-  SmallVector<Value> runStep(Points &points, ValueRange now, bool isBlock, bool isQuiet = false);
-  SmallVector<Value> runSingly(Value first, Value last, ValueRange now, bool isQuiet);
-  SmallVector<Value> runBlock(Value first, ValueRange now, ArrayRef<Value> stepsLoaded,
-                              ArrayRef<Value> ownLoaded);
-  Value ownStep(Value first, int64_t round);
-  Value pickOwn(ArrayRef<Value> values);
-  Value reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> values);
-  void emitReady();
-
-  DeviceKernel &k;
-  KernelOp kernel;
-  ImplicitLocOpBuilder &b;
-  PointEmitter e;
-  unsigned time;
-  LoopSet outerSet = 0;
-  SmallVector<unsigned> outer;
-  /// The loop that is summed over. Point i of lane l has index l + i * lanes.
-  std::optional<unsigned> inner;
-  int64_t innerSize = 0, lanes = 1, perLane = 0, unroll = 1;
-  /// Inputs that change with time.
-  SmallVector<unsigned> timed;
-
-  /// What lanes of a channel share out, step i of a block to lane i: slow values that the steps
-  /// take and that do not depend on them, and all outs that no step takes.
-  llvm::SetVector<Value> before;
-  llvm::DenseSet<Operation *> lateReduces;
-  SmallVector<unsigned> late;
-  /// Values of the steps that late outs take.
-  llvm::SetVector<Value> fromSteps;
-  /// Timed inputs that steps take, and those that the shared work takes.
-  SmallVector<unsigned> stepInputs, ownInputs;
-  int64_t stepLoads = 0;
-  /// Lanes that have a step of a block each, and the steps that each has.
-  int64_t sharers = 1, rounds = 1;
-  /// Blocks that elements of the shared work are loaded ahead: others share theirs, and find
-  /// them in a cache.
-  int64_t depth = 2;
-  /// For the block at hand, for each of its steps.
-  llvm::DenseMap<Value, SmallVector<Value>> saved;
-  /// After how many steps nothing is left of where the carries began; 0: something always is.
-  int64_t memory = 0;
-  /// Null where all lanes have a point.
-  Value exists;
-  Value lane, steps;
-  /// The steps that this thread writes.
-  Value firstStep, lastStep;
-  /// Who of the threads of a point's lanes writes an out; null: all.
-  SmallVector<Value> owners;
-  Points fixed;
-  SmallVector<unsigned> begin;
-};
-
-} // namespace
+static constexpr int64_t kPiece = 64, kMaxPieces = 32768, kMaxMemory = 8;
 
 /// Lanes that compute the same carry would read starts that one of them has overwritten.
 bool LaneRecurrence::startsApart(unsigned carry) {
@@ -390,7 +294,7 @@ void LaneRecurrence::placePoint() {
     e.at[outer[i]] = b.createOrFold<arith::RemUIOp>(point, size);
     point = b.createOrFold<arith::DivUIOp>(point, size);
   }
-  run();
+  width > 1 ? runOnce() : run();
 }
 
 Value LaneRecurrence::both(Value x, Value y) {
@@ -404,7 +308,7 @@ void LaneRecurrence::setTime(Value step) {
 
 /// Null: the point exists in every lane.
 Value LaneRecurrence::isValid(int64_t point) {
-  if ((point + 1) * lanes <= innerSize)
+  if ((point + 1) * lanes * width <= innerSize)
     return {};
   return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, lane,
                                e.index(innerSize - point * lanes));
@@ -412,7 +316,7 @@ Value LaneRecurrence::isValid(int64_t point) {
 
 /// The last index stands in for those outside.
 void LaneRecurrence::setInner(int64_t point) {
-  Value at = e.add(lane, point * lanes);
+  Value at = e.mul(e.add(lane, point * lanes), e.index(width));
   e.at[*inner] = isValid(point) ? e.min(at, e.index(innerSize - 1)) : at;
 }
 
@@ -515,11 +419,15 @@ Value LaneRecurrence::reducePoints(Points &points, ReduceOp reduce) {
   Value sum;
   for (int64_t point = 0; point < perLane; ++point) {
     Value term = atPoint(points, point, reduce.getValue());
+    if (width > 1)
+      term = e.spread(term);
     if (Value valid = isValid(point))
       term = arith::SelectOp::create(b, valid, term,
                                      e.neutral(reduce.getKind(), reduce.getType()));
     sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
   }
+  if (width > 1)
+    return e.reduceLanes(reduce.getKind(), sum);
   return sum ? sum : e.neutral(reduce.getKind(), reduce.getType());
 }
 
@@ -673,8 +581,8 @@ SmallVector<Value> LaneRecurrence::runSingly(Value first, Value last, ValueRange
   });
 }
 
-void LaneRecurrence::run() {
-  placePiece();
+/// Who writes which out.
+void LaneRecurrence::findOwners() {
   for (unsigned i = 0; i < kernel.getOuts().size(); ++i) {
     Value owner = exists;
     LoopSet missing = outerSet & ~loopsOf(kernel.getOutMap(i));
@@ -682,6 +590,44 @@ void LaneRecurrence::run() {
       owner = both(owner, isZero(e.at[loop]));
     owners.push_back(owner);
   }
+}
+
+SmallVector<Value> LaneRecurrence::loadCarries() {
+  SmallVector<Value> now;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    begin.push_back(now.size());
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      PointEmitter::Scope scope(e);
+      if (isInnerOut(i))
+        setInner(point);
+      Value init = kernel.getInits()[i];
+      Value value = isa<MemRefType>(init.getType()) ? e.load(init, kernel.getInitMap(i), false)
+                                                    : init;
+      now.push_back(width > 1 && isInnerOut(i) ? e.spread(value) : value);
+    }
+  }
+  return now;
+}
+
+/// Where `isLast`, or always (null).
+void LaneRecurrence::storeCarries(ValueRange now, Value isLast) {
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      PointEmitter::Scope scope(e);
+      Value condition = both(owners[i], isLast);
+      if (isInnerOut(i)) {
+        setInner(point);
+        condition = both(condition, isValid(point));
+      } else if (lanes > 1) {
+        condition = both(condition, isZero(lane));
+      }
+      storeOut(i, now[begin[i] + point], condition);
+    }
+}
+
+void LaneRecurrence::run() {
+  placePiece();
+  findOwners();
 
   // What no step changes.
   e.hoist(outerSet);
@@ -695,18 +641,7 @@ void LaneRecurrence::run() {
         fixed[point][known] = emitted;
     });
   }
-  SmallVector<Value> now;
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
-    begin.push_back(now.size());
-    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
-      PointEmitter::Scope scope(e);
-      if (isInnerOut(i))
-        setInner(point);
-      Value init = kernel.getInits()[i];
-      now.push_back(isa<MemRefType>(init.getType()) ? e.load(init, kernel.getInitMap(i), false)
-                                                    : init);
-    }
-  }
+  SmallVector<Value> now = loadCarries();
 
   // Blocks of steps, their elements on the way while others are computed: of the steps for the
   // next block, of the shared work for `depth` blocks ahead. An element never moves to another
@@ -754,18 +689,7 @@ void LaneRecurrence::run() {
   Value isLast;
   if (memory > 0)
     isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, lastStep, steps);
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
-      PointEmitter::Scope scope(e);
-      Value condition = both(owners[i], isLast);
-      if (isInnerOut(i)) {
-        setInner(point);
-        condition = both(condition, isValid(point));
-      } else if (lanes > 1) {
-        condition = both(condition, isZero(lane));
-      }
-      storeOut(i, now[begin[i] + point], condition);
-    }
+  storeCarries(now, isLast);
 }
 
 std::optional<LaunchShape> ssm::emitLaneRecurrence(DeviceKernel &kernel) {
