@@ -308,7 +308,7 @@ void LaneRecurrence::setTime(Value step) {
 
 /// Null: the point exists in every lane.
 Value LaneRecurrence::isValid(int64_t point) {
-  if ((point + 1) * lanes * width <= innerSize)
+  if ((point / width + 1) * lanes * width <= innerSize)
     return {};
   return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, lane,
                                e.index(innerSize - point * lanes));
@@ -316,7 +316,7 @@ Value LaneRecurrence::isValid(int64_t point) {
 
 /// The last index stands in for those outside.
 void LaneRecurrence::setInner(int64_t point) {
-  Value at = e.mul(e.add(lane, point * lanes), e.index(width));
+  Value at = e.add(e.mul(e.add(lane, point / width * lanes), e.index(width)), point % width);
   e.at[*inner] = isValid(point) ? e.min(at, e.index(innerSize - 1)) : at;
 }
 
@@ -419,15 +419,11 @@ Value LaneRecurrence::reducePoints(Points &points, ReduceOp reduce) {
   Value sum;
   for (int64_t point = 0; point < perLane; ++point) {
     Value term = atPoint(points, point, reduce.getValue());
-    if (width > 1)
-      term = e.spread(term);
     if (Value valid = isValid(point))
       term = arith::SelectOp::create(b, valid, term,
                                      e.neutral(reduce.getKind(), reduce.getType()));
     sum = sum ? e.combine(reduce.getKind(), sum, term) : term;
   }
-  if (width > 1)
-    return e.reduceLanes(reduce.getKind(), sum);
   return sum ? sum : e.neutral(reduce.getKind(), reduce.getType());
 }
 
@@ -592,39 +588,6 @@ void LaneRecurrence::findOwners() {
   }
 }
 
-SmallVector<Value> LaneRecurrence::loadCarries() {
-  SmallVector<Value> now;
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
-    begin.push_back(now.size());
-    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
-      PointEmitter::Scope scope(e);
-      if (isInnerOut(i))
-        setInner(point);
-      Value init = kernel.getInits()[i];
-      Value value = isa<MemRefType>(init.getType()) ? e.load(init, kernel.getInitMap(i), false)
-                                                    : init;
-      now.push_back(width > 1 && isInnerOut(i) ? e.spread(value) : value);
-    }
-  }
-  return now;
-}
-
-/// Where `isLast`, or always (null).
-void LaneRecurrence::storeCarries(ValueRange now, Value isLast) {
-  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
-      PointEmitter::Scope scope(e);
-      Value condition = both(owners[i], isLast);
-      if (isInnerOut(i)) {
-        setInner(point);
-        condition = both(condition, isValid(point));
-      } else if (lanes > 1) {
-        condition = both(condition, isZero(lane));
-      }
-      storeOut(i, now[begin[i] + point], condition);
-    }
-}
-
 void LaneRecurrence::run() {
   placePiece();
   findOwners();
@@ -641,7 +604,18 @@ void LaneRecurrence::run() {
         fixed[point][known] = emitted;
     });
   }
-  SmallVector<Value> now = loadCarries();
+  SmallVector<Value> now;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    begin.push_back(now.size());
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      PointEmitter::Scope scope(e);
+      if (isInnerOut(i))
+        setInner(point);
+      Value init = kernel.getInits()[i];
+      now.push_back(isa<MemRefType>(init.getType()) ? e.load(init, kernel.getInitMap(i), false)
+                                                    : init);
+    }
+  }
 
   // Blocks of steps, their elements on the way while others are computed: of the steps for the
   // next block, of the shared work for `depth` blocks ahead. An element never moves to another
@@ -689,7 +663,18 @@ void LaneRecurrence::run() {
   Value isLast;
   if (memory > 0)
     isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, lastStep, steps);
-  storeCarries(now, isLast);
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    for (int64_t point = 0; point < pointsOf(isInnerOut(i)); ++point) {
+      PointEmitter::Scope scope(e);
+      Value condition = both(owners[i], isLast);
+      if (isInnerOut(i)) {
+        setInner(point);
+        condition = both(condition, isValid(point));
+      } else if (lanes > 1) {
+        condition = both(condition, isZero(lane));
+      }
+      storeOut(i, now[begin[i] + point], condition);
+    }
 }
 
 std::optional<LaunchShape> ssm::emitLaneRecurrence(DeviceKernel &kernel) {

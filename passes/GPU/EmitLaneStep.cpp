@@ -22,9 +22,9 @@
 using namespace mlir;
 using namespace ssm;
 
-/// Elements of a vector, and vectors of a lane: of two, what lanes of a channel all compute costs
-/// half.
-static constexpr int64_t kWidth = 4, kVectors = 2, kMaxVectors = 8;
+/// Elements of a vector, and vectors of a lane: with two, half as many lanes compute what they all
+/// need.
+static constexpr int64_t kWidth = 4, kGroups = 2, kMaxGroups = 8;
 
 /// Whether a vector of the summed loop is one access, if rows are aligned.
 bool LaneRecurrence::isWide(Value buffer, AffineMap map) {
@@ -50,12 +50,12 @@ bool LaneRecurrence::analyzeStep() {
   for (auto [i, buffer] : llvm::enumerate(kernel.getOuts()))
     if (!isWide(buffer, kernel.getOutMap(i)))
       return false;
-  int64_t vectors = innerSize / kWidth;
-  lanes = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(vectors, kVectors)), kWarp);
-  perLane = vectors / lanes;
+  int64_t groups = innerSize / kWidth;
+  lanes = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(groups, kGroups)), kWarp);
+  perLane = groups / lanes * kWidth;
   width = kWidth;
   memory = 0;
-  return vectors % lanes == 0 && perLane <= kMaxVectors;
+  return groups % lanes == 0 && perLane <= kMaxGroups * kWidth;
 }
 
 Value LaneRecurrence::isStep() {
@@ -74,15 +74,48 @@ Value LaneRecurrence::isStep() {
   return fits;
 }
 
-void LaneRecurrence::runOnce() {
-  DeviceBuilder d{b};
+/// All points of a lane, a vector at a time.
+SmallVector<Value> LaneRecurrence::loadGroups(Value buffer, AffineMap map, bool mirrored) {
+  Values points;
   e.laneLoop = inner;
   e.lanes = width;
+  for (int64_t point = 0; point < perLane; point += width) {
+    PointEmitter::Scope scope(e);
+    setInner(point);
+    Value group = e.load(buffer, map, mirrored);
+    for (int64_t i = 0; i < width; ++i)
+      points.push_back(vector::ExtractOp::create(b, group, i));
+  }
+  e.laneLoop = std::nullopt;
+  e.lanes = 1;
+  return points;
+}
+
+void LaneRecurrence::storeGroups(unsigned out, ValueRange values) {
+  e.laneLoop = inner;
+  e.lanes = width;
+  for (int64_t point = 0; point < perLane; point += width) {
+    PointEmitter::Scope scope(e);
+    setInner(point);
+    auto type = VectorType::get({width}, values.front().getType());
+    storeOut(out, vector::FromElementsOp::create(b, type, values.slice(point, width)),
+             owners[out]);
+  }
+  e.laneLoop = std::nullopt;
+  e.lanes = 1;
+}
+
+void LaneRecurrence::runOnce() {
+  DeviceBuilder d{b};
   steps = e.index(1);
   setTime(e.index(0));
   findOwners();
   Points points(perLane);
   Values loaded, scalars;
+  auto addGroups = [&](ArrayRef<Value> each) {
+    for (int64_t point = 0; point < perLane; point += width)
+      loaded.push_back(each[point]);
+  };
   for (auto [i, buffer] : llvm::enumerate(kernel.getInputs())) {
     Value arg = kernel.getInputArg(i);
     if (!isa<MemRefType>(buffer.getType()) || arg.use_empty())
@@ -92,11 +125,25 @@ void LaneRecurrence::runOnce() {
       loaded.push_back(e.get(arg));
       continue;
     }
-    for (int64_t point = 0; point < perLane; ++point)
-      loaded.push_back(atPoint(points, point, arg));
+    Values each = loadGroups(buffer, kernel.getInputMap(i), kernel.isInputMirrored(i));
+    for (auto [point, value] : llvm::enumerate(each))
+      points[point][arg] = value;
+    addGroups(each);
   }
-  Values now = loadCarries();
-  llvm::append_range(loaded, now);
+  Values now;
+  for (auto [i, init] : llvm::enumerate(kernel.getInits())) {
+    AffineMap map = kernel.getInitMap(i);
+    begin.push_back(now.size());
+    if (isa<MemRefType>(init.getType()) && map.isFunctionOfDim(*inner)) {
+      Values each = loadGroups(init, map, false);
+      addGroups(each);
+      llvm::append_range(now, each);
+      continue;
+    }
+    Value value = isa<MemRefType>(init.getType()) ? e.load(init, map, false) : init;
+    loaded.push_back(value);
+    now.append(pointsOf(isInnerOut(i)), value);
+  }
   // Whatever is computed waits for all of it, as it takes one of these.
   Value isThere = areLoaded(b, loaded);
   auto gated = [&](Value value) {
@@ -108,7 +155,14 @@ void LaneRecurrence::runOnce() {
   if (scalars.empty())
     for (Value &value : now)
       value = gated(value);
-  storeCarries(runStep(points, now, /*isBlock=*/false), Value());
+  Values next = runStep(points, now, /*isBlock=*/false);
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    ValueRange values = ValueRange(next).slice(begin[i], pointsOf(isInnerOut(i)));
+    if (isInnerOut(i))
+      storeGroups(i, values);
+    else
+      storeOut(i, values.front(), both(owners[i], isZero(lane)));
+  }
   k.function.walk([&](Operation *op) {
     auto align = [](auto access) {
       VectorType type = access.getVectorType();

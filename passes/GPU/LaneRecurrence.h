@@ -51,10 +51,10 @@ private:
   mlir::Value both(mlir::Value x, mlir::Value y);
   mlir::Value isZero(mlir::Value index);
   void findOwners();
-  Values loadCarries();
-  void storeCarries(mlir::ValueRange now, mlir::Value isLast);
   void runOnce();
   bool isWide(mlir::Value buffer, mlir::AffineMap map);
+  Values loadGroups(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
+  void storeGroups(unsigned out, mlir::ValueRange values);
   void storeOut(unsigned out, mlir::Value value, mlir::Value condition);
   void storePoint(unsigned out, int64_t point, mlir::Value value);
   mlir::Value atPoint(Points &points, int64_t point, mlir::Value value);
@@ -82,8 +82,8 @@ private:
   unsigned time;
   LoopSet outerSet = 0;
   llvm::SmallVector<unsigned> outer;
-  /// The loop that is summed over. Point i of lane l is the `width` indices, a vector, from
-  /// (l + i * lanes) * width on.
+  /// The loop that is summed over. A lane has every `lanes`-th group of `width` indices, which lie
+  /// side by side; each index is a point.
   std::optional<unsigned> inner;
   int64_t innerSize = 0, lanes = 1, perLane = 0, width = 1, unroll = 1;
   /// Inputs that change with time.
