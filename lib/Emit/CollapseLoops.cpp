@@ -8,6 +8,8 @@
 #include "lib/Emit/CollapseLoops.h"
 
 #include "dialects/SSM/KernelLoops.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
 #include <numeric>
@@ -23,6 +25,62 @@ struct Operand {
   SmallVector<AffineExpr> indices;
   SmallVector<ReassociationIndices> axes;
 
+  bool canCollapse(ArrayRef<ReassociationIndices> groups) const {
+    return memref::CollapseShapeOp::isGuaranteedCollapsible(cast<MemRefType>(buffer.getType()),
+                                                            groups);
+  }
+
+  /// Whether the buffer is a part of a plain one whose axes can be put together first: it has all
+  /// of each but a group's outermost. Its type does not tell that.
+  bool canCollapseSource(ArrayRef<ReassociationIndices> groups) const {
+    auto view = buffer.getDefiningOp<memref::SubViewOp>();
+    if (!view || !view.getSourceType().getLayout().isIdentity() || !view.hasUnitStride() ||
+        view.getSourceType().getRank() != view.getType().getRank())
+      return false;
+    auto isWhole = [&](int64_t axis) {
+      if (!isConstantIntValue(view.getMixedOffsets()[axis], 0))
+        return false;
+      OpFoldResult size = view.getMixedSizes()[axis];
+      int64_t all = view.getSourceType().getDimSize(axis);
+      if (!ShapedType::isDynamic(all))
+        return isConstantIntValue(size, all);
+      auto value = dyn_cast<Value>(size);
+      auto dim = value ? value.getDefiningOp<memref::DimOp>() : memref::DimOp();
+      return dim && dim.getSource() == view.getSource() && dim.getConstantIndex() == axis;
+    };
+    return llvm::all_of(groups, [&](const ReassociationIndices &group) {
+      return llvm::all_of(ArrayRef(group).drop_front(), isWhole);
+    });
+  }
+
+  /// The buffer with its axes put together.
+  Value collapsed(ImplicitLocOpBuilder &b) const {
+    if (canCollapse(axes))
+      return memref::CollapseShapeOp::create(b, buffer, axes);
+    auto view = buffer.getDefiningOp<memref::SubViewOp>();
+    Value source = memref::CollapseShapeOp::create(b, view.getSource(), axes);
+    SmallVector<OpFoldResult> offsets, sizes, strides(axes.size(), b.getIndexAttr(1));
+    for (const ReassociationIndices &group : axes) {
+      OpFoldResult offset = view.getMixedOffsets()[group.front()],
+                   size = view.getMixedSizes()[group.front()];
+      for (int64_t axis : ArrayRef(group).drop_front()) {
+        offset = times(b, offset, view.getMixedSizes()[axis]);
+        size = times(b, size, view.getMixedSizes()[axis]);
+      }
+      offsets.push_back(offset);
+      sizes.push_back(size);
+    }
+    return memref::SubViewOp::create(b, source, offsets, sizes, strides);
+  }
+
+  static OpFoldResult times(ImplicitLocOpBuilder &b, OpFoldResult x, OpFoldResult y) {
+    std::optional<int64_t> one = getConstantIntValue(x), other = getConstantIntValue(y);
+    if (one && (other || *one == 0))
+      return b.getIndexAttr(*one == 0 ? 0 : *one * *other);
+    return b.createOrFold<arith::MulIOp>(getValueOrCreateConstantIndexOp(b, b.getLoc(), x),
+                                         getValueOrCreateConstantIndexOp(b, b.getLoc(), y));
+  }
+
   bool uses(unsigned loop) const {
     return llvm::any_of(indices, [&](AffineExpr e) { return e.isFunctionOfDim(loop); });
   }
@@ -34,7 +92,7 @@ struct Operand {
     llvm::append_range(joined[i], joined[i + 1]);
     joined.erase(joined.begin() + i + 1);
     auto type = cast<MemRefType>(buffer.getType());
-    if (!memref::CollapseShapeOp::isGuaranteedCollapsible(type, joined))
+    if (!canCollapse(joined) && !canCollapseSource(joined))
       return false;
     // Upstream takes an open size times 0 for 0, and then for a mistake.
     auto sizeIs = [&](bool (*property)(int64_t)) {
@@ -151,7 +209,7 @@ void ssm::collapseLoops(KernelOp kernel, ImplicitLocOpBuilder &b) {
     Value buffer = operand.buffer;
     auto type = dyn_cast<MemRefType>(buffer.getType());
     if (type && operand.axes.size() < static_cast<size_t>(type.getRank()))
-      buffer = memref::CollapseShapeOp::create(b, buffer, operand.axes);
+      buffer = operand.collapsed(b);
     (i < kernel.getInputs().size() ? inputs : outs).push_back(buffer);
     for (AffineExpr &index : operand.indices)
       index = index.replaceDims(renamed);

@@ -48,6 +48,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
           (function->hasAttr("ssm.entry") || function->hasAttr("ssm.repeated")))
         functions.push_back(function);
     for (func::FuncOp function : functions) {
+      if (device)
+        function.walk([](memref::SubViewOp view) { takeSizesOfSource(view); });
       SmallVector<Operation *> nests;
       for (Block &block : function.getBody())
         collectNests(block, nests);
@@ -64,6 +66,29 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         module->setAttr(("ssm.kernels." + entry.getValue()).str(),
                         b.getStrArrayAttr(used.getArrayRef()));
       }
+  }
+
+  /// Where a view has all of an axis, a kernel should see that: its size becomes the source's.
+  static void takeSizesOfSource(memref::SubViewOp view) {
+    Value source = view.getSource();
+    Operation *made = source.getDefiningOp();
+    ValueRange sizes;
+    if (auto arena = dyn_cast_or_null<ArenaViewOp>(made))
+      sizes = arena.getSizes();
+    else if (auto output = dyn_cast_or_null<OutputOp>(made))
+      sizes = output.getSizes();
+    OpBuilder b(view);
+    auto type = view.getSourceType();
+    for (auto [i, size] : llvm::enumerate(sizes)) {
+      // The i-th open axis of the source.
+      unsigned axis = 0;
+      for (unsigned open = 0; !type.isDynamicDim(axis) || open++ < i;)
+        ++axis;
+      if (!view.isDynamicSize(axis) || view.getDynamicSize(axis) != size)
+        continue;
+      view->setOperand(view.getIndexOfDynamicSize(axis),
+                       memref::DimOp::create(b, view.getLoc(), source, axis));
+    }
   }
 
   static void collectKernels(func::FuncOp function, SymbolTable &symbols,

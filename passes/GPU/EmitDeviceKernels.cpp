@@ -194,7 +194,9 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     }
     if (SmallVector<KernelForm> forms = getWindowForms(kernel); !forms.empty())
       return forms;
-    SmallVector<KernelForm> forms = getStagedForms(kernel, target.version);
+    SmallVector<KernelForm> forms;
+    addStepForm(kernel, /*overlaps=*/target.version >= 90, forms);
+    llvm::append_range(forms, getStagedForms(kernel, target.version));
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)

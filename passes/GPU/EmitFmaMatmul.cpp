@@ -39,8 +39,9 @@ public:
              MatmulTile tile, bool isAsync)
       : AheadEmitter(kernel, what, left, right, tile, kSide * kSide), isAsync(isAsync) {}
 
-  LaunchShape emit() {
-    return run(leftBytes() + tile.k * (tile.n + kGap) * kBytes, perM() * perN(), isAsync);
+  LaunchShape emit(bool overlaps) {
+    return run(leftBytes() + tile.k * (tile.n + kGap) * kBytes, perM() * perN(), isAsync,
+               overlaps);
   }
 
 private:
@@ -50,7 +51,8 @@ private:
 
   std::array<Staging, 2> begin() override;
   Value start(const Staging &s) override {
-    return address(*s.side, d.add(firstRow(*s.side), d.toIndex(s.row)), d.toIndex(s.k));
+    return address(*s.side, d.add(firstRow(*s.side), d.toIndex(s.row)),
+                   d.add(firstDepth, d.toIndex(s.k)));
   }
   void copyAsync(const Staging &s, Value k, Value pointer, Value slot) override;
   Values readTile(const Staging &s, Value k) override;
@@ -113,7 +115,7 @@ void FmaEmitter::copyAsync(const Staging &s, Value k, Value pointer, Value slot)
   Value none = d.constant(0);
   for (int64_t i = 0; i < s.count; ++i) {
     Value at = d.add(k, d.toIndex(d.add(s.k, i * s.kStep)));
-    Value bytes = d.select(d.isLess(at, depth), s.exists[s.alongDepth ? i : 0], none);
+    Value bytes = d.select(d.isLess(at, lastDepth), s.exists[s.alongDepth ? i : 0], none);
     NVVM::CpAsyncOp::create(b, target(s, i, slot), pointer, kBytes,
                             NVVM::LoadCacheModifierKind::CA, bytes);
     pointer = d.after(pointer, s.elementBytes);
@@ -186,8 +188,8 @@ bool ssm::canUseFma(Matmul what) {
 }
 
 LaunchShape ssm::emitFmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
-                               bool isAsync) {
+                               bool isAsync, bool overlaps) {
   MatmulSide left = describeSide(kernel.kernel, what, what.left, true);
   MatmulSide right = describeSide(kernel.kernel, what, what.right, false);
-  return FmaEmitter(kernel, what, left, right, tile, isAsync).emit();
+  return FmaEmitter(kernel, what, left, right, tile, isAsync).emit(overlaps);
 }

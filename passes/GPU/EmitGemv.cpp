@@ -27,9 +27,12 @@ namespace {
 constexpr int64_t kMaxRows = 8, kWarps = 8, kAccessBytes = 16;
 /// Lanes of a warp that lie along the line of memory (64 bytes), and lines of a warp.
 constexpr int64_t kAlong = 4, kLines = 8;
-/// Lines along the depth: lines of a thread, and chunks of each in a burst; fewer where many
-/// rows take the registers.
-constexpr int64_t kPerThread = 2, kBurst = 4, kShortBurst = 2;
+/// Lines along the depth: lines of a thread, and chunks of each in a burst.
+constexpr int64_t kPerThread = 2, kBurst = 4;
+/// The same where several rows are multiplied without tensor cores: an element of theirs that was
+/// read is for more lines, and is many.
+constexpr int64_t kRowsAlong = 8, kRowsLines = 4, kRowsPerThread = 4, kRowsBurst = 1;
+static_assert(kRowsLines * kRowsPerThread == kLines * kPerThread);
 
 /// Elements of the right side in one access.
 int64_t lanesOf(const MatmulSide &right) {
@@ -41,7 +44,14 @@ public:
   GemvEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
               int64_t rows, bool isMma, bool overlaps)
       : TileEmitter(kernel, what, left, right, tileFor(right, rows), kWarps * kWarp),
-        isMma(isMma), overlaps(overlaps), lanes(lanesOf(right)) {}
+        isMma(isMma), overlaps(overlaps), lanes(lanesOf(right)) {
+    if (right.isDenseAlongDepth && !isMma && rows > 1) {
+      lanesAlong = kRowsAlong;
+      linesOfWarp = kRowsLines;
+      perThread = kRowsPerThread;
+      burst = kRowsBurst;
+    }
+  }
 
   LaunchShape emit();
 
@@ -68,22 +78,24 @@ private:
   Value widened(Value vector);
   void shareOut(ValueRange sums);
   void finishRows();
-  void waitForOthers();
-  int64_t chunks() const {
-    if (!right.isDenseAlongDepth)
-      return 1;
-    return isMma || tile.m == 1 ? kBurst : kShortBurst;
+  int64_t chunks() const { return right.isDenseAlongDepth ? burst : 1; }
+  int64_t chunkDepth() const {
+    return (right.isDenseAlongDepth ? lanesAlong : linesOfWarp) * lanes;
   }
-  int64_t chunkDepth() const { return (right.isDenseAlongDepth ? kAlong : kLines) * lanes; }
+  /// Sums along the depth are of one number for each row where there are several.
+  bool hasScalarSums() const { return right.isDenseAlongDepth && !isMma && tile.m > 1; }
 
   /// Sums of a thread that go to shared memory, and threads of a warp that have some.
   int64_t slots() const {
-    return isMma ? 4 : tile.m * (right.isDenseAlongDepth ? kPerThread : lanes);
+    return isMma ? 4 : tile.m * (right.isDenseAlongDepth ? perThread : lanes);
   }
-  int64_t places() const { return isMma ? kWarp : right.isDenseAlongDepth ? kLines : kAlong; }
+  int64_t places() const {
+    return isMma ? kWarp : right.isDenseAlongDepth ? linesOfWarp : lanesAlong;
+  }
 
   bool isMma, overlaps;
   int64_t lanes;
+  int64_t lanesAlong = kAlong, linesOfWarp = kLines, perThread = kPerThread, burst = kBurst;
   Value lane, warp, line, along, first, parts;
   /// The right side's lines at depth 0.
   Values lines;
@@ -217,11 +229,17 @@ SmallVector<Value> GemvEmitter::multiply(ValueRange weights, ValueRange rows, Va
   }
   if (right.isDenseAlongDepth) {
     for (int64_t chunk = 0; chunk < chunks(); ++chunk)
-      for (int64_t i = 0; i < kPerThread; ++i) {
-        Value weight = widened(weights[chunk * kPerThread + i]);
+      for (int64_t i = 0; i < perThread; ++i) {
+        Value weight = widened(weights[chunk * perThread + i]);
         for (int64_t m = 0; m < tile.m; ++m) {
-          Value &sum = sums[i * tile.m + m];
-          sum = multiplyAdd(widened(rows[chunk * tile.m + m]), weight, sum);
+          Value &sum = sums[i * tile.m + m], row = widened(rows[chunk * tile.m + m]);
+          if (!hasScalarSums()) {
+            sum = multiplyAdd(row, weight, sum);
+            continue;
+          }
+          for (int64_t lane = 0; lane < lanes; ++lane)
+            sum = multiplyAdd(vector::ExtractOp::create(b, row, lane),
+                              vector::ExtractOp::create(b, weight, lane), sum);
         }
       }
     return sums;
@@ -260,9 +278,9 @@ void GemvEmitter::shareOut(ValueRange sums) {
   Values all;
   for (Value sum : sums) {
     if (isDeep)
-      all.push_back(over(e.reduceLanes(kind, sum), 1, kAlong));
+      all.push_back(over(hasScalarSums() ? sum : e.reduceLanes(kind, sum), 1, lanesAlong));
     for (int64_t i = 0; !isDeep && i < lanes; ++i)
-      all.push_back(over(vector::ExtractOp::create(b, sum, i), kAlong, kWarp));
+      all.push_back(over(vector::ExtractOp::create(b, sum, i), lanesAlong, kWarp));
   }
   d.branch(d.isEqual(isDeep ? along : line, 0),
            [&] { store(all, d.add(d.mul(warp, places()), isDeep ? line : along)); });
@@ -284,8 +302,8 @@ void GemvEmitter::finishRows() {
       slot = d.add(d.mul(d.div(column, kLines), 2), d.rem(row, 2));
       place = d.add(d.mul(d.rem(column, kLines), kAlong), d.rem(d.div(row, 2), kAlong));
     } else if (right.isDenseAlongDepth) {
-      slot = d.add(d.mul(d.div(column, kLines), tile.m), row);
-      place = d.rem(column, kLines);
+      slot = d.add(d.mul(d.div(column, linesOfWarp), tile.m), row);
+      place = d.rem(column, linesOfWarp);
     } else {
       slot = d.add(d.mul(row, lanes), d.rem(column, lanes));
       place = d.div(column, lanes);
@@ -307,33 +325,25 @@ void GemvEmitter::finishRows() {
   });
 }
 
-/// What the kernels in front of this one wrote can be read from here on.
-void GemvEmitter::waitForOthers() {
-  if (overlaps)
-    NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
-}
-
 LaunchShape GemvEmitter::emit() {
   LaunchShape shape = launch();
-  shape.flags = overlaps ? kOverlaps : 0;
   bool isAhead = overlaps && isWeight(k.function, kernel.getInputs()[*right.input]);
-  shareWithOthers(k.function);
-  if (!isAhead)
-    waitForOthers();
+  if (overlaps && !isAhead)
+    waitForOthers(shape);
   prepare();
   place(d.block(), kRaster);
   parts = k.addShared({slots(), kWarps * places()}, what.sum.getType());
   lane = d.rem(thread, kWarp);
   warp = d.div(thread, kWarp);
-  line = d.div(lane, kAlong);
-  along = d.rem(lane, kAlong);
+  line = d.div(lane, lanesAlong);
+  along = d.rem(lane, lanesAlong);
   first = d.toIndex(d.add(d.mul(warp, chunkDepth()),
                           d.mul(right.isDenseAlongDepth ? along : line, lanes)));
   Value zero = e.index(0), last = d.sub(width, 1);
   if (right.isDenseAlongDepth) {
-    for (int64_t i = 0; i < kPerThread; ++i)
+    for (int64_t i = 0; i < perThread; ++i)
       lines.push_back(address(
-          right, d.min(d.add(n0, d.toIndex(d.add(line, i * kLines))), last), zero));
+          right, d.min(d.add(n0, d.toIndex(d.add(line, i * linesOfWarp))), last), zero));
   } else {
     Value column = d.add(n0, d.toIndex(d.mul(along, lanes)));
     lines.push_back(address(right, d.min(column, d.sub(width, lanes)), zero));
@@ -341,12 +351,16 @@ LaunchShape GemvEmitter::emit() {
 
   Type sum = what.sum.getType();
   auto wide = VectorType::get({lanes}, sum);
-  Value noSum = arith::ConstantOp::create(b, b.getZeroAttr(isMma ? sum : Type(wide)));
-  Values sums(isMma ? 8 : tile.m * (right.isDenseAlongDepth ? kPerThread : 1), noSum);
+  bool isScalar = isMma || hasScalarSums();
+  Value noSum = arith::ConstantOp::create(b, b.getZeroAttr(isScalar ? sum : Type(wide)));
+  Values sums(isMma ? 8 : tile.m * (right.isDenseAlongDepth ? perThread : 1), noSum);
+  // Left to itself, ptxas has registers for one block.
+  if (hasScalarSums())
+    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(2));
   Value step = e.index(chunks() * kWarps * chunkDepth());
   Values ahead = weights(zero);
   if (isAhead)
-    waitForOthers();
+    waitForOthers(shape);
   Values aheadRows = rowsOf(zero);
   mask(zero, ahead, aheadRows);
   sums = multiply(ahead, aheadRows, sums);
@@ -390,7 +404,7 @@ static bool isWideAlongDepth(KernelOp kernel, const Matmul &what, Value side, in
       return true;
     auto type = cast<MemRefType>(kernel.getInputs()[input].getType());
     unsigned bits = type.getElementTypeBitWidth();
-    return isDenseAlong(map, depth) && type.getLayout().isIdentity() && bits >= 8 &&
+    return isDenseAlong(map, depth) && isDenseInside(type) && bits >= 8 &&
            llvm::isPowerOf2_32(bits) && !kernel.isInputMirrored(input);
   });
 }
@@ -448,6 +462,7 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
   // Tensor cores have eight columns, used or not.
   if (!isMma)
     add("_row", 1);
-  if (isMma || what.m)
+  // More rows across the depth are for tensor cores' small tiles.
+  if (isMma || (what.m && !(chip >= 80 && canUseTensorCores(what))))
     add("_rows", kMaxRows);
 }

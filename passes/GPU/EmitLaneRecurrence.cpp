@@ -5,121 +5,27 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/GPU/DeviceKernel.h"
-#include "passes/GPU/TeamReduce.h"
+#include "passes/GPU/LaneRecurrence.h"
 
 #include "lib/Analysis/RecurrenceShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "llvm/ADT/SetVector.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace ssm;
 
-namespace {
-
-constexpr int64_t kBlock = 64;
+static constexpr int64_t kBlock = 64;
 /// Points of the summed loop that a lane should have; those and the registers for carries that it
 /// may have at most.
-constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
+static constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
 /// Elements that a lane has under way from memory, and the steps that they may be for.
-constexpr int64_t kLoads = 48, kMaxUnroll = 8;
+static constexpr int64_t kLoads = 48, kMaxUnroll = 8;
 /// The same of the work that lanes share, and how many blocks of steps ahead.
-constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
+static constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
 /// Where time can be cut: steps of a piece at least, and how many pieces at most.
-constexpr int64_t kPiece = 64, kMaxPieces = 32768;
-
-class LaneRecurrence {
-public:
-  explicit LaneRecurrence(DeviceKernel &k)
-      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1),
-        time(*kernel.getTime()) {}
-
-  /// Whether the kernel has this form.
-  bool analyze();
-  LaunchShape emit();
-
-private:
-  using Points = SmallVector<llvm::DenseMap<Value, Value>>;
-
-  bool isInner(Value value) { return inner && contains(e.loops.of(value), *inner); }
-  bool isInnerOut(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
-  int64_t pointsOf(bool isInner) { return isInner ? perLane : 1; }
-
-  LaunchShape launch();
-  void placePiece();
-  void placePoint();
-  void run();
-  void setTime(Value step);
-  void setInner(int64_t point);
-  Value isValid(int64_t point);
-  Value both(Value x, Value y);
-  Value isZero(Value index);
-  void storeOut(unsigned out, Value value, Value condition);
-  void storePoint(unsigned out, int64_t point, Value value);
-  Value atPoint(Points &points, int64_t point, Value value);
-  void findPhases();
-  bool isSlowToCompute(Value value);
-  void loadInputs(ArrayRef<unsigned> inputs, Value step, SmallVectorImpl<Value> &loaded);
-  void loadSteps(Value first, SmallVectorImpl<Value> &loaded);
-  void loadOwn(Value first, SmallVectorImpl<Value> &loaded);
-  void give(Points &points, ArrayRef<unsigned> inputs, ArrayRef<Value> &loaded);
-  Value reducePoints(Points &points, ReduceOp reduce);
-  SmallVector<Value> runStep(Points &points, ValueRange now, bool isBlock, bool isQuiet = false);
-  SmallVector<Value> runSingly(Value first, Value last, ValueRange now, bool isQuiet);
-  SmallVector<Value> runBlock(Value first, ValueRange now, ArrayRef<Value> stepsLoaded,
-                              ArrayRef<Value> ownLoaded);
-  Value ownStep(Value first, int64_t round);
-  Value pickOwn(ArrayRef<Value> values);
-  Value reduceOwn(arith::AtomicRMWKind kind, SmallVector<Value> values);
-  void emitReady();
-
-  DeviceKernel &k;
-  KernelOp kernel;
-  ImplicitLocOpBuilder &b;
-  PointEmitter e;
-  unsigned time;
-  LoopSet outerSet = 0;
-  SmallVector<unsigned> outer;
-  /// The loop that is summed over. Point i of lane l has index l + i * lanes.
-  std::optional<unsigned> inner;
-  int64_t innerSize = 0, lanes = 1, perLane = 0, unroll = 1;
-  /// Inputs that change with time.
-  SmallVector<unsigned> timed;
-
-  /// What lanes of a channel share out, step i of a block to lane i: slow values that the steps
-  /// take and that do not depend on them, and all outs that no step takes.
-  llvm::SetVector<Value> before;
-  llvm::DenseSet<Operation *> lateReduces;
-  SmallVector<unsigned> late;
-  /// Values of the steps that late outs take.
-  llvm::SetVector<Value> fromSteps;
-  /// Timed inputs that steps take, and those that the shared work takes.
-  SmallVector<unsigned> stepInputs, ownInputs;
-  int64_t stepLoads = 0;
-  /// Lanes that have a step of a block each, and the steps that each has.
-  int64_t sharers = 1, rounds = 1;
-  /// Blocks that elements of the shared work are loaded ahead: others share theirs, and find
-  /// them in a cache.
-  int64_t depth = 2;
-  /// For the block at hand, for each of its steps.
-  llvm::DenseMap<Value, SmallVector<Value>> saved;
-  /// After how many steps nothing is left of where the carries began; 0: something always is.
-  int64_t memory = 0;
-  /// Null where all lanes have a point.
-  Value exists;
-  Value lane, steps;
-  /// The steps that this thread writes.
-  Value firstStep, lastStep;
-  /// Who of the threads of a point's lanes writes an out; null: all.
-  SmallVector<Value> owners;
-  Points fixed;
-  SmallVector<unsigned> begin;
-};
-
-} // namespace
+static constexpr int64_t kPiece = 64, kMaxPieces = 32768;
 
 bool LaneRecurrence::analyze() {
   LoopSet innerSet = 0;
@@ -333,7 +239,7 @@ void LaneRecurrence::placePoint() {
     e.at[outer[i]] = b.createOrFold<arith::RemUIOp>(point, size);
     point = b.createOrFold<arith::DivUIOp>(point, size);
   }
-  run();
+  width > 1 ? runOnce() : run();
 }
 
 Value LaneRecurrence::both(Value x, Value y) {
@@ -347,7 +253,7 @@ void LaneRecurrence::setTime(Value step) {
 
 /// Null: the point exists in every lane.
 Value LaneRecurrence::isValid(int64_t point) {
-  if ((point + 1) * lanes <= innerSize)
+  if ((point / width + 1) * lanes * width <= innerSize)
     return {};
   return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, lane,
                                e.index(innerSize - point * lanes));
@@ -355,7 +261,7 @@ Value LaneRecurrence::isValid(int64_t point) {
 
 /// The last index stands in for those outside.
 void LaneRecurrence::setInner(int64_t point) {
-  Value at = e.add(lane, point * lanes);
+  Value at = e.add(e.mul(e.add(lane, point / width * lanes), e.index(width)), point % width);
   e.at[*inner] = isValid(point) ? e.min(at, e.index(innerSize - 1)) : at;
 }
 
@@ -616,8 +522,8 @@ SmallVector<Value> LaneRecurrence::runSingly(Value first, Value last, ValueRange
   });
 }
 
-void LaneRecurrence::run() {
-  placePiece();
+/// Who writes which out.
+void LaneRecurrence::findOwners() {
   for (unsigned i = 0; i < kernel.getOuts().size(); ++i) {
     Value owner = exists;
     LoopSet missing = outerSet & ~loopsOf(kernel.getOutMap(i));
@@ -625,6 +531,11 @@ void LaneRecurrence::run() {
       owner = both(owner, isZero(e.at[loop]));
     owners.push_back(owner);
   }
+}
+
+void LaneRecurrence::run() {
+  placePiece();
+  findOwners();
 
   // What no step changes.
   e.hoist(outerSet);

@@ -43,8 +43,9 @@ public:
              MatmulTile tile, bool isDirect)
       : AheadEmitter(kernel, what, left, right, tile, tile.threads()), isDirect(isDirect) {}
 
-  LaunchShape emit() {
-    return run((tile.m + tile.n) * tile.k * 2, blocksM() * blocksN() * 8, /*isAsync=*/true);
+  LaunchShape emit(bool overlaps) {
+    return run((tile.m + tile.n) * tile.k * 2, blocksM() * blocksN() * 8, /*isAsync=*/true,
+               overlaps);
   }
 
 private:
@@ -123,11 +124,11 @@ Value MmaEmitter::target(const Staging &s, int64_t i, Value slot) {
 void MmaEmitter::copyAsync(const Staging &s, Value k, Value pointer, Value slot) {
   Value none = d.constant(0);
   Value isDeep = s.alongDepth
-                     ? d.isLess(d.add(k, d.toIndex(d.mul(s.chunk, kChunk))), depth)
+                     ? d.isLess(d.add(k, d.toIndex(d.mul(s.chunk, kChunk))), lastDepth)
                      : Value();
   for (int64_t i = 0; i < s.count(); ++i) {
     Value inside = s.alongDepth ? isDeep
-                                : d.isLess(d.add(k, d.toIndex(d.add(s.line, i * s.step))), depth);
+                                : d.isLess(d.add(k, d.toIndex(d.add(s.line, i * s.step))), lastDepth);
     Value bytes = d.select(inside, s.exists[s.alongDepth ? i : 0], none);
     Value from = d.after(pointer, d.mul(s.lineBytes, i * s.step));
     NVVM::CpAsyncOp::create(b, target(s, i, slot), from, kChunkBytes,
@@ -201,7 +202,7 @@ std::array<Staging, 2> MmaEmitter::begin() {
 Value MmaEmitter::start(const Staging &s) {
   Value line = d.toIndex(s.line), chunk = d.toIndex(d.mul(s.chunk, kChunk));
   Value row = d.add(firstRow(*s.side), s.alongDepth ? line : chunk);
-  return address(*s.side, row, s.alongDepth ? chunk : line);
+  return address(*s.side, row, d.add(firstDepth, s.alongDepth ? chunk : line));
 }
 
 void MmaEmitter::multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<Value> sums) {
@@ -258,10 +259,10 @@ SmallVector<MatmulSide> ssm::getMmaSides(KernelOp kernel, const Matmul &what) {
 }
 
 LaunchShape ssm::emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
-                               bool isDirect) {
+                               bool isDirect, bool overlaps) {
   SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what);
   // Left to itself, ptxas spills some of the small tile for one more block.
   if (isDirect && tile.warpM * tile.warpN <= 32 * 32)
     kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(4));
-  return MmaEmitter(kernel, what, sides[0], sides[1], tile, isDirect).emit();
+  return MmaEmitter(kernel, what, sides[0], sides[1], tile, isDirect).emit(overlaps);
 }

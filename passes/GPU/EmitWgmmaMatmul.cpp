@@ -433,8 +433,9 @@ bool ssm::canUseWgmma(KernelOp kernel, const Matmul &what, ArrayRef<MatmulSide> 
            if (!side.input || !side.row)
              return false;
            AffineMap map = kernel.getInputMap(*side.input);
-           // A tensor map has at most five dimensions.
-           return map.getNumResults() <= 5 && contains(loopsOf(map), *side.row) &&
+           auto type = cast<MemRefType>(kernel.getInputs()[*side.input].getType());
+           // A tensor map has at most five dimensions, here of a plain buffer.
+           return type.getLayout().isIdentity() && map.getNumResults() <= 5 && contains(loopsOf(map), *side.row) &&
                   contains(loopsOf(map), what.k.front());
          });
 }

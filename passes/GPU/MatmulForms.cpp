@@ -19,12 +19,17 @@ static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
-/// Of warpgroups.
-struct WarpgroupTile {
+/// Of few rows, for which weights stream from memory: where tiles are too few to ask for enough
+/// bytes at a time, blocks share out their depth, by steps of several tiles.
+struct NamedTile {
   StringLiteral suffix;
   MatmulTile tile;
 };
-static constexpr WarpgroupTile kWarpgroupTiles[] = {
+static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 4, 16, 16}},
+                                        {"_64_rows", {64, 64, 64, 4, 32, 32}}};
+static constexpr int64_t kAheadBytes = 4 << 20, kLeastSteps = 4;
+/// Of warpgroups.
+static constexpr NamedTile kWarpgroupTiles[] = {
     {"_128x256", {128, 256, 64, 8, 0, 0}}, {"_256x128", {256, 128, 64, 8, 0, 0}},
     {"_256x160", {256, 160, 64, 8, 0, 0}}, {"_128x224", {128, 224, 64, 8, 0, 0}},
     {"_128x192", {128, 192, 64, 8, 0, 0}}, {"_128x128", {128, 128, 64, 8, 0, 0}},
@@ -52,17 +57,31 @@ static bool isShallow(KernelOp kernel, const Matmul &what) {
   return depth < kShallow;
 }
 
+static Value sizeOf(DeviceBuilder d, KernelOp kernel, unsigned loop) {
+  return getValueOrCreateConstantIndexOp(d.b, d.b.getLoc(), kernel.getLoopSizes(d.b)[loop]);
+}
+
 static Value countTiles(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
-  SmallVector<OpFoldResult> sizes = kernel.getLoopSizes(d.b);
-  auto size = [&](unsigned loop) {
-    return getValueOrCreateConstantIndexOp(d.b, d.b.getLoc(), sizes[loop]);
-  };
-  Value count = d.ceilDiv(size(what.n), tile.n);
+  Value count = d.ceilDiv(sizeOf(d, kernel, what.n), tile.n);
   if (what.m)
-    count = d.mul(count, d.ceilDiv(size(*what.m), tile.m));
+    count = d.mul(count, d.ceilDiv(sizeOf(d, kernel, *what.m), tile.m));
   for (unsigned loop : what.outer)
-    count = d.mul(count, size(loop));
+    count = d.mul(count, sizeOf(d, kernel, loop));
   return count;
+}
+
+static KernelForm::Split splitDepth(DeviceBuilder d, KernelOp kernel, const Matmul &what,
+                                    MatmulTile tile, int64_t bytes) {
+  Value tiles = countTiles(d, kernel, what, tile), one = d.constant(tiles, 1), depth = one;
+  for (unsigned loop : what.k)
+    depth = d.mul(depth, sizeOf(d, kernel, loop));
+  auto atLeastOne = [&](Value count) { return d.make<arith::MaxUIOp>(count, one); };
+  int64_t blocks = kAheadBytes / ((tile.stages - 1) * tile.k * tile.n * bytes);
+  Value wanted = d.div(d.constant(tiles, blocks), atLeastOne(tiles));
+  Value numParts = atLeastOne(d.min(wanted, d.div(depth, kLeastSteps * tile.k)));
+  Value isSplit = d.compare(arith::CmpIPredicate::ugt, numParts, 1);
+  Value sums = d.mul(d.mul(tiles, numParts), tile.m * tile.n / 2);
+  return {numParts, d.select(isSplit, sums, one)};
 }
 
 static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
@@ -70,7 +89,7 @@ static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, Mat
 }
 
 /// Short lines of boxes (WgmmaEmitter's sides) are slow where they are most of what is copied.
-static bool isUseful(const WarpgroupTile &tile, ArrayRef<MatmulSide> sides) {
+static bool isUseful(const NamedTile &tile, ArrayRef<MatmulSide> sides) {
   return tile.tile.n % 64 == 0 || sides[1].isDenseAlongDepth || tile.tile.m > tile.tile.n;
 }
 
@@ -79,7 +98,7 @@ static bool isUseful(const WarpgroupTile &tile, ArrayRef<MatmulSide> sides) {
 /// clock cycle, or copies from the second-level cache, 56 bytes; lines that lie across two of
 /// the cache's cost twice. (Measured on an H100.)
 static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
-                       ArrayRef<MatmulSide> sides, const WarpgroupTile &tile) {
+                       ArrayRef<MatmulSide> sides, const NamedTile &tile) {
   auto lineCost = [&](const MatmulSide &side) {
     Value memref = kernel.getInputs()[*side.input];
     int64_t last = cast<MemRefType>(memref.getType()).getRank() - 1;
@@ -93,7 +112,7 @@ static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
     return d.mul(waves, d.make<arith::MaxUIOp>(copies, t.m * t.n / 128));
   };
   Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile.tile);
-  for (const WarpgroupTile &other : kWarpgroupTiles)
+  for (const NamedTile &other : kWarpgroupTiles)
     if (&other > &tile && isUseful(other, sides))
       all = d.make<arith::AndIOp>(
           all, d.compare(arith::CmpIPredicate::ule, own, time(other.tile)));
@@ -132,7 +151,25 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
     return forms;
   Matmul what = *found;
   addGemvForms(kernel, what, target.version, forms);
-  bool hasAsync = target.version >= 80;
+  bool hasAsync = target.version >= 80, overlaps = target.version >= 90;
+  auto addFew = [&](StringRef name, MatmulTile tile, int64_t bytes, auto isFit, auto emit) {
+    if (!what.m)
+      return;
+    forms.push_back({name,
+                     [=](ImplicitLocOpBuilder &h) {
+                       DeviceBuilder d{h};
+                       Value isFew = d.compare(arith::CmpIPredicate::ule,
+                                               sizeOf(d, kernel, *what.m), tile.m);
+                       return d.make<arith::AndIOp>(isFew, isFit(d));
+                     },
+                     emit,
+                     [=](ImplicitLocOpBuilder &h) {
+                       return splitDepth(DeviceBuilder{h}, kernel, what, tile, bytes);
+                     },
+                     [=](DeviceKernel &k) {
+                       return emitMatmulSums(k, *matchMatmul(k.kernel), tile, overlaps);
+                     }});
+  };
   if (hasAsync && canUseTensorCores(what)) {
     SmallVector<MatmulSide> sides = getMmaSides(kernel, what);
     auto add = [&](StringRef name, MatmulTile tile, bool isDirect, auto isFit) {
@@ -140,8 +177,16 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                          return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
                        }});
     };
+    if (sides[1].input)
+      for (const auto &[name, tile] : kFewMma)
+        addFew(name, tile, /*bytes=*/2,
+               [=](DeviceBuilder d) { return areAligned(d, kernel, sides); },
+               [=, tile = tile](DeviceKernel &k) {
+                 return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, /*isDirect=*/true,
+                                      overlaps);
+               });
     if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
-      for (const WarpgroupTile &tile : kWarpgroupTiles)
+      for (const NamedTile &tile : kWarpgroupTiles)
         if (isUseful(tile, sides))
           forms.push_back({tile.suffix,
                          [=, &tile](ImplicitLocOpBuilder &h) {
@@ -172,6 +217,11 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                        return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);
                      }});
   };
+  addFew("_64_rows", kSmallFma, what.sum.getType().getIntOrFloatBitWidth() / 8,
+         [](DeviceBuilder d) { return arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1); },
+         [=](DeviceKernel &k) {
+           return emitFmaMatmul(k, *matchMatmul(k.kernel), kSmallFma, hasAsync, overlaps);
+         });
   // Its stages are more shared memory than a block of an older chip can have (64 KiB).
   if (hasAsync)
     add("_large", kLargeFma, [=](ImplicitLocOpBuilder &h) {

@@ -7,7 +7,10 @@
 
 #include "passes/GPU/MatmulTiles.h"
 
+#include "passes/GPU/DeviceModule.h"
+
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -25,7 +28,7 @@ MatmulSide ssm::describeSide(KernelOp kernel, const Matmul &what, Value value, b
   unsigned input = argument.getArgNumber();
   auto type = dyn_cast<MemRefType>(kernel.getInputs()[input].getType());
   AffineMap map = kernel.getInputMap(input);
-  if (!type || !type.getLayout().isIdentity() || map.getNumResults() == 0 ||
+  if (!type || !isDenseInside(type) || map.getNumResults() == 0 ||
       kernel.isInputMirrored(input))
     return side;
   LoopSet seen = 0;
@@ -43,16 +46,41 @@ MatmulSide ssm::describeSide(KernelOp kernel, const Matmul &what, Value value, b
   return side;
 }
 
-Value ssm::hasAlignedRows(DeviceBuilder d, Value memref) {
+bool ssm::isDenseInside(MemRefType type) {
+  return type.getRank() > 0 && type.isStrided() && type.getStridesAndOffset().first.back() == 1;
+}
+
+BufferLayout ssm::layoutOf(DeviceBuilder d, Value memref) {
   auto type = cast<MemRefType>(memref.getType());
   auto pointerType = LLVM::LLVMPointerType::get(d.b.getContext());
-  Value pointer = PointerOp::create(d.b, pointerType, memref);
-  Value bits = LLVM::PtrToIntOp::create(d.b, d.b.getI64Type(), pointer);
-  if (type.getRank() > 1) {
-    Value last = d.b.createOrFold<memref::DimOp>(memref, type.getRank() - 1);
-    bits = d.make<arith::OrIOp>(
-        bits, d.mul(d.toWide(last), type.getElementTypeBitWidth() / 8));
+  BufferLayout layout;
+  if (type.getLayout().isIdentity()) {
+    layout.pointer = PointerOp::create(d.b, pointerType, memref);
+    layout.strides.assign(type.getRank(), arith::ConstantIndexOp::create(d.b, 1));
+    for (int64_t axis = type.getRank() - 1; axis-- > 0;)
+      layout.strides[axis] =
+          d.mul(layout.strides[axis + 1], d.b.createOrFold<memref::DimOp>(memref, axis + 1));
+    return layout;
   }
+  auto parts = memref::ExtractStridedMetadataOp::create(d.b, memref);
+  Value offset = d.mul(parts.getOffset(), type.getElementTypeBitWidth() / 8);
+  layout.pointer = d.after(PointerOp::create(d.b, pointerType, parts.getBaseBuffer()),
+                           d.toWide(offset));
+  llvm::append_range(layout.strides, parts.getStrides());
+  return layout;
+}
+
+Value ssm::hasAlignedRows(DeviceBuilder d, Value memref) {
+  auto type = cast<MemRefType>(memref.getType());
+  BufferLayout layout = layoutOf(d, memref);
+  Value bits = LLVM::PtrToIntOp::create(d.b, d.b.getI64Type(), layout.pointer);
+  ArrayRef<Value> strides(layout.strides);
+  // Of a plain buffer the others are multiples of the innermost rows'.
+  if (type.getRank() > 1 && type.getLayout().isIdentity())
+    strides = strides.drop_front(type.getRank() - 2);
+  if (type.getRank() > 1)
+    for (Value stride : strides.drop_back())
+      bits = d.make<arith::OrIOp>(bits, d.mul(d.toWide(stride), type.getElementTypeBitWidth() / 8));
   return d.isEqual(d.bitAnd(bits, 15), 0);
 }
 
@@ -74,6 +102,12 @@ LaunchShape TileEmitter::launch() {
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
   return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, 0, 0, {}};
+}
+
+void TileEmitter::waitForOthers(LaunchShape &shape) {
+  shape.flags |= kOverlaps;
+  shareWithOthers(k.function);
+  NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
 }
 
 void TileEmitter::prepare() {
@@ -150,23 +184,19 @@ Value TileEmitter::element(const MatmulSide &side, Value row, Value at) {
 }
 
 Value TileEmitter::stride(const MatmulSide &side, unsigned loop) {
-  Value memref = kernel.getInputs()[*side.input];
+  BufferLayout layout = layoutOf(d, kernel.getInputs()[*side.input]);
   AffineMap map = kernel.getInputMap(*side.input);
   int64_t bytes = side.type().getIntOrFloatBitWidth() / 8;
-  Value result = e.index(bytes);
-  for (unsigned axis = map.getNumResults(); axis-- > 0;) {
-    if (cast<AffineDimExpr>(map.getResult(axis)).getPosition() == loop)
-      return d.toWide(result);
-    result = e.mul(result, b.createOrFold<memref::DimOp>(memref, static_cast<int64_t>(axis)));
-  }
+  for (auto [expr, stride] : llvm::zip_equal(map.getResults(), layout.strides))
+    if (cast<AffineDimExpr>(expr).getPosition() == loop)
+      return d.toWide(d.mul(stride, bytes));
   return d.toWide(e.index(0));
 }
 
 Value TileEmitter::address(const MatmulSide &side, Value row, Value at) {
-  Value memref = kernel.getInputs()[*side.input];
-  Value pointer = PointerOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), memref);
-  pointer = LLVM::AddrSpaceCastOp::create(
-      b, LLVM::LLVMPointerType::get(b.getContext(), /*global*/ 1), pointer);
+  Value pointer = LLVM::AddrSpaceCastOp::create(
+      b, LLVM::LLVMPointerType::get(b.getContext(), /*global*/ 1),
+      layoutOf(d, kernel.getInputs()[*side.input]).pointer);
   Value offset = d.mul(d.toWide(at), stride(side, what.k.front()));
   if (side.row)
     offset = d.add(offset, d.mul(d.toWide(row), stride(side, *side.row)));
@@ -250,6 +280,25 @@ void TileEmitter::finishTile() {
             Value first = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
             return SumPointers(first, d.after(first, 16));
           }});
+}
+
+Value TileEmitter::partOf(Value number, Value part) {
+  Value which = d.add(d.mul(part, d.toIndex(countTiles())), d.toIndex(number));
+  return d.after(k.parts, d.toWide(d.mul(which, tile.m * tile.n * 4)));
+}
+
+void TileEmitter::storePart() {
+  auto four = VectorType::get({4}, what.sum.getType());
+  Value to = partOf(d.block(), gpu::BlockIdOp::create(b, gpu::Dimension::y));
+  // Rows past the last are nobody's.
+  Value rows = d.toInt(d.min(d.sub(height, m0), tile.m));
+  int64_t perRow = tile.n / 4;
+  d.loop(thread, d.mul(rows, perRow), d.constant(threads), {}, [&](Value number, ValueRange) {
+    Value row = d.div(number, perRow), column = d.rem(number, perRow);
+    Value from = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 16)));
+    d.store(d.load(four, from, 16), d.after(to, d.mul(number, 16)), 16);
+    return Values();
+  });
 }
 
 static VectorType wide(Type type) { return VectorType::get({TileEmitter::kWide}, type); }

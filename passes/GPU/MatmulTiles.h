@@ -35,6 +35,15 @@ struct MatmulSide {
 /// `value` is the left or right factor, or what it is converted from.
 MatmulSide describeSide(KernelOp kernel, const Matmul &what, mlir::Value value, bool isLeft);
 
+/// Where a buffer begins, and its strides in elements (indices).
+struct BufferLayout {
+  mlir::Value pointer;
+  llvm::SmallVector<mlir::Value> strides;
+};
+BufferLayout layoutOf(DeviceBuilder d, mlir::Value memref);
+/// Whether elements of the innermost axis lie side by side.
+bool isDenseInside(mlir::MemRefType type);
+
 /// Whether rows of an input's innermost axis begin at multiples of 16 bytes.
 mlir::Value hasAlignedRows(DeviceBuilder d, mlir::Value memref);
 
@@ -61,6 +70,8 @@ protected:
 
   /// One block for each tile, without dynamic shared memory.
   LaunchShape launch();
+  /// The kernel may begin before those in front of it are done, and waits for them here.
+  void waitForOthers(LaunchShape &shape);
   /// Sizes, this thread and shared memory.
   void prepare();
   /// Of the out, all batches together (i32).
@@ -98,6 +109,10 @@ protected:
   /// All of the tile by all threads, sums row by row.
   int64_t sumsPitch() const { return 4 * (tile.n + 8); }
   void finishTile();
+  /// Of a form that splits the depth: the sums of a part of it, tile by tile as they come.
+  mlir::Value partOf(mlir::Value number, mlir::Value part);
+  /// Moves all sums of the tile there.
+  void storePart();
 
   DeviceKernel &k;
   KernelOp kernel;
@@ -124,11 +139,11 @@ private:
 };
 
 /// Products of 16-bit numbers on tensor cores (mma.sync): sm_80 on. `isDirect`: sides that are
-/// inputs have aligned rows.
+/// inputs have aligned rows. `overlaps`: the chip lets a kernel begin before the last one is done.
 bool canUseTensorCores(Matmul what);
 llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what);
 LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
-                          bool isDirect);
+                          bool isDirect, bool overlaps = false);
 
 /// The same by warpgroups and tensor maps: sm_90a alone. Sides are inputs with aligned rows.
 bool canUseWgmma(KernelOp kernel, const Matmul &what, llvm::ArrayRef<MatmulSide> sides);
@@ -137,9 +152,13 @@ LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile
 /// Products of 32-bit numbers. `isAsync`: the chip has cp.async.
 bool canUseFma(Matmul what);
 LaunchShape emitFmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
-                          bool isAsync);
+                          bool isAsync, bool overlaps = false);
 
-/// Products of few rows, before the forms that take all sizes.
+/// Sums up the parts of a form that splits the depth, and runs the rest of the region on them.
+LaunchShape emitMatmulSums(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+                           bool overlaps);
+
+/// Products of up to eight rows, before the forms that take all sizes.
 void addGemvForms(KernelOp kernel, Matmul what, int chip,
                   llvm::SmallVectorImpl<KernelForm> &forms);
 

@@ -39,9 +39,13 @@ protected:
   virtual void storeSums(mlir::ValueRange sums) = 0;
 
   /// `count` sums of a thread; without `isAsync` copies are over when they are made.
-  LaunchShape run(int64_t bytesOfStage, int64_t count, bool isAsync);
+  LaunchShape run(int64_t bytesOfStage, int64_t count, bool isAsync, bool overlaps);
+
+  /// What this block sums up of the depth (indices).
+  mlir::Value firstDepth, lastDepth;
 
 private:
+  void placePart();
   mlir::Value next(mlir::Value slot) {
     mlir::Value more = d.add(slot, stageBytes);
     return d.select(d.isEqual(more, stageBytes * tile.stages), d.constant(0), more);
@@ -50,14 +54,32 @@ private:
   int64_t stageBytes = 0;
 };
 
+template <class Staging> void AheadEmitter<Staging>::placePart() {
+  firstDepth = e.index(0);
+  lastDepth = depth;
+  if (!k.parts)
+    return;
+  mlir::Value part = mlir::gpu::BlockIdOp::create(b, mlir::gpu::Dimension::y);
+  mlir::Value steps = d.ceilDiv(depth, tile.k);
+  mlir::Value ofPart = d.div(d.add(steps, d.sub(k.numParts, 1)), k.numParts);
+  firstDepth = d.mul(d.mul(part, ofPart), tile.k);
+  lastDepth = d.min(d.add(firstDepth, d.mul(ofPart, tile.k)), depth);
+}
+
 template <class Staging>
-LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool isAsync) {
+LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool isAsync,
+                                       bool overlaps) {
   using namespace mlir;
   stageBytes = bytesOfStage;
   LaunchShape shape = launch();
   shape.dynamicShared = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
+  if (k.parts)
+    shape.grid[1] = k.hostNumParts;
+  if (overlaps)
+    waitForOthers(shape);
   prepare();
   place(d.block(), kRaster);
+  placePart();
   std::array<Staging, 2> sides = begin();
   // Pointers to what comes next, of sides that are copied.
   Values pointers;
@@ -91,13 +113,13 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
         writeTile(s, tile, slot);
   };
 
-  Value zero = e.index(0), first = d.constant(0);
-  Values ahead = {zero, first};
+  Value first = d.constant(0);
+  Values ahead = {firstDepth, first};
   llvm::append_range(ahead, pointers);
   for (int64_t i = 0; i + 1 < tile.stages; ++i) {
     Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1]);
     if (!sides[0].isDirect || !sides[1].isDirect)
-      d.branch(d.isLess(ahead[0], depth), [&] { write(read(ahead[0]), ahead[1]); });
+      d.branch(d.isLess(ahead[0], lastDepth), [&] { write(read(ahead[0]), ahead[1]); });
     ahead[0] = d.add(ahead[0], tile.k);
     ahead[1] = next(ahead[1]);
     llvm::copy(advanced, ahead.begin() + 2);
@@ -106,7 +128,7 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   Values carried(count, noSum);
   carried.push_back(first);
   llvm::append_range(carried, ahead);
-  Values sums = d.loop(zero, depth, e.index(tile.k), carried, [&](Value, ValueRange now) {
+  Values sums = d.loop(firstDepth, lastDepth, e.index(tile.k), carried, [&](Value, ValueRange now) {
     Values next(now.take_front(count));
     Value slot = now[count], aheadK = now[count + 1], aheadSlot = now[count + 2];
     wait(tile.stages - 2);
@@ -124,7 +146,10 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   wait(0);
   storeSums(ArrayRef(sums).take_front(count));
   gpu::BarrierOp::create(b);
-  finishTile();
+  if (k.parts)
+    d.branch(d.isEqual(k.numParts, 1), [&] { finishTile(); }, [&] { storePart(); });
+  else
+    finishTile();
   return shape;
 }
 

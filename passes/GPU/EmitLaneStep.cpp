@@ -1,0 +1,202 @@
+//===- EmitLaneStep.cpp - A single step of a recurrence -------------------- ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Lanes as for many steps, but no loop over time: all that a step needs is asked for at once, 16
+// bytes at a time.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/DeviceModule.h"
+#include "passes/GPU/LaneRecurrence.h"
+#include "passes/GPU/MatmulTiles.h"
+
+#include "lib/Analysis/KernelShape.h"
+#include "lib/Analysis/MatmulShape.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace ssm;
+
+/// Elements of a vector, and vectors of a lane: with two, half as many lanes compute what they all
+/// need.
+static constexpr int64_t kWidth = 4, kGroups = 2, kMaxGroups = 8;
+
+/// Whether a vector of the summed loop is one access, if rows are aligned.
+bool LaneRecurrence::isWide(Value buffer, AffineMap map) {
+  auto type = dyn_cast<MemRefType>(buffer.getType());
+  if (!type || !map.isFunctionOfDim(*inner))
+    return true;
+  unsigned bits = type.getElementTypeBitWidth();
+  return isDenseInside(type) && isDenseAlong(map, *inner) && (bits == 16 || bits == 32);
+}
+
+bool LaneRecurrence::analyzeStep() {
+  if (!analyze() || !inner || innerSize % kWidth != 0 || !canBeLaneLoop(kernel, *inner, kWidth))
+    return false;
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (getIndexedRead(&op))
+      return false;
+  for (auto [i, buffer] : llvm::enumerate(kernel.getInputs()))
+    if (!isWide(buffer, kernel.getInputMap(i)))
+      return false;
+  for (auto [i, buffer] : llvm::enumerate(kernel.getInits()))
+    if (!isWide(buffer, kernel.getInitMap(i)))
+      return false;
+  for (auto [i, buffer] : llvm::enumerate(kernel.getOuts()))
+    if (!isWide(buffer, kernel.getOutMap(i)))
+      return false;
+  int64_t groups = innerSize / kWidth;
+  lanes = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(groups, kGroups)), kWarp);
+  perLane = groups / lanes * kWidth;
+  width = kWidth;
+  memory = 0;
+  return groups % lanes == 0 && perLane <= kMaxGroups * kWidth;
+}
+
+Value LaneRecurrence::isStep() {
+  DeviceBuilder d{b};
+  Value fits = d.isEqual(e.size(time), 1);
+  auto require = [&](Value buffer, AffineMap map) {
+    if (isa<MemRefType>(buffer.getType()) && map.isFunctionOfDim(*inner))
+      fits = d.make<arith::AndIOp>(fits, hasAlignedRows(d, buffer));
+  };
+  for (auto [i, buffer] : llvm::enumerate(kernel.getInputs()))
+    require(buffer, kernel.getInputMap(i));
+  for (auto [i, buffer] : llvm::enumerate(kernel.getInits()))
+    require(buffer, kernel.getInitMap(i));
+  for (auto [i, buffer] : llvm::enumerate(kernel.getOuts()))
+    require(buffer, kernel.getOutMap(i));
+  return fits;
+}
+
+/// All points of a lane, a vector at a time.
+SmallVector<Value> LaneRecurrence::loadGroups(Value buffer, AffineMap map, bool mirrored) {
+  Values points;
+  e.laneLoop = inner;
+  e.lanes = width;
+  for (int64_t point = 0; point < perLane; point += width) {
+    PointEmitter::Scope scope(e);
+    setInner(point);
+    Value group = e.load(buffer, map, mirrored);
+    for (int64_t i = 0; i < width; ++i)
+      points.push_back(vector::ExtractOp::create(b, group, i));
+  }
+  e.laneLoop = std::nullopt;
+  e.lanes = 1;
+  return points;
+}
+
+void LaneRecurrence::storeGroups(unsigned out, ValueRange values) {
+  e.laneLoop = inner;
+  e.lanes = width;
+  for (int64_t point = 0; point < perLane; point += width) {
+    PointEmitter::Scope scope(e);
+    setInner(point);
+    auto type = VectorType::get({width}, values.front().getType());
+    storeOut(out, vector::FromElementsOp::create(b, type, values.slice(point, width)),
+             owners[out]);
+  }
+  e.laneLoop = std::nullopt;
+  e.lanes = 1;
+}
+
+void LaneRecurrence::runOnce() {
+  DeviceBuilder d{b};
+  steps = e.index(1);
+  setTime(e.index(0));
+  findOwners();
+  Points points(perLane);
+  Values loaded, scalars;
+  auto addGroups = [&](ArrayRef<Value> each) {
+    for (int64_t point = 0; point < perLane; point += width)
+      loaded.push_back(each[point]);
+  };
+  for (auto [i, buffer] : llvm::enumerate(kernel.getInputs())) {
+    Value arg = kernel.getInputArg(i);
+    if (!isa<MemRefType>(buffer.getType()) || arg.use_empty())
+      continue;
+    if (!isInner(arg)) {
+      scalars.push_back(arg);
+      loaded.push_back(e.get(arg));
+      continue;
+    }
+    Values each = loadGroups(buffer, kernel.getInputMap(i), kernel.isInputMirrored(i));
+    for (auto [point, value] : llvm::enumerate(each))
+      points[point][arg] = value;
+    addGroups(each);
+  }
+  Values now;
+  for (auto [i, init] : llvm::enumerate(kernel.getInits())) {
+    AffineMap map = kernel.getInitMap(i);
+    begin.push_back(now.size());
+    if (isa<MemRefType>(init.getType()) && map.isFunctionOfDim(*inner)) {
+      Values each = loadGroups(init, map, false);
+      addGroups(each);
+      llvm::append_range(now, each);
+      continue;
+    }
+    Value value = isa<MemRefType>(init.getType()) ? e.load(init, map, false) : init;
+    loaded.push_back(value);
+    now.append(pointsOf(isInnerOut(i)), value);
+  }
+  // Whatever is computed waits for all of it, as it takes one of these.
+  Value isThere = areLoaded(b, loaded);
+  auto gated = [&](Value value) {
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(value.getType()));
+    return d.select(isThere, value, none);
+  };
+  for (Value arg : scalars)
+    e.provide(arg, gated(e.get(arg)));
+  if (scalars.empty())
+    for (Value &value : now)
+      value = gated(value);
+  Values next = runStep(points, now, /*isBlock=*/false);
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    ValueRange values = ValueRange(next).slice(begin[i], pointsOf(isInnerOut(i)));
+    if (isInnerOut(i))
+      storeGroups(i, values);
+    else
+      storeOut(i, values.front(), both(owners[i], isZero(lane)));
+  }
+  k.function.walk([&](Operation *op) {
+    auto align = [](auto access) {
+      VectorType type = access.getVectorType();
+      access.setAlignment(
+          std::min<int64_t>(16, type.getNumElements() * type.getElementTypeBitWidth() / 8));
+    };
+    if (auto load = dyn_cast<vector::LoadOp>(op))
+      align(load);
+    else if (auto store = dyn_cast<vector::StoreOp>(op))
+      align(store);
+  });
+}
+
+void ssm::addStepForm(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm> &forms) {
+  ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
+  DeviceKernel only{kernel, kernel, none, none, nullptr};
+  if (!LaneRecurrence(only).analyzeStep())
+    return;
+  forms.push_back({"_step",
+                   [kernel](ImplicitLocOpBuilder &h) {
+                     DeviceKernel host{kernel, kernel, h, h, nullptr};
+                     LaneRecurrence recurrence(host);
+                     (void)recurrence.analyzeStep();
+                     return recurrence.isStep();
+                   },
+                   [overlaps](DeviceKernel &k) {
+                     LaneRecurrence recurrence(k);
+                     (void)recurrence.analyzeStep();
+                     if (overlaps) {
+                       shareWithOthers(k.function);
+                       NVVM::GriddepcontrolOp::create(k.device, NVVM::GridDepActionKind::wait);
+                     }
+                     LaunchShape shape = recurrence.emit();
+                     shape.flags = overlaps ? kOverlaps : 0;
+                     return shape;
+                   }});
+}
