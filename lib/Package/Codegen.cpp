@@ -50,6 +50,9 @@ static Error prepare(llvm::Module &module, const CpuTarget &target) {
     // that uses them now and then; a module uses nothing else.
     if (target.vectorBits() == 512)
       function.addFnAttr("prefer-vector-width", "512");
+    // Loops over vectors are not to become calls: most copy short rows.
+    function.addFnAttr("no-builtin-memcpy");
+    function.addFnAttr("no-builtin-memset");
     function.addFnAttr(llvm::Attribute::NoUnwind);
   }
   return Error::success();
@@ -118,7 +121,7 @@ static Error optimize(llvm::Module &module, const CpuTarget &target, int level, 
   tuning.LoopVectorization = true;
   tuning.LoopInterleaving = true;
   tuning.SLPVectorization = true;
-  tuning.LoopUnrolling = true;
+  tuning.LoopUnrolling = false;
   llvm::PassBuilder builder(machine->get(), tuning, std::nullopt, &callbacks);
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(components);

@@ -136,6 +136,32 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     }
   }
 
+  /// Whether an operation only joins or splits axes of fixed sizes, and open ones with
+  /// axes of size 1: then the open sizes are those of its operand.
+  static bool keepsSizes(Operation *view) {
+    if (!isa_and_nonnull<memref::CollapseShapeOp, memref::ExpandShapeOp>(view))
+      return false;
+    auto collapse = dyn_cast<memref::CollapseShapeOp>(view);
+    auto wide = cast<MemRefType>(collapse ? collapse.getSrcType() : view->getResult(0).getType());
+    auto groups = collapse ? collapse.getReassociationIndices()
+                           : cast<memref::ExpandShapeOp>(view).getReassociationIndices();
+    return llvm::all_of(groups, [&](ArrayRef<int64_t> group) {
+      return llvm::none_of(group, [&](int64_t axis) { return wide.isDynamicDim(axis); }) ||
+             llvm::count_if(group, [&](int64_t axis) { return wide.getDimSize(axis) != 1; }) == 1;
+    });
+  }
+
+  /// What a view was made of, as a view of what it is.
+  static Value turnedBack(OpBuilder &builder, Operation *view, Value buffer) {
+    Type type = view->getOperand(0).getType();
+    if (auto collapse = dyn_cast<memref::CollapseShapeOp>(view))
+      return memref::ExpandShapeOp::create(builder, view->getLoc(), type, buffer,
+                                           collapse.getReassociationIndices());
+    return memref::CollapseShapeOp::create(
+        builder, view->getLoc(), type, buffer,
+        cast<memref::ExpandShapeOp>(view).getReassociationIndices());
+  }
+
   /// Makes the buffer of result i the output's, or copies into the output.
   LogicalResult convertResult(OpBuilder &builder, Value result, unsigned i, Value table,
                               Value context, Block &entry) {
@@ -145,12 +171,20 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     Value root = result;
     while (auto cast = root.getDefiningOp<memref::CastOp>())
       root = cast.getSource();
+    auto shape = cast<MemRefType>(root.getType());
+    SmallVector<Operation *> views;
+    while (keepsSizes(root.getDefiningOp())) {
+      views.push_back(root.getDefiningOp());
+      root = views.back()->getOperand(0);
+    }
     auto alloc = root.getDefiningOp<memref::AllocOp>();
     if (alloc && alloc->getBlock() == &entry) {
       OpBuilder at(alloc);
-      auto output = OutputOp::create(at, alloc.getLoc(), alloc.getType(), table, context,
-                                     alloc.getDynamicSizes(), i);
-      alloc.replaceAllUsesWith(output.getResult());
+      Value output = OutputOp::create(at, alloc.getLoc(), shape, table, context,
+                                      alloc.getDynamicSizes(), i);
+      for (Operation *view : views)
+        output = turnedBack(at, view, output);
+      alloc.replaceAllUsesWith(output);
       alloc.erase();
       return success();
     }

@@ -193,6 +193,9 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   ExpandMathOptions math;
   math.avx512 = options.avx512;
   pm.addPass(createExpandMath(math));
+  FitVectorsOptions fit;
+  fit.avx512 = options.avx512;
+  pm.addPass(createFitVectors(fit));
   pm.addPass(createRelaxSums());
   cleanUp(pm);
 }

@@ -9,6 +9,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "lib/Emit/CollapseLoops.h"
 #include "lib/Emit/PointEmitter.h"
@@ -42,17 +43,18 @@ public:
 
 private:
   using Body = llvm::function_ref<SmallVector<Value>(Points &, ValueRange)>;
-  using Single = llvm::function_ref<SmallVector<Value>(Value, ValueRange)>;
 
   int64_t unrollOf(const Nest &nest);
   SmallVector<Value> level(const Nest &nest, unsigned number, LoopSet open, Points &points,
                            ValueRange carried);
   SmallVector<Value> openLoops(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points,
                                ValueRange carried, Body body);
-  SmallVector<Value> openLanes(PointEmitter &point, Value low, Value high, int64_t unroll,
-                               ValueRange carried, Body body);
-  SmallVector<Value> openRest(PointEmitter &point, Value low, Value high, int64_t unroll,
-                              ValueRange carried, Single body);
+  SmallVector<Value> openLanes(const Nest &nest, PointEmitter &point, Value low, Value high,
+                               int64_t unroll, ValueRange carried, Body body);
+  SmallVector<Value> openRest(PointEmitter &point, Value low, Value high, int64_t most,
+                              ValueRange carried, Body body);
+  SmallVector<Value> openTail(PointEmitter &point, Value low, Value high, ValueRange carried,
+                              Body body);
   void openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points, Body body);
   void openBlocks(const Nest &nest, PointEmitter &point, Body body);
   void reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points);
@@ -68,8 +70,10 @@ private:
 void RowEmitter::takeFromStashes(PointEmitter &point, LoopSet open) {
   for (const Stash &stash : stashes)
     if (stash.isStored && loops.of(stash.value) == open && !point.isProvided(stash.value))
-      point.provide(stash.value,
-                    point.load(kernel.getOuts()[stash.out], kernel.getOutMap(stash.out), false));
+      point.provide(stash.value, point.mask && stash.tail
+                                     ? stash.tail
+                                     : point.load(kernel.getOuts()[stash.out],
+                                                  kernel.getOutMap(stash.out), false));
 }
 
 /// How many vectors side by side: a sum needs several to hide the latency of its
@@ -171,7 +175,7 @@ SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> to
     return openLoops(nest, toOpen.drop_front(), inner, args, body);
   };
   if (loop == lane)
-    return openLanes(first, first.index(0), first.size(lane), unrollOf(nest), carried,
+    return openLanes(nest, first, first.index(0), first.size(lane), unrollOf(nest), carried,
                      inside);
   // The taps of a window: a loop of few steps costs more than what it does.
   if (int64_t size = first.fixedSize(loop);
@@ -193,43 +197,59 @@ SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> to
   });
 }
 
-/// Whole steps of `unroll` vectors, then one vector at a time, masked where needed.
-/// `low` is a multiple of the step.
-SmallVector<Value> RowEmitter::openLanes(PointEmitter &point, Value low, Value high,
-                                         int64_t unroll, ValueRange carried, Body body) {
-  int64_t step = unroll * lanes, fixed = point.fixedSize(lane);
-  Value rest = b.createOrFold<arith::RemUIOp>(high, point.index(step));
-  Value whole = fixed >= 0 && fixed % step == 0 ? high : point.sub(high, rest);
-  SmallVector<Value> results =
-      point.loop(low, whole, step, carried, [&](Value i, ValueRange args) {
-        Points inner;
-        for (int64_t u = 0; u < unroll; ++u) {
-          inner.push_back(point);
-          inner.back().at[lane] = point.add(i, u * lanes);
-        }
-        return body(inner, args);
-      });
-  if (fixed >= 0 && fixed % step == 0)
-    return results;
-  auto single = [&](Value i, ValueRange args) {
-    Points inner = {point};
-    inner[0].at[lane] = i;
-    if (fixed < 0 || fixed % lanes != 0)
-      inner[0].mask = inner[0].firstLanes(point.min(point.sub(high, i), point.index(lanes)));
-    return body(inner, args);
+/// Whole steps of `unroll` vectors, whole vectors, and under a mask the lanes that are
+/// left. `low` is a multiple of the step.
+SmallVector<Value> RowEmitter::openLanes(const Nest &nest, PointEmitter &point, Value low,
+                                         Value high, int64_t unroll, ValueRange carried,
+                                         Body body) {
+  int64_t fixed = point.fixedSize(lane);
+  auto wholeOf = [&](int64_t width) {
+    return fixed >= 0 && fixed % width == 0
+               ? high
+               : point.sub(high, b.createOrFold<arith::RemUIOp>(high, point.index(width)));
   };
-  if (carried.empty() || unroll == 1)
-    return point.loop(whole, high, lanes, results, single);
-  return openRest(point, whole, high, unroll, results, single);
+  auto steps = [&](Value from, Value to, int64_t count, ValueRange args) {
+    return point.loop(from, to, count * lanes, args, [&](Value i, ValueRange args) {
+      Points inner(count, point);
+      for (int64_t u = 0; u < count; ++u)
+        inner[u].at[lane] = point.add(i, u * lanes);
+      return body(inner, args);
+    });
+  };
+  Value at = wholeOf(unroll * lanes);
+  SmallVector<Value> results = steps(low, at, unroll, carried);
+  if (unroll > 1 && !carried.empty()) {
+    Value end = wholeOf(lanes);
+    results = openRest(point, at, end, unroll - 1, results, body);
+    at = end;
+  } else if (hasColumns(nest)) {
+    // Columns side by side hide the latency of each other's sums.
+    while ((unroll /= 2) > 0) {
+      Value end = wholeOf(unroll * lanes);
+      (void)steps(at, end, unroll, {});
+      at = end;
+    }
+  } else if (unroll > 1) {
+    // A loop less is worth more to short rows than stores without masks.
+    return point.loop(at, high, lanes, {}, [&](Value i, ValueRange) {
+      Points inner = {point};
+      inner[0].at[lane] = i;
+      if (fixed < 0 || fixed % lanes != 0)
+        inner[0].mask = point.firstLanes(point.min(point.sub(high, i), point.index(lanes)));
+      return body(inner, {});
+    });
+  }
+  return fixed >= 0 && fixed % lanes == 0 ? results
+                                          : openTail(point, at, high, results, body);
 }
 
-/// The last vectors, less than a step, each to another of the sums that are carried: in
-/// one sum each would wait for the one before.
-SmallVector<Value> RowEmitter::openRest(PointEmitter &point, Value low, Value high,
-                                        int64_t unroll, ValueRange carried, Single body) {
-  unsigned count = carried.size() / unroll;
+/// Whole vectors, at most `most`, each to another of the sums that are carried: in one
+/// sum each would wait for the one before.
+SmallVector<Value> RowEmitter::openRest(PointEmitter &point, Value low, Value high, int64_t most,
+                                        ValueRange carried, Body body) {
+  unsigned count = carried.size() / (most + 1);
   auto from = [&](int64_t number, ValueRange carried, auto &&from) -> SmallVector<Value> {
-    if (number == unroll)
+    if (number == most)
       return carried;
     Value i = point.add(low, number * lanes);
     auto exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, i, high);
@@ -245,13 +265,45 @@ SmallVector<Value> RowEmitter::openRest(PointEmitter &point, Value low, Value hi
     };
     if (number > 0)
       swap();
-    own = body(i, own);
+    Points inner = {point};
+    inner[0].at[lane] = i;
+    own = body(inner, own);
     if (number > 0)
       swap();
     scf::YieldOp::create(b, from(number + 1, own, from));
     return llvm::to_vector_of<Value>(choice.getResults());
   };
   return from(0, carried, from);
+}
+
+/// The lanes behind the last whole vector, if there are any.
+SmallVector<Value> RowEmitter::openTail(PointEmitter &point, Value low, Value high,
+                                        ValueRange carried, Body body) {
+  auto exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, low, high);
+  SmallVector<unsigned> kept;
+  auto choice = scf::IfOp::create(
+      b, exists,
+      [&](OpBuilder &, Location) {
+        Points inner = {point};
+        inner[0].at[lane] = low;
+        inner[0].mask = inner[0].firstLanes(point.sub(high, low));
+        SmallVector<Value> results = body(inner, carried);
+        for (auto [s, stash] : llvm::enumerate(stashes))
+          if (!stash.isStored && stash.tail) {
+            kept.push_back(s);
+            results.push_back(stash.tail);
+          }
+        scf::YieldOp::create(b, results);
+      },
+      [&](OpBuilder &, Location) {
+        SmallVector<Value> results(carried);
+        for (unsigned s : kept)
+          results.push_back(ub::PoisonOp::create(b, stashes[s].tail.getType()));
+        scf::YieldOp::create(b, results);
+      });
+  for (auto [i, s] : llvm::enumerate(kept))
+    stashes[s].tail = choice.getResult(carried.size() + i);
+  return llvm::to_vector_of<Value>(choice.getResults().take_front(carried.size()));
 }
 
 /// The outermost loops of outs: pieces of them may run at the same time.
@@ -295,13 +347,13 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
     Value width = first.index(step), start = first.mul(from, width);
     Value end = first.min(first.mul(to, width), first.size(lane));
     if (!nest.turned) {
-      (void)openLanes(made.front(), start, end, step / lanes, {}, body);
+      (void)openLanes(nest, made.front(), start, end, step / lanes, {}, body);
       return;
     }
     first.loop(first.index(0), first.size(*nest.turned), lanes, [&](Value block) {
       PointEmitter point = made.front();
       point.at[*nest.turned] = block;
-      (void)openLanes(point, start, end, 1, {}, body);
+      (void)openLanes(nest, point, start, end, 1, {}, body);
     });
   };
   if (spread.empty()) {
@@ -456,11 +508,18 @@ SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, Valu
                                         point.neutral(reduce.getKind(), value.getType()));
       sum = point.combine(reduce.getKind(), sum, value);
     }
+  // The last lanes of a row stay in a register: what was stored under a mask cannot be
+  // loaded before it has reached the cache.
+  ReduceOp reduce = nest.reduces[0];
+  bool keepsTail = loops.of(reduce) != 0 && loopsOf(reduce.getLoops()) == loopBit(lane);
   for (Stash &stash : stashes)
     if (!stash.isStored)
       for (PointEmitter &point : points)
         if (point.isProvided(stash.value)) {
-          point.storeOut(stash.out, point.get(stash.value));
+          if (keepsTail && point.mask)
+            stash.tail = point.getVector(stash.value);
+          else
+            point.storeOut(stash.out, point.get(stash.value));
           stash.wasUsed = true;
         }
   return next;

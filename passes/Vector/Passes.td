@@ -94,6 +94,30 @@ def ExpandMathF64 : Pass<"ssm-expand-math-f64"> {
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
+def FitVectors : Pass<"ssm-fit-vectors"> {
+  let summary = "operations on vectors as x86 does them best, where LLVM does not find it";
+  let description = [{
+    - Maxima and minima of f32 `fastmath<nsz>`, as reductions have them, become LLVM's own:
+      three instructions, of which one waits for the result so far. arith-expand makes
+      two comparisons of them, an `or` and a selection, which all do.
+    - `vector.create_mask` becomes the bits of a number with `avx512`. LLVM compares lane
+      numbers, and again in each step of a loop that uses the mask.
+
+    ```mlir
+    %m = arith.maximumf %sofar, %x fastmath<nsz> : vector<16xf32>
+    %mask = vector.create_mask %n : vector<16xi1>
+    // becomes
+    %m = llvm.intr.maximum(%x, %sofar) {fastmathFlags = #llvm.fastmath<nsz>}
+    %ones = arith.shli %all, %least : i64 // least = min(n, 16)
+    %bits = arith.trunci (not %ones) : i64 to i16
+    %mask = llvm.bitcast %bits : i16 to vector<16xi1>
+    ```
+  }];
+  let options = [Option<"avx512", "avx512", "bool", /*default=*/"false",
+                        "The target has AVX-512: masks are numbers.">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
 def RelaxSums : Pass<"ssm-relax-sums"> {
   let summary = "sums of linalg operations may be taken in any order, products contracted";
   let description = [{
@@ -124,8 +148,8 @@ def EmitKernels : Pass<"ssm-emit-kernels", "::mlir::func::FuncOp"> {
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect",
-                           "::ssm::SSMDialect"];
+                           "::mlir::scf::SCFDialect", "::mlir::ub::UBDialect",
+                           "::mlir::vector::VectorDialect", "::ssm::SSMDialect"];
 }
 
 #endif // SSM_PASSES_VECTOR_PASSES

@@ -219,7 +219,7 @@ void RowPlan::findStashes(const Nest &nest) {
       }
     });
     if (best && llvm::none_of(stashes, [&](const Stash &other) { return other.value == best; }))
-      stashes.push_back({best, out});
+      stashes.push_back({best, out, {}});
   }
 }
 

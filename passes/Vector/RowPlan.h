@@ -44,6 +44,7 @@ int64_t costOf(mlir::Operation *op);
 struct Stash {
   mlir::Value value;
   unsigned out;
+  mlir::Value tail;      // of the last lanes of a row, which are not stored
   bool wasUsed = false;  // by the nest being emitted
   bool isStored = false; // nests from now on find it there
 };

@@ -94,3 +94,27 @@ func.func private @repeated(%x: memref<?xf32>, %n: index) -> (memref<?xf32> {ssm
   linalg.map { math.exp } ins(%x : memref<?xf32>) outs(%y : memref<?xf32>)
   return %y : memref<?xf32>
 }
+
+// A result that sees a buffer's axes joined or split is the output too, which is seen in turn
+// as the buffer was. An open size may only meet axes of size 1.
+// CHECK-LABEL: func.func @views.run(
+// CHECK: %[[Y:.*]] = ssm.output %{{.*}}[0] () : !llvm.ptr, !llvm.ptr -> memref<2x3x4xf32>
+// CHECK: memref.expand_shape %[[Y]] {{\[\[}}0], [1, 2], [3]] output_shape [2, 1, 3, 4]
+// CHECK: %[[Z:.*]] = ssm.output %{{.*}}[1] (%{{.*}}) : !llvm.ptr, !llvm.ptr -> memref<?x1xf32>
+// CHECK: memref.collapse_shape %[[Z]] {{\[\[}}0, 1]] : memref<?x1xf32> into memref<?xf32>
+// CHECK: %[[U:.*]] = memref.alloc
+// CHECK-NOT: memref.copy
+// CHECK: %[[P:.*]] = memref.collapse_shape %[[U]]
+// CHECK: %[[V:.*]] = ssm.output %{{.*}}[2]
+// CHECK: memref.copy %[[P]], %[[V]]
+func.func @views(%x: memref<?xf32>) -> (memref<2x3x4xf32>, memref<?x1xf32>, memref<?xf32>) {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %x, %c0 : memref<?xf32>
+  %y = memref.alloc() : memref<2x1x3x4xf32>
+  %z = memref.alloc(%n) : memref<?xf32>
+  %u = memref.alloc(%n) : memref<?x2xf32>
+  %joined = memref.collapse_shape %y [[0], [1, 2], [3]] : memref<2x1x3x4xf32> into memref<2x3x4xf32>
+  %split = memref.expand_shape %z [[0, 1]] output_shape [%n, 1] : memref<?xf32> into memref<?x1xf32>
+  %product = memref.collapse_shape %u [[0, 1]] : memref<?x2xf32> into memref<?xf32>
+  return %joined, %split, %product : memref<2x3x4xf32>, memref<?x1xf32>, memref<?xf32>
+}

@@ -28,30 +28,41 @@ func.func @elementwise(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
 }
 
 // Exponentials are kept in the out; the sum divides as a reciprocal. The last vectors of a
-// row, less than the four of a step, go to different maxima too.
+// row, less than the four of a step, go to different maxima too. The exponentials of the
+// last lanes stay in a register.
 // CHECK-LABEL: @softmax
 // CHECK-SAME: %[[X:.+]]: memref<?x?xf32>, %[[Y:.+]]: memref<?x?xf32>
 // CHECK: ssm.parallel_for
 // CHECK: scf.for %[[ROW:.+]] =
 // CHECK: %[[STEPS:.+]]:4 = scf.for
 // CHECK-COUNT-4: vector.load %[[X]][%[[ROW]]
-// CHECK: %{{.+}}:4 = scf.if
-// CHECK: vector.maskedload %[[X]][%[[ROW]]
-// CHECK: %[[VALUE:.+]] = arith.select
+// CHECK: %[[REST:.+]]:3 = scf.if
+// CHECK: %[[VALUE:.+]] = vector.load %[[X]][%[[ROW]]
 // CHECK: arith.maximumf %[[STEPS]]#0, %[[VALUE]]
-// CHECK: %{{.+}}:3 = scf.if
+// CHECK: %{{.+}}:2 = scf.if
+// CHECK: %[[VALUE:.+]] = vector.load %[[X]][%[[ROW]]
+// CHECK: arith.maximumf %[[STEPS]]#1, %[[VALUE]]
+// CHECK: %{{.+}} = scf.if {{.*}} -> (vector<8xf32>)
 // CHECK: vector.maskedload %[[X]][%[[ROW]]
 // CHECK: %[[VALUE:.+]] = arith.select
-// CHECK: arith.maximumf %[[STEPS]]#1, %[[VALUE]]
+// CHECK: arith.maximumf %[[REST]]#0, %[[VALUE]]
 // CHECK: vector.reduction <maximumf>
 // CHECK: vector.load %[[X]][%[[ROW]]
 // CHECK: math.exp
 // CHECK: vector.store %{{.*}}, %[[Y]][%[[ROW]]
+// CHECK: scf.if
+// CHECK: scf.if
+// CHECK: scf.if
+// CHECK: %[[TAIL:.+]]:2 = scf.if {{.*}} -> (vector<8xf32>, vector<8xf32>)
+// CHECK: math.exp
+// CHECK-NOT: vector.maskedstore
 // CHECK: vector.reduction <add>
 // CHECK: arith.divf %{{.*}} : f32
 // CHECK: vector.load %[[Y]][%[[ROW]]
 // CHECK-NOT: math.exp
 // CHECK: vector.store %{{.*}}, %[[Y]][%[[ROW]]
+// CHECK: arith.mulf %[[TAIL]]#1
+// CHECK: vector.maskedstore %[[Y]][%[[ROW]]
 // CHECK-NOT: ssm.kernel
 func.func @softmax(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
   ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?x?xf32>) maps [#ij, #ij]
@@ -75,6 +86,25 @@ func.func @softmax(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
 // CHECK: vector.store %[[SUM]]
 func.func @columns(%x: memref<?x4xf32>, %y: memref<4xf32>) {
   ssm.kernel loops 2 ins(%x : memref<?x4xf32>) outs(%y : memref<4xf32>) maps [#ij, #j]
+      config <rows, lane_loop = 1, lanes = 4> {
+    ^bb0(%v: f32):
+      %s = ssm.reduce addf %v over [0] : f32
+      ssm.yield %s : f32
+  }
+  return
+}
+
+// Of the columns behind whole steps, eight of a step, the most that there can be side by
+// side are summed up at a time.
+// CHECK-LABEL: @narrow
+// CHECK: scf.for {{.*}} -> (vector<4xf32>, vector<4xf32>, vector<4xf32>, vector<4xf32>)
+// CHECK: scf.for {{.*}} -> (vector<4xf32>, vector<4xf32>)
+// CHECK: scf.for {{.*}} -> (vector<4xf32>)
+// CHECK: scf.if
+// CHECK: vector.maskedload
+// CHECK: return
+func.func @narrow(%x: memref<?x?xf32>, %y: memref<?xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?xf32>) maps [#ij, #j]
       config <rows, lane_loop = 1, lanes = 4> {
     ^bb0(%v: f32):
       %s = ssm.reduce addf %v over [0] : f32
