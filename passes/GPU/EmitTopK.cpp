@@ -46,6 +46,8 @@ public:
   /// Sets the row by its number.
   void setRow(Value number);
   Value numRows();
+  /// A power of two, and whole warps.
+  Value threadsOfRow();
   /// A row that has a thread for each element.
   void sortShort();
   void sortLong();
@@ -145,6 +147,13 @@ Value TopKEmitter::numRows() {
     if (axis != static_cast<int64_t>(op.getAxis()))
       count = d.mul(count, b.createOrFold<memref::DimOp>(op.getOut(), axis));
   return count;
+}
+
+Value TopKEmitter::threadsOfRow() {
+  Value elements =
+      b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
+  return d.make<arith::MaxUIOp>(d.make<arith::ShLIOp>(index(1), ceilLog2(elements)),
+                                index(kWarp));
 }
 
 void TopKEmitter::setRow(Value number) {
@@ -518,8 +527,11 @@ LaunchShape ssm::emitTopK(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
   else
     emitter.sortLong();
   Value one = arith::ConstantIndexOp::create(host, 1);
-  Value rows = TopKEmitter(hostOp, function, host, threads).numRows();
-  return {{rows, one, one}, arith::ConstantIndexOp::create(host, threads), threads};
+  TopKEmitter outside(hostOp, function, host, threads);
+  Value count = arith::ConstantIndexOp::create(host, threads);
+  if (form.maxRow)
+    count = outside.threadsOfRow();
+  return {{outside.numRows(), one, one}, count, threads};
 }
 
 void ssm::emitTopKInBlock(TopKOp op, gpu::GPUFuncOp function, int64_t threads) {

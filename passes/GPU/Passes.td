@@ -40,6 +40,7 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     - blocks (EmitBlocks.cpp): other kernels with time. A block of threads has one recurrence,
       whose carries are in their buffers.
     - nests (EmitNest.cpp): loops around kernels. One block, barriers between kernels.
+    - topk (EmitTopK.cpp): ssm.topk, a block for each row.
     - one thread: loops around anything else.
 
     ```mlir

@@ -6,9 +6,11 @@
 
 // CHECK-LABEL: func.func private @rows
 // CHECK: arith.cmpi ule, %{{.*}}, %c128
-// CHECK: ssm.launch {{.*}}@device::@rows_short grid(%{{.*}}, %c1, %c1) threads %c128
+// CHECK: math.ctlz
+// CHECK: arith.maxui %{{.*}}, %c32
+// CHECK: ssm.launch {{.*}}@device::@rows_short grid(%{{.*}}, %c1, %c1) threads %{{.*}} args
 // CHECK: arith.cmpi ule, %{{.*}}, %c1024
-// CHECK: ssm.launch {{.*}}@device::@rows_row grid(%{{.*}}, %c1, %c1) threads %c1024
+// CHECK: ssm.launch {{.*}}@device::@rows_row grid(%{{.*}}, %c1, %c1) threads %{{.*}} args
 // CHECK: ssm.launch {{.*}}@device::@rows grid(%{{.*}}, %c1, %c1) threads %c1024
 // CHECK: gpu.func @rows_short
 // CHECK: %[[KEY:.*]] = arith.xori %{{.*}}, %c-2147483648_i32
