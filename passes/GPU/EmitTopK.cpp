@@ -29,6 +29,8 @@ namespace {
 constexpr int64_t kDigit = 11, kBins = int64_t(1) << kDigit;
 /// Words that one thread tells the others, and the one that counts what is taken.
 constexpr int64_t kTold = 4, kTaken = 3;
+/// Elements that a thread has under way from memory.
+constexpr int64_t kAhead = 4;
 /// Threads of a block that takes rows of any length.
 constexpr int64_t kThreads = 1024;
 
@@ -44,12 +46,16 @@ public:
   /// Sets the row by its number.
   void setRow(Value number);
   Value numRows();
+  /// A power of two, and whole warps.
+  Value threadsOfRow();
   /// A row that has a thread for each element.
   void sortShort();
   void sortLong();
 
 private:
   using Values = SmallVector<Value>;
+  /// Of an element, by its place and key: the number whose digits count, and whether it does.
+  using NumberOf = llvm::function_ref<std::pair<Value, Value>(Value at, Value key)>;
   /// An element's key (64 bits, or 32 if that is all) and its index (64 bits).
   struct Element {
     Value key, index;
@@ -83,6 +89,9 @@ private:
   }
   Value comesBefore(const Element &x, const Element &y);
   Element nobody() { return {number(keyType, 0), number(b.getI64Type(), -1)}; }
+  /// The same for the keys (64 bits) of the row, some of which are asked for before the first is
+  /// looked at.
+  void forEachKey(Value count, llvm::function_ref<void(Value at, Value key)> body);
   /// 0 for 0 and 1.
   Value ceilLog2(Value size);
   void forEach(Value count, llvm::function_ref<void(Value)> body);
@@ -94,9 +103,9 @@ private:
   Element partnerOf(const Element &mine, Value distance);
   void sortOut();
   Search searchDigits(Search from, Value bits,
-                      llvm::function_ref<std::pair<Value, Value>(Value)> valueOf);
+                      NumberOf numberOf);
   Search searchDigit(Search from, Value shift, Value width, Value isFirst,
-                     llvm::function_ref<std::pair<Value, Value>(Value)> valueOf);
+                     NumberOf numberOf);
 
   TopKOp op;
   ImplicitLocOpBuilder &b;
@@ -138,6 +147,13 @@ Value TopKEmitter::numRows() {
     if (axis != static_cast<int64_t>(op.getAxis()))
       count = d.mul(count, b.createOrFold<memref::DimOp>(op.getOut(), axis));
   return count;
+}
+
+Value TopKEmitter::threadsOfRow() {
+  Value elements =
+      b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
+  return d.make<arith::MaxUIOp>(d.make<arith::ShLIOp>(index(1), ceilLog2(elements)),
+                                index(kWarp));
 }
 
 void TopKEmitter::setRow(Value number) {
@@ -197,6 +213,27 @@ void TopKEmitter::forEach(Value count, llvm::function_ref<void(Value)> body) {
     body(at);
     return Values();
   });
+}
+
+void TopKEmitter::forEachKey(Value count, llvm::function_ref<void(Value at, Value key)> body) {
+  Type i64 = b.getI64Type();
+  auto take = [&](Value first, int64_t number) {
+    Values places, loaded;
+    for (int64_t i = 0; i < number; ++i) {
+      places.push_back(d.add(first, i * threads));
+      loaded.push_back(memref::LoadOp::create(b, op.getInput(), indicesOf(places.back())));
+    }
+    for (auto [at, element] : llvm::zip_equal(places, loaded)) {
+      Value key = keyOf(element);
+      body(at, keyType == i64 ? key : arith::ExtUIOp::create(b, i64, key).getResult());
+    }
+    return Values();
+  };
+  Value whole = index(kAhead * threads);
+  Value most = d.mul(d.div(count, whole), kAhead * threads);
+  d.loop(thread, most, whole, {}, [&](Value at, ValueRange) { return take(at, kAhead); });
+  d.loop(d.add(most, thread), count, index(threads), {},
+         [&](Value at, ValueRange) { return take(at, 1); });
 }
 
 SmallVector<Value> TopKEmitter::choose(Value condition, TypeRange types,
@@ -320,11 +357,11 @@ void TopKEmitter::sortShort() {
 // Finding the first
 //===----------------------------------------------------------------------===//
 
-/// One digit of those elements that have the digits in front: `valueOf` gives an element's
+/// One digit of those elements that have the digits in front: `numberOf` gives an element's
 /// number, and whether it counts at all.
 TopKEmitter::Search
 TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
-                         llvm::function_ref<std::pair<Value, Value>(Value)> valueOf) {
+                         NumberOf numberOf) {
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
   Value none = number(i32, 0);
   forEach(index(kBins), [&](Value at) { memref::StoreOp::create(b, none, bins, at); });
@@ -332,8 +369,8 @@ TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
   Value above = d.add(shift, width);
   Value mask = d.sub(d.make<arith::ShLIOp>(number(i64, 1), width), 1);
   Value prefix = d.make<arith::ShRUIOp>(from.found, d.min(above, 63));
-  forEach(size, [&](Value at) {
-    auto [value, counts] = valueOf(at);
+  forEachKey(size, [&](Value at, Value key) {
+    auto [value, counts] = numberOf(at, key);
     // Bits above the first digit are none; shifts are of less than the width.
     Value same = d.isEqual(d.make<arith::ShRUIOp>(value, d.min(above, 63)), prefix);
     Value digit = d.toIndex(d.bitAnd(d.make<arith::ShRUIOp>(value, shift), mask));
@@ -389,7 +426,7 @@ TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
 /// All digits of numbers of `bits` bits, until those that have them are taken all.
 TopKEmitter::Search
 TopKEmitter::searchDigits(Search from, Value bits,
-                          llvm::function_ref<std::pair<Value, Value>(Value)> valueOf) {
+                          NumberOf numberOf) {
   Type i64 = b.getI64Type();
   Value zero = index(0), passes = d.ceilDiv(bits, kDigit);
   Value wide = d.toWide(bits), digit = number(i64, kDigit);
@@ -404,7 +441,7 @@ TopKEmitter::searchDigits(Search from, Value bits,
               Value above = d.sub(wide, d.mul(d.toWide(pass), kDigit));
               Value width = d.min(above, digit), shift = d.sub(above, width);
               Search next =
-                  searchDigit(now, shift, width, d.isEqual(pass, 0), valueOf);
+                  searchDigit(now, shift, width, d.isEqual(pass, 0), numberOf);
               return Values{next.found, next.needed, next.isDone};
             });
       });
@@ -415,10 +452,6 @@ void TopKEmitter::sortLong() {
   if (!bins)
     makeShared();
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
-  auto keyAt = [&](Value at) {
-    Value key = loadKey(at);
-    return keyType == i64 ? key : arith::ExtUIOp::create(b, i64, key).getResult();
-  };
   // Lower indices first.
   Value last = d.toWide(d.sub(size, 1));
   auto backward = [&](Value at) { return d.sub(last, d.toWide(at)); };
@@ -426,17 +459,16 @@ void TopKEmitter::sortLong() {
   // All of a row, or none, need no search.
   Value isWhole = either(d.isEqual(k, size), d.isEqual(k, 0));
   Search byKey = searchDigits({none, d.toInt(k), isWhole}, index(keyBits),
-                              [&](Value at) { return std::pair(keyAt(at), always); });
+                              [&](Value, Value key) { return std::pair(key, always); });
   Search byIndex = searchDigits({none, byKey.needed, byKey.isDone}, ceilLog2(size),
-                                [&](Value at) {
-                                  return std::pair(backward(at), d.isEqual(keyAt(at), byKey.found));
+                                [&](Value at, Value key) {
+                                  return std::pair(backward(at), d.isEqual(key, byKey.found));
                                 });
   d.branch(d.isEqual(thread, 0),
            [&] { memref::StoreOp::create(b, number(i32, 0), told, index(kTaken)); });
   wait();
   Value isShort = d.compare(Predicate::ule, k, threads);
-  forEach(d.select(d.isEqual(k, 0), index(0), size), [&](Value at) {
-    Value key = keyAt(at);
+  forEachKey(d.select(d.isEqual(k, 0), index(0), size), [&](Value at, Value key) {
     Value isEqual = both(d.isEqual(key, byKey.found),
                          d.compare(Predicate::uge, backward(at), byIndex.found));
     d.branch(either(d.compare(Predicate::ugt, key, byKey.found), isEqual), [&] {
@@ -495,8 +527,11 @@ LaunchShape ssm::emitTopK(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
   else
     emitter.sortLong();
   Value one = arith::ConstantIndexOp::create(host, 1);
-  Value rows = TopKEmitter(hostOp, function, host, threads).numRows();
-  return {{rows, one, one}, arith::ConstantIndexOp::create(host, threads), threads};
+  TopKEmitter outside(hostOp, function, host, threads);
+  Value count = arith::ConstantIndexOp::create(host, threads);
+  if (form.maxRow)
+    count = outside.threadsOfRow();
+  return {{outside.numRows(), one, one}, count, threads};
 }
 
 void ssm::emitTopKInBlock(TopKOp op, gpu::GPUFuncOp function, int64_t threads) {

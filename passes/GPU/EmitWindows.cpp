@@ -5,7 +5,8 @@
 //
 // Recurrences that forget what is a few steps old, such as causal convolutions, on sequences
 // that are dense along time. A thread has a run of steps, 16 bytes of each sequence, and takes
-// the steps in front of it for the carries alone: its neighbour reads the same memory.
+// the steps in front of it for the carries alone: its neighbour reads the same memory. Runs
+// begin at 16 bytes whatever rows begin at: the first and the last ones of such a row are broken.
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,6 +28,9 @@ constexpr int64_t kBlock = 256;
 /// Bytes of an access, and steps of a run at most.
 constexpr int64_t kAccessBytes = 16, kMaxRun = 8;
 
+/// Where runs begin: at the rows' beginning, or where memory says; a run of one step anywhere.
+enum class Runs { Whole, Peeled, Single };
+
 /// A recurrence of this form.
 struct Window {
   int64_t memory = 0;
@@ -35,12 +39,15 @@ struct Window {
   /// Inputs that change with time.
   SmallVector<unsigned> timed;
   SmallVector<unsigned> outer;
+  /// Whether runs can be peeled if rows of all operands begin alike.
+  bool canPeel = true;
 };
 
 class WindowEmitter {
 public:
-  WindowEmitter(DeviceKernel &k, Window what, int64_t run)
-      : k(k), kernel(k.kernel), what(std::move(what)), run(run), b(k.device), d{b},
+  WindowEmitter(DeviceKernel &k, Window what, Runs runs)
+      : k(k), kernel(k.kernel), what(std::move(what)), runs(runs),
+        run(runs == Runs::Single ? 1 : this->what.run), b(k.device), d{b},
         e(kernel, b, std::nullopt, 1), time(*kernel.getTime()) {}
 
   LaunchShape emit();
@@ -51,12 +58,17 @@ private:
   using Elements = SmallVector<Values>;
 
   LaunchShape launch();
-  void emitRun(Value first);
+  Value countRuns(DeviceBuilder d, Value steps);
+  void emitRun(Value number);
+  Values runPeeled(Value begin, Value skipped);
+  Values runBroken(Value begin, Value skipped);
+  Value skippedOfRow();
   /// Carries, from one of two arms.
   Values either(Value condition, llvm::function_ref<Values()> ifTrue,
                 llvm::function_ref<Values()> ifFalse);
   Values begin();
   Values runSteps(Value first);
+  Values runSteps(Value first, const Elements &elements, Values carries);
   Values stepsBefore(Value first);
   Values stepsFromAnywhere(Value first);
   Values stepsFromBegin(Value first);
@@ -71,6 +83,7 @@ private:
   DeviceKernel &k;
   KernelOp kernel;
   Window what;
+  Runs runs;
   int64_t run;
   ImplicitLocOpBuilder &b;
   DeviceBuilder d;
@@ -123,17 +136,33 @@ static std::optional<Window> matchWindow(KernelOp kernel) {
     what.run = std::min(what.run, kAccessBytes / bytesOf(buffer));
     return true;
   };
+  auto runsOn = [&](AffineMap map, bool isMirrored) {
+    return !isMirrored && llvm::all_of(map.getResults(), [](AffineExpr expr) {
+      return isa<AffineDimExpr, AffineConstantExpr>(expr);
+    });
+  };
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
     if (!kernel.getInputMap(i).isFunctionOfDim(time))
       continue;
     if (!take(kernel.getInputs()[i], kernel.getInputMap(i)))
       return std::nullopt;
     what.timed.push_back(i);
+    what.canPeel &= runsOn(kernel.getInputMap(i), kernel.isInputMirrored(i));
   }
-  for (unsigned out = kernel.getNumCarries(); out < kernel.getOuts().size(); ++out)
+  for (unsigned out = kernel.getNumCarries(); out < kernel.getOuts().size(); ++out) {
     if (!take(kernel.getOuts()[out], kernel.getOutMap(out)))
       return std::nullopt;
+    what.canPeel &= runsOn(kernel.getOutMap(out), kernel.isOutMirrored(out));
+  }
   return what;
+}
+
+/// Of a row. Without a step carries still come out.
+Value WindowEmitter::countRuns(DeviceBuilder d, Value steps) {
+  // A row may begin anywhere in its first run.
+  if (runs == Runs::Peeled)
+    return d.ceilDiv(d.add(steps, run - 1), run);
+  return d.make<arith::MaxUIOp>(d.ceilDiv(steps, run), 1);
 }
 
 LaunchShape WindowEmitter::launch() {
@@ -144,8 +173,7 @@ LaunchShape WindowEmitter::launch() {
     return getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]);
   };
   Value one = arith::ConstantIndexOp::create(h, 1);
-  // Without a step carries still come out.
-  Value total = host.make<arith::MaxUIOp>(host.ceilDiv(size(time), run), one);
+  Value total = countRuns(host, size(time));
   for (unsigned loop : what.outer)
     total = host.mul(total, size(loop));
   return {{host.ceilDiv(total, kBlock), one, one}, arith::ConstantIndexOp::create(h, kBlock),
@@ -155,35 +183,44 @@ LaunchShape WindowEmitter::launch() {
 LaunchShape WindowEmitter::emit() {
   LaunchShape shape = launch();
   steps = e.size(time);
-  Value runs = d.make<arith::MaxUIOp>(d.ceilDiv(steps, run), 1), total = runs;
+  Value count = countRuns(d, steps), total = count;
   for (unsigned loop : what.outer)
     total = e.mul(total, e.size(loop));
   Value number = e.add(e.mul(gpu::BlockIdOp::create(b, gpu::Dimension::x), e.index(kBlock)),
                        gpu::ThreadIdOp::create(b, gpu::Dimension::x));
   d.branch(d.isLess(number, total), [&] {
-    Value first = e.mul(d.rem(number, runs), e.index(run)), row = d.div(number, runs);
+    Value row = d.div(number, count), inRow = d.rem(number, count);
     for (size_t i = what.outer.size(); i-- > 0;) {
       unsigned loop = what.outer[i];
       e.at[loop] = i == 0 ? row : d.rem(row, e.size(loop));
       row = i == 0 ? row : d.div(row, e.size(loop));
     }
-    emitRun(first);
+    emitRun(inRow);
   });
   return shape;
 }
 
-void WindowEmitter::emitRun(Value first) {
+void WindowEmitter::emitRun(Value number) {
   LoopSet outerSet = 0;
   for (unsigned loop : what.outer)
     outerSet |= loopBit(loop);
   e.hoist(outerSet);
+  Value first = e.mul(number, e.index(run)), end = steps;
   Values last;
-  if (run > 1) {
+  if (runs == Runs::Peeled) {
+    Value skipped = skippedOfRow();
+    end = e.add(steps, skipped);
+    last = runPeeled(first, skipped);
+  } else if (runs == Runs::Whole) {
     last = runSteps(first);
   } else {
     last = either(d.isLess(first, steps), [&] { return runSteps(first); }, [&] { return begin(); });
   }
-  d.branch(d.compare(arith::CmpIPredicate::uge, e.add(first, run), steps), [&] {
+  Value isLast = d.compare(arith::CmpIPredicate::uge, e.add(first, run), end);
+  // Behind the last run there may be one without a step.
+  if (runs == Runs::Peeled)
+    isLast = d.make<arith::AndIOp>(isLast, d.isLess(first, end));
+  d.branch(isLast, [&] {
     for (auto [i, carry] : llvm::enumerate(last))
       e.storeOut(i, carry);
   });
@@ -314,10 +351,14 @@ SmallVector<Value> WindowEmitter::stepsBefore(Value first) {
 }
 
 SmallVector<Value> WindowEmitter::runSteps(Value first) {
-  auto yielded = kernel.getYield().getValues();
   // Asked for before the steps in front, which are those of neighbours.
   Elements elements = load(first, run);
-  Values carries = stepsBefore(first);
+  return runSteps(first, elements, stepsBefore(first));
+}
+
+SmallVector<Value> WindowEmitter::runSteps(Value first, const Elements &elements,
+                                           Values carries) {
+  auto yielded = kernel.getYield().getValues();
   // Rounded two at a time, as a vector.
   auto isRounded = [&](unsigned out) {
     auto round = yielded[out].getDefiningOp<arith::TruncFOp>();
@@ -334,6 +375,66 @@ SmallVector<Value> WindowEmitter::runSteps(Value first) {
   }
   for (unsigned out = carries.size(); out < results.size(); ++out)
     storeRun(out, first, results[out]);
+  return carries;
+}
+
+/// Steps of a row's first run that are another row's.
+Value WindowEmitter::skippedOfRow() {
+  unsigned out = kernel.getNumCarries();
+  auto parts = memref::ExtractStridedMetadataOp::create(b, kernel.getOuts()[out]);
+  Value begin = e.index(0);
+  for (auto [expr, stride] :
+       llvm::zip_equal(kernel.getOutMap(out).getResults(), parts.getStrides()))
+    if (auto dim = dyn_cast<AffineDimExpr>(expr); dim && dim.getPosition() != time)
+      begin = e.add(begin, e.mul(e.at[dim.getPosition()], stride));
+  return d.bitAnd(begin, run - 1);
+}
+
+/// A run that begins at `begin` - `skipped`, if all steps that it needs exist.
+SmallVector<Value> WindowEmitter::runPeeled(Value begin, Value skipped) {
+  int64_t piece = std::min<int64_t>(run, llvm::PowerOf2Ceil(what.memory));
+  Value isLate = d.compare(arith::CmpIPredicate::uge, begin,
+                           e.add(skipped, llvm::alignTo(what.memory, piece)));
+  Value isInside = d.compare(arith::CmpIPredicate::ule, e.add(begin, run), e.add(steps, skipped));
+  return either(
+      d.make<arith::AndIOp>(isLate, isInside),
+      [&] {
+        Value first = e.sub(begin, skipped);
+        Elements elements = load(first, run);
+        return runSteps(first, elements, stepsFromAnywhere(first));
+      },
+      [&] { return runBroken(begin, skipped); });
+}
+
+/// Steps one by one, those that exist.
+SmallVector<Value> WindowEmitter::runBroken(Value begin, Value skipped) {
+  PointEmitter::Scope scope(e);
+  int64_t count = what.memory + run;
+  Value low = e.add(skipped, what.memory), last = e.sub(steps, e.index(1));
+  Elements elements(what.timed.size());
+  Values places, exist;
+  for (int64_t step = 0; step < count; ++step) {
+    // Behind the first step by as much as the carries remember.
+    Value at = e.add(begin, step), place = e.sub(d.make<arith::MaxUIOp>(at, low), low);
+    Value isBehind = d.compare(arith::CmpIPredicate::uge, at, low);
+    exist.push_back(d.make<arith::AndIOp>(isBehind, d.isLess(place, steps)));
+    places.push_back(e.min(place, last));
+    for (auto [all, one] : llvm::zip_equal(elements, load(places.back(), 1)))
+      llvm::append_range(all, one);
+  }
+  Values carries = this->begin();
+  for (int64_t step = 0; step < count; ++step) {
+    PointEmitter::Scope scope(e);
+    setStep(places[step], elements, step, carries);
+    if (step >= what.memory)
+      d.branch(exist[step], [&] {
+        PointEmitter::Scope scope(e);
+        for (unsigned out = carries.size(); out < kernel.getOuts().size(); ++out)
+          e.storeOut(out, e.get(kernel.getYield().getValues()[out]));
+      });
+    for (auto [carry, next] : llvm::zip_equal(carries, advance(carries)))
+      carry = d.select(exist[step], next, carry);
+  }
   return carries;
 }
 
@@ -373,6 +474,39 @@ static Value isFit(ImplicitLocOpBuilder &h, KernelOp kernel, const Window &what)
   return fits;
 }
 
+/// Whether the same steps of all operands begin at 16 bytes.
+static Value beginsAlike(ImplicitLocOpBuilder &h, KernelOp kernel, const Window &what) {
+  DeviceBuilder d{h};
+  unsigned time = *kernel.getTime(), numCarries = kernel.getNumCarries();
+  Value steps = getValueOrCreateConstantIndexOp(h, h.getLoc(), kernel.getLoopSizes(h)[time]);
+  Value fits = d.compare(arith::CmpIPredicate::ugt, steps, 0);
+  auto require = [&](Value condition) { fits = d.make<arith::AndIOp>(fits, condition); };
+  Value zero = arith::ConstantIndexOp::create(h, 0);
+  // What a step of each loop goes on by.
+  auto stridesOf = [&](Value buffer, AffineMap map) {
+    auto parts = memref::ExtractStridedMetadataOp::create(h, buffer);
+    Value begin = h.createOrFold<memref::ExtractAlignedPointerAsIndexOp>(buffer);
+    begin = d.add(begin, d.mul(parts.getOffset(), bytesOf(buffer)));
+    require(d.isEqual(d.bitAnd(begin, alignmentOf(buffer, what.run) - 1), 0));
+    SmallVector<Value> strides(kernel.getNumLoops(), zero);
+    for (auto [expr, stride] : llvm::zip_equal(map.getResults(), parts.getStrides()))
+      if (auto dim = dyn_cast<AffineDimExpr>(expr))
+        strides[dim.getPosition()] = d.bitAnd(stride, what.run - 1);
+    return strides;
+  };
+  SmallVector<Value> wanted = stridesOf(kernel.getOuts()[numCarries], kernel.getOutMap(numCarries));
+  auto compare = [&](Value buffer, AffineMap map) {
+    for (auto [have, want] : llvm::zip_equal(stridesOf(buffer, map), wanted))
+      if (have != want)
+        require(d.isEqual(have, want));
+  };
+  for (unsigned input : what.timed)
+    compare(kernel.getInputs()[input], kernel.getInputMap(input));
+  for (unsigned out = numCarries + 1; out < kernel.getOuts().size(); ++out)
+    compare(kernel.getOuts()[out], kernel.getOutMap(out));
+  return fits;
+}
+
 SmallVector<KernelForm> ssm::getWindowForms(KernelOp kernel) {
   std::optional<Window> found = matchWindow(kernel);
   if (!found)
@@ -381,9 +515,13 @@ SmallVector<KernelForm> ssm::getWindowForms(KernelOp kernel) {
   SmallVector<KernelForm> forms;
   if (what.run > 1)
     forms.push_back({"_runs", [=](ImplicitLocOpBuilder &h) { return isFit(h, kernel, what); },
-                     [=](DeviceKernel &k) { return WindowEmitter(k, what, what.run).emit(); }});
+                     [=](DeviceKernel &k) { return WindowEmitter(k, what, Runs::Whole).emit(); }});
+  if (what.run > 1 && what.canPeel && kernel.getOuts().size() > kernel.getNumCarries())
+    forms.push_back(
+        {"_peeled", [=](ImplicitLocOpBuilder &h) { return beginsAlike(h, kernel, what); },
+         [=](DeviceKernel &k) { return WindowEmitter(k, what, Runs::Peeled).emit(); }});
   // Neighbours have neighbouring steps, whatever these begin at.
   forms.push_back(
-      {"", nullptr, [=](DeviceKernel &k) { return WindowEmitter(k, what, 1).emit(); }});
+      {"", nullptr, [=](DeviceKernel &k) { return WindowEmitter(k, what, Runs::Single).emit(); }});
   return forms;
 }

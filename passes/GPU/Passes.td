@@ -40,6 +40,7 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     - blocks (EmitBlocks.cpp): other kernels with time. A block of threads has one recurrence,
       whose carries are in their buffers.
     - nests (EmitNest.cpp): loops around kernels. One block, barriers between kernels.
+    - topk (EmitTopK.cpp): ssm.topk, a block for each row.
     - one thread: loops around anything else.
 
     ```mlir
@@ -98,7 +99,8 @@ def VerifySync : Pass<"ssm-verify-sync"> {
       write what others may have to read yet or wrote: also from one step of a loop to the
       next. Accesses with the same indices are one thread's, and those whose indices along an
       axis are in different ranges, differ modulo 2 to 16, or are the same and grow from thread to
-      thread, never meet. Arms of a branch between roles are not compared with each other;
+      thread, never meet. Atomic accesses may meet each
+      other, and numbers that threads got by counting one on never do. Arms of a branch between roles are not compared with each other;
     - views of dynamic shared memory (ssm.arena_view of a pointer to it) overlap or reach past its
       end;
     - a barrier is in a branch or loop that not all threads of a block take alike. Arms of a

@@ -52,6 +52,8 @@ struct Access {
   /// Elements along the last axis.
   int64_t width;
   bool isWrite;
+  /// Reads and writes at once: any number of threads may, without a barrier.
+  bool isAtomic = false;
 };
 
 std::optional<Access> accessOf(Operation *op) {
@@ -85,6 +87,7 @@ std::optional<Access> accessOf(Operation *op) {
     memref = view.getViewSource();
   }
   access.root = memref;
+  access.isAtomic = isa<memref::AtomicRMWOp>(op);
   return access;
 }
 
@@ -297,7 +300,8 @@ private:
   void take(const Access &access, State &state) {
     auto against = [&](llvm::MapVector<Value, SmallVector<Access>> &earlier, StringRef what) {
       for (const Access &other : earlier[access.root])
-        if (other.indices != access.indices && canMeet(other, access))
+        if (other.indices != access.indices && !(other.isAtomic && access.isAtomic) &&
+            canMeet(other, access))
           error(access.op,
                 (access.isWrite ? "writes" : "reads") +
                     llvm::Twine(" shared memory that another thread may have ") + what +
@@ -330,11 +334,30 @@ private:
         return false;
       if (areInterleaved(x, isLast ? one.width : 1, y, isLast ? other.width : 1))
         return false;
+      if (wide == 1 && areCounted(x, y))
+        return false;
       // The same place, and another one in every thread.
       if (x == y && growth(x).value_or(0) >= wide)
         return false;
     }
     return true;
+  }
+
+  /// Whether threads got both numbers by counting the same one on.
+  static bool areCounted(Value x, Value y) {
+    auto countOf = [](Value value) {
+      while (value.getDefiningOp<arith::IndexCastUIOp>())
+        value = value.getDefiningOp()->getOperand(0);
+      return value.getDefiningOp<memref::AtomicRMWOp>();
+    };
+    memref::AtomicRMWOp one = countOf(x), other = countOf(y);
+    auto grows = [](memref::AtomicRMWOp op) {
+      APInt by;
+      return op.getKind() == arith::AtomicRMWKind::addi &&
+             matchPattern(op.getValue(), m_ConstantInt(&by)) && by.isStrictlyPositive();
+    };
+    return one && other && one.getMemref() == other.getMemref() &&
+           one.getIndices() == other.getIndices() && grows(one) && grows(other);
   }
 
   /// Whether x and what follows it lie in front of y.

@@ -152,6 +152,10 @@ SELECTIONS = [
       for t in (i64, i32) for largest in (0, 1)],
     Case("TopK", [[rand(f32, 5, 7), ints(k)] for k in (3, 7, 1, 0)], {"axis": 0 - 1}, 11,
          outputs=(f32, i64), reference=top_k, variants=("dynamic",), note="run-time-k"),
+    *[Case("TopK", [[rand(t, 2, n, low=-40, high=40), ints(k)]
+                    for n, k in ((200, 7), (1024, 1024), (1500, 20), (2100, 1100), (1300, 1300))],
+           {"largest": largest}, 11, outputs=(t, i64), reference=top_k, variants=("dynamic",),
+           note="long-rows") for t, largest in ((f32, 1), (i32, 0), (i64, 1))],
     Case("TopK", [[rand(f32, 5, 3, 2), ints(2)], [rand(f32, 2, 1, 0), ints(2)]], {"axis": 0}, 11,
          outputs=(f32, i64), reference=top_k, constant=(1,)),
     *[Case("TopK", [[rand(t, 3, 64, distinct=True), ints(8)]], opset=11, outputs=(t, i64),

@@ -258,3 +258,31 @@ gpu.module @vectors {
     gpu.return
   }
 }
+
+// -----
+
+gpu.module @device {
+  // Threads count together; who reads the sums, or clears them, waits.
+  gpu.func @atomic(%p: index, %q: index) workgroup(%s : memref<64xi32, 3>, %u : memref<64xi32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c1 = arith.constant 1 : i32
+    %zero = arith.constant 0 : index
+    %t = gpu.thread_id x
+    // expected-note @+1 {{the other access}}
+    %a = memref.atomic_rmw addi %c1, %s[%p] : (i32, memref<64xi32, 3>) -> i32
+    %b = memref.atomic_rmw addi %c1, %s[%q] : (i32, memref<64xi32, 3>) -> i32
+    // expected-error @+1 {{reads shared memory that another thread may have written}}
+    %v = memref.load %s[%t] : memref<64xi32, 3>
+    gpu.barrier
+    memref.store %v, %s[%t] : memref<64xi32, 3>
+    gpu.barrier
+    // Places that are taken one by one.
+    %c = memref.atomic_rmw addi %c1, %s[%zero] : (i32, memref<64xi32, 3>) -> i32
+    %d = memref.atomic_rmw addi %c1, %s[%zero] : (i32, memref<64xi32, 3>) -> i32
+    %ci = arith.index_castui %c : i32 to index
+    %di = arith.index_castui %d : i32 to index
+    memref.store %v, %u[%ci] : memref<64xi32, 3>
+    memref.store %v, %u[%di] : memref<64xi32, 3>
+    gpu.return
+  }
+}
