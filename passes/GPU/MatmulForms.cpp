@@ -151,14 +151,17 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
   Matmul what = *found;
   addGemvForms(kernel, what, target.version, forms);
   bool hasAsync = target.version >= 80, overlaps = target.version >= 90;
-  auto addFew = [&](StringRef name, MatmulTile tile, int64_t blocks, auto isFit, auto emit) {
+  auto addFew = [&](StringRef name, MatmulTile tile, int64_t above, int64_t blocks, auto isFit,
+                    auto emit) {
     if (!what.m)
       return;
     forms.push_back({name,
                      [=](ImplicitLocOpBuilder &h) {
                        DeviceBuilder d{h};
-                       Value isFew = d.compare(arith::CmpIPredicate::ule,
-                                               sizeOf(d, kernel, *what.m), tile.m);
+                       Value rows = sizeOf(d, kernel, *what.m);
+                       Value isFew = d.make<arith::AndIOp>(
+                           d.compare(arith::CmpIPredicate::ugt, rows, above),
+                           d.compare(arith::CmpIPredicate::ule, rows, tile.m));
                        return d.make<arith::AndIOp>(isFew, isFit(d));
                      },
                      emit,
@@ -176,14 +179,17 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                          return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
                        }});
     };
-    if (sides[1].input)
-      for (const auto &[name, tile] : kFewMma)
-        addFew(name, tile, kMmaBlocks,
+    int64_t above = 0;
+    for (const auto &[name, tile] : kFewMma) {
+      if (sides[1].input)
+        addFew(name, tile, above, kMmaBlocks,
                [=](DeviceBuilder d) { return areAligned(d, kernel, sides); },
                [=, tile = tile](DeviceKernel &k) {
                  return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, /*isDirect=*/true,
                                       overlaps);
                });
+      above = tile.m;
+    }
     if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
       for (const NamedTile &tile : kWarpgroupTiles)
         if (isUseful(tile, sides))
@@ -216,7 +222,7 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                        return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);
                      }});
   };
-  addFew("_64_rows", kSmallFma, kFmaBlocks,
+  addFew("_64_rows", kSmallFma, /*above=*/0, kFmaBlocks,
          [](DeviceBuilder d) { return arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1); },
          [=](DeviceKernel &k) {
            return emitFmaMatmul(k, *matchMatmul(k.kernel), kSmallFma, hasAsync, overlaps);
