@@ -16,7 +16,8 @@
 using namespace mlir;
 using namespace ssm;
 
-static constexpr int64_t kBlock = 64;
+/// Threads of a block, and of one where a single step has lanes for very many.
+static constexpr int64_t kBlock = 64, kManyBlock = 256, kMany = 1 << 17;
 /// Points of the summed loop that a lane should have; those and the registers for carries that it
 /// may have at most.
 static constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
@@ -172,14 +173,19 @@ LaunchShape LaneRecurrence::launch() {
   for (unsigned loop : outer)
     total = h.createOrFold<arith::MulIOp>(
         total, getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]));
-  Value blocks = h.createOrFold<arith::CeilDivUIOp>(total, constant(kBlock)), pieces = constant(1);
+  Value threads = constant(kBlock), pieces = constant(1);
+  if (width > 1) {
+    Value isMany = h.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge, total, constant(kMany));
+    threads = h.createOrFold<arith::SelectOp>(isMany, constant(kManyBlock), threads);
+  }
+  Value blocks = h.createOrFold<arith::CeilDivUIOp>(total, threads);
   if (memory > 0) {
     Value steps = getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[time]);
     // Without a step carries still come out.
     pieces = h.createOrFold<arith::MaxUIOp>(
         h.createOrFold<arith::CeilDivUIOp>(steps, pieceOf(h, steps)), pieces);
   }
-  return {{blocks, pieces, constant(1)}, constant(kBlock), kBlock};
+  return {{blocks, pieces, constant(1)}, threads, width > 1 ? kManyBlock : kBlock};
 }
 
 /// Sets this block's steps.
@@ -212,7 +218,8 @@ LaunchShape LaneRecurrence::emit() {
 void LaneRecurrence::placePoint() {
   Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  Value point = e.add(e.mul(block, e.index(kBlock)), thread);
+  Value threads = width > 1 ? Value(gpu::BlockDimOp::create(b, gpu::Dimension::x)) : e.index(kBlock);
+  Value point = e.add(e.mul(block, threads), thread);
   lane = e.index(0);
   if (lanes > 1) {
     lane = b.createOrFold<arith::RemUIOp>(point, e.index(lanes));

@@ -19,15 +19,15 @@ static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
-/// Of few rows, for which weights stream from memory: where tiles are too few to ask for enough
-/// bytes at a time, blocks share out their depth, by steps of several tiles.
 struct NamedTile {
   StringLiteral suffix;
   MatmulTile tile;
 };
+/// Of few rows, past which weights stream from memory. So many blocks have enough bytes on the way;
+/// where tiles are fewer, blocks share out the depth, each with a few of its tiles at least.
 static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 4, 16, 16}},
                                         {"_64_rows", {64, 64, 64, 4, 32, 32}}};
-static constexpr int64_t kAheadBytes = 4 << 20, kLeastSteps = 4;
+static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4;
 /// Of warpgroups.
 static constexpr NamedTile kWarpgroupTiles[] = {
     {"_128x256", {128, 256, 64, 8, 0, 0}}, {"_256x128", {256, 128, 64, 8, 0, 0}},
@@ -71,14 +71,13 @@ static Value countTiles(DeviceBuilder d, KernelOp kernel, const Matmul &what, Ma
 }
 
 static KernelForm::Split splitDepth(DeviceBuilder d, KernelOp kernel, const Matmul &what,
-                                    MatmulTile tile, int64_t bytes) {
+                                    MatmulTile tile, int64_t blocks) {
   Value tiles = countTiles(d, kernel, what, tile), one = d.constant(tiles, 1), depth = one;
   for (unsigned loop : what.k)
     depth = d.mul(depth, sizeOf(d, kernel, loop));
   auto atLeastOne = [&](Value count) { return d.make<arith::MaxUIOp>(count, one); };
-  int64_t blocks = kAheadBytes / ((tile.stages - 1) * tile.k * tile.n * bytes);
   Value wanted = d.div(d.constant(tiles, blocks), atLeastOne(tiles));
-  Value numParts = atLeastOne(d.min(wanted, d.div(depth, kLeastSteps * tile.k)));
+  Value numParts = atLeastOne(d.min(wanted, d.div(depth, kLeastDepth * tile.k)));
   Value isSplit = d.compare(arith::CmpIPredicate::ugt, numParts, 1);
   Value sums = d.mul(d.mul(tiles, numParts), tile.m * tile.n / 2);
   return {numParts, d.select(isSplit, sums, one)};
@@ -152,19 +151,22 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
   Matmul what = *found;
   addGemvForms(kernel, what, target.version, forms);
   bool hasAsync = target.version >= 80, overlaps = target.version >= 90;
-  auto addFew = [&](StringRef name, MatmulTile tile, int64_t bytes, auto isFit, auto emit) {
+  auto addFew = [&](StringRef name, MatmulTile tile, int64_t above, int64_t blocks, auto isFit,
+                    auto emit) {
     if (!what.m)
       return;
     forms.push_back({name,
                      [=](ImplicitLocOpBuilder &h) {
                        DeviceBuilder d{h};
-                       Value isFew = d.compare(arith::CmpIPredicate::ule,
-                                               sizeOf(d, kernel, *what.m), tile.m);
+                       Value rows = sizeOf(d, kernel, *what.m);
+                       Value isFew = d.make<arith::AndIOp>(
+                           d.compare(arith::CmpIPredicate::ugt, rows, above),
+                           d.compare(arith::CmpIPredicate::ule, rows, tile.m));
                        return d.make<arith::AndIOp>(isFew, isFit(d));
                      },
                      emit,
                      [=](ImplicitLocOpBuilder &h) {
-                       return splitDepth(DeviceBuilder{h}, kernel, what, tile, bytes);
+                       return splitDepth(DeviceBuilder{h}, kernel, what, tile, blocks);
                      },
                      [=](DeviceKernel &k) {
                        return emitMatmulSums(k, *matchMatmul(k.kernel), tile, overlaps);
@@ -177,14 +179,17 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                          return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
                        }});
     };
-    if (sides[1].input)
-      for (const auto &[name, tile] : kFewMma)
-        addFew(name, tile, /*bytes=*/2,
+    int64_t above = 0;
+    for (const auto &[name, tile] : kFewMma) {
+      if (sides[1].input)
+        addFew(name, tile, above, kMmaBlocks,
                [=](DeviceBuilder d) { return areAligned(d, kernel, sides); },
                [=, tile = tile](DeviceKernel &k) {
                  return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, /*isDirect=*/true,
                                       overlaps);
                });
+      above = tile.m;
+    }
     if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
       for (const NamedTile &tile : kWarpgroupTiles)
         if (isUseful(tile, sides))
@@ -217,7 +222,7 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                        return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);
                      }});
   };
-  addFew("_64_rows", kSmallFma, what.sum.getType().getIntOrFloatBitWidth() / 8,
+  addFew("_64_rows", kSmallFma, /*above=*/0, kFmaBlocks,
          [](DeviceBuilder d) { return arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1); },
          [=](DeviceKernel &k) {
            return emitFmaMatmul(k, *matchMatmul(k.kernel), kSmallFma, hasAsync, overlaps);

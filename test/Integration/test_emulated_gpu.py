@@ -22,7 +22,8 @@ from builder import Builder  # noqa: E402
 # a script takes five.
 KERNELS = {
     "products_f16": ("matmul", "sm_80", "f16_nn_all,f16_tn_batch,f16_prologue", "--most=6000000"),
-    "products_bf16": ("matmul", "sm_80", "bf16_nt_bias,bf16_tt_batch", "--most=6000000"),
+    "products_bf16": ("matmul", "sm_80", "bf16_nt_bias,bf16_tt_batch,bf16_nt_columns",
+                      "--most=6000000"),
     "products": ("matmul", "sm_80", "f32_nt_all,f32_tn_batch,i32_nn", "--most=6000000"),
     "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch", "--most=20000000"),
     "rows": ("memory", "sm_80", "softmax_bf16,layernorm_f32,rmsnorm_bf16,rows_f16,largest_f32",
@@ -35,6 +36,8 @@ KERNELS = {
     "scans": ("recurrences", "sm_80",
               "diagonal5,per_head4x128,gated_delta2x3,open_diagonal,largest,nonlinear,total,"
               "time_first,half_backward,float64", "--every=9"),
+    "steps": ("recurrences", "sm_90a",
+              "diagonal16,per_head4x128,selective8_bfloat16,backward,from_zero", "--every=4"),
     "windows": ("recurrences", "sm_80",
                 "window,window_backward,window16,centred,delayed,swapped", "--every=9"),
     "windows_along_time": ("recurrences", "sm_80",

@@ -42,3 +42,26 @@ func.func @main.run(%table: !llvm.ptr, %context: !llvm.ptr, %x: f32, %y: memref<
   }
   return
 }
+
+// -----
+
+// A part of each row of all batches: its sizes are the whole's, so batches of rows are rows.
+// CHECK: gpu.func @kernel_copy
+// CHECK: %[[ALL:.*]] = ssm.arena_view %{{.*}} : !llvm.ptr -> memref<?x?x192xf32>
+// CHECK: %[[ROWS:.*]] = memref.collapse_shape %[[ALL]] {{\[\[}}0, 1], [2]]
+// CHECK: memref.subview %[[ROWS]][0, 8] [%{{.*}}, 160] [1, 1]
+#all = affine_map<(b, l, k) -> (b, l, k)>
+func.func @main.run(%table: !llvm.ptr, %context: !llvm.ptr, %arena: !llvm.ptr, %b: index, %l: index)
+    attributes {ssm.entry = "main"} {
+  %c0 = arith.constant 0 : index
+  %c4096 = arith.constant 4096 : index
+  %all = ssm.arena_view %arena[%c0] (%b, %l) : !llvm.ptr -> memref<?x?x192xf32>
+  %part = memref.subview %all[0, 0, 8] [%b, %l, 160] [1, 1, 1] : memref<?x?x192xf32> to memref<?x?x160xf32, strided<[?, 192, 1], offset: 8>>
+  %y = ssm.arena_view %arena[%c4096] (%b, %l) : !llvm.ptr -> memref<?x?x160xf32>
+  ssm.kernel loops 3 ins(%part : memref<?x?x160xf32, strided<[?, 192, 1], offset: 8>>) outs(%y : memref<?x?x160xf32>)
+      maps [#all, #all] config <loops, lane_loop = 0, lanes = 1> {
+  ^bb0(%a: f32):
+    ssm.yield %a : f32
+  }
+  return
+}

@@ -171,3 +171,42 @@ func.func private @window(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr
   }
   return
 }
+
+// -----
+
+// A single step has a form of its own: two vectors of the state a lane, all asked for before the
+// first is used, and no loop.
+// CHECK-LABEL: func.func private @single
+// CHECK: %[[IS_ONE:.*]] = arith.cmpi eq, %{{.*}}, %c1
+// CHECK: scf.if
+// CHECK:   %[[THREADS:.*]] = arith.select %{{.*}}, %c256, %c64
+// CHECK:   ssm.launch {{.*}} @device::@single_step grid({{.*}}) threads %[[THREADS]]
+// CHECK: else
+// CHECK:   ssm.launch {{.*}} @device::@single grid
+// CHECK: gpu.func @single_step
+// CHECK-NOT: scf.for
+// CHECK: memref.load
+// CHECK-COUNT-2: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x16xf32>, vector<4xf32>
+// CHECK: llvm.inline_asm
+// CHECK: arith.select
+// CHECK: gpu.shuffle {{.*}}xor
+// CHECK-NOT: gpu.shuffle
+// CHECK-COUNT-2: vector.store %{{.*}} {alignment = 16 : i64} : memref<?x16xf32>, vector<4xf32>
+// CHECK: gpu.func @single(
+func.func private @single(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr, %ph: !llvm.ptr, %pe: !llvm.ptr, %py: !llvm.ptr, %n: index, %d: index) attributes {ssm.kernel} {
+  %c0 = arith.constant 0 : index
+  %x = ssm.arena_view %px[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  %h = ssm.arena_view %ph[%c0] (%d) : !llvm.ptr -> memref<?x16xf32>
+  %e = ssm.arena_view %pe[%c0] (%d) : !llvm.ptr -> memref<?x16xf32>
+  %y = ssm.arena_view %py[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  ssm.kernel loops 3 time 0 ins(%x : memref<?x?xf32>) inits(%h : memref<?x16xf32>)
+      outs(%e, %y : memref<?x16xf32>, memref<?x?xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (d, n)>,
+            affine_map<(t, d, n) -> (d, n)>, affine_map<(t, d, n) -> (t, d)>] {
+    ^bb0(%v: f32, %c: f32):
+      %m = arith.mulf %v, %c : f32
+      %s = ssm.reduce addf %m over [2] : f32
+      ssm.yield %m, %s : f32, f32
+  }
+  return
+}
