@@ -8,6 +8,7 @@
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
+#include "dialects/SSM/UnitLoops.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -455,48 +456,53 @@ struct DropUnitLoops : OpRewritePattern<KernelOp> {
   LogicalResult matchAndRewrite(KernelOp op, PatternRewriter &rewriter) const override {
     if (op.getConfig())
       return rewriter.notifyMatchFailure(op, "is configured for its loops");
-    SmallVector<AffineExpr> exprs;
-    SmallVector<int64_t> numbers;
-    int64_t next = 0;
-    for (bool isUnit : findUnitLoops(op)) {
-      numbers.push_back(isUnit ? -1 : next);
-      exprs.push_back(isUnit ? rewriter.getAffineConstantExpr(0) : rewriter.getAffineDimExpr(next));
-      next += !isUnit;
-    }
-    if (next == static_cast<int64_t>(op.getNumLoops()))
+    SmallVector<bool> units = findUnitLoops(op);
+    if (!llvm::is_contained(units, true))
       return rewriter.notifyMatchFailure(op, "all loops are needed");
-    SmallVector<AffineMap> maps;
-    for (unsigned i = 0; i < op.getMaps().size(); ++i)
-      maps.push_back(simplifyAffineMap(op.getMap(i).replaceDimsAndSymbols(exprs, {}, next, 0)));
-    for (auto reduce : llvm::make_early_inc_range(op.getStep().getOps<ReduceOp>())) {
-      SmallVector<int64_t> over;
-      for (int64_t loop : reduce.getLoops())
-        if (numbers[loop] >= 0)
-          over.push_back(numbers[loop]);
-      if (over.empty())
-        rewriter.replaceOp(reduce, reduce.getValue());
-      else
-        rewriter.modifyOpInPlace(reduce, [&] { reduce.setLoops(over); });
-    }
-    for (auto index : llvm::make_early_inc_range(op.getStep().getOps<ssm::IndexOp>())) {
-      if (numbers[index.getLoop()] >= 0) {
-        rewriter.modifyOpInPlace(index, [&] { index.setLoop(numbers[index.getLoop()]); });
-        continue;
-      }
-      rewriter.setInsertionPoint(index);
-      rewriter.replaceOpWithNewOp<arith::ConstantIndexOp>(index, 0);
-    }
-    rewriter.modifyOpInPlace(op, [&] {
-      op.setLoops(next);
-      if (op.getTime())
-        op.setTime(numbers[*op.getTime()]);
-      op.setMapsAttr(rewriter.getAffineMapArrayAttr(maps));
-    });
+    dropUnitLoops(rewriter, op, units);
     return success();
   }
 };
 
 } // namespace
+
+void ssm::dropUnitLoops(RewriterBase &rewriter, KernelOp op, ArrayRef<bool> units) {
+  SmallVector<AffineExpr> exprs;
+  SmallVector<int64_t> numbers;
+  int64_t next = 0;
+  for (bool isUnit : units) {
+    numbers.push_back(isUnit ? -1 : next);
+    exprs.push_back(isUnit ? rewriter.getAffineConstantExpr(0) : rewriter.getAffineDimExpr(next));
+    next += !isUnit;
+  }
+  SmallVector<AffineMap> maps;
+  for (unsigned i = 0; i < op.getMaps().size(); ++i)
+    maps.push_back(simplifyAffineMap(op.getMap(i).replaceDimsAndSymbols(exprs, {}, next, 0)));
+  for (auto reduce : llvm::make_early_inc_range(op.getStep().getOps<ReduceOp>())) {
+    SmallVector<int64_t> over;
+    for (int64_t loop : reduce.getLoops())
+      if (numbers[loop] >= 0)
+        over.push_back(numbers[loop]);
+    if (over.empty())
+      rewriter.replaceOp(reduce, reduce.getValue());
+    else
+      rewriter.modifyOpInPlace(reduce, [&] { reduce.setLoops(over); });
+  }
+  for (auto index : llvm::make_early_inc_range(op.getStep().getOps<ssm::IndexOp>())) {
+    if (numbers[index.getLoop()] >= 0) {
+      rewriter.modifyOpInPlace(index, [&] { index.setLoop(numbers[index.getLoop()]); });
+      continue;
+    }
+    rewriter.setInsertionPoint(index);
+    rewriter.replaceOpWithNewOp<arith::ConstantIndexOp>(index, 0);
+  }
+  rewriter.modifyOpInPlace(op, [&] {
+    op.setLoops(next);
+    if (op.getTime())
+      op.setTime(numbers[*op.getTime()]);
+    op.setMapsAttr(rewriter.getAffineMapArrayAttr(maps));
+  });
+}
 
 void KernelOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
   patterns.add<DropInputs, DropOuts, DropUnitLoops, FoldInputCasts>(context);

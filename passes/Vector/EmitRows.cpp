@@ -132,7 +132,7 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
     // An out may be the buffer of an input: all is read before anything is written.
     SmallVector<std::pair<unsigned, Value>> values;
     for (unsigned out : nest.outs)
-      if (loopsOf(kernel.getOutMap(out)) == set)
+      if (loopsOf(kernel.getOutMap(out)) == set && !isWritten(out))
         values.push_back({out, point.get(yielded(out))});
     for (auto [out, value] : values)
       point.storeOut(out, value);
@@ -140,6 +140,11 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
   if (set == nest.all())
     return nest.reduces.empty() ? SmallVector<Value>() : accumulate(nest, points, carried);
 
+  bool isDone = nest.reduces.empty() && llvm::all_of(nest.outs, [&](unsigned out) {
+    return isSubset(loopsOf(kernel.getOutMap(out)), set) || isWritten(out);
+  });
+  if (isDone)
+    return {};
   LoopSet next = nest.levels[number + 1];
   SmallVector<unsigned> toOpen = orderOf(next & ~set);
   if (nest.turned && next == nest.all())
@@ -516,7 +521,7 @@ SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, Valu
     if (!stash.isStored)
       for (PointEmitter &point : points)
         if (point.isProvided(stash.value)) {
-          if (keepsTail && point.mask)
+          if (keepsTail && point.mask && !stash.isOut)
             stash.tail = point.getVector(stash.value);
           else
             point.storeOut(stash.out, point.get(stash.value));

@@ -201,6 +201,11 @@ void RowPlan::findStashes(const Nest &nest) {
     Value buffer = kernel.getOuts()[out], best;
     if (loopsOf(kernel.getOutMap(out)) != nest.all())
       continue;
+    if (Value value = yielded(out); summed.contains(value) && value.getDefiningOp() &&
+                                    loops.of(value) == nest.all() && !mayReadAfter(value, buffer)) {
+      stashes.push_back({value, out, true, {}});
+      continue;
+    }
     int64_t bestCost = 8; // of a load, a store and some more
     DenseSet<Value> seen;
     walkCone(yielded(out), seen, [&](Value part) {
@@ -219,8 +224,14 @@ void RowPlan::findStashes(const Nest &nest) {
       }
     });
     if (best && llvm::none_of(stashes, [&](const Stash &other) { return other.value == best; }))
-      stashes.push_back({best, out, {}});
+      stashes.push_back({best, out, false, {}});
   }
+}
+
+bool RowPlan::isWritten(unsigned out) {
+  return llvm::any_of(stashes, [&](const Stash &stash) {
+    return stash.isOut && stash.isStored && stash.out == out;
+  });
 }
 
 void RowPlan::findTurned(Nest &nest) {

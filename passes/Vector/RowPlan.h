@@ -44,6 +44,7 @@ int64_t costOf(mlir::Operation *op);
 struct Stash {
   mlir::Value value;
   unsigned out;
+  bool isOut;            // it is the out itself
   mlir::Value tail;      // of the last lanes of a row, which are not stored
   bool wasUsed = false;  // by the nest being emitted
   bool isStored = false; // nests from now on find it there
@@ -76,6 +77,8 @@ protected:
   /// Whether there are sums, or more loops, inside the lane loop.
   bool hasColumns(const Nest &nest);
   void findStashes(const Nest &nest);
+  /// Whether a reduction has written the out along with its own value.
+  bool isWritten(unsigned out);
   void findTurned(Nest &nest);
   /// Where `value` is known, whether the kernel reads an input that may lie in `buffer`
   /// to compute the outs and the reductions that do not come before it.

@@ -316,6 +316,18 @@ def test_targets(kind, cpu):
         check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length)
 
 
+@pytest.mark.parametrize("cpu", ["native", "v3"])
+@pytest.mark.parametrize("keys, width", [(25, 1), (30, 17), (64, 64), (128, 100)])
+@pytest.mark.parametrize("gated", [False, True], ids=["delta", "gated"])
+def test_single_step(keys, width, gated, cpu):
+    """A step that reads its whole state twice is a kernel without time."""
+    recurrence = r.delta(keys, width, gated)
+    module = runtime.Module(
+        compiler.compile_model(recurrence.model(length=1), [f"--cpu={cpu}"]))
+    for threads in (1, 2):
+        session = module.session(threads=threads)
+        for batch in (0, 1, 5, 70):
+            check(session, recurrence, generator(f"step {keys} {width}"), dict(B=batch), 1)
 
 
 @pytest.mark.parametrize("level", LEVELS)

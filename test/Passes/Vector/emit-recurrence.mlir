@@ -216,3 +216,34 @@ func.func @along_state(%x: memref<?x64xf32>, %b: memref<?x32xf32>, %h0: memref<6
   }
   return
 }
+
+// A single step of the delta rule is a kernel without time: four vectors of columns side by
+// side, one pass over their state for the sum, one that makes the next, writes it and sums it
+// up.
+// CHECK-LABEL: @single_step
+// CHECK-SAME: %[[H0:[a-z0-9]+]]: memref<40x64xf32>, %[[H:[a-z0-9]+]]: memref<40x64xf32>
+// CHECK-NOT: memref.alloca
+// CHECK: scf.for {{.*}} -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// CHECK-COUNT-4: vector.load %[[H0]]
+// CHECK: scf.for {{.*}} -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// CHECK-COUNT-4: vector.store {{.*}} %[[H]]
+// CHECK-NOT: scf.for
+// CHECK: return
+func.func @single_step(%k: memref<1x40xf32>, %v: memref<1x64xf32>, %h0: memref<40x64xf32>, %eh: memref<40x64xf32>, %ey: memref<1x64xf32>) {
+  ssm.kernel loops 3 time 0 ins(%k, %v : memref<1x40xf32>, memref<1x64xf32>) inits(%h0 : memref<40x64xf32>)
+      outs(%eh, %ey : memref<40x64xf32>, memref<1x64xf32>)
+      maps [affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (n, d)>,
+            affine_map<(t, d, n) -> (n, d)>, affine_map<(t, d, n) -> (t, d)>]
+      config <recurrence, lane_loop = 1, lanes = 16, tiles = [8]> {
+    ^bb0(%key: f32, %value: f32, %state: f32):
+      %seen = arith.mulf %state, %key : f32
+      %sum = ssm.reduce addf %seen over [2] : f32
+      %change = arith.subf %value, %sum : f32
+      %put = arith.mulf %key, %change : f32
+      %next = arith.addf %state, %put : f32
+      %read = arith.mulf %next, %key : f32
+      %out = ssm.reduce addf %read over [2] : f32
+      ssm.yield %next, %out : f32, f32
+  }
+  return
+}
