@@ -27,6 +27,8 @@ namespace {
 constexpr int64_t kBlock = 256;
 /// Bytes of an access, and steps of a run at most.
 constexpr int64_t kAccessBytes = 16, kMaxRun = 8;
+/// Runs that a row must have for the broken ones among them to be few.
+constexpr int64_t kLeastRuns = 4;
 
 /// Where runs begin: at the rows' beginning, or where memory says; a run of one step anywhere.
 enum class Runs { Whole, Peeled, Single };
@@ -479,7 +481,7 @@ static Value beginsAlike(ImplicitLocOpBuilder &h, KernelOp kernel, const Window 
   DeviceBuilder d{h};
   unsigned time = *kernel.getTime(), numCarries = kernel.getNumCarries();
   Value steps = getValueOrCreateConstantIndexOp(h, h.getLoc(), kernel.getLoopSizes(h)[time]);
-  Value fits = d.compare(arith::CmpIPredicate::ugt, steps, 0);
+  Value fits = d.compare(arith::CmpIPredicate::uge, steps, kLeastRuns * what.run);
   auto require = [&](Value condition) { fits = d.make<arith::AndIOp>(fits, condition); };
   Value zero = arith::ConstantIndexOp::create(h, 0);
   // What a step of each loop goes on by.

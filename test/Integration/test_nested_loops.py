@@ -109,3 +109,33 @@ def test_carry_through(outer_kind, inner_kind, stacked, reference_only):
             results = runtime.Module(compiler.compile_model(proto, [level])).session().run(inputs)
             for name, want in wanted.items():
                 compare.check_close(name, results[name], want, np.dtype(f32), 1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_top_k_in_a_loop(rows, reference_only):
+    """On a GPU the loop is one block, which sorts row by row."""
+    if reference_only:
+        pytest.skip("needs the compiler")
+    g, b = Builder(), Builder("inner_")
+    trips, x = g.input("trips", [], INT64), g.input("x", [rows, "n"])
+    b.input("inner_i", [], INT64)
+    go, c = b.input("inner_go", [], BOOL), b.input("inner_c", [rows, "n"])
+    best, places = b.add("TopK", c, b.constant(np.array([3])), count=2)
+    last = b.add("Slice", best, *(b.constant(np.array([n])) for n in (2, 3, 1)))
+    b.output(b.add("Identity", go), [], BOOL)
+    b.output(b.add("Sub", last, c), [rows, "n"])
+    b.output(places, [rows, 3], INT64)
+    y, stack = g.add("Loop", trips, "", x, count=2, body=b.graph("inner"))
+    g.output(y, [rows, "n"], name="y")
+    g.output(stack, ["k", rows, 3], INT64, name="stack")
+    session = runtime.Module(compiler.compile_model(g.model(), [])).session()
+    rng = generator(f"top k in a loop {rows}")
+    for count, size in ((0, 7), (3, 3), (4, 1200)):
+        x = rng.integers(-50, 50, (rows, size)).astype(f32)
+        got = session.run({"trips": np.array(count), "x": x})
+        wanted = []
+        for _ in range(count):
+            wanted.append(np.argsort(-x, axis=1, kind="stable")[:, :3])
+            x = np.take_along_axis(x, wanted[-1][:, 2:], 1) - x
+        np.testing.assert_array_equal(got["stack"].reshape(-1, 3), np.array(wanted).reshape(-1, 3))
+        np.testing.assert_array_equal(got["y"], x)

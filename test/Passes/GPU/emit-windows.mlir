@@ -2,12 +2,16 @@
 
 // A convolution of two taps along dense time. Rows of whole, aligned runs: a thread has four
 // steps, 16 bytes, and one in front of them; the first run of a row begins with the carry, the
-// last one leaves it. Other rows: a thread has a step.
+// last one leaves it. Rows that begin elsewhere, but alike in all operands: runs begin at 16
+// bytes, and those at the ends of a row go step by step. Other rows: a thread has a step.
 
 // CHECK-LABEL: func.func private @taps
 // CHECK: %[[REST:.*]] = arith.remui %{{.*}}, %c4
 // CHECK: scf.if
 // CHECK: ssm.launch {{.*}}@device::@taps_runs
+// CHECK: } else {
+// CHECK: arith.cmpi uge, %{{.*}}, %c16
+// CHECK: ssm.launch {{.*}}@device::@taps_peeled
 // CHECK: } else {
 // CHECK: ssm.launch {{.*}}@device::@taps grid
 // CHECK: gpu.func @taps_runs
@@ -23,6 +27,15 @@
 // CHECK: arith.cmpi uge
 // CHECK: scf.if
 // CHECK: memref.store %[[X3]], {{.*}} : memref<?xf32>
+// CHECK: gpu.func @taps_peeled
+// CHECK: %[[SKIPPED:.*]] = arith.andi %{{.*}}, %c3
+// CHECK: scf.if {{.*}} -> (f32) {
+// CHECK: vector.load
+// CHECK: vector.store
+// CHECK: } else {
+// CHECK-COUNT-5: memref.load {{.*}} : memref<?x?xf32>
+// CHECK: memref.load {{.*}} : memref<?xf32>
+// CHECK-COUNT-4: memref.store {{.*}} : memref<?x?xf32>
 // CHECK: gpu.func @taps(
 // CHECK-NOT: vector
 // CHECK: memref.load {{.*}} : memref<?x?xf32>
