@@ -10,12 +10,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from ssmtest import build, compiler
 
 sys.path.insert(0, str(build.MODELS))
 import mamba  # noqa: E402
 import recurrences  # noqa: E402
+from builder import Builder  # noqa: E402
 
 WIDTH, INNER, RANK, KERNEL = 96, 192, 6, 4
 FLOAT = 4
@@ -74,3 +76,16 @@ def test_states_are_not_copied():
                               (recurrences.delta(64, 64, True), {})):
         module = compiler.compile_model(recurrence.model(), ["-O3"])
         assert memory(module, 8, 16, **sizes)["arena_bytes"] < 16 * 1024
+
+
+def test_reshaped_results_are_not_copied():
+    """What makes a result whose last node reshapes it writes to the output at once."""
+    g = Builder()
+    x = g.input("x", ["batch", "length", 64])
+    w = g.weight(np.zeros((64, 1), np.float32))
+    y = g.add("Squeeze", g.add("MatMul", x, w), g.ints(2))
+    joined = g.add("Reshape", g.add("Softmax", x), g.ints(0, -1))
+    g.output(y, ["batch", "length"], name="y")
+    g.output(joined, ["batch", "joined"], name="joined")
+    module = compiler.compile_model(g.model(), ["-O3"])
+    assert memory(module, 8, 128)["arena_bytes"] < 1024

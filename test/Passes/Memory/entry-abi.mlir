@@ -94,3 +94,33 @@ func.func private @repeated(%x: memref<?xf32>, %n: index) -> (memref<?xf32> {ssm
   linalg.map { math.exp } ins(%x : memref<?xf32>) outs(%y : memref<?xf32>)
   return %y : memref<?xf32>
 }
+
+// A result that is a view of a buffer: the buffer is a view of the output.
+// CHECK-LABEL: func.func @reshaped.run(
+// CHECK: %[[N:.*]] = memref.dim
+// CHECK: %[[S:.*]] = ssm.output %{{.*}}[0] (%[[N]]) : !llvm.ptr, !llvm.ptr -> memref<?x4xf32>
+// CHECK: %[[A:.*]] = memref.expand_shape %[[S]] {{\[}}[0, 1], [2]] output_shape [%[[N]], 1, 4]
+// CHECK: %[[M:.*]] = arith.muli
+// CHECK: %[[J:.*]] = ssm.output %{{.*}}[1] (%[[M]]) : !llvm.ptr, !llvm.ptr -> memref<?xf32>
+// CHECK: %[[B:.*]] = memref.expand_shape %[[J]] {{\[}}[0, 1]] output_shape [%[[N]], 4]
+// CHECK: %[[W:.*]] = ssm.output %{{.*}}[2] (%[[N]]) : !llvm.ptr, !llvm.ptr -> memref<?x2x2xf32>
+// CHECK: %[[C:.*]] = memref.collapse_shape %[[W]] {{\[}}[0], [1, 2]]
+// CHECK: linalg.copy ins(%{{.*}}) outs(%[[A]]
+// CHECK: linalg.copy ins(%{{.*}}) outs(%[[B]]
+// CHECK: linalg.copy ins(%{{.*}}) outs(%[[C]]
+// CHECK-NOT: memref.copy
+// CHECK: return
+func.func @reshaped(%x: memref<?x1x4xf32>, %y: memref<?x4xf32>) -> (memref<?x4xf32>, memref<?xf32>, memref<?x2x2xf32>) {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %x, %c0 : memref<?x1x4xf32>
+  %a = memref.alloc(%n) : memref<?x1x4xf32>
+  %b = memref.alloc(%n) : memref<?x4xf32>
+  %c = memref.alloc(%n) : memref<?x4xf32>
+  linalg.copy ins(%x : memref<?x1x4xf32>) outs(%a : memref<?x1x4xf32>)
+  linalg.copy ins(%y : memref<?x4xf32>) outs(%b : memref<?x4xf32>)
+  linalg.copy ins(%y : memref<?x4xf32>) outs(%c : memref<?x4xf32>)
+  %s = memref.collapse_shape %a [[0, 1], [2]] : memref<?x1x4xf32> into memref<?x4xf32>
+  %j = memref.collapse_shape %b [[0, 1]] : memref<?x4xf32> into memref<?xf32>
+  %w = memref.expand_shape %c [[0], [1, 2]] output_shape [%n, 2, 2] : memref<?x4xf32> into memref<?x2x2xf32>
+  return %s, %j, %w : memref<?x4xf32>, memref<?xf32>, memref<?x2x2xf32>
+}
