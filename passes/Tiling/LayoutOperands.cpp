@@ -90,6 +90,10 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
   static void takeConversions(KernelOp turn) {
     IRRewriter rewriter(turn.getContext());
     auto before = turn.getInputs()[0].getDefiningOp<KernelOp>();
+    if (before && isConversion(before))
+      for (Operation *user : llvm::make_early_inc_range(before->getUsers()))
+        if (auto dim = dyn_cast<tensor::DimOp>(user))
+          dim.getSourceMutable().set(before.getOuts()[0]);
     if (before && isConversion(before) && before->hasOneUse())
       if (auto merged = mergeKernels(rewriter, before, turn, KeepResults::InMerged);
           succeeded(merged))
