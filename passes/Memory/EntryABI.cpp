@@ -9,6 +9,7 @@
 
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -25,6 +26,98 @@ using namespace mlir;
 using namespace ssm;
 
 namespace {
+/// The buffer that a result is, as it is or reshaped.
+class ResultBuffer {
+public:
+  ResultBuffer(Value result, Block &block) {
+    while (auto cast = result.getDefiningOp<memref::CastOp>())
+      result = cast.getSource();
+    type = cast<MemRefType>(result.getType());
+    while (Operation *op = result.getDefiningOp()) {
+      if (!isa<memref::ExpandShapeOp, memref::CollapseShapeOp, memref::CastOp>(op))
+        break;
+      views.push_back(op);
+      result = op->getOperand(0);
+    }
+    alloc = result.getDefiningOp<memref::AllocOp>();
+    if (alloc && (alloc->getBlock() != &block || !llvm::all_of(views, [&](Operation *view) {
+                    auto expand = dyn_cast<memref::ExpandShapeOp>(view);
+                    return !expand || llvm::all_of(expand.getOutputShape(), [&](Value size) {
+                      Operation *op = size.getDefiningOp();
+                      return !op || (op->getBlock() == &block && op->isBeforeInBlock(alloc));
+                    });
+                  })))
+      alloc = {};
+  }
+
+  /// Whether it is a temporary of the block, whose place the result may take.
+  bool isOwn() const { return alloc != nullptr; }
+  memref::AllocOp getAlloc() const { return alloc; }
+  MemRefType getType() const { return type; }
+  SmallVector<Value> getDynamicSizes(OpBuilder &at) {
+    SmallVector<Value> dynamic;
+    Value result = alloc;
+    if (!views.empty())
+      result = views.front()->getResult(0);
+    for (OpFoldResult size : sizesOf(at, result))
+      if (auto value = dyn_cast<Value>(size))
+        dynamic.push_back(value);
+    return dynamic;
+  }
+
+  /// Puts the buffer where the result goes, seen as it is used.
+  void place(OpBuilder &at, Value into) {
+    for (Operation *view : views) {
+      Location loc = view->getLoc();
+      auto source = cast<MemRefType>(view->getOperand(0).getType());
+      if (auto collapse = dyn_cast<memref::CollapseShapeOp>(view)) {
+        into = memref::ExpandShapeOp::create(at, loc, source, into,
+                                             collapse.getReassociationIndices(),
+                                             sizesOf(at, view->getOperand(0)));
+      } else if (auto expand = dyn_cast<memref::ExpandShapeOp>(view)) {
+        into = memref::CollapseShapeOp::create(at, loc, into, expand.getReassociationIndices());
+      }
+      if (into.getType() != source)
+        into = memref::CastOp::create(at, loc, source, into);
+    }
+    alloc.replaceAllUsesWith(into);
+    alloc.erase();
+  }
+
+private:
+  /// The sizes of a view, or of the buffer; a value for each that its type leaves open.
+  SmallVector<OpFoldResult> sizesOf(OpBuilder &at, Value buffer) {
+    if (buffer == alloc.getResult())
+      return alloc.getMixedSizes();
+    if (auto expand = buffer.getDefiningOp<memref::ExpandShapeOp>())
+      return expand.getMixedOutputShape();
+    if (auto cast = buffer.getDefiningOp<memref::CastOp>())
+      return sizesOf(at, cast.getSource());
+    auto collapse = cast<memref::CollapseShapeOp>(buffer.getDefiningOp());
+    SmallVector<OpFoldResult> inner = sizesOf(at, collapse.getSrc()), sizes;
+    for (auto [axis, group] : llvm::enumerate(collapse.getReassociationIndices())) {
+      int64_t fixed = collapse.getResultType().getDimSize(axis);
+      if (!ShapedType::isDynamic(fixed)) {
+        sizes.push_back(at.getIndexAttr(fixed));
+        continue;
+      }
+      Value size;
+      for (int64_t factor : group) {
+        if (isConstantIntValue(inner[factor], 1))
+          continue;
+        Value own = getValueOrCreateConstantIndexOp(at, collapse.getLoc(), inner[factor]);
+        size = size ? arith::MulIOp::create(at, collapse.getLoc(), size, own).getResult() : own;
+      }
+      sizes.push_back(size);
+    }
+    return sizes;
+  }
+
+  MemRefType type;
+  SmallVector<Operation *> views; // from the result to the buffer
+  memref::AllocOp alloc;
+};
+
 struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
   void runOnOperation() override {
     llvm::DenseMap<StringAttr, SmallVector<func::CallOp>> calls;
@@ -136,56 +229,17 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     }
   }
 
-  /// Whether an operation only joins or splits axes of fixed sizes, and open ones with
-  /// axes of size 1: then the open sizes are those of its operand.
-  static bool keepsSizes(Operation *view) {
-    if (!isa_and_nonnull<memref::CollapseShapeOp, memref::ExpandShapeOp>(view))
-      return false;
-    auto collapse = dyn_cast<memref::CollapseShapeOp>(view);
-    auto wide = cast<MemRefType>(collapse ? collapse.getSrcType() : view->getResult(0).getType());
-    auto groups = collapse ? collapse.getReassociationIndices()
-                           : cast<memref::ExpandShapeOp>(view).getReassociationIndices();
-    return llvm::all_of(groups, [&](ArrayRef<int64_t> group) {
-      return llvm::none_of(group, [&](int64_t axis) { return wide.isDynamicDim(axis); }) ||
-             llvm::count_if(group, [&](int64_t axis) { return wide.getDimSize(axis) != 1; }) == 1;
-    });
-  }
-
-  /// What a view was made of, as a view of what it is.
-  static Value turnedBack(OpBuilder &builder, Operation *view, Value buffer) {
-    Type type = view->getOperand(0).getType();
-    if (auto collapse = dyn_cast<memref::CollapseShapeOp>(view))
-      return memref::ExpandShapeOp::create(builder, view->getLoc(), type, buffer,
-                                           collapse.getReassociationIndices());
-    return memref::CollapseShapeOp::create(
-        builder, view->getLoc(), type, buffer,
-        cast<memref::ExpandShapeOp>(view).getReassociationIndices());
-  }
-
   /// Makes the buffer of result i the output's, or copies into the output.
   LogicalResult convertResult(OpBuilder &builder, Value result, unsigned i, Value table,
                               Value context, Block &entry) {
     auto type = dyn_cast<MemRefType>(result.getType());
     if (!type || !type.getLayout().isIdentity())
       return emitError(result.getLoc()) << "result " << i << " is not a plain memref";
-    Value root = result;
-    while (auto cast = root.getDefiningOp<memref::CastOp>())
-      root = cast.getSource();
-    auto shape = cast<MemRefType>(root.getType());
-    SmallVector<Operation *> views;
-    while (keepsSizes(root.getDefiningOp())) {
-      views.push_back(root.getDefiningOp());
-      root = views.back()->getOperand(0);
-    }
-    auto alloc = root.getDefiningOp<memref::AllocOp>();
-    if (alloc && alloc->getBlock() == &entry) {
-      OpBuilder at(alloc);
-      Value output = OutputOp::create(at, alloc.getLoc(), shape, table, context,
-                                      alloc.getDynamicSizes(), i);
-      for (Operation *view : views)
-        output = turnedBack(at, view, output);
-      alloc.replaceAllUsesWith(output);
-      alloc.erase();
+    if (ResultBuffer buffer(result, entry); buffer.isOwn()) {
+      OpBuilder at(buffer.getAlloc());
+      auto output = OutputOp::create(at, result.getLoc(), buffer.getType(), table, context,
+                                     buffer.getDynamicSizes(at), i);
+      buffer.place(at, output.getResult());
       return success();
     }
     Location loc = result.getLoc();
@@ -246,19 +300,15 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
 
   /// Makes the buffer of a result the caller's, or copies into it.
   static void placeResult(OpBuilder &builder, Value result, Value place, Block &block) {
-    Value root = result;
-    while (auto cast = root.getDefiningOp<memref::CastOp>())
-      root = cast.getSource();
-    auto alloc = root.getDefiningOp<memref::AllocOp>();
-    if (!alloc || alloc->getBlock() != &block) {
+    ResultBuffer buffer(result, block);
+    if (!buffer.isOwn()) {
       memref::CopyOp::create(builder, result.getLoc(), result, place);
       return;
     }
-    OpBuilder at(alloc);
-    if (place.getType() != alloc.getType())
-      place = memref::CastOp::create(at, alloc.getLoc(), alloc.getType(), place);
-    alloc.replaceAllUsesWith(place);
-    alloc.erase();
+    OpBuilder at(buffer.getAlloc());
+    if (place.getType() != buffer.getType())
+      place = memref::CastOp::create(at, result.getLoc(), buffer.getType(), place);
+    buffer.place(at, place);
   }
 };
 } // namespace

@@ -40,6 +40,29 @@ def PlaceCarries : Pass<"ssm-place-carries", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def SeparateTemporaries : Pass<"ssm-separate-temporaries", "::mlir::func::FuncOp"> {
+  let summary = "each operation writes to a temporary of its own, made in front of it";
+  let description = [{
+    Empty tensors of equal sizes are equal to CSE. One-shot bufferization makes one buffer of
+    each, which lives from there to its last writer's last reader, and so takes room where
+    nobody needs it. With one for each writer, the arena planner knows when each is needed.
+
+    ```mlir
+    %e = tensor.empty(%n) : tensor<?xf32>
+    %a = ssm.kernel ... outs(%e : tensor<?xf32>)
+    %s = ssm.kernel ins(%a) ...
+    %b = ssm.kernel ... outs(%e : tensor<?xf32>)
+    // becomes
+    %e = tensor.empty(%n) : tensor<?xf32>
+    %a = ssm.kernel ... outs(%e : tensor<?xf32>)
+    %s = ssm.kernel ins(%a) ...
+    %f = tensor.empty(%n) : tensor<?xf32>
+    %b = ssm.kernel ... outs(%f : tensor<?xf32>)
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
+}
+
 def EntryABI : Pass<"ssm-entry-abi", "::mlir::ModuleOp"> {
   let summary = "entry functions meet the runtime: arguments, outputs, weights";
   let description = [{

@@ -194,8 +194,7 @@ StringRef ScanRaiser::convert(KernelOp kernel, KernelOp &made) {
   };
   SmallVector<unsigned> results; // of the kernel, for each value that the step yields
   for (Value value : step().getTerminator()->getOperands()) {
-    if (value.getDefiningOp() != kernel)
-      return "its step yields what its kernel does not compute";
+    assert(value.getDefiningOp() == kernel && "what is yielded goes through kernels");
     results.push_back(cast<OpResult>(value).getResultNumber());
   }
   WalkResult own = kernel.getBody().walk([&](Operation *op) {
@@ -258,7 +257,7 @@ StringRef ScanRaiser::convert(KernelOp kernel, KernelOp &made) {
   llvm::append_range(all, initMaps);
   llvm::append_range(all, outMaps);
   if (!haveSizes(numLoops, all))
-    return "a loop of its step has no size";
+    return "its steps read no sequence and give none";
 
   if (!llvm::is_contained(mirrored, true))
     mirrored.clear();

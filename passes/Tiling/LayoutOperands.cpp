@@ -8,9 +8,11 @@
 #include "passes/Tiling/Passes.h"
 
 #include "dialects/SSM/KernelBuilders.h"
+#include "dialects/SSM/KernelMerge.h"
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/WeightValues.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 namespace ssm {
@@ -72,17 +74,44 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     });
     for (KernelOp kernel : kernels)
       layout(kernel);
+    for (KernelOp turn : turns)
+      takeConversions(turn);
+  }
+
+  /// Whether the kernel does no more than to convert each element to another type.
+  static bool isConversion(KernelOp kernel) {
+    return !kernel.getTime() && kernel.getNumResults() == 1 && kernel.getInputs().size() == 1 &&
+           llvm::hasNItems(kernel.getStep().getOperations(), 2) &&
+           isa<arith::ExtFOp, arith::TruncFOp>(kernel.getStep().front());
+  }
+
+  /// A tensor that is converted before, or behind, its axes are turned goes through memory
+  /// once: a state in f16, say.
+  static void takeConversions(KernelOp turn) {
+    IRRewriter rewriter(turn.getContext());
+    auto before = turn.getInputs()[0].getDefiningOp<KernelOp>();
+    if (before && isConversion(before))
+      for (Operation *user : llvm::make_early_inc_range(before->getUsers()))
+        if (auto dim = dyn_cast<tensor::DimOp>(user))
+          dim.getSourceMutable().set(before.getOuts()[0]);
+    if (before && isConversion(before) && before->hasOneUse())
+      if (auto merged = mergeKernels(rewriter, before, turn, KeepResults::InMerged);
+          succeeded(merged))
+        turn = *merged;
+    auto behind = turn->hasOneUse() ? dyn_cast<KernelOp>(*turn->user_begin()) : KernelOp();
+    if (behind && isConversion(behind))
+      (void)mergeKernels(rewriter, turn, behind, KeepResults::InMerged);
   }
 
   /// source with its axes in another order: result axis i is axis order[i].
-  static Value transpose(OpBuilder &b, Location loc, Value source, ArrayRef<int64_t> order,
-                         Value out) {
+  Value transpose(OpBuilder &b, Location loc, Value source, ArrayRef<int64_t> order, Value out) {
     auto type = cast<RankedTensorType>(source.getType());
     SmallVector<AffineExpr> exprs(type.getRank());
     for (auto [i, axis] : llvm::enumerate(order))
       exprs[axis] = b.getAffineDimExpr(i);
     AffineMap read = AffineMap::get(type.getRank(), 0, exprs, b.getContext());
-    return buildElementwise(b, loc, source, read, out).getResult(0);
+    turns.push_back(buildElementwise(b, loc, source, read, out));
+    return turns.back().getResult(0);
   }
 
   static Value transposedEmpty(OpBuilder &b, Location loc, Value like, ArrayRef<int64_t> order) {
@@ -94,7 +123,7 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
                                    cast<RankedTensorType>(like.getType()).getElementType());
   }
 
-  static void layout(KernelOp kernel) {
+  void layout(KernelOp kernel) {
     unsigned lane = kernel.getConfig()->getLaneLoop();
     unsigned numInputs = kernel.getInputs().size(), numCarries = kernel.getNumCarries();
     OpBuilder b(kernel);
@@ -165,5 +194,7 @@ struct LayoutOperands : ssm::impl::LayoutOperandsBase<LayoutOperands> {
     }
     kernel.erase();
   }
+
+  SmallVector<KernelOp> turns;
 };
 } // namespace

@@ -858,8 +858,6 @@ private:
 } // namespace
 
 StringRef ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
-  if (!kernel.getTime())
-    return "it is no recurrence";
   takeFactorsOutOfSums(kernel);
   return Recurrence(kernel, b).run();
 }

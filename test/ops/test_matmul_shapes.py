@@ -310,3 +310,27 @@ def test_row_by_ragged_rows(options, dtype, rows):
         bias = rng.standard_normal(min(width, 400)).astype(dtype)
         want = 1 / (1 + np.exp(-a.astype(np.float64))) @ b[..., :400].astype(np.float64) + bias
         check(run(module, a=a, b=b, bias=bias), want, depth, dtype)
+
+
+@pytest.mark.parametrize("options", LEVELS)
+@pytest.mark.parametrize("op", ["MatMul", "Einsum"])
+def test_batches_of_two_names(options, op):
+    """Equal, or one of them 1: only the run can tell."""
+    rng = generator(f"batches {options} {op}")
+    attributes = {"equation": "...ij,...jk->...ik"} if op == "Einsum" else {}
+    nodes = [helper.make_node("Sigmoid", ["a"], ["s"]),
+             helper.make_node("Slice", ["b", "first", "end", "last"], ["part"]),
+             helper.make_node(op, ["s", "b"], ["p"], **attributes),
+             helper.make_node(op, ["s", "part"], ["q"], **attributes),
+             helper.make_node("Concat", ["p", "q"], ["y"], axis=3)]
+    model = build(nodes, {"a": [None] * 4, "b": [None] * 4},
+                  {"first": np.array([0]), "last": np.array([3]), "end": np.array([9])}, f32)
+    module = runtime.Module(compile_model(model, options.split()))
+    for left, right in (((3, 2), (3, 2)), ((1, 2), (3, 2)), ((3, 2), (1, 2)), ((3, 1), (3, 2)),
+                        ((3, 2), (1, 1)), ((1, 2), (3, 1)), ((1, 1), (1, 1)), ((0, 2), (1, 2))):
+        a = rng.standard_normal((*left, 7, 33)).astype(f32)
+        b = rng.standard_normal((*right, 33, 17)).astype(f32)
+        want = (1 / (1 + np.exp(-a.astype(np.float64)))) @ b.astype(np.float64)
+        check(run(module, a=a, b=b), np.concatenate([want, want[..., :9]], axis=-1), 33, f32)
+    with pytest.raises(runtime.RuntimeFailure, match="broadcast"):
+        run(module, a=np.zeros((3, 2, 7, 33), f32), b=np.zeros((2, 2, 33, 17), f32))

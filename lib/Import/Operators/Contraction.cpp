@@ -9,6 +9,8 @@
 
 #include "lib/Import/Operators/Families.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -41,6 +43,45 @@ void ssm::onnx::bindBroadcastSize(LoweringContext &ctx, AffineExpr size,
   ctx.bind(size, result);
 }
 
+/// Whether the tensor is a part of another: its rows need not lie one behind the other, and
+/// one layout for both branches would be one of which nothing is known.
+static bool isPart(Value tensor) {
+  while (Operation *op = tensor.getDefiningOp()) {
+    if (!isa<tensor::CastOp, tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
+      return isa<tensor::ExtractSliceOp>(op);
+    tensor = op->getOperand(0);
+  }
+  return false;
+}
+
+/// The tensor as it is where its sizes turn out to be those, else expanded to them.
+static TensorValue expandIfShorter(LoweringContext &ctx, const TensorValue &tensor,
+                                   ArrayRef<AffineExpr> dims) {
+  ImplicitLocOpBuilder &b = ctx.b;
+  Value areEqual;
+  for (auto [own, wanted] : llvm::zip_equal(tensor.dims, dims)) {
+    if (own == wanted)
+      continue;
+    Value equal = b.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, ctx.size(own),
+                                                ctx.size(wanted));
+    areEqual = areEqual ? b.createOrFold<arith::AndIOp>(areEqual, equal) : equal;
+  }
+  if (!areEqual || isPart(tensor.value))
+    return ctx.expand(tensor, dims);
+  // Out here, where sizes that are first asked for are known to what follows too.
+  auto type = cast<RankedTensorType>(ctx.empty(dims, tensor.type).getType());
+  auto choice = scf::IfOp::create(b, type, areEqual, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(choice.thenBlock());
+  Value same = tensor.value;
+  if (same.getType() != type)
+    same = tensor::CastOp::create(b, type, same);
+  scf::YieldOp::create(b, same);
+  b.setInsertionPointToStart(choice.elseBlock());
+  scf::YieldOp::create(b, ctx.expand(tensor, dims).value);
+  return ctx.make(choice.getResult(0), tensor.type, dims);
+}
+
 void ssm::onnx::fitToLabels(LoweringContext &ctx, LabelledTensor &operand, const LabelSizes &sizes,
                             llvm::function_ref<bool(int)> mayBroadcast) {
   Dims target = operand.tensor.dims;
@@ -56,7 +97,7 @@ void ssm::onnx::fitToLabels(LoweringContext &ctx, LabelledTensor &operand, const
     else
       ctx.checkEqual(own, size, "sizes of a common axis");
   }
-  operand.tensor = ctx.expand(operand.tensor, target);
+  operand.tensor = expandIfShorter(ctx, operand.tensor, target);
 }
 
 LabelledTensor ssm::onnx::contractLabels(LoweringContext &ctx, const LabelledTensor &lhs,

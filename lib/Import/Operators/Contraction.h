@@ -39,7 +39,7 @@ void bindBroadcastSize(LoweringContext &ctx, mlir::AffineExpr size,
 
 /// Makes every axis as long as its label, with a check at run time where that is
 /// not known. Axes of size 1 become kBroadcastAxis. Where `mayBroadcast` says so, an
-/// axis of unknown size may turn out to be 1: such a tensor is expanded.
+/// axis of unknown size may turn out to be 1: then, at run time, the tensor is expanded.
 void fitToLabels(LoweringContext &ctx, LabelledTensor &operand, const LabelSizes &sizes,
                  llvm::function_ref<bool(int)> mayBroadcast);
 

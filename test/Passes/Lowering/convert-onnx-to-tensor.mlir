@@ -64,3 +64,20 @@ func.func @reshapes(%x: tensor<?x?x6xf32> {onnx.dims = ["n", "m", 6]})
   %1 = onnx.node "Reshape"(%x, %shape) version 13 : (tensor<?x?x6xf32>, tensor<4xi64>) -> tensor<?x?x2x3xf32>
   return %0, %1 : tensor<?x?x1x6xf32>, tensor<?x?x2x3xf32>
 }
+
+// Batches of two names are read as they are where the run shows that they are equal.
+// CHECK-LABEL: func.func @batches
+// CHECK-SAME: (%[[A:.*]]: tensor<?x3x4xf32> {{.*}}, %[[B:.*]]: tensor<?x4x5xf32>
+// CHECK: %[[LEFT:.*]] = scf.if %{{.*}} -> (tensor<?x3x4xf32>) {
+// CHECK-NEXT: scf.yield %[[A]]
+// CHECK-NEXT: } else {
+// CHECK: linalg.generic
+// CHECK: %[[RIGHT:.*]] = scf.if %{{.*}} -> (tensor<?x4x5xf32>) {
+// CHECK-NEXT: scf.yield %[[B]]
+// CHECK: linalg.generic {{.*}} ins(%[[LEFT]], %[[RIGHT]]
+func.func @batches(%a: tensor<?x3x4xf32> {onnx.name = "a", onnx.dims = ["a0", 3, 4]},
+                   %b: tensor<?x4x5xf32> {onnx.name = "b", onnx.dims = ["b0", 4, 5]})
+    -> (tensor<?x3x5xf32> {onnx.name = "y"}) {
+  %0 = onnx.node "MatMul"(%a, %b) version 13 : (tensor<?x3x4xf32>, tensor<?x4x5xf32>) -> tensor<?x3x5xf32>
+  return %0 : tensor<?x3x5xf32>
+}

@@ -95,26 +95,32 @@ func.func private @repeated(%x: memref<?xf32>, %n: index) -> (memref<?xf32> {ssm
   return %y : memref<?xf32>
 }
 
-// A result that sees a buffer's axes joined or split is the output too, which is seen in turn
-// as the buffer was. An open size may only meet axes of size 1.
-// CHECK-LABEL: func.func @views.run(
-// CHECK: %[[Y:.*]] = ssm.output %{{.*}}[0] () : !llvm.ptr, !llvm.ptr -> memref<2x3x4xf32>
-// CHECK: memref.expand_shape %[[Y]] {{\[\[}}0], [1, 2], [3]] output_shape [2, 1, 3, 4]
-// CHECK: %[[Z:.*]] = ssm.output %{{.*}}[1] (%{{.*}}) : !llvm.ptr, !llvm.ptr -> memref<?x1xf32>
-// CHECK: memref.collapse_shape %[[Z]] {{\[\[}}0, 1]] : memref<?x1xf32> into memref<?xf32>
-// CHECK: %[[U:.*]] = memref.alloc
+// A result that is a view of a buffer: the buffer is a view of the output.
+// CHECK-LABEL: func.func @reshaped.run(
+// CHECK: %[[N:.*]] = memref.dim
+// CHECK: %[[S:.*]] = ssm.output %{{.*}}[0] (%[[N]]) : !llvm.ptr, !llvm.ptr -> memref<?x4xf32>
+// CHECK: %[[A:.*]] = memref.expand_shape %[[S]] {{\[}}[0, 1], [2]] output_shape [%[[N]], 1, 4]
+// CHECK: %[[M:.*]] = arith.muli
+// CHECK: %[[J:.*]] = ssm.output %{{.*}}[1] (%[[M]]) : !llvm.ptr, !llvm.ptr -> memref<?xf32>
+// CHECK: %[[B:.*]] = memref.expand_shape %[[J]] {{\[}}[0, 1]] output_shape [%[[N]], 4]
+// CHECK: %[[W:.*]] = ssm.output %{{.*}}[2] (%[[N]]) : !llvm.ptr, !llvm.ptr -> memref<?x2x2xf32>
+// CHECK: %[[C:.*]] = memref.collapse_shape %[[W]] {{\[}}[0], [1, 2]]
+// CHECK: linalg.copy ins(%{{.*}}) outs(%[[A]]
+// CHECK: linalg.copy ins(%{{.*}}) outs(%[[B]]
+// CHECK: linalg.copy ins(%{{.*}}) outs(%[[C]]
 // CHECK-NOT: memref.copy
-// CHECK: %[[P:.*]] = memref.collapse_shape %[[U]]
-// CHECK: %[[V:.*]] = ssm.output %{{.*}}[2]
-// CHECK: memref.copy %[[P]], %[[V]]
-func.func @views(%x: memref<?xf32>) -> (memref<2x3x4xf32>, memref<?x1xf32>, memref<?xf32>) {
+// CHECK: return
+func.func @reshaped(%x: memref<?x1x4xf32>, %y: memref<?x4xf32>) -> (memref<?x4xf32>, memref<?xf32>, memref<?x2x2xf32>) {
   %c0 = arith.constant 0 : index
-  %n = memref.dim %x, %c0 : memref<?xf32>
-  %y = memref.alloc() : memref<2x1x3x4xf32>
-  %z = memref.alloc(%n) : memref<?xf32>
-  %u = memref.alloc(%n) : memref<?x2xf32>
-  %joined = memref.collapse_shape %y [[0], [1, 2], [3]] : memref<2x1x3x4xf32> into memref<2x3x4xf32>
-  %split = memref.expand_shape %z [[0, 1]] output_shape [%n, 1] : memref<?xf32> into memref<?x1xf32>
-  %product = memref.collapse_shape %u [[0, 1]] : memref<?x2xf32> into memref<?xf32>
-  return %joined, %split, %product : memref<2x3x4xf32>, memref<?x1xf32>, memref<?xf32>
+  %n = memref.dim %x, %c0 : memref<?x1x4xf32>
+  %a = memref.alloc(%n) : memref<?x1x4xf32>
+  %b = memref.alloc(%n) : memref<?x4xf32>
+  %c = memref.alloc(%n) : memref<?x4xf32>
+  linalg.copy ins(%x : memref<?x1x4xf32>) outs(%a : memref<?x1x4xf32>)
+  linalg.copy ins(%y : memref<?x4xf32>) outs(%b : memref<?x4xf32>)
+  linalg.copy ins(%y : memref<?x4xf32>) outs(%c : memref<?x4xf32>)
+  %s = memref.collapse_shape %a [[0, 1], [2]] : memref<?x1x4xf32> into memref<?x4xf32>
+  %j = memref.collapse_shape %b [[0, 1]] : memref<?x4xf32> into memref<?xf32>
+  %w = memref.expand_shape %c [[0], [1, 2]] output_shape [%n, 2, 2] : memref<?x4xf32> into memref<?x2x2xf32>
+  return %s, %j, %w : memref<?x4xf32>, memref<?xf32>, memref<?x2x2xf32>
 }

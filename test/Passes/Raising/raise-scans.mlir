@@ -308,3 +308,125 @@ func.func @inner(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %h0: tensor<4xf32>, %n:
   } -> tensor<4xf32>
   return %h : tensor<4xf32>
 }
+
+// -----
+
+// REMARK: recurrence not raised: its step computes nothing
+// CHECK-LABEL: func.func @nothing
+func.func @nothing(%x: tensor<?x4xf32>) {
+  %c0 = arith.constant 0 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  ssm.scan length(%len) ins(%x : tensor<?x4xf32>) input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%xt: tensor<4xf32>):
+      ssm.yield
+  }
+  return
+}
+
+// -----
+
+#d = affine_map<(d) -> (d)>
+
+// REMARK: recurrence not raised: its step reads what nothing has written
+// CHECK-LABEL: func.func @unwritten
+// CHECK: ssm.scan
+func.func @unwritten(%x: tensor<?x?xf32>, %h0: tensor<?xf32>) -> tensor<?xf32> {
+  %c0 = arith.constant 0 : index
+  %len = tensor.dim %x, %c0 : tensor<?x?xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<?xf32>) ins(%x : tensor<?x?xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<?xf32>, %xt: tensor<?xf32>):
+      %n = tensor.dim %xt, %c0 : tensor<?xf32>
+      %e = tensor.empty(%n) : tensor<?xf32>
+      %r = ssm.kernel loops 1 ins(%s, %e : tensor<?xf32>, tensor<?xf32>) outs(%e : tensor<?xf32>) maps [#d, #d, #d] {
+        ^bb0(%p: f32, %q: f32):
+          %g = arith.addf %p, %q : f32
+          ssm.yield %g : f32
+      } -> tensor<?xf32>
+      ssm.yield %r : tensor<?xf32>
+  } -> tensor<?xf32>
+  return %h : tensor<?xf32>
+}
+
+// -----
+
+#d = affine_map<(d, n) -> (d)>
+#dn = affine_map<(d, n) -> (d, n)>
+
+// Each of two carries of different shapes takes the old one of the other.
+// REMARK: recurrence not raised: its step needs old carries after it has given new ones
+// CHECK-LABEL: func.func @crossed
+// CHECK: ssm.scan
+func.func @crossed(%x: tensor<?x4xf32>, %p0: tensor<4xf32>, %q0: tensor<4x3xf32>) -> (tensor<4xf32>, tensor<4x3xf32>) {
+  %c0 = arith.constant 0 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %e4 = tensor.empty() : tensor<4xf32>
+  %e43 = tensor.empty() : tensor<4x3xf32>
+  %zero = arith.constant 0.0 : f32
+  %p, %q = ssm.scan length(%len) carries(%p0, %q0 : tensor<4xf32>, tensor<4x3xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %r: tensor<4x3xf32>, %xt: tensor<4xf32>):
+      %1 = linalg.generic {indexing_maps = [#d, #dn, #dn], iterator_types = ["parallel", "parallel"]}
+          ins(%s, %r : tensor<4xf32>, tensor<4x3xf32>) outs(%e43 : tensor<4x3xf32>) {
+        ^bb0(%a: f32, %b: f32, %o: f32):
+          %g = arith.mulf %a, %b : f32
+          linalg.yield %g : f32
+      } -> tensor<4x3xf32>
+      %z = linalg.fill ins(%zero : f32) outs(%e4 : tensor<4xf32>) -> tensor<4xf32>
+      %2 = linalg.generic {indexing_maps = [#dn, #d], iterator_types = ["parallel", "reduction"]}
+          ins(%1 : tensor<4x3xf32>) outs(%z : tensor<4xf32>) {
+        ^bb0(%a: f32, %o: f32):
+          %g = arith.addf %o, %a : f32
+          linalg.yield %g : f32
+      } -> tensor<4xf32>
+      %3 = linalg.add ins(%2, %xt : tensor<4xf32>, tensor<4xf32>) outs(%e4 : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %3, %1 : tensor<4xf32>, tensor<4x3xf32>
+  } -> tensor<4xf32>, tensor<4x3xf32>
+  return %p, %q : tensor<4xf32>, tensor<4x3xf32>
+}
+
+// -----
+
+// Two parts that do not read each other and cannot share loops, for one has time.
+// REMARK: recurrence not raised: the consumer does not read the producer
+// CHECK-LABEL: func.func @beside_inner
+// CHECK: ssm.scan
+func.func @beside_inner(%x: tensor<?x4xf32>, %h0: tensor<4xf32>, %g0: tensor<f32>) -> (tensor<4xf32>, tensor<f32>) {
+  %c0 = arith.constant 0 : index
+  %c4 = arith.constant 4 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %e = tensor.empty() : tensor<4xf32>
+  %f = tensor.empty() : tensor<f32>
+  %h, %g = ssm.scan length(%len) carries(%h0, %g0 : tensor<4xf32>, tensor<f32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %t: tensor<f32>, %xt: tensor<4xf32>):
+      %r = linalg.add ins(%s, %xt : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      %last = ssm.scan length(%c4) carries(%t : tensor<f32>) ins(%xt : tensor<4xf32>)
+          input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+        ^bb0(%sum: tensor<f32>, %v: tensor<f32>):
+          %1 = linalg.mul ins(%sum, %v : tensor<f32>, tensor<f32>) outs(%f : tensor<f32>) -> tensor<f32>
+          ssm.yield %1 : tensor<f32>
+      } -> tensor<f32>
+      ssm.yield %r, %last : tensor<4xf32>, tensor<f32>
+  } -> tensor<4xf32>, tensor<f32>
+  return %h, %g : tensor<4xf32>, tensor<f32>
+}
+
+// -----
+
+// Its inputs only tell how many steps there are.
+// REMARK: recurrence not raised: its steps read no sequence and give none
+// CHECK-LABEL: func.func @no_sequence
+// CHECK: ssm.scan
+func.func @no_sequence(%x: tensor<?x4xf32>, %h0: tensor<4xf32>) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %len = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %e = tensor.empty() : tensor<4xf32>
+  %h = ssm.scan length(%len) carries(%h0 : tensor<4xf32>) ins(%x : tensor<?x4xf32>)
+      input_axes [0] output_axes [] input_reversed [false] output_reversed [] {
+    ^bb0(%s: tensor<4xf32>, %xt: tensor<4xf32>):
+      %r = linalg.tanh ins(%s : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+      ssm.yield %r : tensor<4xf32>
+  } -> tensor<4xf32>
+  return %h : tensor<4xf32>
+}

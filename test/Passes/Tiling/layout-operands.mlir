@@ -91,3 +91,40 @@ func.func @waits(%x: tensor<?x64xf32>, %k: tensor<?x32xf32>, %h0: tensor<64x32xf
   } -> tensor<64x32xf32>, tensor<?x64xf32>
   return %h, %y : tensor<64x32xf32>, tensor<?x64xf32>
 }
+
+// A state in f16 is converted as its axes are turned, and so on the way back.
+
+// CHECK-LABEL: @half_state
+// CHECK: %[[H0:.*]] = ssm.kernel loops 2 ins(%{{.*}} : tensor<64x4xf16>) outs(%{{.*}} : tensor<4x64xf32>)
+// CHECK: arith.extf
+// CHECK: %[[H:.*]]:2 = ssm.kernel loops 3 time 0
+// CHECK-SAME: inits(%[[H0]] : tensor<4x64xf32>)
+// CHECK: %[[BACK:.*]] = ssm.kernel loops 2 ins(%[[H]]#0 : tensor<4x64xf32>) outs(%{{.*}} : tensor<64x4xf16>)
+// CHECK: arith.truncf
+// CHECK-NOT: ssm.kernel
+// CHECK: return %[[BACK]], %[[H]]#1
+func.func @half_state(%x: tensor<?x64xf32>, %h0: tensor<64x4xf16>, %eh: tensor<64x4xf32>, %eo: tensor<64x4xf16>,
+                      %ey: tensor<?x64xf32>) -> (tensor<64x4xf16>, tensor<?x64xf32>) {
+  %w = ssm.kernel loops 2 ins(%h0 : tensor<64x4xf16>) outs(%eh : tensor<64x4xf32>)
+      maps [affine_map<(d, n) -> (d, n)>, affine_map<(d, n) -> (d, n)>] {
+    ^bb0(%v: f16):
+      %0 = arith.extf %v : f16 to f32
+      ssm.yield %0 : f32
+  } -> tensor<64x4xf32>
+  %h, %y = ssm.kernel loops 3 time 0 ins(%x : tensor<?x64xf32>) inits(%w : tensor<64x4xf32>)
+      outs(%eh, %ey : tensor<64x4xf32>, tensor<?x64xf32>)
+      maps [affine_map<(t, d, n) -> (t, d)>, affine_map<(t, d, n) -> (d, n)>, affine_map<(t, d, n) -> (d, n)>,
+            affine_map<(t, d, n) -> (t, d)>] {
+    ^bb0(%v: f32, %c: f32):
+      %n = arith.addf %c, %v : f32
+      %s = ssm.reduce addf %n over [2] : f32
+      ssm.yield %n, %s : f32, f32
+  } -> tensor<64x4xf32>, tensor<?x64xf32>
+  %r = ssm.kernel loops 2 ins(%h : tensor<64x4xf32>) outs(%eo : tensor<64x4xf16>)
+      maps [affine_map<(d, n) -> (d, n)>, affine_map<(d, n) -> (d, n)>] {
+    ^bb0(%v: f32):
+      %0 = arith.truncf %v : f32 to f16
+      ssm.yield %0 : f16
+  } -> tensor<64x4xf16>
+  return %r, %y : tensor<64x4xf16>, tensor<?x64xf32>
+}
