@@ -13,6 +13,8 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/AsmParser/Parser.h"
+#include "llvm/Analysis/LoopInfo.h"
+#include "llvm/IR/Dominators.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/PassManager.h"
 #include "llvm/IR/Verifier.h"
@@ -21,6 +23,7 @@
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/LoopUtils.h"
 
 using namespace ssm;
 using llvm::createStringError;
@@ -31,6 +34,20 @@ using Machine = std::unique_ptr<llvm::TargetMachine>;
 
 static llvm::CodeGenOptLevel codegenLevel(int level) {
   return level >= 3 ? llvm::CodeGenOptLevel::Aggressive : llvm::CodeGenOptLevel::Default;
+}
+
+/// Kernels take as many vectors at a time as they need. LLVM would take eight times as many in
+/// loops of an open length, and all that comes before and after them, which short rows pay.
+static void keepVectorLoops(llvm::Function &function) {
+  llvm::DominatorTree tree(function);
+  llvm::LoopInfo loops(tree);
+  for (llvm::Loop *loop : loops.getLoopsInPreorder())
+    if (llvm::any_of(loop->blocks(), [](llvm::BasicBlock *block) {
+          return llvm::any_of(*block, [](llvm::Instruction &instruction) {
+            return instruction.getType()->isVectorTy();
+          });
+        }))
+      llvm::addStringMetadataToLoop(loop, "llvm.loop.unroll.runtime.disable");
 }
 
 static Error prepare(llvm::Module &module, const CpuTarget &target) {
@@ -52,8 +69,8 @@ static Error prepare(llvm::Module &module, const CpuTarget &target) {
       function.addFnAttr("prefer-vector-width", "512");
     // Loops over vectors are not to become calls: most copy short rows.
     function.addFnAttr("no-builtin-memcpy");
-    function.addFnAttr("no-builtin-memset");
     function.addFnAttr(llvm::Attribute::NoUnwind);
+    keepVectorLoops(function);
   }
   return Error::success();
 }
