@@ -7,7 +7,6 @@
 
 #include "passes/Vector/EmitKernels.h"
 
-#include "dialects/SSM/UnitLoops.h"
 #include "lib/Analysis/RecurrenceShape.h"
 #include "lib/Emit/LaneSums.h"
 #include "passes/Vector/RecurrenceStates.h"
@@ -51,7 +50,7 @@ public:
 
   StringRef run() {
     StringRef why = analyze();
-    if (why.empty() && !(isReadTwice() && emitAsRows()))
+    if (why.empty() && !(isReadTwice() && emitStepAsRows(kernel, b, lane, lanes)))
       emit();
     return why;
   }
@@ -112,26 +111,6 @@ private:
       return false;
     findAhead();
     return !ahead.empty();
-  }
-
-  /// As a kernel without time, whose carries are inputs: rows of the state are read by several
-  /// vectors, and from where they lie.
-  bool emitAsRows() {
-    auto rows = cast<KernelOp>(b.clone(*kernel));
-    SmallVector<Value> inits(rows.getInits());
-    rows.getInitsMutable().clear();
-    rows.getInputsMutable().append(inits);
-    rows.removeTimeAttr();
-    rows.setMirrored({});
-    SmallVector<bool> units(rows.getNumLoops());
-    units[time] = true;
-    IRRewriter rewriter(b);
-    dropUnitLoops(rewriter, rows, units);
-    rows.setConfigAttr(
-        ConfigAttr::get(b.getContext(), Form::Rows, lane - (lane > time), lanes, {}));
-    bool isEmitted = emitRows(rows, b).empty();
-    rows.erase();
-    return isEmitted;
   }
 
   Home findHome() {
