@@ -44,13 +44,26 @@ class Kernel:
     def padded(self, size):
         return -(-size // self.lanes) * self.lanes
 
+    def lines(self, size):
+        """Cache lines that the vectors of 16 rows of that length are read from, one by one."""
+        total = 0
+        for row in range(0, 16 * size, size):
+            for first in range(row, row + size, LANES):
+                last = min(first + LANES, row + size) - 1
+                total += last // self.line - first // self.line + 1
+        return total
+
+
+PAGE = 4096
+place = 0  # in a page, where arrays begin
+
 
 def ones(shape, dtype=f32, value=1):
-    """An array that begins with a cache line: otherwise its place, which the allocator
+    """An array that begins at `place` of a page: otherwise its place, which the allocator
     chooses by its size, counts."""
     count = int(np.prod(shape))
-    room = np.empty(count * np.dtype(dtype).itemsize + 64, np.uint8)
-    begin = -room.ctypes.data % 64
+    room = np.empty(count * np.dtype(dtype).itemsize + PAGE, np.uint8)
+    begin = (place - room.ctypes.data) % PAGE
     array = room[begin:begin + count * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
     array[...] = value
     return array
