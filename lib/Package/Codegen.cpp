@@ -69,7 +69,6 @@ static Error prepare(llvm::Module &module, const CpuTarget &target) {
       function.addFnAttr("prefer-vector-width", "512");
     // Loops over vectors are not to become calls: most copy short rows.
     function.addFnAttr("no-builtin-memcpy");
-    function.addFnAttr("no-builtin-memset");
     function.addFnAttr(llvm::Attribute::NoUnwind);
     keepVectorLoops(function);
   }
