@@ -176,7 +176,8 @@ static Constant *buildImages(Builder &b, const DeviceCode &device) {
 
 void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
                          const CpuTarget &target, const ModelOrigin &origin,
-                         const DescriptionSymbol &symbol, const DeviceCode &device) {
+                         const DescriptionSymbol &symbol, const std::optional<DeviceCode> &device) {
+  const DeviceCode none, &code = device ? *device : none;
   // Only the description is seen from outside.
   for (llvm::GlobalValue &value : module.global_values())
     if (!value.isDeclaration())
@@ -202,9 +203,9 @@ void ssm::addDescription(llvm::Module &module, const ModuleSpec &spec, const Wei
                            buildWeights(b, spec.weights), b.array(versions), embedded,
                            place.fileName.empty() ? b.null() : b.string(place.fileName),
                            b.i64(place.fileBytes), b.i64(place.base), b.u64(place.headerHash),
-                           device.images.empty() ? b.null() : b.string("cuda"),
-                           buildDeviceKernels(b, device), buildImages(b, device),
-                           b.i32(device.kernels.size()), b.i32(device.images.size()),
+                           device ? b.string("cuda") : b.null(), buildDeviceKernels(b, code),
+                           buildImages(b, code), b.i32(code.kernels.size()),
+                           b.i32(code.images.size()),
                            b.u64(origin.modelHash)});
   auto *global = new llvm::GlobalVariable(module, description->getType(), /*isConstant=*/true,
                                           llvm::GlobalValue::ExternalLinkage, description,

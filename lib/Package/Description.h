@@ -12,6 +12,8 @@
 #include "lib/Package/ModuleSpec.h"
 #include "lib/Target/CpuTarget.h"
 
+#include <optional>
+
 namespace llvm {
 class Module;
 }
@@ -49,10 +51,12 @@ struct DescriptionSymbol {
 
 /// Adds the constant `ssm_module` (include/ssmrt/module_abi.h) to a module that
 /// defines @<entry>.run and @<entry>.plan, and makes everything else internal.
-/// `device` is empty for a CPU.
+/// `device` is nothing for a CPU; for a GPU it may be without kernels, as where all results are
+/// known.
 void addDescription(llvm::Module &module, const ModuleSpec &spec, const WeightsPlace &place,
                     const CpuTarget &target, const ModelOrigin &origin,
-                    const DescriptionSymbol &symbol, const DeviceCode &device = {});
+                    const DescriptionSymbol &symbol,
+                    const std::optional<DeviceCode> &device = std::nullopt);
 
 } // namespace ssm
 

@@ -200,7 +200,7 @@ static Expected<std::unique_ptr<llvm::Module>>
 makeLLVM(const ModuleVersion &version, const ModuleSpec &spec, const WeightsPlace &place,
          llvm::LLVMContext &context, const PackageOptions &options,
          const DescriptionSymbol &symbol) {
-  DeviceCode device;
+  std::optional<DeviceCode> device;
   if (version.gpu) {
     Step step(options, "device");
     Expected<DeviceCode> built = buildDeviceCode(version.module, *version.gpu, options.device);

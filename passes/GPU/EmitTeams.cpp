@@ -169,8 +169,9 @@ Value TeamEmitter::isAligned() {
                 ? parts.getOffset()
                 : constant(*getConstantIntValue(parts.getConstifiedMixedOffset())),
             lanes);
-    for (auto [open, mixed] : llvm::drop_end(
-             llvm::zip_equal(parts.getStrides(), parts.getConstifiedMixedStrides())))
+    SmallVector<OpFoldResult> strides = parts.getConstifiedMixedStrides();
+    for (auto [open, mixed] :
+         llvm::zip_equal(parts.getStrides().drop_back(), ArrayRef(strides).drop_back()))
       require(isa<Value>(mixed) ? Value(open) : constant(*getConstantIntValue(mixed)), lanes);
   }
   return all ? all : arith::ConstantIntOp::create(b, b.getI1Type(), 1).getResult();

@@ -65,6 +65,26 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
                            "::ssm::SSMDialect"];
 }
 
+def PlaceConstants : Pass<"ssm-place-constants"> {
+  let summary = "constants that a branch, a loop or a call hands on are copied to the device";
+  let description = [{
+    Before ssm-plan-arena. A kernel that reads a constant has it in its own module. One that
+    reads what an arm of a branch yields gets an address, which for a constant would be the
+    host's: such a constant becomes a buffer, written where the constant is taken.
+
+    ```mlir
+    %c = memref.get_global @c : memref<2xi64>
+    scf.yield %c : memref<2xi64>
+    // becomes
+    %c = memref.get_global @c : memref<2xi64>
+    %b = memref.alloc() : memref<2xi64>
+    memref.copy %c, %b : memref<2xi64> to memref<2xi64>
+    scf.yield %b : memref<2xi64>
+    ```
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def PlaceHostCode : Pass<"ssm-place-host-code", "::mlir::ModuleOp"> {
   let summary = "what host code takes from the device's memory: checks go there, the rest is read";
   let description = [{

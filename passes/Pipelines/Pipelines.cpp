@@ -136,6 +136,8 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createForwardCopies());
+  if (!pipeline.chip.empty())
+    pm.addNestedPass<func::FuncOp>(createPlaceConstants());
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
