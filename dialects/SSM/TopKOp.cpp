@@ -36,16 +36,17 @@ LogicalResult TopKOp::verify() {
   auto input = cast<ShapedType>(getInput().getType()), out = cast<ShapedType>(getOut().getType());
   Type element = input.getElementType();
   if (!input.hasRank() || !out.hasRank() || input.getRank() != out.getRank())
-    return emitOpError("has an input of ") << input << " and an out of " << out
-                                           << ", expected as many axes";
+    return emitOpError("has an input of ")
+           << input << " and an out of " << out << ", expected as many axes";
   int64_t axis = getAxis();
   if (axis < 0 || axis >= input.getRank())
     return emitOpError("has axis ") << axis << ", there are " << input.getRank();
   if (!isa<Float16Type, BFloat16Type, Float32Type, Float64Type>(element) &&
       !(element.isSignlessInteger() && element.getIntOrFloatBitWidth() >= 8 &&
         element.getIntOrFloatBitWidth() <= 64))
-    return emitOpError("sorts ") << element << ", expected a float of 16 to 64 bits or an integer "
-                                               "of 8 to 64";
+    return emitOpError("sorts ") << element
+                                 << ", expected a float of 16 to 64 bits or an integer "
+                                    "of 8 to 64";
   if (!out.getElementType().isInteger(64))
     return emitOpError("has an out of ") << out.getElementType() << ", expected i64";
   for (int64_t i = 0; i < input.getRank(); ++i) {

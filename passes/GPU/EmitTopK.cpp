@@ -39,8 +39,7 @@ constexpr TopKForm kForms[] = {{"_short", 128}, {"_row", kThreads}, {"", 0}};
 class TopKEmitter {
 public:
   TopKEmitter(TopKOp op, gpu::GPUFuncOp function, ImplicitLocOpBuilder &b, int64_t threads)
-      : op(op), b(b), d{b}, threads(threads),
-        shared{KernelOp(), KernelOp(), b, b, function} {}
+      : op(op), b(b), d{b}, threads(threads), shared{KernelOp(), KernelOp(), b, b, function} {}
 
   void begin();
   /// Sets the row by its number.
@@ -81,9 +80,7 @@ private:
     return all;
   }
   Value keyOf(Value element);
-  Value loadKey(Value at) {
-    return keyOf(memref::LoadOp::create(b, op.getInput(), indicesOf(at)));
-  }
+  Value loadKey(Value at) { return keyOf(memref::LoadOp::create(b, op.getInput(), indicesOf(at))); }
   void write(Value at, Value entry) {
     memref::StoreOp::create(b, entry, op.getOut(), indicesOf(at));
   }
@@ -102,10 +99,8 @@ private:
   Element sortThreads(Element mine, Value count);
   Element partnerOf(const Element &mine, Value distance);
   void sortOut();
-  Search searchDigits(Search from, Value bits,
-                      NumberOf numberOf);
-  Search searchDigit(Search from, Value shift, Value width, Value isFirst,
-                     NumberOf numberOf);
+  Search searchDigits(Search from, Value bits, NumberOf numberOf);
+  Search searchDigit(Search from, Value shift, Value width, Value isFirst, NumberOf numberOf);
 
   TopKOp op;
   ImplicitLocOpBuilder &b;
@@ -150,10 +145,8 @@ Value TopKEmitter::numRows() {
 }
 
 Value TopKEmitter::threadsOfRow() {
-  Value elements =
-      b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
-  return d.make<arith::MaxUIOp>(d.make<arith::ShLIOp>(index(1), ceilLog2(elements)),
-                                index(kWarp));
+  Value elements = b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
+  return d.make<arith::MaxUIOp>(d.make<arith::ShLIOp>(index(1), ceilLog2(elements)), index(kWarp));
 }
 
 void TopKEmitter::setRow(Value number) {
@@ -173,8 +166,8 @@ Value TopKEmitter::keyOf(Value element) {
   Value key = element;
   Value sign = number(bits, int64_t(1) << (keyBits - 1));
   if (isa<FloatType>(type)) {
-    Value wide = keyBits < 32 ? arith::ExtFOp::create(b, b.getF32Type(), element).getResult()
-                              : element;
+    Value wide =
+        keyBits < 32 ? arith::ExtFOp::create(b, b.getF32Type(), element).getResult() : element;
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(wide.getType()));
     Value raw = arith::BitcastOp::create(b, bits, element);
     Value isNegative = d.compare(Predicate::slt, raw, number(bits, 0));
@@ -263,9 +256,8 @@ TopKEmitter::Element TopKEmitter::partnerOf(const Element &mine, Value distance)
         Value where = d.toInt(distance), width = number(b.getI32Type(), kWarp);
         Values got;
         for (Value value : {mine.key, mine.index})
-          got.push_back(
-              gpu::ShuffleOp::create(b, value, where, width, gpu::ShuffleMode::XOR)
-                  .getShuffleResult());
+          got.push_back(gpu::ShuffleOp::create(b, value, where, width, gpu::ShuffleMode::XOR)
+                            .getShuffleResult());
         return got;
       },
       [&] {
@@ -348,7 +340,9 @@ void TopKEmitter::sortShort() {
       [&] {
         return Values{loadKey(thread), b.createOrFold<arith::IndexCastOp>(b.getI64Type(), thread)};
       },
-      [&] { return Values{none.key, none.index}; });
+      [&] {
+        return Values{none.key, none.index};
+      });
   Element sorted = sortThreads({mine[0], mine[1]}, size);
   d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });
 }
@@ -359,9 +353,8 @@ void TopKEmitter::sortShort() {
 
 /// One digit of those elements that have the digits in front: `numberOf` gives an element's
 /// number, and whether it counts at all.
-TopKEmitter::Search
-TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
-                         NumberOf numberOf) {
+TopKEmitter::Search TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
+                                             NumberOf numberOf) {
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
   Value none = number(i32, 0);
   forEach(index(kBins), [&](Value at) { memref::StoreOp::create(b, none, bins, at); });
@@ -390,9 +383,9 @@ TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
   Value lane = d.toInt(d.rem(thread, kWarp)), warp = d.div(thread, kWarp), sum = own;
   Value warpWidth = number(i32, kWarp);
   for (int64_t distance = 1; distance < kWarp; distance *= 2) {
-    Value next = gpu::ShuffleOp::create(b, sum, number(i32, distance), warpWidth,
-                                        gpu::ShuffleMode::DOWN)
-                     .getShuffleResult();
+    Value next =
+        gpu::ShuffleOp::create(b, sum, number(i32, distance), warpWidth, gpu::ShuffleMode::DOWN)
+            .getShuffleResult();
     Value exists = d.isLess(d.add(lane, distance), kWarp);
     sum = d.add(sum, d.select(exists, next, none));
   }
@@ -406,8 +399,7 @@ TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
   // The thread that has the last element that is taken, and which of its digits.
   for (int64_t i = perThread; i-- > 0;) {
     Value upTo = d.add(behind, counts[i]);
-    Value isIt = both(d.isLess(behind, from.needed),
-                      d.compare(Predicate::uge, upTo, from.needed));
+    Value isIt = both(d.isLess(behind, from.needed), d.compare(Predicate::uge, upTo, from.needed));
     Value tells[] = {d.toInt(d.add(first, i)), d.sub(from.needed, behind), counts[i]};
     d.branch(isIt, [&] {
       for (auto [place, value] : llvm::enumerate(tells))
@@ -424,27 +416,27 @@ TopKEmitter::searchDigit(Search from, Value shift, Value width, Value isFirst,
 }
 
 /// All digits of numbers of `bits` bits, until those that have them are taken all.
-TopKEmitter::Search
-TopKEmitter::searchDigits(Search from, Value bits,
-                          NumberOf numberOf) {
+TopKEmitter::Search TopKEmitter::searchDigits(Search from, Value bits, NumberOf numberOf) {
   Type i64 = b.getI64Type();
   Value zero = index(0), passes = d.ceilDiv(bits, kDigit);
   Value wide = d.toWide(bits), digit = number(i64, kDigit);
   Type types[] = {i64, b.getI32Type(), b.getI1Type()};
-  Values end = d.loop(
-      zero, passes, index(1), {from.found, from.needed, from.isDone},
-      [&](Value pass, ValueRange given) {
-        Search now{given[0], given[1], given[2]};
-        return choose(
-            now.isDone, types, [&] { return Values{now.found, now.needed, now.isDone}; },
-            [&] {
-              Value above = d.sub(wide, d.mul(d.toWide(pass), kDigit));
-              Value width = d.min(above, digit), shift = d.sub(above, width);
-              Search next =
-                  searchDigit(now, shift, width, d.isEqual(pass, 0), numberOf);
-              return Values{next.found, next.needed, next.isDone};
-            });
-      });
+  Values end = d.loop(zero, passes, index(1), {from.found, from.needed, from.isDone},
+                      [&](Value pass, ValueRange given) {
+                        Search now{given[0], given[1], given[2]};
+                        return choose(
+                            now.isDone, types,
+                            [&] {
+                              return Values{now.found, now.needed, now.isDone};
+                            },
+                            [&] {
+                              Value above = d.sub(wide, d.mul(d.toWide(pass), kDigit));
+                              Value width = d.min(above, digit), shift = d.sub(above, width);
+                              Search next =
+                                  searchDigit(now, shift, width, d.isEqual(pass, 0), numberOf);
+                              return Values{next.found, next.needed, next.isDone};
+                            });
+                      });
   return {end[0], end[1], end[2]};
 }
 
@@ -460,23 +452,24 @@ void TopKEmitter::sortLong() {
   Value isWhole = either(d.isEqual(k, size), d.isEqual(k, 0));
   Search byKey = searchDigits({none, d.toInt(k), isWhole}, index(keyBits),
                               [&](Value, Value key) { return std::pair(key, always); });
-  Search byIndex = searchDigits({none, byKey.needed, byKey.isDone}, ceilLog2(size),
-                                [&](Value at, Value key) {
-                                  return std::pair(backward(at), d.isEqual(key, byKey.found));
-                                });
+  Search byIndex =
+      searchDigits({none, byKey.needed, byKey.isDone}, ceilLog2(size), [&](Value at, Value key) {
+        return std::pair(backward(at), d.isEqual(key, byKey.found));
+      });
   d.branch(d.isEqual(thread, 0),
            [&] { memref::StoreOp::create(b, number(i32, 0), told, index(kTaken)); });
   wait();
   Value isShort = d.compare(Predicate::ule, k, threads);
   forEachKey(d.select(d.isEqual(k, 0), index(0), size), [&](Value at, Value key) {
-    Value isEqual = both(d.isEqual(key, byKey.found),
-                         d.compare(Predicate::uge, backward(at), byIndex.found));
+    Value isEqual =
+        both(d.isEqual(key, byKey.found), d.compare(Predicate::uge, backward(at), byIndex.found));
     d.branch(either(d.compare(Predicate::ugt, key, byKey.found), isEqual), [&] {
       Value place = d.toIndex(memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::addi,
                                                           number(i32, 1), told, index(kTaken)));
       Value entry = d.toWide(at);
-      d.branch(isShort, [&] { memref::StoreOp::create(b, entry, indices, place); },
-               [&] { write(place, entry); });
+      d.branch(
+          isShort, [&] { memref::StoreOp::create(b, entry, indices, place); },
+          [&] { write(place, entry); });
     });
   });
   wait();
@@ -491,7 +484,9 @@ void TopKEmitter::sortLong() {
               Value entry = memref::LoadOp::create(b, indices, thread);
               return Values{loadKey(d.toIndex(entry)), entry};
             },
-            [&] { return Values{nobodyHere.key, nobodyHere.index}; });
+            [&] {
+              return Values{nobodyHere.key, nobodyHere.index};
+            });
         wait();
         Element sorted = sortThreads({mine[0], mine[1]}, k);
         d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });

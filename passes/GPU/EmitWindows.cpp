@@ -178,8 +178,8 @@ LaunchShape WindowEmitter::launch() {
   Value total = countRuns(host, size(time));
   for (unsigned loop : what.outer)
     total = host.mul(total, size(loop));
-  return {{host.ceilDiv(total, kBlock), one, one}, arith::ConstantIndexOp::create(h, kBlock),
-          kBlock};
+  return {
+      {host.ceilDiv(total, kBlock), one, one}, arith::ConstantIndexOp::create(h, kBlock), kBlock};
 }
 
 LaunchShape WindowEmitter::emit() {
@@ -216,7 +216,8 @@ void WindowEmitter::emitRun(Value number) {
   } else if (runs == Runs::Whole) {
     last = runSteps(first);
   } else {
-    last = either(d.isLess(first, steps), [&] { return runSteps(first); }, [&] { return begin(); });
+    last = either(
+        d.isLess(first, steps), [&] { return runSteps(first); }, [&] { return begin(); });
   }
   Value isLast = d.compare(arith::CmpIPredicate::uge, e.add(first, run), end);
   // Behind the last run there may be one without a step.
@@ -269,9 +270,9 @@ WindowEmitter::Elements WindowEmitter::load(Value first, int64_t count) {
       continue;
     }
     auto type = VectorType::get({count}, cast<MemRefType>(buffer.getType()).getElementType());
-    Value vector = vector::LoadOp::create(b, type, buffer, e.indicesOf(input),
-                                          /*nontemporal=*/false,
-                                          llvm::MaybeAlign(alignmentOf(buffer, count)));
+    Value vector =
+        vector::LoadOp::create(b, type, buffer, e.indicesOf(input),
+                               /*nontemporal=*/false, llvm::MaybeAlign(alignmentOf(buffer, count)));
     for (int64_t i = 0; i < count; ++i)
       elements.push_back(vector::ExtractOp::create(b, vector, i));
     if (kernel.isInputMirrored(input))
@@ -307,9 +308,8 @@ void WindowEmitter::setStep(Value at, const Elements &elements, int64_t element,
 }
 
 SmallVector<Value> WindowEmitter::advance(ValueRange carries) {
-  return llvm::map_to_vector(
-      kernel.getYield().getValues().take_front(carries.size()),
-      [&](Value value) { return e.get(value); });
+  return llvm::map_to_vector(kernel.getYield().getValues().take_front(carries.size()),
+                             [&](Value value) { return e.get(value); });
 }
 
 /// All steps that the carries remember exist, so that they may begin as anything.
@@ -317,8 +317,7 @@ SmallVector<Value> WindowEmitter::stepsFromAnywhere(Value first) {
   Elements elements = loadBefore(first);
   Values carries;
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-    carries.push_back(
-        arith::ConstantOp::create(b, b.getZeroAttr(kernel.getCarryArg(i).getType())));
+    carries.push_back(arith::ConstantOp::create(b, b.getZeroAttr(kernel.getCarryArg(i).getType())));
   for (int64_t step = 0; step < what.memory; ++step) {
     PointEmitter::Scope scope(e);
     setStep(e.sub(e.add(first, step), e.index(what.memory)), elements, step, carries);
@@ -348,8 +347,8 @@ SmallVector<Value> WindowEmitter::stepsFromBegin(Value first) {
 
 SmallVector<Value> WindowEmitter::stepsBefore(Value first) {
   Value isLate = d.compare(arith::CmpIPredicate::uge, first, what.memory);
-  return either(isLate, [&] { return stepsFromAnywhere(first); },
-                [&] { return stepsFromBegin(first); });
+  return either(
+      isLate, [&] { return stepsFromAnywhere(first); }, [&] { return stepsFromBegin(first); });
 }
 
 SmallVector<Value> WindowEmitter::runSteps(Value first) {
@@ -358,8 +357,7 @@ SmallVector<Value> WindowEmitter::runSteps(Value first) {
   return runSteps(first, elements, stepsBefore(first));
 }
 
-SmallVector<Value> WindowEmitter::runSteps(Value first, const Elements &elements,
-                                           Values carries) {
+SmallVector<Value> WindowEmitter::runSteps(Value first, const Elements &elements, Values carries) {
   auto yielded = kernel.getYield().getValues();
   // Rounded two at a time, as a vector.
   auto isRounded = [&](unsigned out) {
@@ -519,9 +517,9 @@ SmallVector<KernelForm> ssm::getWindowForms(KernelOp kernel) {
     forms.push_back({"_runs", [=](ImplicitLocOpBuilder &h) { return isFit(h, kernel, what); },
                      [=](DeviceKernel &k) { return WindowEmitter(k, what, Runs::Whole).emit(); }});
   if (what.run > 1 && what.canPeel && kernel.getOuts().size() > kernel.getNumCarries())
-    forms.push_back(
-        {"_peeled", [=](ImplicitLocOpBuilder &h) { return beginsAlike(h, kernel, what); },
-         [=](DeviceKernel &k) { return WindowEmitter(k, what, Runs::Peeled).emit(); }});
+    forms.push_back({"_peeled",
+                     [=](ImplicitLocOpBuilder &h) { return beginsAlike(h, kernel, what); },
+                     [=](DeviceKernel &k) { return WindowEmitter(k, what, Runs::Peeled).emit(); }});
   // Neighbours have neighbouring steps, whatever these begin at.
   forms.push_back(
       {"", nullptr, [=](DeviceKernel &k) { return WindowEmitter(k, what, Runs::Single).emit(); }});

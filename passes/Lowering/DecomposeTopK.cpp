@@ -38,9 +38,7 @@ public:
 
 private:
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-  Value size(Value buffer, int64_t axis) {
-    return b.createOrFold<memref::DimOp>(buffer, axis);
-  }
+  Value size(Value buffer, int64_t axis) { return b.createOrFold<memref::DimOp>(buffer, axis); }
   template <class Op> Value make(Value x, Value y) { return b.createOrFold<Op>(x, y); }
   Value select(Value condition, Value x, Value y) {
     return b.createOrFold<arith::SelectOp>(condition, x, y);
@@ -52,9 +50,7 @@ private:
     return result;
   }
   Value read(Value at) { return memref::LoadOp::create(b, op.getOut(), place(at)); }
-  void write(Value at, Value entry) {
-    memref::StoreOp::create(b, entry, op.getOut(), place(at));
-  }
+  void write(Value at, Value entry) { memref::StoreOp::create(b, entry, op.getOut(), place(at)); }
   Value ranksBefore(Value i, Value j);
   void sink(Value start, Value count);
   void sortRow();
@@ -120,15 +116,12 @@ void HeapBuilder::sink(Value start, Value count) {
 /// Turns the first k indices of a row into its k best, best first.
 void HeapBuilder::sortRow() {
   Value zero = index(0), one = index(1);
-  auto toEntry = [&](Value at) {
-    return b.createOrFold<arith::IndexCastOp>(b.getI64Type(), at);
-  };
+  auto toEntry = [&](Value at) { return b.createOrFold<arith::IndexCastOp>(b.getI64Type(), at); };
   loop(zero, k, [&](Value i) { write(i, toEntry(i)); });
   // Parents, the last one first.
   Value parents = make<arith::ShRUIOp>(k, one);
-  loop(zero, parents, [&](Value i) {
-    sink(make<arith::SubIOp>(make<arith::SubIOp>(parents, one), i), k);
-  });
+  loop(zero, parents,
+       [&](Value i) { sink(make<arith::SubIOp>(make<arith::SubIOp>(parents, one), i), k); });
   loop(k, numElements, [&](Value i) {
     Value candidate = toEntry(i);
     auto branch = scf::IfOp::create(b, ranksBefore(candidate, read(zero)));
