@@ -25,7 +25,7 @@ namespace {
 struct PlaceConstants : ssm::impl::PlaceConstantsBase<PlaceConstants> {
   void runOnOperation() override {
     SmallVector<memref::GetGlobalOp> constants;
-    getOperation().walk([&](memref::GetGlobalOp get) {
+    getOperation()->walk([&](memref::GetGlobalOp get) {
       if (isPassedOn(get))
         constants.push_back(get);
     });
