@@ -191,5 +191,8 @@ LaunchShape ssm::emitFmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulT
                                bool isAsync, bool overlaps) {
   MatmulSide left = describeSide(kernel.kernel, what, what.left, true);
   MatmulSide right = describeSide(kernel.kernel, what, what.right, false);
+  // Left to itself, ptxas spills some for one more block.
+  if (kernel.parts)
+    kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(2));
   return FmaEmitter(kernel, what, left, right, tile, isAsync).emit(overlaps);
 }

@@ -261,8 +261,10 @@ SmallVector<MatmulSide> ssm::getMmaSides(KernelOp kernel, const Matmul &what) {
 LaunchShape ssm::emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
                                bool isDirect, bool overlaps) {
   SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what);
-  // Left to itself, ptxas spills some of the small tile for one more block.
+  // Left to itself, ptxas spills some of the small tile for one more block. Deep stages leave room
+  // for fewer.
   if (isDirect && tile.warpM * tile.warpN <= 32 * 32)
-    kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(4));
+    kernel.function->setAttr("nvvm.minctasm",
+                             kernel.device.getI32IntegerAttr(tile.k > 32 ? 3 : 4));
   return MmaEmitter(kernel, what, sides[0], sides[1], tile, isDirect).emit(overlaps);
 }

@@ -98,6 +98,19 @@ def test_products_by_size(launches, dtype):
     assert launches(name, make, M=0, N=65, K=8) == []
 
 
+@pytest.mark.parametrize("dtype", [1, 10], ids=["f32", "f16"])
+def test_few_rows_share_the_depth(launches, dtype):
+    """Where tiles are few for a GPU, blocks for parts of the depth, and a kernel that adds them up;
+    where they are many or the depth is short, neither."""
+    name, make = f"product{dtype}", product(dtype)
+    parts, sums = launches(name, make, M=40, N=128, K=4096)
+    assert sums.kernel == parts.kernel + "_sums"
+    assert parts.grid[0] == sums.grid[0] == 2 and parts.grid[1] > 8 == sums.grid[1]
+    for sizes in (dict(N=40000, K=4096), dict(N=128, K=64)):
+        launch, = launches(name, make, M=40, **sizes)
+        assert launch.kernel == parts.kernel and launch.grid == (-(-sizes["N"] // 64), 1, 1)
+
+
 def test_layer(launches):
     """Every run launches each kernel of a Mamba block in the order of its operators, whether
     one by one or as a graph; scans have one launch for all steps."""
@@ -115,14 +128,15 @@ def test_layer(launches):
 
 
 def test_scan_grid(launches):
-    """One launch for all steps: few by lanes, whatever their number, many by blocks that each
-    take a part of the time."""
+    """One launch for all steps: one by lanes of its own, few by lanes, whatever their number, many
+    by blocks that each take a part of the time."""
     def scan(length, batch=3):
         launch, = [launch for launch in launches("block", mamba.block, batch=batch, length=length)
                    if "scan8" in launch.kernel]
         return launch
-    assert scan(1) == scan(2) and scan(1).grid[0] * scan(1).threads >= 3 * 64
-    assert scan(50).kernel == scan(701).kernel != scan(1).kernel
+    assert scan(2) == scan(3) and scan(2).grid[0] * scan(2).threads >= 3 * 64
+    assert scan(1).kernel == scan(2).kernel + "_step"
+    assert scan(50).kernel == scan(701).kernel != scan(2).kernel
     assert scan(50).grid[0] <= scan(701).grid[0]
 
 

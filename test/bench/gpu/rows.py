@@ -139,7 +139,7 @@ product(4096, 10496, 2560, 0.281)
 product(4096, 10576, 2560)
 product(4096, 2560, 5120)
 product(2048, 2048, 2048)
-for rows in (1, 16):
+for rows in (1, 16, 64):
     product(rows, 10576, 2560, 0.0197 if rows == 1 else 0)
     product(rows, 2560, 5120)
 product(1, 8192, 8192, 0.0488)
