@@ -91,8 +91,8 @@ void shareWithOthers(mlir::gpu::GPUFuncOp function);
 /// Kernels without time: the first that fits is to run, the last takes all of them.
 llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel);
 
-/// The same of a single step, whose loads are wide; not for all layouts. `overlaps`: the chip lets
-/// a kernel begin before the last one is done.
+/// Kernels with time that turns out to be a single step, and sums over rows of a state that are
+/// whole vectors. `overlaps`: the chip lets a kernel begin before the last one is done.
 void addStepForm(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 
 /// Steps after which nothing may be left of where carries began, for time to be cut.
