@@ -142,15 +142,18 @@ static void placeCarries(Block *block, ArrayRef<MaterializeInDestinationOp> carr
       moved = user;
     }
   }
-  // What lies in another carry's buffer is saved before that is written.
+  // What lies in another carry's buffer is saved before that is written, and what is the next
+  // value of several lies in one of them only.
   OpBuilder b(carries.front());
+  llvm::DenseSet<Value> sources;
   for (MaterializeInDestinationOp op : carries) {
     llvm::SmallSetVector<Value, 4> buffers = possibleBuffers(op.getSource(), block);
     buffers.remove(carryOf(op));
     bool overwritten = llvm::any_of(carries, [&](MaterializeInDestinationOp other) {
       return other != op && buffers.contains(carryOf(other));
     });
-    if (overwritten || comesThroughRegion(op.getSource(), carryOf(op)))
+    bool isShared = !sources.insert(throughCasts(op.getSource())).second;
+    if (overwritten || isShared || comesThroughRegion(op.getSource(), carryOf(op)))
       saveSource(op, b);
   }
 }

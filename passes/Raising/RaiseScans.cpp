@@ -20,6 +20,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "mlir/IR/Verifier.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace ssm {
@@ -302,6 +303,12 @@ StringRef ScanRaiser::convert(KernelOp kernel, KernelOp &made) {
   return "";
 }
 
+/// Axes of size 1 that a step adds or drops can leave maps that do not fit.
+static bool isValid(KernelOp kernel) {
+  ScopedDiagnosticHandler quiet(kernel.getContext(), [](Diagnostic &) { return success(); });
+  return succeeded(verify(kernel));
+}
+
 std::string ScanRaiser::raise(KernelOp &made) {
   if (!isKnownLength())
     return "its length is not known to be a size";
@@ -321,12 +328,16 @@ std::string ScanRaiser::raise(KernelOp &made) {
   KernelOp kernel = findOnlyKernel(why);
   if (why.empty())
     why = convert(kernel, made);
+  if (why.empty() && !isValid(made)) {
+    rewriter.eraseOp(made);
+    why = "its carries have other axes than what updates them";
+  }
   if (why.empty() && !orderCarryUpdates(made)) {
     rewriter.eraseOp(made);
     why = "its step needs old carries after it has given new ones";
   }
   if (!why.empty()) {
-    eraseSplit(rewriter, {scan, results});
+    eraseWithUsers(rewriter, scan);
     return why;
   }
   annotateTransition(made);

@@ -54,19 +54,6 @@ template <typename SliceOp> void Cuts::visitSlice(SliceOp op, Value whole, Value
   }
 }
 
-/// An axis that is only joined with, or split from, ones of size 1.
-template <typename ReshapeOp> void Cuts::visitReshape(ReshapeOp op, Value joined, Value split) {
-  auto type = cast<RankedTensorType>(split.getType());
-  for (auto [axis, group] : llvm::enumerate(op.getReassociationIndices())) {
-    int64_t large = -1;
-    for (int64_t inner : group)
-      if (type.getDimSize(inner) != 1)
-        large = large < 0 ? inner : type.getRank();
-    if (large >= 0 && large < type.getRank())
-      relate(joined, axis, split, large);
-  }
-}
-
 int64_t Cuts::unitAxisOf(BlockArgument carry) const {
   if (carry.getOwner() != &step() || carry.getArgNumber() >= ScanOp(scan).getCarries().size() ||
       axisOf(carry) >= 0)
@@ -108,14 +95,7 @@ void Cuts::visit(Operation &op) {
   } else if (auto insert = dyn_cast<tensor::InsertSliceOp>(op)) {
     visitSlice(insert, insert.getResult(), insert.getSource());
     for (int64_t axis = 0; axis < insert.getType().getRank(); ++axis)
-      if (auto span = spanOf(insert, axis)) {
-        relate(insert.getResult(), axis, insert.getDest(), axis, 0, 0, span->low + 1);
-        relate(insert.getResult(), axis, insert.getDest(), axis, 0, span->high - 1);
-      }
-  } else if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op)) {
-    visitReshape(expand, expand.getSrc(), expand.getResult());
-  } else if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op)) {
-    visitReshape(collapse, collapse.getResult(), collapse.getSrc());
+      relate(insert.getResult(), axis, insert.getDest(), axis);
   } else if (auto kernel = dyn_cast<KernelOp>(op)) {
     visitKernel(kernel);
   } else if (isa<YieldOp>(op)) {
@@ -139,9 +119,26 @@ bool Cuts::isAll(OpFoldResult size, Value tensor, int64_t axis) {
   return isSizeOf(size, tensor, axis);
 }
 
+std::set<int64_t> Cuts::placesIn(Value tensor) const {
+  auto it = places.find(tensor);
+  return it == places.end() ? std::set<int64_t>() : it->second.at;
+}
+
 template <typename SliceOp> bool Cuts::canFollowSlice(SliceOp op, Value whole, Value part) {
   int64_t cut = axisOf(whole);
-  if (cut < 0 || !spanOf(op, cut))
+  std::optional<Span> span = cut < 0 ? std::nullopt : spanOf(op, cut);
+  if (!span)
+    return false;
+  // The slice is a number of parts, and cut where these meet.
+  std::set<int64_t> all = placesIn(whole), inside;
+  int64_t size = cast<RankedTensorType>(whole.getType()).getDimSize(cut);
+  for (int64_t end : {span->low, span->high})
+    if (end != 0 && end != size && !all.count(end))
+      return false;
+  for (int64_t at : all)
+    if (at > span->low && at < span->high)
+      inside.insert(at - span->low);
+  if (inside != placesIn(part))
     return false;
   if (int64_t inPart = axisOf(part); inPart >= 0 && inPart != axisInPart(op, cut))
     return false;
@@ -181,6 +178,8 @@ bool Cuts::canFollowKernel(KernelOp kernel) {
   AffineExpr own = getAffineDimExpr(loop, kernel.getContext());
   auto isPlain = [&](Value tensor, AffineMap map) {
     bool isOutside = tensor.getParentRegion() != &scan.getBody();
+    if (axisOf(tensor) >= 0 && placesIn(tensor) != placesIn(found->second))
+      return false;
     for (auto [axis, expr] : llvm::enumerate(map.getResults()))
       if ((expr.isFunctionOfDim(loop) && expr != own) ||
           (!isOutside && (expr == own) != (axisOf(tensor) == static_cast<int64_t>(axis))))
@@ -219,16 +218,17 @@ bool Cuts::canFollow(Operation &op) {
   if (auto insert = dyn_cast<tensor::InsertSliceOp>(op))
     return canFollowSlice(insert, insert.getResult(), insert.getSource()) &&
            (insert.getDest().getParentRegion() != &scan.getBody() ||
-            axisOf(insert.getDest()) == axisOf(insert.getResult()));
+            (axisOf(insert.getDest()) == axisOf(insert.getResult()) &&
+             placesIn(insert.getDest()) == placesIn(insert.getResult())));
   if (auto kernel = dyn_cast<KernelOp>(op))
     return canFollowKernel(kernel);
   if (isa<YieldOp>(op))
     return llvm::all_of(step().getArguments().take_front(scan.getCarries().size()),
                         [&](BlockArgument carry) {
-                          return axisOf(carry) == axisOf(op.getOperand(carry.getArgNumber()));
+                          Value next = op.getOperand(carry.getArgNumber());
+                          return axisOf(carry) == axisOf(next) &&
+                                 placesIn(carry) == placesIn(next);
                         });
-  if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-    return isCut(op.getOperand(0)) && isCut(op.getResult(0));
   return isa<tensor::EmptyOp, tensor::DimOp>(op);
 }
 

@@ -47,10 +47,9 @@ private:
   void relate(mlir::Value a, int64_t axisA, mlir::Value b, int64_t axisB, int64_t offset = 0,
               int64_t low = 0, int64_t high = std::numeric_limits<int64_t>::max());
   template <typename SliceOp> void visitSlice(SliceOp op, mlir::Value whole, mlir::Value part);
-  template <typename ReshapeOp>
-  void visitReshape(ReshapeOp op, mlir::Value joined, mlir::Value split);
   void visitKernel(KernelOp kernel);
   void visit(mlir::Operation &op);
+  std::set<int64_t> placesIn(mlir::Value tensor) const;
   bool isAll(mlir::OpFoldResult size, mlir::Value tensor, int64_t axis);
   template <typename SliceOp> bool canFollowSlice(SliceOp op, mlir::Value whole, mlir::Value part);
   bool canFollowKernel(KernelOp kernel);

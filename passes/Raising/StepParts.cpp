@@ -362,7 +362,7 @@ KernelOp StepSplitter::makePart(KernelOp kernel, unsigned loop, unsigned number,
   }
   OpBuilder::InsertionGuard guard(rewriter);
   KernelOp made = makeKernel(rewriter, kernel.getLoc(), numLoops, inputs, outs, maps);
-  IRMapping inner;
+  IRMapping inner = mapping; // of what the step reads besides its inputs
   inner.map(kernel.getStep().getArguments(), made.getStep().getArguments());
   for (Operation &op : kernel.getStep())
     loops.clone(op, inner);
@@ -403,7 +403,7 @@ KernelOp StepSplitter::makeSum(KernelOp kernel, unsigned loop,
   OpBuilder::InsertionGuard guard(rewriter);
   KernelOp made = makeKernel(rewriter, kernel.getLoc(), numLoops, inputs, outs, maps);
   KernelLoops depends(kernel);
-  IRMapping outer;
+  IRMapping outer = mapping; // as above
   auto mapInputs = [&](bool areCut, unsigned part, IRMapping &into) {
     for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
       if (kernel.getInputMap(i).isFunctionOfDim(loop) == areCut)
@@ -563,16 +563,8 @@ std::optional<SplitScan> ssm::splitStep(RewriterBase &rewriter, ScanOp scan) {
   return StepSplitter(rewriter, scan, cuts).split();
 }
 
-void ssm::eraseSplit(RewriterBase &rewriter, SplitScan split) {
-  for (Value result : split.results)
-    while (Operation *op = result.getDefiningOp()) {
-      if (!isa<tensor::InsertSliceOp, tensor::ExpandShapeOp>(op))
-        break;
-      auto insert = dyn_cast<tensor::InsertSliceOp>(op);
-      result = insert ? insert.getDest() : op->getOperand(0);
-      for (Operation *user : llvm::make_early_inc_range(op->getUsers()))
-        rewriter.eraseOp(user); // sizes
-      rewriter.eraseOp(op);
-    }
-  rewriter.eraseOp(split.scan);
+void ssm::eraseWithUsers(RewriterBase &rewriter, Operation *op) {
+  while (!op->use_empty())
+    eraseWithUsers(rewriter, *op->user_begin());
+  rewriter.eraseOp(op);
 }

@@ -25,8 +25,8 @@ struct SplitScan {
 /// many.
 std::optional<SplitScan> splitStep(mlir::RewriterBase &rewriter, ScanOp scan);
 
-/// Erases what splitStep made.
-void eraseSplit(mlir::RewriterBase &rewriter, SplitScan split);
+/// Erases an operation and all that depends on it.
+void eraseWithUsers(mlir::RewriterBase &rewriter, mlir::Operation *op);
 
 } // namespace ssm
 
