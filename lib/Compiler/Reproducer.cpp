@@ -12,7 +12,9 @@
 #include "passes/Pipelines/Pipelines.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <csignal>
 #include <set>
+#include <unistd.h>
 
 using namespace mlir;
 using namespace ssm;
@@ -71,6 +73,19 @@ private:
 
 } // namespace
 
+/// Seconds after which a crash is no longer looked into.
+static constexpr unsigned kMostSeconds = 20;
+
+/// What a crash left of the heap may keep its handler waiting for ever.
+static void endSoon() {
+  std::signal(SIGALRM, [](int) {
+    constexpr char text[] = "error: a pass crashed, and left no memory to tell which\n";
+    (void)!::write(STDERR_FILENO, text, sizeof(text) - 1);
+    ::_exit(1);
+  });
+  ::alarm(kMostSeconds);
+}
+
 void ssm::writeReproducerOnFailure(PassManager &manager, StringRef stage, const std::string &path,
                                    Diagnostics &diagnostics) {
   auto progress = std::make_shared<Progress>();
@@ -78,6 +93,8 @@ void ssm::writeReproducerOnFailure(PassManager &manager, StringRef stage, const 
   // Called after a pass failed, and in the handler of a signal.
   manager.enableCrashReproducerGeneration(
       [progress, suffix, path, &diagnostics](std::string &) -> std::unique_ptr<ReproducerStream> {
+        if (progress->failed.empty())
+          endSoon();
         if (reportsOnModel(progress->failed))
           return std::make_unique<Stream>(std::make_unique<llvm::raw_null_ostream>());
         std::error_code problem;
