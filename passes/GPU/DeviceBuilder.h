@@ -109,20 +109,24 @@ struct DeviceBuilder {
   }
 
   using Values = llvm::SmallVector<Value>;
-  /// What `make` gives, of `types`, where the condition holds, else zeros.
-  Values choose(Value condition, mlir::TypeRange types, llvm::function_ref<Values()> make) {
+  /// What one of two arms gives, of `types`; zeros where there is no arm for it.
+  Values choose(Value condition, mlir::TypeRange types, llvm::function_ref<Values()> ifTrue,
+                llvm::function_ref<Values()> ifFalse = nullptr) {
     if (types.empty())
       return {};
     auto choice = mlir::scf::IfOp::create(b, types, condition, /*addThenBlock=*/true,
                                           /*addElseBlock=*/true);
     mlir::OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(choice.thenBlock());
-    mlir::scf::YieldOp::create(b, make());
+    mlir::scf::YieldOp::create(b, ifTrue());
     b.setInsertionPointToStart(choice.elseBlock());
-    Values none;
-    for (mlir::Type type : types)
-      none.push_back(mlir::arith::ConstantOp::create(b, b.getZeroAttr(type)));
-    mlir::scf::YieldOp::create(b, none);
+    Values otherwise;
+    if (ifFalse)
+      otherwise = ifFalse();
+    else
+      for (mlir::Type type : types)
+        otherwise.push_back(mlir::arith::ConstantOp::create(b, b.getZeroAttr(type)));
+    mlir::scf::YieldOp::create(b, otherwise);
     return llvm::to_vector_of<Value>(choice.getResults());
   }
   Values loop(Value low, Value high, Value step, mlir::ValueRange carried,

@@ -92,8 +92,6 @@ private:
   /// 0 for 0 and 1.
   Value ceilLog2(Value size);
   void forEach(Value count, llvm::function_ref<void(Value)> body);
-  Values choose(Value condition, TypeRange types, llvm::function_ref<Values()> ifTrue,
-                llvm::function_ref<Values()> ifFalse);
 
   void makeShared();
   Element sortThreads(Element mine, Value count);
@@ -229,19 +227,6 @@ void TopKEmitter::forEachKey(Value count, llvm::function_ref<void(Value at, Valu
          [&](Value at, ValueRange) { return take(at, 1); });
 }
 
-SmallVector<Value> TopKEmitter::choose(Value condition, TypeRange types,
-                                       llvm::function_ref<Values()> ifTrue,
-                                       llvm::function_ref<Values()> ifFalse) {
-  auto choice =
-      scf::IfOp::create(b, types, condition, /*addThenBlock=*/true, /*addElseBlock=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(choice.thenBlock());
-  scf::YieldOp::create(b, ifTrue());
-  b.setInsertionPointToStart(choice.elseBlock());
-  scf::YieldOp::create(b, ifFalse());
-  return llvm::to_vector_of<Value>(choice.getResults());
-}
-
 //===----------------------------------------------------------------------===//
 // Sorting
 //===----------------------------------------------------------------------===//
@@ -250,7 +235,7 @@ SmallVector<Value> TopKEmitter::choose(Value condition, TypeRange types,
 TopKEmitter::Element TopKEmitter::partnerOf(const Element &mine, Value distance) {
   Type types[] = {keyType, b.getI64Type()};
   Value isNear = d.isLess(distance, kWarp);
-  Values other = choose(
+  Values other = d.choose(
       isNear, types,
       [&] {
         Value where = d.toInt(distance), width = number(b.getI32Type(), kWarp);
@@ -335,7 +320,7 @@ void TopKEmitter::sortOut() {
 void TopKEmitter::sortShort() {
   Type types[] = {keyType, b.getI64Type()};
   Element none = nobody();
-  Values mine = choose(
+  Values mine = d.choose(
       d.isLess(thread, size), types,
       [&] {
         return Values{loadKey(thread), b.createOrFold<arith::IndexCastOp>(b.getI64Type(), thread)};
@@ -424,7 +409,7 @@ TopKEmitter::Search TopKEmitter::searchDigits(Search from, Value bits, NumberOf 
   Values end = d.loop(zero, passes, index(1), {from.found, from.needed, from.isDone},
                       [&](Value pass, ValueRange given) {
                         Search now{given[0], given[1], given[2]};
-                        return choose(
+                        return d.choose(
                             now.isDone, types,
                             [&] {
                               return Values{now.found, now.needed, now.isDone};
@@ -478,7 +463,7 @@ void TopKEmitter::sortLong() {
       [&] {
         Type types[] = {keyType, i64};
         Element nobodyHere = nobody();
-        Values mine = choose(
+        Values mine = d.choose(
             d.isLess(thread, k), types,
             [&] {
               Value entry = memref::LoadOp::create(b, indices, thread);

@@ -242,14 +242,7 @@ SmallVector<Value> WindowEmitter::either(Value condition, llvm::function_ref<Val
   SmallVector<Type> types;
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
     types.push_back(kernel.getCarryArg(i).getType());
-  auto choice =
-      scf::IfOp::create(b, types, condition, /*addThenBlock=*/true, /*addElseBlock=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(choice.thenBlock());
-  scf::YieldOp::create(b, ifTrue());
-  b.setInsertionPointToStart(choice.elseBlock());
-  scf::YieldOp::create(b, ifFalse());
-  return llvm::to_vector_of<Value>(choice.getResults());
+  return d.choose(condition, types, ifTrue, ifFalse);
 }
 
 /// Where time is for `indicesOf` to give the place in memory of the first of `count` steps.
