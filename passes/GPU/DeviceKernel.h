@@ -53,6 +53,20 @@ struct DeviceKernel {
   mlir::Value addTensorMap(unsigned input, llvm::ArrayRef<int32_t> box, int64_t swizzle);
 };
 
+/// What a form of several kernels is made with.
+struct KernelLaunches {
+  /// Puts the code of a kernel in front of the device's copy of the operation and erases it.
+  /// `more` are the kernel's arguments behind those of the host's function.
+  using Emit = llvm::function_ref<LaunchShape(mlir::Operation *copy, mlir::gpu::GPUFuncOp function,
+                                              mlir::ValueRange more)>;
+  mlir::ImplicitLocOpBuilder &host;
+  /// Queues a kernel of its own, where the host's builder is.
+  std::function<void(llvm::StringRef suffix, llvm::ArrayRef<mlir::Value> more, Emit emit)> launch;
+  /// A pointer to so many words of 64 bits, while the body's launches are queued.
+  std::function<void(mlir::Value words, llvm::function_ref<void(mlir::Value pointer)> body)>
+      withMemory;
+};
+
 /// One of a kernel's forms; the host chooses by sizes and pointers.
 struct KernelForm {
   /// What is appended to the kernel's name.
@@ -67,6 +81,8 @@ struct KernelForm {
   };
   std::function<Split(mlir::ImplicitLocOpBuilder &)> split = nullptr;
   std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
+  /// Of any number of kernels, instead of all these.
+  std::function<void(KernelLaunches &)> emitAll = nullptr;
 };
 
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
