@@ -118,6 +118,10 @@ constexpr int64_t kMaxMemory = 16;
 /// take all sizes. None if the kernel is not one.
 llvm::SmallVector<KernelForm> getWindowForms(KernelOp kernel);
 
+/// Kernels with time that combine one carry with something else at each step, where rows are few or
+/// their steps dense.
+void addPrefixForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+
 /// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
 std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
 
@@ -128,6 +132,10 @@ std::optional<LaunchShape> emitBlockRecurrence(DeviceKernel &kernel);
 /// The whole kernel, with or without time, by the one block that runs; ends with a barrier.
 /// Whether it could. The host's kernel is not looked at.
 bool emitInBlock(DeviceKernel &kernel);
+
+/// Loops that write an element a step where data tells; together these take all sizes. None if
+/// the nest is no such.
+llvm::SmallVector<KernelForm> getScatterForms(mlir::Operation *nest);
 
 /// Loops that hold several kernels: one block runs them, its threads share out each kernel's
 /// points.

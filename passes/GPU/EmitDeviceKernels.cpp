@@ -177,6 +177,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       return formsOf(kernel);
     if (auto topk = dyn_cast<TopKOp>(nest))
       return getTopKForms(topk);
+    if (SmallVector<KernelForm> forms = getScatterForms(nest); !forms.empty())
+      return forms;
     return {KernelForm()};
   }
 
@@ -191,6 +193,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     SmallVector<KernelForm> forms;
     addStepForm(kernel, /*overlaps=*/target.version >= 90, forms);
     llvm::append_range(forms, getStagedForms(kernel, target.version));
+    addPrefixForms(kernel, forms);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)

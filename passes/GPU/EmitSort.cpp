@@ -320,17 +320,27 @@ void SortEmitter::placeEntries(gpu::GPUFuncOp function, ValueRange given) {
 // Kernels
 //===----------------------------------------------------------------------===//
 
+/// The sort in the device's function, from the copy of what is to be emitted.
+using MakeSort = llvm::function_ref<TopKOp(Operation *copy, ImplicitLocOpBuilder &, ValueRange given)>;
+
+static TopKOp takeSort(Operation *copy, ImplicitLocOpBuilder &, ValueRange) {
+  return cast<TopKOp>(copy);
+}
+
 /// Queues a kernel of a sort: what the device runs, and blocks from the host's sizes.
 static void launch(KernelLaunches &launches, TopKOp op, StringRef suffix, ArrayRef<Value> more,
-                   int64_t shared,
+                   int64_t shared, MakeSort make,
                    llvm::function_ref<void(SortEmitter &, gpu::GPUFuncOp, ValueRange)> emit,
                    llvm::function_ref<Value(SortEmitter &)> numBlocks) {
   launches.launch(
       suffix, more, [&](Operation *copy, gpu::GPUFuncOp function, ValueRange given) -> LaunchShape {
         ImplicitLocOpBuilder b(copy->getLoc(), copy);
-        SortEmitter inside(cast<TopKOp>(copy), b);
+        TopKOp sort = make(copy, b, given);
+        SortEmitter inside(sort, b);
         emit(inside, function, given);
-        copy->erase();
+        sort.erase();
+        if (sort != copy)
+          copy->erase();
         SortEmitter outside(op, launches.host);
         Value one = arith::ConstantIndexOp::create(launches.host, 1);
         Value threads = arith::ConstantIndexOp::create(launches.host, kRadixThreads);
@@ -345,7 +355,7 @@ static int64_t sharedBytes(TopKOp op) {
 
 static void launchRows(KernelLaunches &launches, TopKOp op, StringRef suffix, bool ofOut) {
   launch(
-      launches, op, suffix, {}, sharedBytes(op),
+      launches, op, suffix, {}, sharedBytes(op), takeSort,
       [&](SortEmitter &emitter, gpu::GPUFuncOp function, ValueRange) {
         emitter.sortRow(function, ofOut);
       },
@@ -354,10 +364,11 @@ static void launchRows(KernelLaunches &launches, TopKOp op, StringRef suffix, bo
       });
 }
 
-static void launchMany(KernelLaunches &launches, TopKOp op) {
+/// `more`: what the kernels are given behind memory and digit.
+static void launchMany(KernelLaunches &launches, TopKOp op, MakeSort make = takeSort,
+                       ArrayRef<Value> more = {}) {
   ImplicitLocOpBuilder &host = launches.host;
   SortEmitter outside(op, host);
-  int64_t shared = sharedBytes(op);
   auto parts = [](SortEmitter &emitter) { return emitter.numBlocks(emitter.numParts()); };
   auto warps = [&](SortEmitter &emitter) {
     return emitter.numBlocks(arith::ConstantIndexOp::create(host, kRadix * kWarp / kRadixThreads));
@@ -366,25 +377,38 @@ static void launchMany(KernelLaunches &launches, TopKOp op) {
   launches.withMemory(outside.words(), [&](Value memory) {
     DeviceBuilder{host}.loop(
         index(0), index(outside.passes()), index(1), {}, [&](Value pass, ValueRange) {
-          Value given[] = {memory, pass};
-          launch(launches, op, "_count", given, shared,
-                 [](SortEmitter &emitter, gpu::GPUFuncOp function, ValueRange given) {
-                   emitter.countDigits(function, given);
-                 },
-                 parts);
-          launch(launches, op, "_add", given, 0,
-                 [](SortEmitter &emitter, gpu::GPUFuncOp, ValueRange given) {
-                   emitter.addCounts(given);
-                 },
-                 warps);
-          launch(launches, op, "_place", given, shared,
-                 [](SortEmitter &emitter, gpu::GPUFuncOp function, ValueRange given) {
-                   emitter.placeEntries(function, given);
-                 },
-                 parts);
+          SmallVector<Value> given = {memory, pass};
+          llvm::append_range(given, more);
+          auto queue = [&](StringRef suffix, int64_t shared, auto emit, auto numBlocks) {
+            launch(launches, op, suffix, given, shared, make, emit, numBlocks);
+          };
+          queue("_count", sharedBytes(op),
+                [](SortEmitter &emitter, gpu::GPUFuncOp function, ValueRange given) {
+                  emitter.countDigits(function, given);
+                },
+                parts);
+          queue("_add", 0,
+                [](SortEmitter &emitter, gpu::GPUFuncOp, ValueRange given) {
+                  emitter.addCounts(given);
+                },
+                warps);
+          queue("_place", sharedBytes(op),
+                [](SortEmitter &emitter, gpu::GPUFuncOp function, ValueRange given) {
+                  emitter.placeEntries(function, given);
+                },
+                parts);
           return DeviceBuilder::Values();
         });
   });
+}
+
+void ssm::emitSortOf(TopKOp sort, KernelLaunches &launches, Value memory,
+                     llvm::function_ref<TopKOp(Operation *, ImplicitLocOpBuilder &, Value)> make) {
+  launchMany(launches, sort,
+             [&](Operation *copy, ImplicitLocOpBuilder &b, ValueRange given) {
+               return make(copy, b, given.back());
+             },
+             memory);
 }
 
 void ssm::emitSortOfOut(TopKOp op, KernelLaunches &launches) {

@@ -72,6 +72,19 @@ def put(x, i, u):
     return y
 
 
+def put_last(x, i, u):
+    y = x.copy()
+    for at in np.ndindex(i.shape):
+        y[at[0], i[at]] = u[at]
+    return y
+
+
+def add_rows(x, i, u):
+    y = x.astype(np.float64)
+    np.add.at(y, i[:, 0], u.astype(np.float64))
+    return y
+
+
 def put_rows(x, i, u):
     y = x.copy()
     y[i[:, 0]] = u
@@ -137,6 +150,23 @@ MOVES = {
                          lambda g: g.add("ScatterND", "x", "i", "u"), put_rows,
                          lambda t, x, i, u: x.index_copy(0, i[:, 0], u),
                          dict(N=32768, M=2048, K=16384), (F32, "NM")),
+    "scatter_again": Move({"x": (F32, "NM"), "i": (I64, "NK", "M"), "u": (F32, "NK")},
+                          lambda g: g.add("ScatterElements", "x", "i", "u", axis=1), put_last,
+                          lambda t, x, i, u: x.scatter(1, i, u), dict(N=64, M=4096, K=2048),
+                          (F32, "NM")),
+    "add_rows": Move({"x": (F32, "NM"), "i": (I64, "K1", "N"), "u": (F32, "KM")},
+                     lambda g: g.add("ScatterND", "x", "i", "u", reduction="add"), add_rows,
+                     lambda t, x, i, u: x.index_add(0, i[:, 0], u),
+                     dict(N=32768, M=2048, K=16384), (F32, "NM"), 1e-4),
+    "add_few": Move({"x": (F32, "N"), "i": (I64, "K1", "N"), "u": (F32, "K")},
+                    lambda g: g.add("ScatterND", "x", "i", "u", reduction="add"), add_rows,
+                    lambda t, x, i, u: x.index_add(0, i[:, 0], u), dict(N=1024, K=1 << 20),
+                    (F32, "N"), 1e-3),
+    "largest_rows": Move({"x": (I8, "NM"), "i": (I64, "K1", "N"), "u": (I8, "KM")},
+                         lambda g: g.add("ScatterND", "x", "i", "u", reduction="max"),
+                         lambda x, i, u: (np.maximum.at(y := x.copy(), i[:, 0], u), y)[1],
+                         lambda t, x, i, u: x.index_reduce(0, i[:, 0], u, "amax"),
+                         dict(N=32768, M=2048, K=16384), (I8, "NM")),
     "concat": Move({"x": (F16, "NM"), "z": (F16, "NK")},
                    lambda g: g.add("Concat", "x", "z", axis=1),
                    lambda x, z: np.concatenate([x, z], 1), lambda t, x, z: t.cat([x, z], 1),
