@@ -108,7 +108,16 @@ def transpose(dtype, dims, perm, large):
 def cumulative(dims, axis, large, dtype=F32):
     return Move({"x": (dtype, dims)}, lambda g: g.add("CumSum", "x", g.weight(np.array(axis))),
                 lambda x: x.astype(np.float64).cumsum(axis), lambda t, x: x.cumsum(axis), large,
-                (dtype, dims), 2e-2 if dtype == F16 else 2e-4)
+                (dtype, dims), 2e-4)
+
+
+def cumulative_backward(dtype, bound):
+    """Of what comes behind each element."""
+    return Move({"x": (dtype, "NM")}, lambda g: g.add("CumSum", "x", g.weight(np.array(1)),
+                                                      exclusive=1, reverse=1),
+                lambda x: x.astype(np.int64 if dtype == I64 else np.float64)[:, ::-1].cumsum(1)
+                [:, ::-1] - x, lambda t, x: x.flip(1).cumsum(1).flip(1) - x,
+                dict(N=64, M=1 << 18), (dtype, "NM"), bound)
 
 
 def normalised(large, dtype=F16):
@@ -196,6 +205,8 @@ MOVES = {
     "cumsum_few": cumulative("NM", 1, dict(N=64, M=1 << 19)),
     "cumsum_one": cumulative("NM", 1, dict(N=1, M=1 << 22)),
     "cumsum_columns": cumulative("NM", 0, dict(N=4096, M=16384)),
+    "cumsum_backward_f16": cumulative_backward(F16, 4e-3),
+    "cumsum_backward_i64": cumulative_backward(I64, 0),
     "argmax": Move({"x": (F32, "NM")}, lambda g: g.add("ArgMax", "x", axis=1, keepdims=0),
                    lambda x: x.argmax(1), lambda t, x: x.argmax(1), dict(N=16384, M=4096),
                    (I64, "N")),
@@ -288,8 +299,8 @@ def make_inputs(random, move, sizes):
                 value = random.integers(0, max(below, 1), shape, dtype)
         elif dtype == BOOL:
             value = random.random(shape) < 0.5
-        elif dtype == I8:
-            value = random.integers(-1, 2, shape, I8)
+        elif dtype.kind == "i":
+            value = random.integers(-1, 2, shape, dtype)
         else:
             value = random.standard_normal(shape, np.float32).astype(dtype)
         inputs[name] = value
