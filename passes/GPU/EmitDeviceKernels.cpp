@@ -221,6 +221,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     });
     // What chooses between forms is no part of them.
     auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
+    if (auto topk = dyn_cast<TopKOp>(nest))
+      checkTopKRows(topk, host);
     for (const KernelForm &form : formsOf(nest)) {
       Value isFit = form.isFit ? form.isFit(host) : Value();
       llvm::APInt fixed;

@@ -415,6 +415,18 @@ static LaunchShape emitRows(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
   return {{outside.numRows(), one, one}, count, threads};
 }
 
+void ssm::checkTopKRows(TopKOp op, ImplicitLocOpBuilder &host) {
+  auto axis = static_cast<int64_t>(op.getAxis());
+  constexpr int64_t most = int64_t(1) << 32;
+  int64_t fixed = cast<ShapedType>(op.getInput().getType()).getDimSize(axis);
+  if (!ShapedType::isDynamic(fixed) && fixed <= most)
+    return;
+  Value size = host.createOrFold<memref::DimOp>(op.getInput(), axis);
+  Value fits = DeviceBuilder{host}.compare(arith::CmpIPredicate::ule, size, most);
+  CheckOp::create(host, fits, size, host.getStringAttr("TopK"),
+                  host.getStringAttr("a GPU sorts rows of up to 2^32 elements, not {0}"));
+}
+
 SmallVector<KernelForm> ssm::getTopKForms(TopKOp op) {
   SmallVector<KernelForm> forms;
   for (auto [suffix, most] : {std::pair("_short", int64_t(128)), std::pair("_row", kThreads)}) {

@@ -16,6 +16,9 @@ namespace ssm {
 /// The first that fits is to run; the last takes all rows.
 llvm::SmallVector<KernelForm> getTopKForms(TopKOp op);
 
+/// Ends the run with a status if rows have more elements than indices of 32 bits reach.
+void checkTopKRows(TopKOp op, mlir::ImplicitLocOpBuilder &host);
+
 /// All rows by the one block that runs, of so many threads; ends with a barrier.
 void emitTopKInBlock(TopKOp op, mlir::gpu::GPUFuncOp function, int64_t threads);
 
