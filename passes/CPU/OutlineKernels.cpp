@@ -123,7 +123,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       // The host branches, and repeats what is too large for one block of threads.
       if (device && (isa<scf::IfOp>(op) || (isa<scf::SCFDialect>(op.getDialect()) && isTooLarge(op))))
         leaves = true;
-      if (!leaves && op.getNumResults() == 0) {
+      if (!leaves && (op.getNumResults() == 0 || (device && isCount(op)))) {
         nests.push_back(&op);
         continue;
       }
@@ -131,6 +131,16 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
         for (Block &inner : region)
           collectNests(inner, nests);
     }
+  }
+
+  /// Loops that write elements and count, as NonZero does; nobody takes the count.
+  static bool isCount(Operation &op) {
+    return isa<scf::ForOp>(op) && op.use_empty() && !op.walk([](Operation *inner) {
+                                                          return isa<linalg::LinalgOp, KernelOp,
+                                                                     TopKOp, scf::WhileOp>(inner)
+                                                                     ? WalkResult::interrupt()
+                                                                     : WalkResult::advance();
+                                                        }).wasInterrupted();
   }
 
   /// Whether one step of loops has more points than one block of a device should do alone.

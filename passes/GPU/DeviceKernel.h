@@ -137,6 +137,9 @@ bool emitInBlock(DeviceKernel &kernel);
 /// the nest is no such.
 llvm::SmallVector<KernelForm> getScatterForms(mlir::Operation *nest);
 
+/// Loops that write what they keep of their points, at its count. None if the nest is no such.
+llvm::SmallVector<KernelForm> getCompactForms(mlir::Operation *nest);
+
 /// Loops that hold several kernels: one block runs them, its threads share out each kernel's
 /// points.
 std::optional<LaunchShape> emitNest(mlir::Operation *nest, mlir::gpu::GPUFuncOp function,

@@ -179,6 +179,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       return getTopKForms(topk);
     if (SmallVector<KernelForm> forms = getScatterForms(nest); !forms.empty())
       return forms;
+    if (SmallVector<KernelForm> forms = getCompactForms(nest); !forms.empty())
+      return forms;
     return {KernelForm()};
   }
 

@@ -35,7 +35,7 @@ KERNELS = {
     "scatters": ("moves", "sm_80", "scatter_elements,scatter_add,scatter_again,scatter_rows,add_rows,"
                  "add_few,largest_rows", "--most=20000"),
     "moves": ("moves", "sm_80", "cumsum,cumsum_columns,cumsum_backward_f16,cumsum_backward_i64,"
-              "argmax,gather_nd,split", "--most=20000"),
+              "argmax,gather_nd,split,nonzero,compress", "--most=20000"),
     "segments": ("recurrences", "sm_80", "segments_where0,segments_decay0,segments_where3,"
                  "segments_ids0,segments_first_where,segments_bfloat16", "--every=9"),
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
