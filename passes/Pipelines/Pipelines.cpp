@@ -193,6 +193,9 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
     return;
   cleanUp(pm);
   pm.addPass(createLoopInvariantCodeMotionPass());
+  ExpandMathF64Options wide;
+  wide.onlyVectors = true;
+  pm.addPass(createExpandMathF64(wide));
   ExpandMathOptions math;
   math.avx512 = options.avx512;
   pm.addPass(createExpandMath(math));
