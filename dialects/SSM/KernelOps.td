@@ -89,6 +89,10 @@ def SSM_KernelOp : SSM_Op<"kernel", [
     serves for scans of all kinds, because fusion, tiling and memory treat them
     alike.
 
+    `padded`: inputs may be read outside of them, and a point of the loops where one is takes no
+    part in the reduction, of which there is one. So a window that hangs over the edge of
+    an image needs no copy of the image with zeros around it.
+
     Upstream's linalg.generic cannot hold two reductions in a row, nor a carry.
 
     ```mlir
@@ -111,7 +115,8 @@ def SSM_KernelOp : SSM_Op<"kernel", [
                        AffineMapArrayAttr:$maps,
                        DefaultValuedAttr<DenseBoolArrayAttr, "{}">:$mirrored,
                        OptionalAttr<SSM_TransitionAttr>:$transition,
-                       OptionalAttr<SSM_ConfigAttr>:$config);
+                       OptionalAttr<SSM_ConfigAttr>:$config,
+                       UnitAttr:$padded);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
@@ -120,7 +125,7 @@ def SSM_KernelOp : SSM_Op<"kernel", [
     (`inits` `(` $inits^ `:` type($inits) `)`)?
     `outs` `(` $outs `:` type($outs) `)` `maps` $maps
     (`mirrored` $mirrored^)?
-    (`transition` $transition^)? (`config` $config^)?
+    (`transition` $transition^)? (`config` $config^)? (`padded` $padded^)?
     $body attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = [{

@@ -107,6 +107,7 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0 && options.chip.empty()) {
     pm.addPass(createUnrollGroups());
     pm.addPass(createConfigureKernels(configuration(options)));
+    pm.addPass(createFoldPadding());
     pm.addPass(createLayoutOperands());
     pm.addPass(createPackOperands());
     // What the layouts brought.
