@@ -248,8 +248,9 @@ LogicalResult KernelOp::verify() {
 /// What is read outside of an input may go into the reduction alone.
 static LogicalResult verifyPadded(KernelOp op) {
   auto reduces = op.getStep().getOps<ReduceOp>();
-  if (op.getTime() || !llvm::hasSingleElement(reduces))
-    return op.emitOpError("is padded, expected one reduction and no time");
+  if (op.getTime() || !llvm::hasSingleElement(reduces) ||
+      (*reduces.begin()).getKind() != arith::AtomicRMWKind::addf)
+    return op.emitOpError("is padded, expected no time and one reduction, a sum");
   llvm::DenseSet<Value> outside;
   for (unsigned i = 0; i < op.getInputs().size(); ++i)
     if (mayLeadOutside(op.getInputMap(i)))

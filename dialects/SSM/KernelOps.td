@@ -89,9 +89,10 @@ def SSM_KernelOp : SSM_Op<"kernel", [
     serves for scans of all kinds, because fusion, tiling and memory treat them
     alike.
 
-    `padded`: inputs may be read outside of them, and a point of the loops where one is takes no
-    part in the reduction, of which there is one. So a window that hangs over the edge of
-    an image needs no copy of the image with zeros around it.
+    `padded`: inputs may be read outside of them. A point of the loops where one is adds
+    nothing to the one sum of the region, or what an element 0 does there, which is the same for
+    products of finite numbers. So a window that hangs over the edge of an image needs no copy of
+    the image with zeros around it.
 
     Upstream's linalg.generic cannot hold two reductions in a row, nor a carry.
 

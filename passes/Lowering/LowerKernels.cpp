@@ -17,6 +17,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/bit.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_LOWERKERNELS
@@ -89,6 +90,10 @@ SmallVector<KernelLowering::Group> KernelLowering::group(ArrayRef<unsigned> outs
     else
       groups.push_back({set, {out}});
   }
+  // An out of all loops may lie where an input does (ssm-find-states-in-place).
+  llvm::stable_sort(groups, [](const Group &x, const Group &y) {
+    return llvm::popcount(x.set) < llvm::popcount(y.set);
+  });
   return groups;
 }
 

@@ -142,6 +142,9 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
+  // Kernels of a device read ahead of those before them.
+  if (pipeline.chip.empty())
+    pm.addPass(createFindStatesInPlace());
   if (pipeline.optLevel > 0) {
     pm.addPass(createRollCalls());
     cleanUp(pm);

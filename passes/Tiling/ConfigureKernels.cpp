@@ -86,7 +86,9 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
 
   /// Rows that are computed side by side read what they share once.
   SmallVector<int64_t> windowTiles(const Window &window) {
-    return window.row ? SmallVector<int64_t>{4, 1} : SmallVector<int64_t>{1, 4};
+    if (!window.row)
+      return {1, 4};
+    return {registers >= 32 && window.axisOf(*window.row)->stride == 1 ? 8 : 4, 1};
   }
 
   /// Two vectors of channels at a time where a step waits for sums: then there is little else

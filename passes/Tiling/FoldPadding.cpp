@@ -11,6 +11,7 @@
 #include "lib/Analysis/WindowShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
 
 namespace ssm {
@@ -84,7 +85,7 @@ struct FoldPadding : ssm::impl::FoldPaddingBase<FoldPadding> {
       std::optional<int64_t> begin = getConstantIntValue(insert.getMixedOffsets()[axis]);
       if (!begin)
         return;
-      if (*begin == 0 && insert.getMixedSizes()[axis] == padded[axis])
+      if (*begin == 0 && isEqualConstantIntOrValue(insert.getMixedSizes()[axis], padded[axis]))
         continue;
       results[axis] = results[axis] - *begin;
       // A loop by itself would have the image's size.

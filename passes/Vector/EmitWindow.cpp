@@ -30,7 +30,7 @@ namespace {
 constexpr int64_t kPieceCost = 75000;
 /// Rows of an image, or vectors where there are no rows, that are one item of the parallel
 /// loop: their part of the image stays in the first-level cache from vector to vector.
-constexpr int64_t kItemRows = 32;
+constexpr int64_t kItemRows = 64;
 constexpr int64_t kItemVectors = 64;
 /// Sums of a single row that hide the latency of each other's additions.
 constexpr int64_t kChains = 4;
@@ -77,7 +77,7 @@ private:
   void placeWindow();
   void hoistWeights();
   Value loadPart(Value index, int64_t part, const Side &block);
-  Value lanesInside(int64_t offset, int64_t stride);
+  Value lanesInside(int64_t offset);
   Value elements(Value row, int64_t vector, int64_t tap, const Side &block);
   std::pair<Value, Value> tapsInside(const WindowAxis &axis);
   SmallVector<OuterTaps> outerTaps();
@@ -113,7 +113,7 @@ private:
   std::vector<llvm::DenseMap<Value, Value>> weights;
   /// Parts of rows that have been loaded.
   llvm::DenseMap<std::pair<Value, int64_t>, Value> parts;
-  llvm::DenseMap<std::pair<int64_t, int64_t>, Value> masks;
+  llvm::DenseMap<int64_t, Value> masks;
 };
 
 } // namespace
@@ -143,17 +143,17 @@ std::pair<Value, Value> WindowEmitter::tapsInside(const WindowAxis &axis) {
   return {from, min(to, count)};
 }
 
-/// Lanes whose element is in the image: every stride-th from `offset` behind where the vector's
-/// windows begin.
-Value WindowEmitter::lanesInside(int64_t offset, int64_t stride) {
-  Value &mask = masks[{offset, stride}];
+/// Lanes whose element, so far behind where the vector's windows begin, is in the image.
+Value WindowEmitter::lanesInside(int64_t offset) {
+  Value &mask = masks[offset];
   if (mask)
     return mask;
-  Value begin = e.add(laneBegin, offset), zero = e.index(0);
-  mask = e.firstLanes(ceilDiv(max(e.sub(laneSize, begin), zero), stride));
+  // Negative numbers count as 0.
+  Value begin = e.add(laneBegin, offset);
+  mask = e.firstLanes(e.sub(laneSize, begin));
   if (!isPadded)
     return mask;
-  Value before = e.firstLanes(ceilDiv(max(e.sub(zero, begin), zero), stride));
+  Value before = e.firstLanes(e.sub(e.index(0), begin));
   Value all = arith::ConstantOp::create(
       b, DenseElementsAttr::get(e.vectorOf(b.getI1Type()), b.getBoolAttr(true)));
   return mask = arith::AndIOp::create(b, mask, arith::XOrIOp::create(b, before, all));
@@ -172,7 +172,7 @@ Value WindowEmitter::loadPart(Value row, int64_t offset, const Side &block) {
   if (!block.isMasked)
     return part = vector::LoadOp::create(b, type, image, indices);
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  return part = vector::MaskedLoadOp::create(b, type, image, indices, lanesInside(offset, 1), zero);
+  return part = vector::MaskedLoadOp::create(b, type, image, indices, lanesInside(offset), zero);
 }
 
 /// The element of each lane at a tap: of `stride` vectors that lie side by side, every
@@ -217,11 +217,7 @@ WindowEmitter::Sums WindowEmitter::sumTaps(const Side &block, Sums sums) {
       for (auto [value, known] : weights[number * laneTaps + tap])
         e.provide(value, known);
     e.provide(element, elements(row, vector, tap, block));
-    Value next = e.combine(window.reduce.getKind(), sums[point], e.getVector(term));
-    if (block.isMasked && isPadded)
-      next = arith::SelectOp::create(b, lanesInside(tap * laneAxis.dilation, laneAxis.stride),
-                                     next, sums[point]);
-    sums[point] = next;
+    sums[point] = e.combine(window.reduce.getKind(), sums[point], e.getVector(term));
   };
 
   if (block.firstTap) {
@@ -376,8 +372,7 @@ void WindowEmitter::emitVectors(int64_t vectors, bool isMasked, Value low, Value
     for (int64_t tap = 0; tap < tapsOf(&laneAxis); ++tap) {
       int64_t offset = tap * laneAxis.dilation, base = offset - offset % laneAxis.stride;
       for (int64_t p = 0; p < laneAxis.stride; ++p)
-        (void)lanesInside(base + p * lanes, 1);
-      (void)lanesInside(offset, laneAxis.stride);
+        (void)lanesInside(base + p * lanes);
     }
   }
   const WindowAxis *rows = rowAxis();
@@ -407,16 +402,19 @@ void WindowEmitter::emitVectors(int64_t vectors, bool isMasked, Value low, Value
   };
   if (isPadded)
     single(low, from);
-  Value width = e.index(sideRows);
-  Value whole = e.sub(to, b.createOrFold<arith::RemUIOp>(e.sub(to, from), width));
-  e.loop(from, whole, sideRows, [&](Value row) {
-    PointEmitter::Scope scope(e);
-    e.at[*window.row] = row;
-    Side side = block;
-    side.rows = sideRows;
-    emitBlock(side);
-  });
-  single(whole, high);
+  for (int64_t width = sideRows; width > 1 && width * 2 >= sideRows; width /= 2) {
+    Value rest = b.createOrFold<arith::RemUIOp>(e.sub(to, from), e.index(width));
+    Value whole = e.sub(to, rest);
+    e.loop(from, whole, width, [&](Value row) {
+      PointEmitter::Scope scope(e);
+      e.at[*window.row] = row;
+      Side side = block;
+      side.rows = width;
+      emitBlock(side);
+    });
+    from = whole;
+  }
+  single(from, high);
 }
 
 /// Rows [low, high) of an image, or vectors of its only row that begin there.
