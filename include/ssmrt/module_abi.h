@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 7u
+#define SSM_MODULE_ABI_VERSION 8u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -203,6 +203,9 @@ typedef struct ssm_state_info {
   int32_t output;
   int32_t kind;
   int32_t axis; /* for SSM_STATE_APPEND */
+  /* 1: the output may be written where the input is, if it has the same shape: no element is
+   * read after it was written. Of a state that appends 0. */
+  int32_t in_place;
 } ssm_state_info;
 
 /* A run-time check: "{0}", "{1}" in the text stand for the reported values. */
@@ -302,6 +305,7 @@ static_assert(sizeof(ssm_arg) == 16, "ABI layout");
 static_assert(sizeof(ssm_table) == 96, "ABI layout");
 static_assert(sizeof(ssm_dim) == 16, "ABI layout");
 static_assert(sizeof(ssm_value_info) == 24, "ABI layout");
+static_assert(sizeof(ssm_state_info) == 20, "ABI layout");
 static_assert(sizeof(ssm_entry) == 88, "ABI layout");
 static_assert(sizeof(ssm_weight_info) == 48, "ABI layout");
 static_assert(sizeof(ssm_device_kernel) == 48, "ABI layout");

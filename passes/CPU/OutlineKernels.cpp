@@ -10,6 +10,7 @@
 #include "passes/CPU/Passes.h"
 
 #include "dialects/SSM/TopKOp.h"
+#include "lib/Analysis/InPlace.h"
 #include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -184,6 +185,14 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
            isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(value.getDefiningOp());
   }
 
+  /// Whether another of the kernel's buffers may be the same one.
+  static bool hasTwin(Value value, ArrayRef<Value> params) {
+    Attribute number = getInPlace(value);
+    return number && llvm::any_of(params, [&](Value other) {
+             return other != value && getInPlace(other) == number;
+           });
+  }
+
   /// Whether the memory is a weight, which nothing writes while the model runs.
   static bool isWeight(Value value) {
     while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
@@ -256,7 +265,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       types.push_back(pointer);
       args.push_back(PointerOp::create(builder, loc, pointer, param));
       SmallVector<NamedAttribute> told;
-      if (isOwnMemory(param))
+      if (isOwnMemory(param) && !hasTwin(param, captures.params.getArrayRef()))
         told.push_back(mark);
       // Kernels of a device may read it before those in front of them end.
       if (device && isWeight(param))
@@ -305,7 +314,10 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       SmallVector<Value> sizes;
       for (size_t n = 0; n < type.getNumDynamicDims(); ++n)
         sizes.push_back(block->getArgument(next++));
-      mapping.map(param, ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes));
+      auto view = ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes);
+      if (hasTwin(param, captures.params.getArrayRef()))
+        view->setAttr(kInPlaceAttr, getInPlace(param));
+      mapping.map(param, view);
     }
     for (Operation *op : captures.cloned)
       builder.clone(*op, mapping);
