@@ -208,7 +208,9 @@ LaunchShape LaneRecurrence::emit() {
     });
     std::rotate(best, best + 1, outer.end());
   }
-  LaunchShape shape = launch();
+  shape = launch();
+  if (overlaps && width == 1)
+    waitForOthers(k, shape);
   placePoint();
   return shape;
 }

@@ -70,8 +70,6 @@ protected:
 
   /// One block for each tile, without dynamic shared memory.
   LaunchShape launch();
-  /// The kernel may begin before those in front of it are done, and waits for them here.
-  void waitForOthers(LaunchShape &shape);
   /// Sizes, this thread and shared memory.
   void prepare();
   /// Of the out, all batches together (i32).
@@ -84,6 +82,12 @@ protected:
   mlir::Value address(const MatmulSide &side, mlir::Value row, mlir::Value depth);
   /// Bytes from one row, or place of the depth, to the next (i64).
   mlir::Value stride(const MatmulSide &side, unsigned loop);
+  /// Asks for an input's part of the tile, places `from` to `to` of the depth (indices), to be
+  /// brought to the second-level cache (sm_90). Rows begin at 16 bytes.
+  void prefetch(const MatmulSide &side, mlir::Value from, mlir::Value to);
+  /// How many steps of the depth, of so many bytes, all blocks together may have there ahead of
+  /// them (index).
+  mlir::Value stepsAhead(int64_t bytes, int64_t least);
   mlir::Value rows(const MatmulSide &side) { return side.row == what.n ? width : height; }
   mlir::Value firstRow(const MatmulSide &side) { return side.row == what.n ? n0 : m0; }
 

@@ -75,8 +75,10 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   shape.dynamicShared = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
   if (k.parts)
     shape.grid[1] = k.hostNumParts;
-  if (overlaps)
-    waitForOthers(shape);
+  bool isEarly = overlaps && isAsync && right.input &&
+                 canReadEarly(k, kernel.getInputs()[*right.input], shape);
+  if (overlaps && !isEarly)
+    waitForOthers(k, shape);
   prepare();
   place(d.block(), kRaster);
   placePart();
@@ -86,12 +88,13 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   for (Staging &s : sides)
     if (s.isDirect)
       pointers.push_back(start(s));
-  auto copy = [&](Value k, ValueRange pointers, Value slot) {
+  auto copy = [&](Value k, ValueRange pointers, Value slot, bool copiesRight = true) {
     Values advanced;
     auto pointer = pointers.begin();
     for (Staging &s : sides)
       if (s.isDirect) {
-        copyAsync(s, k, *pointer, slot);
+        if (copiesRight || &s == &sides[0])
+          copyAsync(s, k, *pointer, slot);
         advanced.push_back(d.after(*pointer++, s.tileBytes));
       }
     if (isAsync)
@@ -113,11 +116,28 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
         writeTile(s, tile, slot);
   };
 
-  Value first = d.constant(0);
+  Value first = d.constant(0), distance;
+  bool prefetches = overlaps && sides[1].isDirect && right.type().getIntOrFloatBitWidth() == 16;
+  if (prefetches) {
+    Value staged = d.add(firstDepth, (tile.stages - 1) * tile.k);
+    distance = d.mul(stepsAhead(tile.n * tile.k * 2, tile.stages), tile.k);
+    prefetch(right, staged, d.min(d.add(staged, distance), lastDepth));
+  }
+  if (isEarly) {
+    // Part of the first group; the left side's copies wait.
+    Value at = firstDepth, pointer = pointers.back(), slot = first;
+    for (int64_t i = 0; i + 1 < tile.stages; ++i) {
+      copyAsync(sides[1], at, pointer, slot);
+      at = d.add(at, tile.k);
+      pointer = d.after(pointer, sides[1].tileBytes);
+      slot = next(slot);
+    }
+    waitForOthers(k, shape);
+  }
   Values ahead = {firstDepth, first};
   llvm::append_range(ahead, pointers);
   for (int64_t i = 0; i + 1 < tile.stages; ++i) {
-    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1]);
+    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1], !isEarly);
     if (!sides[0].isDirect || !sides[1].isDirect)
       d.branch(d.isLess(ahead[0], lastDepth), [&] { write(read(ahead[0]), ahead[1]); });
     ahead[0] = d.add(ahead[0], tile.k);
@@ -133,6 +153,10 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
     Value slot = now[count], aheadK = now[count + 1], aheadSlot = now[count + 2];
     wait(tile.stages - 2);
     Values advanced = copy(aheadK, now.drop_front(count + 3), aheadSlot);
+    if (prefetches) {
+      Value from = d.add(aheadK, distance);
+      prefetch(right, from, d.min(d.add(from, tile.k), lastDepth));
+    }
     SmallVector<Values> tiles = read(aheadK);
     multiply(sides, slot, next);
     write(tiles, aheadSlot);
