@@ -36,8 +36,9 @@ constexpr int64_t kPerThread = 2, kBurst = 4;
 /// read is for more lines, and is many.
 constexpr int64_t kRowsAlong = 8, kRowsLines = 4, kRowsPerThread = 4, kRowsBurst = 1;
 static_assert(kRowsLines * kRowsPerThread == kLines * kPerThread);
-/// Bursts that are brought to the second-level cache ahead of the one that is loaded, at least.
-constexpr int64_t kLeastAhead = 2;
+/// What all blocks together ask for while they wait, behind their first burst. More would be in the
+/// way of the kernels that they wait for.
+constexpr int64_t kAheadBytes = 8 << 20;
 
 /// Elements of the right side in one access.
 int64_t lanesOf(const MatmulSide &right) {
@@ -79,6 +80,7 @@ private:
   Values rowsOf(Value base);
   /// Zeros of chunks that do not exist; waits for both sides.
   void mask(Value base, Values &weights, Values &rows);
+  void prefetch(Value step, int64_t stepDepth);
   Values multiply(ValueRange weights, ValueRange rows, ValueRange sums);
   void multiplyMma(Value first, Value second, Value row, MutableArrayRef<Value> sums);
   Value multiplyAdd(Value x, Value y, Value sum);
@@ -112,7 +114,7 @@ private:
 } // namespace
 
 GemvEmitter::Place GemvEmitter::placeOf(Value base, int64_t chunk) {
-  Value k = d.add(d.add(base, first), chunk * warps * chunkDepth());
+  Value k = d.add(d.add(base, first), chunk * chunkDepth());
   Value exists = d.isLess(k, depth);
   return {d.select(exists, k, d.sub(depth, lanes)), exists};
 }
@@ -150,6 +152,22 @@ SmallVector<Value> GemvEmitter::weights(Value base) {
       loaded.push_back(d.load(type, d.after(at, d.mul(perDepth, i)), kAccessBytes));
   }
   return loaded;
+}
+
+/// Bursts behind the first come to the second-level cache, a line of the weights by one thread.
+void GemvEmitter::prefetch(Value step, int64_t stepDepth) {
+  if (!right.isDenseAlongDepth)
+    return;
+  int64_t size = right.type().getIntOrFloatBitWidth() / 8;
+  Value blocks = d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::x));
+  Value bursts = d.div(d.constant(kAheadBytes / (tile.n * stepDepth * size)), blocks);
+  Value end = d.min(d.mul(d.toIndex(d.add(bursts, 1)), stepDepth), depth);
+  Value isOne = d.make<arith::AndIOp>(d.isLess(thread, tile.n), d.isLess(step, end));
+  d.branch(isOne, [&] {
+    Value line = d.min(d.add(n0, d.toIndex(thread)), d.sub(width, 1));
+    NVVM::CpAsyncBulkPrefetchOp::create(b, address(right, line, step),
+                                        d.toInt(d.mul(d.sub(end, step), size)), Value());
+  });
 }
 
 Value GemvEmitter::row(const Place &place, Value m) {
@@ -345,7 +363,7 @@ LaunchShape GemvEmitter::emit() {
   warp = d.div(thread, kWarp);
   line = d.div(lane, lanesAlong);
   along = d.rem(lane, lanesAlong);
-  first = d.toIndex(d.add(d.mul(warp, chunkDepth()),
+  first = d.toIndex(d.add(d.mul(warp, chunks() * chunkDepth()),
                           d.mul(right.isDenseAlongDepth ? along : line, lanes)));
   Value zero = e.index(0), last = d.sub(width, 1);
   if (right.isDenseAlongDepth) {
@@ -366,25 +384,17 @@ LaunchShape GemvEmitter::emit() {
   if (hasScalarSums())
     k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(2));
   int64_t stepDepth = chunks() * warps * chunkDepth();
-  Value step = e.index(stepDepth), distance;
+  Value step = e.index(stepDepth);
   Values ahead = weights(zero);
-  bool prefetches = overlaps && right.isDenseAlongDepth;
-  if (prefetches) {
-    int64_t bytes = tile.n * stepDepth * right.type().getIntOrFloatBitWidth() / 8;
-    distance = d.mul(stepsAhead(bytes, kLeastAhead), stepDepth);
-    prefetch(right, step, d.min(d.add(step, distance), depth));
-  }
-  if (isEarly)
+  if (isEarly) {
+    prefetch(step, stepDepth);
     waitForOthers(k, shape);
+  }
   Values aheadRows = rowsOf(zero);
   mask(zero, ahead, aheadRows);
   sums = multiply(ahead, aheadRows, sums);
   sums = d.loop(step, depth, step, sums, [&](Value base, ValueRange now) {
     Values loaded = weights(base), rows = rowsOf(base);
-    if (prefetches) {
-      Value from = d.add(base, distance);
-      prefetch(right, from, d.min(d.add(from, stepDepth), depth));
-    }
     mask(base, loaded, rows);
     return multiply(loaded, rows, now);
   });

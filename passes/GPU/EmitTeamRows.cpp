@@ -26,6 +26,7 @@ namespace {
 /// Elements of a thread, more of which would not stay in registers.
 constexpr int64_t kElements = 32;
 /// Vectors of a thread, and threads of a team at most: a warp, or a block.
+constexpr int64_t kFewRows = 128;
 struct RowTeam {
   StringLiteral name;
   int64_t vectors, threads;
@@ -110,7 +111,13 @@ LaunchShape RowEmitter::launch() {
     return {{host.ceilDiv(total, kBlock / kWarp), one, one},
             arith::ConstantIndexOp::create(h, kBlock),
             kBlock};
-  Value warps = host.ceilDiv(hostProduct(*wideLoop), lanes * form.vectors * kWarp);
+  // Of few rows each has a multiprocessor for itself: no thread waits for a second vector.
+  Value isFew = host.compare(arith::CmpIPredicate::ule, total, kFewRows);
+  Value perWarp = host.select(isFew, host.constant(total, lanes * kWarp),
+                              host.constant(total, lanes * form.vectors * kWarp));
+  Value length = hostProduct(*wideLoop);
+  Value warps = host.div(host.sub(host.add(length, perWarp), 1), perWarp);
+  warps = host.min(warps, form.threads / kWarp);
   return {{total, one, one}, host.mul(warps, kWarp), form.threads};
 }
 
@@ -233,6 +240,23 @@ void RowEmitter::write() {
     for (unsigned out : outs)
       e.storeOut(out, e.get(yielded[out]));
   };
+  // What outs alone take is asked for of all parts, before one waits for it. A warp's registers are
+  // for other warps.
+  if (!form.isWarp()) {
+    SmallVector<Value> args;
+    for (unsigned out : along)
+      for (unsigned input : inputsOf(kernel, yielded[out]))
+        if (Value arg = kernel.getStep().getArgument(input); contains(e.loops.of(arg), *wideLoop))
+          args.push_back(arg);
+    for (Part &part : parts) {
+      PointEmitter::Scope scope(e);
+      Lanes wide(*this, *wideLoop);
+      open(part);
+      for (Value arg : args)
+        e.get(arg);
+      remember(part);
+    }
+  }
   if (!along.empty())
     for (const Part &part : parts)
       d.branch(alsoExists(part.isInside), [&] {

@@ -201,39 +201,6 @@ Value TileEmitter::address(const MatmulSide &side, Value row, Value at) {
   return d.after(pointer, offset);
 }
 
-/// Half of an H100's second-level cache: what other kernels left there is not all lost.
-static constexpr int64_t kAheadBytes = 24 << 20;
-
-Value TileEmitter::stepsAhead(int64_t bytes, int64_t least) {
-  Value blocks = d.mul(d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::x)),
-                       d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::y)));
-  Value steps = d.div(d.constant(kAheadBytes / bytes), blocks);
-  return d.toIndex(d.make<arith::MaxUIOp>(steps, least));
-}
-
-void TileEmitter::prefetch(const MatmulSide &side, Value from, Value to) {
-  int64_t size = side.type().getIntOrFloatBitWidth() / 8, count = side.row == what.n ? tile.n : tile.m;
-  Value first = firstRow(side), all = rows(side);
-  auto ask = [&](Value row, Value at, Value elements) {
-    Value bytes = d.bitAnd(d.toInt(d.mul(elements, size)), -16);
-    d.branch(d.compare(arith::CmpIPredicate::ugt, bytes, 0), [&] {
-      NVVM::CpAsyncBulkPrefetchOp::create(b, address(side, row, at), bytes, Value());
-    });
-  };
-  d.branch(d.isLess(from, to), [&] {
-    if (side.isDenseAlongDepth) {
-      d.branch(d.isLess(thread, count), [&] {
-        ask(d.min(d.add(first, d.toIndex(thread)), d.sub(all, 1)), from, d.sub(to, from));
-      });
-      return;
-    }
-    d.loop(d.add(from, d.toIndex(thread)), to, e.index(threads), {}, [&](Value at, ValueRange) {
-      ask(first, at, d.min(d.sub(all, first), count));
-      return Values();
-    });
-  });
-}
-
 //===----------------------------------------------------------------------===//
 // The rest of the region
 //===----------------------------------------------------------------------===//

@@ -82,12 +82,6 @@ protected:
   mlir::Value address(const MatmulSide &side, mlir::Value row, mlir::Value depth);
   /// Bytes from one row, or place of the depth, to the next (i64).
   mlir::Value stride(const MatmulSide &side, unsigned loop);
-  /// Asks for an input's part of the tile, places `from` to `to` of the depth (indices), to be
-  /// brought to the second-level cache (sm_90). Rows begin at 16 bytes.
-  void prefetch(const MatmulSide &side, mlir::Value from, mlir::Value to);
-  /// How many steps of the depth, of so many bytes, all blocks together may have there ahead of
-  /// them (index).
-  mlir::Value stepsAhead(int64_t bytes, int64_t least);
   mlir::Value rows(const MatmulSide &side) { return side.row == what.n ? width : height; }
   mlir::Value firstRow(const MatmulSide &side) { return side.row == what.n ? n0 : m0; }
 

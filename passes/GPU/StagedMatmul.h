@@ -116,13 +116,7 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
         writeTile(s, tile, slot);
   };
 
-  Value first = d.constant(0), distance;
-  bool prefetches = overlaps && sides[1].isDirect && right.type().getIntOrFloatBitWidth() == 16;
-  if (prefetches) {
-    Value staged = d.add(firstDepth, (tile.stages - 1) * tile.k);
-    distance = d.mul(stepsAhead(tile.n * tile.k * 2, tile.stages), tile.k);
-    prefetch(right, staged, d.min(d.add(staged, distance), lastDepth));
-  }
+  Value first = d.constant(0);
   if (isEarly) {
     // Part of the first group; the left side's copies wait.
     Value at = firstDepth, pointer = pointers.back(), slot = first;
@@ -153,10 +147,6 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
     Value slot = now[count], aheadK = now[count + 1], aheadSlot = now[count + 2];
     wait(tile.stages - 2);
     Values advanced = copy(aheadK, now.drop_front(count + 3), aheadSlot);
-    if (prefetches) {
-      Value from = d.add(aheadK, distance);
-      prefetch(right, from, d.min(d.add(from, tile.k), lastDepth));
-    }
     SmallVector<Values> tiles = read(aheadK);
     multiply(sides, slot, next);
     write(tiles, aheadSlot);
