@@ -191,7 +191,9 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
       value = view.getViewSource();
     Builder b(&getContext());
-    auto mark = [&](StringRef name) { attributes.push_back(b.getNamedAttr(name, b.getUnitAttr())); };
+    auto mark = [&](StringRef name) {
+      attributes.push_back(b.getNamedAttr(name, b.getUnitAttr()));
+    };
     if (auto arg = dyn_cast<BlockArgument>(value)) {
       auto function = dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp());
       if (function && function.getArgAttr(arg.getArgNumber(), kWeightArgument))

@@ -290,7 +290,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     IRMapping mapping;
     for (auto [i, argument] : llvm::enumerate(arguments)) {
       mapping.map(argument, target.getArgument(i));
-      for (StringRef attribute : {StringRef(kNoAlias), kConstantArguments[0], kConstantArguments[1]})
+      for (StringRef attribute :
+           {StringRef(kNoAlias), kConstantArguments[0], kConstantArguments[1]})
         if (function.getArgAttr(i + 2, attribute))
           target.setArgAttr(i, attribute, host.getUnitAttr());
     }

@@ -25,13 +25,13 @@ using namespace ssm;
 namespace {
 
 constexpr int64_t kMaxRows = 8, kAccessBytes = 16;
-/// Warps of a block. Of long sums for few columns, which few blocks have, more.
+/// Warps of a block. Long sums for few columns, which so few blocks have, have more.
 constexpr int64_t kWarps = 8, kManyWarps = 16, kFewBlocks = 66;
-constexpr int64_t kNarrowBurst = 6;
 /// Lanes of a warp that lie along the line of memory (64 bytes), and lines of a warp.
 constexpr int64_t kAlong = 4, kLines = 8;
-/// Lines along the depth: lines of a thread, and chunks of each in a burst.
-constexpr int64_t kPerThread = 2, kBurst = 4;
+/// Lines along the depth: lines of a thread, and chunks of each in a burst, of eight warps and of
+/// more. (An H100's memory is fastest where a warp's lie together, and slower with more blocks.)
+constexpr int64_t kPerThread = 2, kBurst = 4, kNarrowBurst = 6;
 /// The same where several rows are multiplied without tensor cores: an element of theirs that was
 /// read is for more lines, and is many.
 constexpr int64_t kRowsAlong = 8, kRowsLines = 4, kRowsPerThread = 4, kRowsBurst = 1;
@@ -492,8 +492,9 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
                      [=](ImplicitLocOpBuilder &h) {
                        DeviceBuilder d{h};
                        Value fits = canRun(d, kernel, what, left, right, rows);
-                       return warps == kWarps ? fits
-                                              : d.make<arith::AndIOp>(fits, isNarrow(d, kernel, what));
+                       return warps == kWarps
+                                  ? fits
+                                  : d.make<arith::AndIOp>(fits, isNarrow(d, kernel, what));
                      },
                      [=](DeviceKernel &k) {
                        Matmul inside = *matchMatmul(k.kernel);

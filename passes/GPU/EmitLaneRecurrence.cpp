@@ -185,8 +185,7 @@ LaunchShape LaneRecurrence::launch() {
     pieces = h.createOrFold<arith::MaxUIOp>(
         h.createOrFold<arith::CeilDivUIOp>(steps, pieceOf(h, steps)), pieces);
   }
-  return {{blocks, pieces, constant(1)}, threads,
-          overlaps || width > 1 ? kManyBlock : kBlock};
+  return {{blocks, pieces, constant(1)}, threads, overlaps || width > 1 ? kManyBlock : kBlock};
 }
 
 /// Sets this block's steps.
@@ -221,7 +220,8 @@ LaunchShape LaneRecurrence::emit() {
 void LaneRecurrence::placePoint() {
   Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  Value threads = overlaps || width > 1 ? Value(gpu::BlockDimOp::create(b, gpu::Dimension::x)) : e.index(kBlock);
+  Value threads = overlaps || width > 1 ? Value(gpu::BlockDimOp::create(b, gpu::Dimension::x))
+                                        : e.index(kBlock);
   Value point = e.add(e.mul(block, threads), thread);
   lane = e.index(0);
   if (lanes > 1) {

@@ -240,23 +240,6 @@ void RowEmitter::write() {
     for (unsigned out : outs)
       e.storeOut(out, e.get(yielded[out]));
   };
-  // What outs alone take is asked for of all parts, before one waits for it. A warp's registers are
-  // for other warps.
-  if (!form.isWarp()) {
-    SmallVector<Value> args;
-    for (unsigned out : along)
-      for (unsigned input : inputsOf(kernel, yielded[out]))
-        if (Value arg = kernel.getStep().getArgument(input); contains(e.loops.of(arg), *wideLoop))
-          args.push_back(arg);
-    for (Part &part : parts) {
-      PointEmitter::Scope scope(e);
-      Lanes wide(*this, *wideLoop);
-      open(part);
-      for (Value arg : args)
-        e.get(arg);
-      remember(part);
-    }
-  }
   if (!along.empty())
     for (const Part &part : parts)
       d.branch(alsoExists(part.isInside), [&] {

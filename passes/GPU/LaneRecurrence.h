@@ -21,8 +21,8 @@ class LaneRecurrence {
 public:
   /// `overlaps`: the kernel may begin before those in front of it are done.
   explicit LaneRecurrence(DeviceKernel &k, bool overlaps = false)
-      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1),
-        time(*kernel.getTime()), overlaps(overlaps) {}
+      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1), time(*kernel.getTime()),
+        overlaps(overlaps) {}
 
   /// Whether the kernel has this form.
   bool analyze();
