@@ -53,6 +53,20 @@ struct DeviceKernel {
   mlir::Value addTensorMap(unsigned input, llvm::ArrayRef<int32_t> box, int64_t swizzle);
 };
 
+/// What a form of several kernels is made with.
+struct KernelLaunches {
+  /// Puts the code of a kernel in front of the device's copy of the operation and erases it.
+  /// `more` are the kernel's arguments behind those of the host's function.
+  using Emit = llvm::function_ref<LaunchShape(mlir::Operation *copy, mlir::gpu::GPUFuncOp function,
+                                              mlir::ValueRange more)>;
+  mlir::ImplicitLocOpBuilder &host;
+  /// Queues a kernel of its own, where the host's builder is.
+  std::function<void(llvm::StringRef suffix, llvm::ArrayRef<mlir::Value> more, Emit emit)> launch;
+  /// A pointer to so many words of 64 bits, while the body's launches are queued.
+  std::function<void(mlir::Value words, llvm::function_ref<void(mlir::Value pointer)> body)>
+      withMemory;
+};
+
 /// One of a kernel's forms; the host chooses by sizes and pointers.
 struct KernelForm {
   /// What is appended to the kernel's name.
@@ -67,6 +81,8 @@ struct KernelForm {
   };
   std::function<Split(mlir::ImplicitLocOpBuilder &)> split = nullptr;
   std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
+  /// Of any number of kernels, instead of all these.
+  std::function<void(KernelLaunches &)> emitAll = nullptr;
 };
 
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
@@ -104,6 +120,10 @@ constexpr int64_t kMaxMemory = 16;
 /// take all sizes. None if the kernel is not one.
 llvm::SmallVector<KernelForm> getWindowForms(KernelOp kernel);
 
+/// Kernels with time that combine one carry with something else at each step, where rows are few or
+/// their steps dense.
+void addPrefixForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+
 /// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
 std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
 
@@ -114,6 +134,10 @@ std::optional<LaunchShape> emitBlockRecurrence(DeviceKernel &kernel);
 /// The whole kernel, with or without time, by the one block that runs; ends with a barrier.
 /// Whether it could. The host's kernel is not looked at.
 bool emitInBlock(DeviceKernel &kernel);
+
+/// Loops that write an element a step where data tells; together these take all sizes. None if
+/// the nest is no such.
+llvm::SmallVector<KernelForm> getScatterForms(mlir::Operation *nest);
 
 /// Loops that hold several kernels: one block runs them, its threads share out each kernel's
 /// points.

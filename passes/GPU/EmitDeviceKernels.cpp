@@ -186,15 +186,11 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   SmallVector<KernelForm> formsOf(Operation *nest) {
     if (auto kernel = dyn_cast<KernelOp>(nest))
       return formsOf(kernel);
-    auto topk = dyn_cast<TopKOp>(nest);
-    if (!topk)
-      return {KernelForm()};
-    SmallVector<KernelForm> forms;
-    for (const TopKForm &form : getTopKForms())
-      forms.push_back({form.suffix,
-                       [topk, &form](ImplicitLocOpBuilder &h) { return fitsTopK(h, topk, form); },
-                       nullptr});
-    return forms;
+    if (auto topk = dyn_cast<TopKOp>(nest))
+      return getTopKForms(topk);
+    if (SmallVector<KernelForm> forms = getScatterForms(nest); !forms.empty())
+      return forms;
+    return {KernelForm()};
   }
 
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
@@ -209,6 +205,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     SmallVector<KernelForm> forms;
     addStepForm(kernel, overlaps, forms);
     llvm::append_range(forms, getStagedForms(kernel, target.version));
+    addPrefixForms(kernel, forms);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)
@@ -237,6 +234,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     });
     // What chooses between forms is no part of them.
     auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
+    if (auto topk = dyn_cast<TopKOp>(nest))
+      checkTopKRows(topk, host);
     for (const KernelForm &form : formsOf(nest)) {
       Value isFit = form.isFit ? form.isFit(host) : Value();
       llvm::APInt fixed;
@@ -257,36 +256,88 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     nest->erase();
   }
 
+  /// Puts the code of a kernel in front of the device's copy of the nest; what the launch gives
+  /// behind all else goes to `given`.
+  using EmitCopy = llvm::function_ref<LaunchShape(Operation *copy, gpu::GPUFuncOp target,
+                                                  ImplicitLocOpBuilder &inside, ValueRange more,
+                                                  SmallVector<Value> &given)>;
+
   void emitLaunches(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
                     gpu::GPUModuleOp device, ImplicitLocOpBuilder &host) {
+    if (form.emitAll) {
+      KernelLaunches launches{
+          host,
+          [&](StringRef suffix, ArrayRef<Value> more, KernelLaunches::Emit emit) {
+            emitCopy(function, ops, suffix, device, host, more,
+                     [&](Operation *copy, gpu::GPUFuncOp target, ImplicitLocOpBuilder &,
+                         ValueRange more, SmallVector<Value> &) {
+                       return emit(copy, target, more);
+                     });
+          },
+          [&](Value words, llvm::function_ref<void(Value)> body) {
+            withMemory(function, host, words, body);
+          }};
+      return form.emitAll(launches);
+    }
     if (!form.split)
-      return emitForm(function, ops, form, device, host);
-    Value table = function.getArgument(0), context = function.getArgument(1);
+      return emitForm(function, ops, form.suffix, form.emit, device, host);
     auto [numParts, words] = form.split(host);
+    withMemory(function, host, words, [&](Value parts) {
+      std::string second = (form.suffix + "_sums").str();
+      emitForm(function, ops, form.suffix, form.emit, device, host, {parts, numParts});
+      emitForm(function, ops, second, form.emitSecond, device, host, {parts, numParts});
+    });
+  }
+
+  /// Memory of the segment while the launches of `body` are queued.
+  static void withMemory(func::FuncOp function, ImplicitLocOpBuilder &host, Value words,
+                         llvm::function_ref<void(Value)> body) {
+    Value table = function.getArgument(0), context = function.getArgument(1);
     Value mark = SegmentMarkOp::create(host, table, context);
     auto type = MemRefType::get({ShapedType::kDynamic}, host.getI64Type());
     Value memory = SegmentAllocOp::create(host, type, table, context, words);
-    Value parts = PointerOp::create(host, table.getType(), memory);
-    std::string second = (form.suffix + "_sums").str();
-    for (const KernelForm &half : {KernelForm{form.suffix, nullptr, form.emit},
-                                   KernelForm{second, nullptr, form.emitSecond}})
-      emitForm(function, ops, half, device, host, {parts, numParts});
+    body(PointerOp::create(host, table.getType(), memory));
     // Kernels behind reuse it, and these are done by then.
     SegmentReleaseOp::create(host, table, context, mark);
   }
 
+  void emitForm(func::FuncOp function, ArrayRef<Operation *> ops, StringRef suffix,
+                const std::function<LaunchShape(DeviceKernel &)> &emit, gpu::GPUModuleOp device,
+                ImplicitLocOpBuilder &host, ArrayRef<Value> more = {}) {
+    Operation *nest = ops.back();
+    emitCopy(function, ops, suffix, device, host, more,
+             [&](Operation *copy, gpu::GPUFuncOp target, ImplicitLocOpBuilder &inside,
+                 ValueRange inner, SmallVector<Value> &given) {
+               auto kernel = dyn_cast<KernelOp>(nest);
+               if (!kernel) {
+                 std::optional<LaunchShape> made = emitNest(copy, target, host);
+                 return made ? *made : emitAlone(copy, inside, host);
+               }
+               DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
+               if (!more.empty()) {
+                 both.parts = inner[0];
+                 both.numParts = inner[1];
+                 both.hostNumParts = more.back();
+               }
+               LaunchShape shape = emit(both);
+               llvm::append_range(given, both.tensorMaps);
+               copy->erase();
+               return shape;
+             });
+  }
+
   /// Puts the kernel into a function of the device, and its launch where the host's builder is.
   /// `more` become the function's last arguments.
-  void emitForm(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
-                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host, ArrayRef<Value> more = {}) {
+  void emitCopy(func::FuncOp function, ArrayRef<Operation *> ops, StringRef suffix,
+                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host, ArrayRef<Value> more,
+                EmitCopy emit) {
     Block &body = function.getBody().front();
     Operation *nest = ops.back();
     auto arguments = body.getArguments().drop_front(2);
     SmallVector<Value> given(arguments);
     llvm::append_range(given, more);
-    gpu::GPUFuncOp target =
-        createDeviceFunction(device, (function.getName() + form.suffix).str(),
-                             ValueRange(given).getTypes());
+    gpu::GPUFuncOp target = createDeviceFunction(device, (function.getName() + suffix).str(),
+                                                 ValueRange(given).getTypes());
     IRMapping mapping;
     for (auto [i, argument] : llvm::enumerate(arguments)) {
       mapping.map(argument, target.getArgument(i));
@@ -303,24 +354,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     Operation *copy = nestOf(target.getBody().front());
     inside.setInsertionPoint(copy);
 
-    LaunchShape shape;
-    if (auto kernel = dyn_cast<KernelOp>(nest)) {
-      DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
-      if (!more.empty()) {
-        both.parts = target.getArgument(arguments.size());
-        both.numParts = target.getArgument(arguments.size() + 1);
-        both.hostNumParts = more.back();
-      }
-      shape = form.emit(both);
-      llvm::append_range(given, both.tensorMaps);
-      copy->erase();
-    } else if (auto topk = dyn_cast<TopKOp>(nest)) {
-      shape = emitTopK(topk, cast<TopKOp>(copy), target, host, form.suffix);
-      copy->erase();
-    } else {
-      std::optional<LaunchShape> made = emitNest(copy, target, host);
-      shape = made ? *made : emitAlone(copy, inside, host);
-    }
+    LaunchShape shape =
+        emit(copy, target, inside, target.getArguments().slice(arguments.size(), more.size()), given);
     letOthersBegin(target);
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
     llvm::append_range(given, shape.more);
