@@ -69,9 +69,14 @@ struct KernelForm {
   std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
 };
 
+/// How products of f32 are computed: by multiply-adds; or on tensor cores, which take tf32's 11
+/// bits of a number: the upper bits of each factor, or upper and lower ones in three products.
+enum class F32Products { IEEE, TF32, TF32x3 };
+
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
 /// None if the kernel is no such product.
-llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target);
+llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target,
+                                             F32Products precision);
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.

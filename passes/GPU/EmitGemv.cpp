@@ -443,7 +443,9 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
   MatmulSide right = describeSide(kernel, what, narrowed(what.right), /*isLeft=*/false);
   if (!right.input || !isWideAlongDepth(kernel, what, left.value, lanesOf(right)))
     return;
-  bool isMma = chip >= 80 && right.isDenseAlongDepth && canUseTensorCores(what);
+  // Tensor cores for 16-bit numbers alone.
+  bool isHalf = chip >= 80 && getMmaKind(what, F32Products::IEEE) == MmaKind::Half;
+  bool isMma = right.isDenseAlongDepth && isHalf;
   auto add = [&](StringRef name, int64_t rows) {
     forms.push_back({name,
                      [=](ImplicitLocOpBuilder &h) {
@@ -463,6 +465,6 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
   if (!isMma)
     add("_row", 1);
   // More rows across the depth are for tensor cores' small tiles.
-  if (isMma || (what.m && !(chip >= 80 && canUseTensorCores(what))))
+  if (isMma || (what.m && !isHalf))
     add("_rows", kMaxRows);
 }

@@ -441,6 +441,6 @@ bool ssm::canUseWgmma(KernelOp kernel, const Matmul &what, ArrayRef<MatmulSide> 
 }
 
 LaunchShape ssm::emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile) {
-  SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what);
+  SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what, MmaKind::Half);
   return WgmmaEmitter(kernel, what, sides[0], sides[1], tile).emit();
 }

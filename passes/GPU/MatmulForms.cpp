@@ -15,6 +15,7 @@ using namespace ssm;
 
 /// Large tiles reuse most, two blocks of them keep a multiprocessor busy; small ones are for
 /// products with too few large ones for all multiprocessors.
+/// Depths of tiles are those of 16-bit numbers.
 static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
@@ -143,7 +144,13 @@ static Value areMappable(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> 
   return all;
 }
 
-SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target) {
+static MatmulTile ofBytes(MatmulTile tile, int64_t bytes) {
+  tile.k = tile.k * 2 / bytes;
+  return tile;
+}
+
+SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target,
+                                            F32Products precision) {
   SmallVector<KernelForm> forms;
   std::optional<Matmul> found = matchMatmul(kernel);
   if (!found || isShallow(kernel, *found))
@@ -172,25 +179,29 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                        return emitMatmulSums(k, *matchMatmul(k.kernel), tile, overlaps);
                      }});
   };
-  if (hasAsync && canUseTensorCores(what)) {
-    SmallVector<MatmulSide> sides = getMmaSides(kernel, what);
+  std::optional<MmaKind> kind = getMmaKind(what, precision);
+  if (hasAsync && kind) {
+    SmallVector<MatmulSide> sides = getMmaSides(kernel, what, *kind);
+    int64_t bytes = sides[0].type().getIntOrFloatBitWidth() / 8;
     auto add = [&](StringRef name, MatmulTile tile, bool isDirect, auto isFit) {
       forms.push_back({name, isFit, [=](DeviceKernel &k) {
-                         return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
+                         return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, *kind, isDirect);
                        }});
     };
     int64_t above = 0;
-    for (const auto &[name, tile] : kFewMma) {
+    for (const auto &[name, wide] : kFewMma) {
+      MatmulTile tile = ofBytes(wide, bytes);
       if (sides[1].input)
         addFew(name, tile, above, kMmaBlocks,
                [=](DeviceBuilder d) { return areAligned(d, kernel, sides); },
-               [=, tile = tile](DeviceKernel &k) {
-                 return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, /*isDirect=*/true,
+               [=](DeviceKernel &k) {
+                 return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, *kind, /*isDirect=*/true,
                                       overlaps);
                });
       above = tile.m;
     }
-    if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
+    MatmulTile large = ofBytes(kLargeMma, bytes), small = ofBytes(kSmallMma, bytes);
+    if (*kind == MmaKind::Half && target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
       for (const NamedTile &tile : kWarpgroupTiles)
         if (isUseful(tile, sides))
           forms.push_back({tile.suffix,
@@ -203,15 +214,15 @@ SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &ta
                            return emitWgmmaMatmul(k, *matchMatmul(k.kernel), tile.tile);
                          }});
     } else if (sides[0].input || sides[1].input) {
-      add("_large", kLargeMma, true, [=](ImplicitLocOpBuilder &h) {
+      add("_large", large, true, [=](ImplicitLocOpBuilder &h) {
         DeviceBuilder d{h};
         return d.make<arith::AndIOp>(areAligned(d, kernel, sides),
-                                     hasEnough(d, kernel, what, kLargeMma));
+                                     hasEnough(d, kernel, what, large));
       });
-      add("", kSmallMma, true,
+      add("", small, true,
           [=](ImplicitLocOpBuilder &h) { return areAligned(DeviceBuilder{h}, kernel, sides); });
     }
-    add("_any", kSmallMma, false, nullptr);
+    add("_any", small, false, nullptr);
     return forms;
   }
   // The forms of few rows do not take all sizes.

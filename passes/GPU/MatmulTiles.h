@@ -28,6 +28,8 @@ struct MatmulSide {
   /// innermost axis is the depth or the row; nothing for all else.
   std::optional<unsigned> input;
   bool isDenseAlongDepth = false;
+  /// Of integers.
+  bool isSigned = true;
 
   mlir::Type type() const { return value.getType(); }
 };
@@ -138,11 +140,14 @@ private:
   void findWide();
 };
 
-/// Products of 16-bit numbers on tensor cores (mma.sync): sm_80 on. `isDirect`: sides that are
-/// inputs have aligned rows. `overlaps`: the chip lets a kernel begin before the last one is done.
-bool canUseTensorCores(Matmul what);
-llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what);
-LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+/// What tensor cores multiply: f16 or bf16, bytes, f32 rounded to tf32's 11 bits, f32 as sums of two
+/// such numbers.
+enum class MmaKind { Half, Byte, TF32, TF32x3 };
+std::optional<MmaKind> getMmaKind(Matmul what, F32Products precision);
+llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what, MmaKind kind);
+/// By mma.sync: sm_80 on. `isDirect`: sides that are inputs have aligned rows. `overlaps`: the chip
+/// lets a kernel begin before the last one is done.
+LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile, MmaKind kind,
                           bool isDirect, bool overlaps = false);
 
 /// The same by warpgroups and tensor maps: sm_90a alone. Sides are inputs with aligned rows.

@@ -164,6 +164,7 @@ static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options)
   pm.addPass(createPlaceHostCode());
   EmitDeviceKernelsOptions emit;
   emit.chip = options.chip;
+  emit.f32Products = options.f32Products;
   pm.addPass(createEmitDeviceKernels(emit));
   pm.addPass(createRelaxSums());
   cleanUp(pm);

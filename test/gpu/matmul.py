@@ -42,6 +42,20 @@ MODELS = {
     "f32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
     "f32_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
     "i32_nn": ("int32", ["M", "K"], ["K", "N"], False, False, set()),
+    # Bytes, exact: a zero point for each row of A, one for B, then a scale for each column and a bias.
+    "i8_nn": ("int8", ["M", "K"], ["K", "N"], False, False, set()),
+    "i8_nt": ("int8", ["M", "K"], ["N", "K"], False, True, set()),
+    "u8_nn_all": ("uint8", ["B", "M", "K"], ["K", "N"], False, False, {"zeros", "scale"}),
+    "u8_nt_scale": ("uint8", ["M", "K"], ["N", "K"], False, True, {"scale"}),
+    "i8_tt_batch": ("int8", ["B", "K", "M"], ["B", "N", "K"], True, True, {"zeros"}),
+    "u8_tn_batch": ("uint8", ["B", "K", "M"], ["B", "K", "N"], True, False, set()),
+    # On tensor cores (OPTIONS).
+    "tf32_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
+    "tf32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
+    "tf32_tt_batch": ("float", ["B", "K", "M"], ["B", "N", "K"], True, True, set()),
+    "tf32x3_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
+    "tf32x3_nt": ("float", ["M", "K"], ["N", "K"], False, True, {"bias"}),
+    "tf32x3_tn_batch": ("float", ["B", "K", "M"], ["B", "K", "N"], True, False, set()),
 }
 # B, M, N, K
 SIZES = [
@@ -55,8 +69,17 @@ TIMED = [(4096, 10496, 2560), (4096, 10576, 2560), (2048, 2048, 2048), (8192, 81
          (4096, 2560, 5120)]
 HEADS = 3
 BOUNDS = {"float16": 2e-3, "bfloat16": 1.2e-2, "float": 1e-5, "int32": 0}
+# Of f32 on tensor cores, relative to the sum of magnitudes: both factors are rounded to 11 bits, or to
+# 22, and sums of f32 lose some more.
+TF32_BOUNDS = {"tf32_": 2 ** -11, "tf32x3_": 2 ** -20}
+OPTIONS = {"tf32_": ["--f32-products=tf32"], "tf32x3_": ["--f32-products=tf32x3"]}
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float": np.float32,
-          "int32": np.int32}
+          "int32": np.int32, "int8": np.int8, "uint8": np.uint8}
+
+
+def option(table, name, otherwise):
+    """What a table of beginnings of names has for one."""
+    return next((value for start, value in table.items() if name.startswith(start)), otherwise)
 
 
 def build(folder, target, only):
@@ -69,6 +92,7 @@ def build(folder, target, only):
     for name in only:
         dtype, a, b, turn_a, turn_b, parts = MODELS[name]
         dt = getattr(onnx.TensorProto, dtype.upper())
+        kind_b = onnx.TensorProto.INT8 if "8" in dtype else dt
         nodes, rank = [], len(a)
 
         def node(op, inputs, **attributes):
@@ -93,9 +117,20 @@ def build(folder, target, only):
             left = swap(left, a)
         if turn_b:
             right = swap(right, b)
-        y = node("MatMul", [left, right])
-        if "bias" in parts:
-            inputs.append(("bias", ["N"]))
+        if "8" in dtype:
+            y = "MatMulInteger", [left, right]
+            if "zeros" in parts:
+                inputs += [("Z", a[:-2] + ["M", "One"]), ("zero", [])]
+                y = y[0], y[1] + ["Z", "zero"]
+            y = node(*y)
+            if "scale" in parts:
+                inputs += [("scale", ["N"]), ("bias", ["N"])]
+                y = node("Mul", [node("Cast", [y], to=onnx.TensorProto.FLOAT), "scale"])
+        else:
+            y = node("MatMul", [left, right])
+        if "bias" in parts or "scale" in parts:
+            if "bias" in parts:
+                inputs.append(("bias", ["N"]))
             y = node("Add", [y, "bias"])
         if "silu" in parts:
             y = node("Mul", [y, node("Sigmoid", [y])])
@@ -107,14 +142,20 @@ def build(folder, target, only):
             inputs.append(("R", out))
             y = node("Add", [y, "R"])
         nodes.append(helper.make_node("Identity", [y], ["Y"]))
+        floats = {"scale", "bias"} if "8" in dtype else set()
+        types = {"B": kind_b, "zero": kind_b, **dict.fromkeys(floats, onnx.TensorProto.FLOAT)}
+        out_type = dt
+        if "8" in dtype:
+            out_type = onnx.TensorProto.FLOAT if "scale" in parts else onnx.TensorProto.INT32
         graph = helper.make_graph(
-            nodes, name, [helper.make_tensor_value_info(n, dt, dims) for n, dims in inputs],
-            [helper.make_tensor_value_info("Y", dt, out)])
+            nodes, name,
+            [helper.make_tensor_value_info(n, types.get(n, dt), [1 if d == "One" else d for d in dims])
+             for n, dims in inputs], [helper.make_tensor_value_info("Y", out_type, out)])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
         done = compiler.run_compiler([path, f"--target={target}", "--cpu=x86-64-v3",
-                                      "-o", path.with_suffix(".so")])
+                                      *option(OPTIONS, name, []), "-o", path.with_suffix(".so")])
         if done.returncode:
             failed += 1
             print(f"{name}: {done.stderr}", flush=True)
@@ -122,7 +163,7 @@ def build(folder, target, only):
 
 
 def sizes_of(dims, sizes):
-    return [dict(zip("BMNK", sizes), H=HEADS, K2=sizes[3] + 24)[d] for d in dims]
+    return [dict(zip("BMNK", sizes), H=HEADS, K2=sizes[3] + 24, One=1)[d] for d in dims]
 
 
 def make_inputs(random, model, sizes):
@@ -132,13 +173,23 @@ def make_inputs(random, model, sizes):
         shape = sizes_of(dims, sizes)
         if dtype == "int32":
             return random.integers(-1000, 1000, shape, np.int32)
+        if "8" in dtype:
+            return random.integers(*((0, 256) if dtype == "uint8" else (-128, 128)), shape,
+                                   DTYPES[dtype])
         return (random.standard_normal(shape, np.float32) * scale).astype(DTYPES[dtype])
 
     inputs = {"A": draw(a), "B": draw(b, max(sizes[3], 1) ** -0.5)}
     out = a[:-2] + ["M", "N"]
     if "prologue" in parts:
         inputs["G"] = draw(a)
-    if "bias" in parts:
+    if "8" in dtype:
+        inputs["B"] = random.integers(-128, 128, sizes_of(b, sizes), np.int8)
+        if "zeros" in parts:
+            inputs["Z"], inputs["zero"] = draw(a[:-2] + ["M", "One"]), np.int8(-77).reshape(())
+        if "scale" in parts:
+            for each in ("scale", "bias"):
+                inputs[each] = random.standard_normal(sizes[2], np.float32)
+    elif "bias" in parts:
         inputs["bias"] = draw(["N"])
     if "gate" in parts:
         inputs["gate"] = draw(out)
@@ -161,8 +212,13 @@ def reference(model, inputs):
         a = (gate * a).astype(kind).astype(np.float64)
     if "columns" in parts:
         a = a[..., 8:-16]
-    y = (a.swapaxes(-1, -2) if model[3] else a) @ (b.swapaxes(-1, -2) if model[4] else b)
-    if "bias" in parts:
+    a, b = (x.swapaxes(-1, -2) if turned else x for x, turned in ((a, model[3]), (b, model[4])))
+    if "zeros" in parts:
+        a, b = a - x["Z"], b - x["zero"]
+    y = a @ b
+    if "scale" in parts:
+        y = y * x["scale"]
+    if "bias" in parts or "scale" in parts:
         y = y + x["bias"]
     if "silu" in parts:
         y = y * sigmoid(y)
@@ -171,15 +227,24 @@ def reference(model, inputs):
     return y + x["R"] if "residual" in parts else y
 
 
-def check(session, model, sizes, random):
+def check(session, name, sizes, random):
     """-> what is wrong, or nothing."""
+    model = MODELS[name]
     inputs = make_inputs(random, model, sizes)
     got, expected = session.run(inputs)["Y"], reference(model, inputs)
     if got.shape != expected.shape:
         return f"shape {got.shape}, expected {expected.shape}"
-    gap = np.abs(got.astype(np.float64) - expected) / (1 + np.abs(expected))
+    gap = np.abs(got.astype(np.float64) - expected)
+    bound = BOUNDS.get(model[0], 0 if got.dtype == np.int32 else 1e-5)
+    if tf32 := option(TF32_BOUNDS, name, None):
+        # An epilogue's slopes are below 1.1.
+        largest = reference(model, {n: np.abs(v) for n, v in inputs.items()})
+        bound = 1.1 * tf32
+        gap = gap / (2 ** -10 + largest)
+    else:
+        gap = gap / (1 + np.abs(expected))
     error = gap.max(initial=0)
-    return None if error <= BOUNDS[model[0]] else f"error {error}"
+    return None if error <= bound else f"error {error}"
 
 
 def run(folder, timed, only, most):
@@ -191,7 +256,7 @@ def run(folder, timed, only, most):
             if most and np.prod(sizes) > most:
                 continue
             try:
-                wrong = check(session, MODELS[name], sizes, random)
+                wrong = check(session, name, sizes, random)
             except runtime.RuntimeFailure as problem:
                 wrong = str(problem)[:300]
             passed, failed = passed + (not wrong), failed + bool(wrong)

@@ -191,11 +191,11 @@ static TensorValue withAxis(LoweringContext &ctx, const TensorValue &tensor, int
   return ctx.reshape(tensor, dims);
 }
 
-/// A zero point of input i in i32, broadcast against the product; nothing if it is 0.
+/// A zero point of input i, broadcast against the product; nothing if it is 0.
 static std::optional<TensorValue> zeroPoint(LoweringContext &ctx, unsigned i) {
   if (isZeroPointOfZero(ctx, i + 2))
     return std::nullopt;
-  TensorValue zero = ctx.cast(ctx.get(i + 2), ctx.b.getI32Type());
+  TensorValue zero = ctx.get(i + 2);
   int64_t rank = zero.dims.size();
   bool isVector = ctx.rank(1 - i) == 1, isLeft = i == 0;
   if (rank == 1 && isLeft && ctx.rank(0) > 1 && !isVector)
@@ -241,14 +241,16 @@ static LogicalResult lowerMatMulInteger(LoweringContext &ctx) {
   TensorValue result =
       ctx.map(inputs, dims, i32, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
         auto times = [&](Value x, Value y) { return arith::MulIOp::create(b, x, y); };
-        Value sum = args[0];
-        if (left)
-          sum = arith::SubIOp::create(b, sum, times(args[1], args[2]));
+        Value sum = args[0], ofDepth = intConstant(b, i32, 0);
+        if (left) {
+          Value point = widenByte(b, args[1], left->type);
+          sum = arith::SubIOp::create(b, sum, times(point, args[2]));
+          ofDepth = times(depth, point);
+        }
         if (!right)
           return sum;
-        Value point = args[args.size() - 2], ofLeft = args.back();
-        Value none = intConstant(b, i32, 0);
-        Value rest = arith::SubIOp::create(b, left ? Value(times(depth, args[1])) : none, ofLeft);
+        Value point = widenByte(b, args[args.size() - 2], right->type);
+        Value rest = arith::SubIOp::create(b, ofDepth, args.back());
         return arith::AddIOp::create(b, sum, times(point, rest));
       });
   ctx.set(0, result.value);

@@ -73,6 +73,7 @@ PLAIN = {
     r"sin\.approx\.f32": "$0 = bits(__builtin_sinf(f($1)))",
     r"cos\.approx\.f32": "$0 = bits(__builtin_cosf(f($1)))",
     r"tanh\.approx\.f32": "$0 = bits(__builtin_tanhf(f($1)))",
+    r"cvt\.rna\.tf32\.f32": "$0 = roundToTf32($1)",
     r"cvt\.rn\.f16x2\.f32": "$0 = u32(bitsOfF16(f($1))) << 16 | bitsOfF16(f($2))",
     r"cvt\.rn\.bf16x2\.f32": "$0 = u32(bitsOfBf16(f($1))) << 16 | bitsOfBf16(f($2))",
 }
@@ -378,6 +379,17 @@ def mma(k, line, match, operands):
             f"{{{', '.join(map(k.value, b))}}}}}; "
             f"mma<{str(match[1] == 'bf16').lower()}>(t, {line}, mine);")
     return code + "".join(f" {k.register(text)} = bits(mine.d[{i}]);" for i, text in enumerate(d))
+
+
+@rule(r"mma\.sync\.aligned\.m16n8k(?:32\.row\.col\.s32\.([us])8\.([us])8\.s32|"
+      r"8\.row\.col\.f32\.tf32\.tf32\.f32)")
+def mma_of_words(k, line, match, operands):
+    """Of bytes, four to a word, or of tf32."""
+    d, a, b, c = (k.list(text) for text in operands)
+    lists = ", ".join("{" + ", ".join(map(k.value, words)) + "}" for words in (c, a, b))
+    kind = f"Bytes<{match[1]}8, {match[2]}8>" if match[1] else "Tf32"
+    return (f"WordMma mine = {{{lists}}}; mmaOfWords<{kind}>(t, {line}, mine);" +
+            "".join(f" {k.register(text)} = mine.d[{i}];" for i, text in enumerate(d)))
 
 
 @rule(r"ldmatrix\.sync\.aligned\.m8n8\.x([124])(\.trans)?\.shared\.b16")
