@@ -221,6 +221,7 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   math.gpu = true;
   device.addPass(createExpandMath(math));
   cleanUp(device);
+  device.addPass(createExpandFloat8());
   device.addPass(createLowerDeviceViews());
   // Before gpu-to-nvvm, which would call NVIDIA's library for them.
   device.addPass(createLowerDeviceMath());
@@ -251,6 +252,7 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
     pm.addPass(createProfileKernels());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createLowerModuleOps());
+  pm.addPass(createExpandFloat8());
   ExpandHalfOptions half;
   half.f16 = !options.f16c;
   pm.addPass(createExpandHalf(half));
