@@ -441,6 +441,9 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
     return;
   MatmulSide left = describeSide(kernel, what, narrowed(what.left), /*isLeft=*/true);
   MatmulSide right = describeSide(kernel, what, narrowed(what.right), /*isLeft=*/false);
+  // 8-bit floats have no form here.
+  if (isa<FloatType>(right.type()) && right.type().getIntOrFloatBitWidth() < 16)
+    return;
   if (!right.input || !isWideAlongDepth(kernel, what, left.value, lanesOf(right)))
     return;
   // Tensor cores for 16-bit numbers alone.

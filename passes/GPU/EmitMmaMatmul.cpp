@@ -176,7 +176,10 @@ SmallVector<Value> MmaEmitter::readTile(const Staging &s, Value k) {
     for (int64_t j = 0; j < chunkElements; ++j) {
       Value within = d.add(chunk, j);
       Value row = d.add(firstRow(*s.side), s.alongDepth ? line : within);
-      elements.push_back(element(*s.side, row, d.add(k, s.alongDepth ? within : line)));
+      Value number = element(*s.side, row, d.add(k, s.alongDepth ? within : line));
+      if (Type type = s.side->converted)
+        number = arith::ExtFOp::create(b, type, number);
+      elements.push_back(number);
     }
     chunks.push_back(vector::FromElementsOp::create(b, type, elements));
   }
@@ -380,6 +383,7 @@ static Value narrowed(Value factor) {
 }
 
 static bool isHalf(Type type) { return type.isF16() || type.isBF16(); }
+static bool isFloat8(Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); }
 
 std::optional<MmaKind> ssm::getMmaKind(Matmul what, F32Products precision) {
   Type sum = what.sum.getType();
@@ -389,6 +393,8 @@ std::optional<MmaKind> ssm::getMmaKind(Matmul what, F32Products precision) {
   if (left && right && sum.isInteger(32) && left.getType().isInteger(8) &&
       right.getType().isInteger(8))
     return MmaKind::Byte;
+  if (left && right && sum.isF32() && isFloat8(left.getType()) && isFloat8(right.getType()))
+    return MmaKind::Float8;
   if (!sum.isF32() || precision == F32Products::IEEE)
     return std::nullopt;
   return precision == F32Products::TF32 ? MmaKind::TF32 : MmaKind::TF32x3;
@@ -398,9 +404,14 @@ SmallVector<MatmulSide> ssm::getMmaSides(KernelOp kernel, const Matmul &what, Mm
   SmallVector<MatmulSide> sides;
   for (bool isLeft : {true, false}) {
     Value factor = isLeft ? what.left : what.right;
-    bool isConverted = kind == MmaKind::Half || kind == MmaKind::Byte;
+    bool isConverted = kind != MmaKind::TF32 && kind != MmaKind::TF32x3;
     sides.push_back(describeSide(kernel, what, isConverted ? narrowed(factor) : factor, isLeft));
-    sides.back().isSigned = !factor.getDefiningOp<arith::ExtUIOp>();
+    MatmulSide &side = sides.back();
+    side.isSigned = !factor.getDefiningOp<arith::ExtUIOp>();
+    if (kind == MmaKind::Half && isFloat8(side.type())) {
+      side.converted = Float16Type::get(kernel.getContext());
+      side.input = std::nullopt;
+    }
   }
   return sides;
 }

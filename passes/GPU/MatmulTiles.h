@@ -31,7 +31,10 @@ struct MatmulSide {
   /// Of integers.
   bool isSigned = true;
 
-  mlir::Type type() const { return value.getType(); }
+  /// What it is converted to when it is staged, if to anything.
+  mlir::Type converted = nullptr;
+
+  mlir::Type type() const { return converted ? converted : value.getType(); }
 };
 
 /// `value` is the left or right factor, or what it is converted from.
@@ -140,9 +143,9 @@ private:
   void findWide();
 };
 
-/// What tensor cores multiply: f16 or bf16, bytes, f32 rounded to tf32's 11 bits, f32 as sums of two
-/// such numbers.
-enum class MmaKind { Half, Byte, TF32, TF32x3 };
+/// What tensor cores multiply: f16 or bf16, bytes, 8-bit floats (by warpgroups; as f16 else), f32
+/// rounded to tf32's 11 bits, f32 as sums of two such numbers.
+enum class MmaKind { Half, Byte, Float8, TF32, TF32x3 };
 std::optional<MmaKind> getMmaKind(Matmul what, F32Products precision);
 llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what, MmaKind kind);
 /// By mma.sync: sm_80 on. `isDirect`: sides that are inputs have aligned rows. `overlaps`: the chip
@@ -152,7 +155,8 @@ LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile t
 
 /// The same by warpgroups and tensor maps: sm_90a alone. Sides are inputs with aligned rows.
 bool canUseWgmma(KernelOp kernel, const Matmul &what, llvm::ArrayRef<MatmulSide> sides);
-LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile);
+LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+                            MmaKind kind);
 
 /// Products of 32-bit numbers. `isAsync`: the chip has cp.async.
 bool canUseFma(Matmul what);

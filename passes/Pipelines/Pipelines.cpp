@@ -7,6 +7,7 @@
 
 #include "passes/Pipelines/Pipelines.h"
 
+#include "lib/Target/GpuTarget.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -95,6 +96,14 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
 /// A window of more is rarely short, and more carries than these take registers of a GPU.
 static constexpr int64_t kMaxDeviceTaps = 16;
 
+static bool hasWarpgroups(StringRef chip) {
+  llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
+  if (target)
+    return target->hasWgmma();
+  llvm::consumeError(target.takeError()); // ssm-emit-device-kernels tells
+  return false;
+}
+
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0 && !options.chip.empty()) {
     // What a CPU computes better as sums.
@@ -102,6 +111,8 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     convs.maxTaps = kMaxDeviceTaps;
     convs.denseTime = true;
     pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
+    if (hasWarpgroups(options.chip))
+      pm.addPass(createLayoutBytes());
     cleanUp(pm);
   }
   if (options.optLevel > 0 && options.chip.empty()) {

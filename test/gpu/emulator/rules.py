@@ -443,15 +443,26 @@ def move_box(k, line, match, operands):
             f"{k.address(operands[0])}, {k.value(map_.strip())}, origin, {k.address(operands[2])});")
 
 
-@rule(r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k16\.f32\.(b?f16)\.\2")
+FACTORS = {"f16": "F16", "bf16": "Bf16", "e4m3": "E4m3", "e5m2": "E5m2", "s8": "S8", "u8": "U8"}
+
+
+@rule(r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k(16|32)\.(f32|s32)\.(\w+)\.(\w+)")
 def wgmma(k, line, match, operands):
-    sums, a, b, scale, scale_a, scale_b, turn_a, turn_b = operands
-    if a.startswith("{") or (scale_a, scale_b) != ("1", "1"):
+    """Of factors of 32 bytes along the depth; numbers of 8 bits cannot be turned."""
+    sums, a, b, scale, *rest = operands
+    scales, turns = (rest[:2], rest[2:]) if match[3] == "f32" else (["1", "1"], rest)
+    is_half = match[2] == "16"
+    if a.startswith("{") or scales != ["1", "1"]:
         raise unknown("a factor in registers, or one that is negated")
+    if any((kind in ("f16", "bf16")) != is_half for kind in match.groups()[3:]) or \
+            len(turns) != 2 * is_half:
+        raise unknown("such factors")
     registers = [k.register(text) for text in k.list(sums)]
-    flags = ", ".join(str(flag).lower() for flag in
-                      (match[2] == "bf16", turn_a == "1", turn_b == "1"))
-    begin = ", ".join(f"{k.value(scale)} ? f({name}) : 0" for name in registers)
-    return (f"f32 sums[] = {{{begin}}}; wgmma<{match[1]}, {flags}>(t, {line}, sums, {k.value(a)}, "
-            f"{k.value(b)});" + "".join(f" {name} = bits(sums[{i}]);"
-                                        for i, name in enumerate(registers)))
+    flags = ", ".join(str(turn == "1").lower() for turn in (turns or "00"))
+    kinds = ", ".join(FACTORS[kind] for kind in match.groups()[3:])
+    type_ = match[3].replace("s32", "u32")
+    number, to_bits = ("f", "bits") if type_ == "f32" else ("", "")
+    begin = ", ".join(f"{k.value(scale)} ? {number}({name}) : 0" for name in registers)
+    return (f"{type_} sums[] = {{{begin}}}; wgmma<{match[1]}, {kinds}, {flags}>(t, {line}, sums, "
+            f"{k.value(a)}, {k.value(b)});" + "".join(f" {name} = {to_bits}(sums[{i}]);"
+                                                      for i, name in enumerate(registers)))
