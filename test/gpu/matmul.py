@@ -49,6 +49,10 @@ MODELS = {
     "u8_nt_scale": ("uint8", ["M", "K"], ["N", "K"], False, True, {"scale"}),
     "i8_tt_batch": ("int8", ["B", "K", "M"], ["B", "N", "K"], True, True, {"zeros"}),
     "u8_tn_batch": ("uint8", ["B", "K", "M"], ["B", "K", "N"], True, False, set()),
+    # 8-bit floats, cast to f16 or bf16 for a product in f32, which is scaled.
+    "e4m3_nt": ("float8_e4m3fn", ["M", "K"], ["N", "K"], False, True, {"cast", "scale"}),
+    "e5m2_nt_batch": ("float8_e5m2", ["B", "M", "K"], ["B", "N", "K"], False, True, {"cast"}),
+    "e4m3_nn": ("float8_e4m3fn", ["M", "K"], ["K", "N"], False, False, {"cast"}),
     # On tensor cores (OPTIONS).
     "tf32_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
     "tf32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
@@ -64,6 +68,7 @@ SIZES = [
     (3, 1032, 1160, 264), (1, 1500, 1400, 97), (2, 24, 8, 8), (1, 4096, 1, 72), (1, 8, 4104, 64),
     (1, 16, 136, 1096), (1, 40, 72, 1504), (2, 13, 72, 1026), (1, 64, 72, 1024), (3, 1, 520, 264),
     (5, 200, 328, 136), (1, 1000, 2568, 648), (1, 2056, 5000, 200), (3, 328, 8, 1), (2, 136, 256, 0),
+    (2, 136, 200, 144), (1, 300, 264, 272),
 ]
 TIMED = [(4096, 10496, 2560), (4096, 10576, 2560), (2048, 2048, 2048), (8192, 8192, 8192),
          (4096, 2560, 5120)]
@@ -74,7 +79,12 @@ BOUNDS = {"float16": 2e-3, "bfloat16": 1.2e-2, "float": 1e-5, "int32": 0}
 TF32_BOUNDS = {"tf32_": 2 ** -10, "tf32x3_": 2 ** -20}
 OPTIONS = {"tf32_": ["--f32-products=tf32"], "tf32x3_": ["--f32-products=tf32x3"]}
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float": np.float32,
-          "int32": np.int32, "int8": np.int8, "uint8": np.uint8}
+          "int32": np.int32, "int8": np.int8, "uint8": np.uint8,
+          "float8_e4m3fn": ml_dtypes.float8_e4m3fn, "float8_e5m2": ml_dtypes.float8_e5m2}
+# What ONNX calls them, and where both factors are cast to.
+NAMES = {"float8_e4m3fn": "FLOAT8E4M3FN", "float8_e5m2": "FLOAT8E5M2"}
+# Relative to the sum of magnitudes: tensor cores add up 128 products of 8-bit floats to 14 bits.
+FLOAT8_BOUND = 2 ** -12
 
 
 def option(table, name, otherwise):
@@ -91,8 +101,9 @@ def build(folder, target, only):
     failed = 0
     for name in only:
         dtype, a, b, turn_a, turn_b, parts = MODELS[name]
-        dt = getattr(onnx.TensorProto, dtype.upper())
-        kind_b = onnx.TensorProto.INT8 if "8" in dtype else dt
+        dt = getattr(onnx.TensorProto, NAMES.get(dtype, dtype.upper()))
+        is_byte = dtype in ("int8", "uint8")
+        kind_b = onnx.TensorProto.INT8 if is_byte else dt
         nodes, rank = [], len(a)
 
         def node(op, inputs, **attributes):
@@ -117,17 +128,19 @@ def build(folder, target, only):
             left = swap(left, a)
         if turn_b:
             right = swap(right, b)
-        if "8" in dtype:
+        if is_byte:
             y = "MatMulInteger", [left, right]
             if "zeros" in parts:
                 inputs += [("Z", a[:-2] + ["M", "One"]), ("zero", [])]
                 y = y[0], y[1] + ["Z", "zero"]
             y = node(*y)
-            if "scale" in parts:
-                inputs += [("scale", ["N"]), ("bias", ["N"])]
-                y = node("Mul", [node("Cast", [y], to=onnx.TensorProto.FLOAT), "scale"])
         else:
+            if "cast" in parts:
+                left, right = (node("Cast", [x], to=onnx.TensorProto.FLOAT) for x in (left, right))
             y = node("MatMul", [left, right])
+        if "scale" in parts:
+            inputs += [("scale", ["N"]), ("bias", ["N"])]
+            y = node("Mul", [node("Cast", [y], to=onnx.TensorProto.FLOAT), "scale"])
         if "bias" in parts or "scale" in parts:
             if "bias" in parts:
                 inputs.append(("bias", ["N"]))
@@ -142,11 +155,12 @@ def build(folder, target, only):
             inputs.append(("R", out))
             y = node("Add", [y, "R"])
         nodes.append(helper.make_node("Identity", [y], ["Y"]))
-        floats = {"scale", "bias"} if "8" in dtype else set()
+        floats = {"scale", "bias"} if "scale" in parts else set()
         types = {"B": kind_b, "zero": kind_b, **dict.fromkeys(floats, onnx.TensorProto.FLOAT)}
         out_type = dt
-        if "8" in dtype:
-            out_type = onnx.TensorProto.FLOAT if "scale" in parts else onnx.TensorProto.INT32
+        if is_byte or "cast" in parts:
+            out_type = onnx.TensorProto.INT32 if is_byte and "scale" not in parts else \
+                onnx.TensorProto.FLOAT
         graph = helper.make_graph(
             nodes, name,
             [helper.make_tensor_value_info(n, types.get(n, dt), [1 if d == "One" else d for d in dims])
@@ -173,22 +187,23 @@ def make_inputs(random, model, sizes):
         shape = sizes_of(dims, sizes)
         if dtype == "int32":
             return random.integers(-1000, 1000, shape, np.int32)
-        if "8" in dtype:
+        if "int8" in dtype:
             return random.integers(*((0, 256) if dtype == "uint8" else (-128, 128)), shape,
                                    DTYPES[dtype])
         return (random.standard_normal(shape, np.float32) * scale).astype(DTYPES[dtype])
 
-    inputs = {"A": draw(a), "B": draw(b, max(sizes[3], 1) ** -0.5)}
+    # The least 8-bit floats are not small.
+    inputs = {"A": draw(a), "B": draw(b, 1 if "cast" in parts else max(sizes[3], 1) ** -0.5)}
     out = a[:-2] + ["M", "N"]
     if "prologue" in parts:
         inputs["G"] = draw(a)
-    if "8" in dtype:
+    if "scale" in parts:
+        for each in ("scale", "bias"):
+            inputs[each] = random.standard_normal(sizes[2], np.float32)
+    if "int8" in dtype:
         inputs["B"] = random.integers(-128, 128, sizes_of(b, sizes), np.int8)
         if "zeros" in parts:
             inputs["Z"], inputs["zero"] = draw(a[:-2] + ["M", "One"]), np.int8(-77).reshape(())
-        if "scale" in parts:
-            for each in ("scale", "bias"):
-                inputs[each] = random.standard_normal(sizes[2], np.float32)
     elif "bias" in parts:
         inputs["bias"] = draw(["N"])
     if "gate" in parts:
@@ -236,10 +251,10 @@ def check(session, name, sizes, random):
         return f"shape {got.shape}, expected {expected.shape}"
     gap = np.abs(got.astype(np.float64) - expected)
     bound = BOUNDS.get(model[0], 0 if got.dtype == np.int32 else 1e-5)
-    if tf32 := option(TF32_BOUNDS, name, None):
+    if (tf32 := option(TF32_BOUNDS, name, None)) or "cast" in model[5]:
         # An epilogue's slopes are below 1.1.
         largest = reference(model, {n: np.abs(v) for n, v in inputs.items()})
-        bound = 1.1 * tf32
+        bound = 1.1 * (tf32 or FLOAT8_BOUND)
         gap = gap / (2 ** -10 + largest)
     else:
         gap = gap / (1 + np.abs(expected))
