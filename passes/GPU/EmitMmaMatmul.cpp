@@ -330,18 +330,25 @@ void MmaEmitter::multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<V
     for (int64_t i = 0; i < blocksM(); ++i)
       for (int64_t j = 0; j < 2 * blocksN(); ++j) {
         MutableArrayRef<Value> sum = sums.slice((i * 2 * blocksN() + j) * 4, 4);
-        auto add = [&](unsigned x, unsigned y) {
-          Value all = multiply(lefts[i][x],
-                               ArrayRef(rights[j / 2][y]).slice(j % 2 * 2, 2), sum);
+        auto add = [&](unsigned x, unsigned y, MutableArrayRef<Value> to) {
+          Value all =
+              multiply(lefts[i][x], ArrayRef(rights[j / 2][y]).slice(j % 2 * 2, 2), to);
           for (int64_t part = 0; part < 4; ++part)
-            sum[part] = LLVM::ExtractValueOp::create(b, all, part);
+            to[part] = LLVM::ExtractValueOp::create(b, all, part);
         };
-        // Small ones first; what both leave out is too small for f32.
-        if (kind == MmaKind::TF32x3) {
-          add(1, 0);
-          add(0, 1);
+        if (kind != MmaKind::TF32x3) {
+          add(0, 0, sum);
+          continue;
         }
-        add(0, 0);
+        // Small ones first; what both leave out is too small for f32. Tensor cores cut sums off where
+        // f32 rounds: theirs are of one step alone.
+        Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.getF32Type()));
+        Values parts(4, none);
+        add(1, 0, parts);
+        add(0, 1, parts);
+        add(0, 0, parts);
+        for (auto [all, part] : llvm::zip_equal(sum, parts))
+          all = arith::AddFOp::create(b, all, part);
       }
   }
 }
@@ -420,10 +427,13 @@ LaunchShape ssm::emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulT
                                MmaKind kind, bool isDirect, bool overlaps) {
   SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what, kind);
   // Left to itself, ptxas spills some of the small tile for one more block. Deep stages leave room
-  // for fewer.
+  // for fewer, as do factors in two parts.
   int64_t lineBytes = tile.k * sides[0].type().getIntOrFloatBitWidth() / 8;
+  int32_t blocks = (lineBytes > 64 ? 3 : 4) - (kind == MmaKind::TF32x3);
   if (isDirect && tile.warpM * tile.warpN <= 32 * 32)
-    kernel.function->setAttr("nvvm.minctasm",
-                             kernel.device.getI32IntegerAttr(lineBytes > 64 ? 3 : 4));
+    kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(blocks));
+  // Or reading by elements does so.
+  if (!isDirect && lineBytes / tile.k == 1)
+    kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(2));
   return MmaEmitter(kernel, what, sides[0], sides[1], tile, kind, isDirect).emit(overlaps);
 }

@@ -17,6 +17,8 @@ using namespace ssm;
 /// products with too few large ones for all multiprocessors.
 /// Depths of tiles are those of 16-bit numbers.
 static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
+/// Of factors in two parts, which take more registers.
+static constexpr MatmulTile kLargeSplitMma = {128, 128, 32, 4, 64, 32};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
@@ -244,7 +246,7 @@ void MatmulForms::addMma(MmaKind kind) {
       });
     above = tile.m;
   }
-  MatmulTile large = ofBytes(kLargeMma, bytes), small = ofBytes(kSmallMma, bytes);
+  MatmulTile large = ofBytes(kind == MmaKind::TF32x3 ? kLargeSplitMma : kLargeMma, bytes), small = ofBytes(kSmallMma, bytes);
   if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
     ArrayRef<NamedTile> tiles = isFloat8 ? ArrayRef(kFloat8Tiles) : ArrayRef(kWarpgroupTiles);
     for (const NamedTile &tile : tiles)

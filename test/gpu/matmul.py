@@ -53,6 +53,7 @@ MODELS = {
     "e4m3_nt": ("float8_e4m3fn", ["M", "K"], ["N", "K"], False, True, {"cast", "scale"}),
     "e5m2_nt_batch": ("float8_e5m2", ["B", "M", "K"], ["B", "N", "K"], False, True, {"cast"}),
     "e4m3_nn": ("float8_e4m3fn", ["M", "K"], ["K", "N"], False, False, {"cast"}),
+    "e4m3_nt_short": ("float8_e4m3fn", ["M", "K"], ["N", "K"], False, True, {"cast", "short"}),
     # On tensor cores (OPTIONS).
     "tf32_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
     "tf32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
@@ -70,6 +71,13 @@ SIZES = [
     (5, 200, 328, 136), (1, 1000, 2568, 648), (1, 2056, 5000, 200), (3, 328, 8, 1), (2, 136, 256, 0),
     (2, 136, 200, 144), (1, 300, 264, 272),
 ]
+# Names, and torch's product beside each.
+PEERS = {
+    "bf16_nt": "matmul", "bf16_nn": "matmul", "f16_nn_all": "matmul", "f32_nn": "f32",
+    "tf32_nn": "tf32", "tf32x3_nn": "f32", "tf32x3_nt": "f32", "i8_nt": "int",
+    "i8_nn": "int", "u8_nt_scale": "int", "e4m3_nt_short": "float8",
+}
+FEW_ROWS = [(16, 5120, 2560), (64, 5120, 2560)]
 TIMED = [(4096, 10496, 2560), (4096, 10576, 2560), (2048, 2048, 2048), (8192, 8192, 8192),
          (4096, 2560, 5120)]
 HEADS = 3
@@ -136,7 +144,8 @@ def build(folder, target, only):
             y = node(*y)
         else:
             if "cast" in parts:
-                left, right = (node("Cast", [x], to=onnx.TensorProto.FLOAT) for x in (left, right))
+                to = onnx.TensorProto.BFLOAT16 if "short" in parts else onnx.TensorProto.FLOAT
+                left, right = (node("Cast", [x], to=to) for x in (left, right))
             y = node("MatMul", [left, right])
         if "scale" in parts:
             inputs += [("scale", ["N"]), ("bias", ["N"])]
@@ -158,7 +167,9 @@ def build(folder, target, only):
         floats = {"scale", "bias"} if "scale" in parts else set()
         types = {"B": kind_b, "zero": kind_b, **dict.fromkeys(floats, onnx.TensorProto.FLOAT)}
         out_type = dt
-        if is_byte or "cast" in parts:
+        if "short" in parts:
+            out_type = onnx.TensorProto.BFLOAT16
+        elif is_byte or "cast" in parts:
             out_type = onnx.TensorProto.INT32 if is_byte and "scale" not in parts else \
                 onnx.TensorProto.FLOAT
         graph = helper.make_graph(
@@ -255,6 +266,8 @@ def check(session, name, sizes, random):
         # An epilogue's slopes are below 1.1.
         largest = reference(model, {n: np.abs(v) for n, v in inputs.items()})
         bound = 1.1 * (tf32 or FLOAT8_BOUND)
+        if "short" in model[5]:
+            gap = np.maximum(gap - 2 ** -8 * np.abs(expected), 0)
         gap = gap / (2 ** -10 + largest)
     else:
         gap = gap / (1 + np.abs(expected))
@@ -294,7 +307,8 @@ class Tensor(ctypes.Structure):
                 ("offset", ctypes.c_uint64)]
 
     CODES = {"torch.float16": (2, 16), "torch.bfloat16": (4, 16), "torch.float32": (2, 32),
-             "torch.int32": (0, 32)}
+             "torch.int32": (0, 32), "torch.int8": (0, 8), "torch.uint8": (1, 8),
+             "torch.float8_e4m3fn": (10, 8)}
 
     def __init__(self, tensor):
         dims = (ctypes.c_int64 * max(tensor.dim(), 1))(*tensor.shape)
@@ -342,7 +356,8 @@ class Session:
 
         def call(_alive=alive):
             self.check(self.library.ssmrt_session_run_async(
-                self.session, given, len(given), ctypes.byref(buffer), 1))
+                self.session, ctypes.cast(given, ctypes.POINTER(runtime.Input)), len(given),
+                ctypes.cast(ctypes.byref(buffer), ctypes.POINTER(runtime.Buffer)), 1))
         return call
 
 
@@ -368,26 +383,36 @@ def time_models(folder, only):
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     stream = torch.cuda.Stream()
     torch.cuda.set_stream(stream)
-    for name in ["bf16_nt", "bf16_nn", "f16_nn_all"]:
-        if name in only:
+    for name in only:
+        if name in PEERS:
             time_model(torch, name, Session(folder / f"{name}.so", stream.cuda_stream))
 
 
 def time_model(torch, name, session):
     """Ours and torch's turn by turn: rested, each burst of 20 ms after a pause, and hot."""
-    model = MODELS[name]
-    for m, n, k in TIMED:
-        inputs = {given: torch.from_numpy(value.view(np.int16)).cuda().view(
-                      getattr(torch, model[0]))
-                  for given, value in make_inputs(np.random.default_rng(), model,
-                                                  (1, m, n, k)).items()}
-        out = torch.empty((m, n), dtype=inputs["A"].dtype, device="cuda")
-        ours, theirs = session.bind(inputs, out), torch.empty_like(out)
+    model, peer = MODELS[name], PEERS[name]
+    is_f32 = peer in ("f32", "tf32")
+    torch.backends.cuda.matmul.allow_tf32 = peer == "tf32"
+    for m, n, k in TIMED + FEW_ROWS * is_f32:
+        inputs = {}
+        for given, value in make_inputs(np.random.default_rng(), model, (1, m, n, k)).items():
+            bits = torch.from_numpy(value.view(f"int{8 * value.itemsize}")).cuda()
+            inputs[given] = bits.view(getattr(torch, value.dtype.name))
+        kind = {"int": torch.int32, "float8": torch.bfloat16}.get(peer, inputs["A"].dtype)
+        out = torch.empty((m, n), device="cuda",
+                          dtype=torch.float32 if "scale" in model[5] else kind)
+        ours, theirs = session.bind(inputs, out), torch.empty((m, n), dtype=kind, device="cuda")
         a = inputs["A"].transpose(-1, -2) if model[3] else inputs["A"]
         b = inputs["B"].transpose(-1, -2) if model[4] else inputs["B"]
+        one = torch.ones((), device="cuda")
         calls = [ours, lambda: torch.matmul(a, b, out=theirs)]
+        if peer == "int":
+            a = a.view(torch.int8)  # torch has no other
+            calls[1] = lambda: torch._int_mm(a, b, out=theirs)
+        elif peer == "float8":
+            calls[1] = lambda: torch._scaled_mm(a, b, one, one, out_dtype=kind, use_fast_accum=False)
         text = f"{name} {m} x {n} x {k}:"
-        for kind, pause, rounds in (("rested", 0.4, 3), ("hot", 0, 8)):
+        for state, pause, rounds in (("rested", 0.4, 3), ("hot", 0, 8)):
             times = [[], []]
             for _ in range(rounds):
                 for which, call in enumerate(calls):
@@ -395,7 +420,7 @@ def time_model(torch, name, session):
                     times[which].append(burst(torch, call, 0.02))
             mine, other = (sorted(each)[len(each) // 2] for each in times)
             rate = 2e-9 * m * n * k
-            text += (f" {kind} {mine * 1e3:.1f} us {rate / mine:.0f} TFLOP/s, torch"
+            text += (f" {state} {mine * 1e3:.1f} us {rate / mine:.0f} TFLOP/s, torch"
                      f" {other * 1e3:.1f} us {rate / other:.0f}, ratio {other / mine:.3f};")
         print(text, flush=True)
 
