@@ -69,8 +69,8 @@ struct KernelForm {
   std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
 };
 
-/// How products of f32 are computed: by multiply-adds; or on tensor cores, which take tf32's 11
-/// bits of a number: the upper bits of each factor, or upper and lower ones in three products.
+/// How products of f32 are computed: by multiply-adds; or on tensor cores, which take the first 11
+/// bits of a number (tf32): those of each factor, or these and the next ones in three products.
 enum class F32Products { IEEE, TF32, TF32x3 };
 
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.

@@ -279,20 +279,18 @@ Value MmaEmitter::start(const Staging &s) {
 SmallVector<SmallVector<Value>, 2> MmaEmitter::operandsOf(ValueRange words) {
   Values first, rest;
   for (Value word : words) {
-    if (kind == MmaKind::Half || kind == MmaKind::Byte) {
+    if (kind != MmaKind::TF32x3) {
+      // Of f32 tensor cores leave out what tf32 has not.
       first.push_back(asOperand(word));
       continue;
     }
-    auto rounded = [&](Value x) -> Value {
-      return NVVM::ConvertFloatToTF32Op::create(b, b.getI32Type(), x, NVVM::FPRoundingMode::RNA,
-                                                NVVM::SaturationMode::NONE, false);
-    };
-    Value number = arith::BitcastOp::create(b, b.getF32Type(), word);
-    first.push_back(rounded(number));
-    if (kind == MmaKind::TF32)
-      continue;
-    Value large = arith::BitcastOp::create(b, b.getF32Type(), first.back());
-    rest.push_back(rounded(arith::SubFOp::create(b, number, large)));
+    // To the nearest. A NaN that becomes a number is one still in what is left. (cvt.rna takes
+    // four times as long.)
+    first.push_back(d.bitAnd(d.add(word, 0x1000), ~int64_t(0x1fff)));
+    Type f32 = b.getF32Type();
+    Value left = arith::SubFOp::create(b, arith::BitcastOp::create(b, f32, word),
+                                       arith::BitcastOp::create(b, f32, first.back()));
+    rest.push_back(arith::BitcastOp::create(b, b.getI32Type(), left));
   }
   if (rest.empty())
     return {first};

@@ -199,6 +199,8 @@ static NVVM::WGMMATypes typeOf(const MatmulSide &side) {
     return NVVM::WGMMATypes::e4m3;
   if (isa<Float8E5M2Type>(type))
     return NVVM::WGMMATypes::e5m2;
+  if (type.isF32())
+    return NVVM::WGMMATypes::tf32;
   return type.isF16() ? NVVM::WGMMATypes::f16 : NVVM::WGMMATypes::bf16;
 }
 
@@ -480,9 +482,9 @@ LaunchShape WgmmaEmitter::emit() {
 
 bool ssm::canUseWgmma(KernelOp kernel, const Matmul &what, ArrayRef<MatmulSide> sides) {
   return what.m && llvm::all_of(sides, [&](const MatmulSide &side) {
-           // Of 8-bit numbers only lines along the depth can be read, of 32-bit ones none are here.
-           unsigned bits = side.type().getIntOrFloatBitWidth();
-           if (!side.input || !side.row || bits > 16 || (bits == 8 && !side.isDenseAlongDepth))
+           // Of other than 16-bit numbers only lines along the depth can be read.
+           bool isHalf = side.type().getIntOrFloatBitWidth() == 16;
+           if (!side.input || !side.row || !(isHalf || side.isDenseAlongDepth))
              return false;
            AffineMap map = kernel.getInputMap(*side.input);
            auto type = cast<MemRefType>(kernel.getInputs()[*side.input].getType());

@@ -247,7 +247,7 @@ void MatmulForms::addMma(MmaKind kind) {
     above = tile.m;
   }
   MatmulTile large = ofBytes(kind == MmaKind::TF32x3 ? kLargeSplitMma : kLargeMma, bytes), small = ofBytes(kSmallMma, bytes);
-  if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
+  if (target.hasWgmma() && kind != MmaKind::TF32x3 && canUseWgmma(kernel, what, sides)) {
     ArrayRef<NamedTile> tiles = isFloat8 ? ArrayRef(kFloat8Tiles) : ArrayRef(kWarpgroupTiles);
     for (const NamedTile &tile : tiles)
       if (isUseful(tile, sides))

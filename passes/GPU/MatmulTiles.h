@@ -144,7 +144,7 @@ private:
 };
 
 /// What tensor cores multiply: f16 or bf16, bytes, 8-bit floats (by warpgroups; as f16 else), f32
-/// rounded to tf32's 11 bits, f32 as sums of two such numbers.
+/// cut off to tf32's 11 bits, f32 as sums of two such numbers.
 enum class MmaKind { Half, Byte, Float8, TF32, TF32x3 };
 std::optional<MmaKind> getMmaKind(Matmul what, F32Products precision);
 llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what, MmaKind kind);

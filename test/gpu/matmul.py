@@ -56,6 +56,7 @@ MODELS = {
     "e4m3_nt_short": ("float8_e4m3fn", ["M", "K"], ["N", "K"], False, True, {"cast", "short"}),
     # On tensor cores (OPTIONS).
     "tf32_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
+    "tf32_nt": ("float", ["M", "K"], ["N", "K"], False, True, set()),
     "tf32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
     "tf32_tt_batch": ("float", ["B", "K", "M"], ["B", "N", "K"], True, True, set()),
     "tf32x3_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
@@ -74,7 +75,7 @@ SIZES = [
 # Names, and torch's product beside each.
 PEERS = {
     "bf16_nt": "matmul", "bf16_nn": "matmul", "f16_nn_all": "matmul", "f32_nn": "f32",
-    "tf32_nn": "tf32", "tf32x3_nn": "f32", "tf32x3_nt": "f32", "i8_nt": "int",
+    "tf32_nn": "tf32", "tf32_nt": "tf32", "tf32x3_nn": "f32", "tf32x3_nt": "f32", "i8_nt": "int",
     "i8_nn": "int", "u8_nt_scale": "int", "e4m3_nt_short": "float8",
 }
 FEW_ROWS = [(16, 5120, 2560), (64, 5120, 2560)]
@@ -82,9 +83,9 @@ TIMED = [(4096, 10496, 2560), (4096, 10576, 2560), (2048, 2048, 2048), (8192, 81
          (4096, 2560, 5120)]
 HEADS = 3
 BOUNDS = {"float16": 2e-3, "bfloat16": 1.2e-2, "float": 1e-5, "int32": 0}
-# Of f32 on tensor cores, relative to the sum of magnitudes: both factors are rounded to 11 bits (2^-11
-# each), or to 22; sums of f32 lose some more.
-TF32_BOUNDS = {"tf32_": 2 ** -10, "tf32x3_": 2 ** -20}
+# Of f32 on tensor cores, relative to the sum of magnitudes: both factors are cut off to 11 bits (2^-10
+# each), or to 22 (2^-21); sums of f32 lose some more.
+TF32_BOUNDS = {"tf32_": 2 ** -9, "tf32x3_": 2 ** -19}
 OPTIONS = {"tf32_": ["--f32-products=tf32"], "tf32x3_": ["--f32-products=tf32x3"]}
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float": np.float32,
           "int32": np.int32, "int8": np.int8, "uint8": np.uint8,

@@ -46,10 +46,6 @@ INLINE u16 bitsOfBf16(f32 x) {
     return 0x7fff;
   return u16((all + 0x7fff + (all >> 16 & 1)) >> 16);
 }
-/// To the nearest of 11 bits, ties away from 0.
-INLINE u32 roundToTf32(u32 x) {
-  return (x & 0x7f800000u) == 0x7f800000u ? x : (x + 0x1000u) & ~0x1fffu;
-}
 INLINE f32 flush(f32 x) { return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0, x) : x; }
 
 template <typename T> INLINE T smaller(T x, T y) { return x < y ? x : y; }

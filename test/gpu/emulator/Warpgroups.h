@@ -110,6 +110,10 @@ struct S8 {
   using Bits = u8;
   static u32 number(u8 x) { return u32(s32(s8(x))); }
 };
+struct Tf32Word {
+  using Bits = u32;
+  static f32 number(u32 x) { return f(x & ~0x1fffu); }
+};
 struct U8 {
   using Bits = u8;
   static u32 number(u8 x) { return x; }

@@ -73,7 +73,6 @@ PLAIN = {
     r"sin\.approx\.f32": "$0 = bits(__builtin_sinf(f($1)))",
     r"cos\.approx\.f32": "$0 = bits(__builtin_cosf(f($1)))",
     r"tanh\.approx\.f32": "$0 = bits(__builtin_tanhf(f($1)))",
-    r"cvt\.rna\.tf32\.f32": "$0 = roundToTf32($1)",
     r"cvt\.rn\.f16x2\.f32": "$0 = u32(bitsOfF16(f($1))) << 16 | bitsOfF16(f($2))",
     r"cvt\.rn\.bf16x2\.f32": "$0 = u32(bitsOfBf16(f($1))) << 16 | bitsOfBf16(f($2))",
 }
@@ -443,19 +442,20 @@ def move_box(k, line, match, operands):
             f"{k.address(operands[0])}, {k.value(map_.strip())}, origin, {k.address(operands[2])});")
 
 
-FACTORS = {"f16": "F16", "bf16": "Bf16", "e4m3": "E4m3", "e5m2": "E5m2", "s8": "S8", "u8": "U8"}
+FACTORS = {"f16": "F16", "bf16": "Bf16", "e4m3": "E4m3", "e5m2": "E5m2", "s8": "S8", "u8": "U8",
+           "tf32": "Tf32Word"}
+DEPTHS = {"f16": 16, "bf16": 16, "tf32": 8}
 
 
-@rule(r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k(16|32)\.(f32|s32)\.(\w+)\.(\w+)")
+@rule(r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k(8|16|32)\.(f32|s32)\.(\w+)\.(\w+)")
 def wgmma(k, line, match, operands):
-    """Of factors of 32 bytes along the depth; numbers of 8 bits cannot be turned."""
+    """Of factors of 32 bytes along the depth; only those of 16 bits can be turned."""
     sums, a, b, scale, *rest = operands
     scales, turns = (rest[:2], rest[2:]) if match[3] == "f32" else (["1", "1"], rest)
-    is_half = match[2] == "16"
     if a.startswith("{") or scales != ["1", "1"]:
         raise unknown("a factor in registers, or one that is negated")
-    if any((kind in ("f16", "bf16")) != is_half for kind in match.groups()[3:]) or \
-            len(turns) != 2 * is_half:
+    if any(DEPTHS.get(kind, 32) != int(match[2]) for kind in match.groups()[3:]) or \
+            len(turns) != 2 * (match[2] == "16"):
         raise unknown("such factors")
     registers = [k.register(text) for text in k.list(sums)]
     flags = ", ".join(str(turn == "1").lower() for turn in (turns or "00"))
