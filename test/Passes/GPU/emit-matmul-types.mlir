@@ -2,10 +2,14 @@
 // RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_80 f32-products=tf32x3" -canonicalize -cse -ssm-verify-sync | FileCheck %s --check-prefix=MMA
 // RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_80" -canonicalize -cse | FileCheck %s --check-prefix=IEEE
 // RUN: not ssm-opt %s "-ssm-emit-device-kernels=chip=sm_80 f32-products=half" 2>&1 | FileCheck %s --check-prefix=BAD
-// Without the wait for copies, or one of the barriers, what is read is not there yet.
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_80 f32-products=tf32x3" | sed '/cp.async.wait.group/d' | not ssm-opt -ssm-verify-sync 2>&1 | FileCheck %s --check-prefix=FAULT
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_80 f32-products=tf32x3" | sed '/gpu.barrier/d' | not ssm-opt -ssm-verify-sync 2>&1 | FileCheck %s --check-prefix=FAULT
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" | sed '/nvvm.mbarrier.init/d' | not ssm-opt -ssm-verify-sync 2>&1 | FileCheck %s --check-prefix=FAULT
+// Without a wait for copies, barriers, or waits for products, in the kernel of each type.
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_80 f32-products=tf32x3" | sed '/cp.async.wait.group/d' | not ssm-opt -canonicalize -cse -ssm-verify-sync 2>&1 | FileCheck %s --check-prefix=COPIES
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_80 f32-products=tf32x3" | sed '/gpu.barrier/d' | not ssm-opt -canonicalize -cse -ssm-verify-sync 2>&1 | FileCheck %s --check-prefix=BARRIERS
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a f32-products=tf32" | sed '/wgmma.wait.group/d' | not ssm-opt -canonicalize -cse -ssm-verify-sync 2>&1 | FileCheck %s --check-prefix=PRODUCTS
+
+// COPIES-COUNT-3: error: 'nvvm.ldmatrix' op reads shared memory that a copy may write yet
+// BARRIERS-COUNT-4: error: 'nvvm.ldmatrix' op reads shared memory that another thread may have written, and no barrier is between
+// PRODUCTS-COUNT-3: error: 'nvvm.cp.async.bulk.tensor.shared.cluster.global' op writes shared memory that a product may have to read yet
 
 // Products of other types than 16-bit floats. Values: test/gpu/matmul.py, on an emulated GPU too.
 
@@ -61,10 +65,10 @@
 #mn = affine_map<(m, n, k) -> (m, n)>
 func.func private @kernel_bytes(%table: !llvm.ptr, %context: !llvm.ptr, %ap: !llvm.ptr {llvm.noalias}, %bp: !llvm.ptr {llvm.noalias}, %yp: !llvm.ptr {llvm.noalias}) attributes {ssm.kernel} {
   %c0 = arith.constant 0 : index
-  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x128xi8>
-  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<64x128xi8>
+  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x2048xi8>
+  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<64x2048xi8>
   %y = ssm.arena_view %yp[%c0] () : !llvm.ptr -> memref<128x64xi32>
-  ssm.kernel loops 3 ins(%a, %b : memref<128x128xi8>, memref<64x128xi8>) outs(%y : memref<128x64xi32>) maps [#mk, #nk, #mn] config <loops, lane_loop = 0, lanes = 1> {
+  ssm.kernel loops 3 ins(%a, %b : memref<128x2048xi8>, memref<64x2048xi8>) outs(%y : memref<128x64xi32>) maps [#mk, #nk, #mn] config <loops, lane_loop = 0, lanes = 1> {
   ^bb0(%x: i8, %z: i8):
     %0 = arith.extui %x : i8 to i32
     %1 = arith.extsi %z : i8 to i32
@@ -76,10 +80,10 @@ func.func private @kernel_bytes(%table: !llvm.ptr, %context: !llvm.ptr, %ap: !ll
 }
 func.func private @kernel_turned_bytes(%table: !llvm.ptr, %context: !llvm.ptr, %ap: !llvm.ptr {llvm.noalias}, %bp: !llvm.ptr {llvm.noalias}, %yp: !llvm.ptr {llvm.noalias}) attributes {ssm.kernel} {
   %c0 = arith.constant 0 : index
-  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x128xi8>
-  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<128x64xi8>
+  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x2048xi8>
+  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<2048x64xi8>
   %y = ssm.arena_view %yp[%c0] () : !llvm.ptr -> memref<128x64xi32>
-  ssm.kernel loops 3 ins(%a, %b : memref<128x128xi8>, memref<128x64xi8>) outs(%y : memref<128x64xi32>) maps [#mk, #kn, #mn] config <loops, lane_loop = 0, lanes = 1> {
+  ssm.kernel loops 3 ins(%a, %b : memref<128x2048xi8>, memref<2048x64xi8>) outs(%y : memref<128x64xi32>) maps [#mk, #kn, #mn] config <loops, lane_loop = 0, lanes = 1> {
   ^bb0(%x: i8, %z: i8):
     %0 = arith.extui %x : i8 to i32
     %1 = arith.extsi %z : i8 to i32
@@ -91,10 +95,10 @@ func.func private @kernel_turned_bytes(%table: !llvm.ptr, %context: !llvm.ptr, %
 }
 func.func private @kernel_floats(%table: !llvm.ptr, %context: !llvm.ptr, %ap: !llvm.ptr {llvm.noalias}, %bp: !llvm.ptr {llvm.noalias}, %yp: !llvm.ptr {llvm.noalias}) attributes {ssm.kernel} {
   %c0 = arith.constant 0 : index
-  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x128xf8E4M3FN>
-  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<64x128xf8E5M2>
+  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x2048xf8E4M3FN>
+  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<64x2048xf8E5M2>
   %y = ssm.arena_view %yp[%c0] () : !llvm.ptr -> memref<128x64xf32>
-  ssm.kernel loops 3 ins(%a, %b : memref<128x128xf8E4M3FN>, memref<64x128xf8E5M2>) outs(%y : memref<128x64xf32>) maps [#mk, #nk, #mn] config <loops, lane_loop = 0, lanes = 1> {
+  ssm.kernel loops 3 ins(%a, %b : memref<128x2048xf8E4M3FN>, memref<64x2048xf8E5M2>) outs(%y : memref<128x64xf32>) maps [#mk, #nk, #mn] config <loops, lane_loop = 0, lanes = 1> {
   ^bb0(%x: f8E4M3FN, %z: f8E5M2):
     %0 = arith.extf %x : f8E4M3FN to f32
     %1 = arith.extf %z : f8E5M2 to f32
@@ -106,10 +110,10 @@ func.func private @kernel_floats(%table: !llvm.ptr, %context: !llvm.ptr, %ap: !l
 }
 func.func private @kernel_f32(%table: !llvm.ptr, %context: !llvm.ptr, %ap: !llvm.ptr {llvm.noalias}, %bp: !llvm.ptr {llvm.noalias}, %yp: !llvm.ptr {llvm.noalias}) attributes {ssm.kernel} {
   %c0 = arith.constant 0 : index
-  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x128xf32>
-  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<64x128xf32>
+  %a = ssm.arena_view %ap[%c0] () : !llvm.ptr -> memref<128x2048xf32>
+  %b = ssm.arena_view %bp[%c0] () : !llvm.ptr -> memref<64x2048xf32>
   %y = ssm.arena_view %yp[%c0] () : !llvm.ptr -> memref<128x64xf32>
-  ssm.kernel loops 3 ins(%a, %b : memref<128x128xf32>, memref<64x128xf32>) outs(%y : memref<128x64xf32>) maps [#mk, #nk, #mn] config <loops, lane_loop = 0, lanes = 1> {
+  ssm.kernel loops 3 ins(%a, %b : memref<128x2048xf32>, memref<64x2048xf32>) outs(%y : memref<128x64xf32>) maps [#mk, #nk, #mn] config <loops, lane_loop = 0, lanes = 1> {
   ^bb0(%x: f32, %z: f32):
     %0 = arith.mulf %x, %z : f32
     %1 = ssm.reduce addf %0 over [2] : f32
