@@ -20,7 +20,8 @@ using namespace ssm;
 
 namespace {
 
-/// Where the bits are: e4m3fn has 0x7f as its only NaN and no infinity, e5m2 is the upper byte of f16.
+/// Where the bits are: e4m3fn has 0x7f as its only NaN and no infinity, e5m2 is the upper byte of
+/// f16.
 struct Format {
   /// From its lowest bit to that of f32, and the difference of the exponents' biases.
   int shift, bias;

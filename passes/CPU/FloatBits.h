@@ -26,20 +26,34 @@ public:
   }
   mlir::Value constant(uint32_t value) { return constantOf(b.getI32IntegerAttr(value)); }
   mlir::Value real(float value) { return constantOf(b.getF32FloatAttr(value)); }
-  mlir::Value add(mlir::Value x, uint32_t y) { return mlir::arith::AddIOp::create(b, x, constant(y)); }
+  mlir::Value add(mlir::Value x, uint32_t y) {
+    return mlir::arith::AddIOp::create(b, x, constant(y));
+  }
   mlir::Value add(mlir::Value x, mlir::Value y) { return mlir::arith::AddIOp::create(b, x, y); }
-  mlir::Value mask(mlir::Value x, uint32_t y) { return mlir::arith::AndIOp::create(b, x, constant(y)); }
-  mlir::Value set(mlir::Value x, uint32_t y) { return mlir::arith::OrIOp::create(b, x, constant(y)); }
-  mlir::Value left(mlir::Value x, int count) { return mlir::arith::ShLIOp::create(b, x, constant(count)); }
-  mlir::Value right(mlir::Value x, int count) { return mlir::arith::ShRUIOp::create(b, x, constant(count)); }
+  mlir::Value mask(mlir::Value x, uint32_t y) {
+    return mlir::arith::AndIOp::create(b, x, constant(y));
+  }
+  mlir::Value set(mlir::Value x, uint32_t y) {
+    return mlir::arith::OrIOp::create(b, x, constant(y));
+  }
+  mlir::Value left(mlir::Value x, int count) {
+    return mlir::arith::ShLIOp::create(b, x, constant(count));
+  }
+  mlir::Value right(mlir::Value x, int count) {
+    return mlir::arith::ShRUIOp::create(b, x, constant(count));
+  }
   mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value x, uint32_t y) {
     return mlir::arith::CmpIOp::create(b, predicate, x, constant(y));
   }
   mlir::Value select(mlir::Value condition, mlir::Value x, mlir::Value y) {
     return mlir::arith::SelectOp::create(b, condition, x, y);
   }
-  mlir::Value of(mlir::Value f32) { return mlir::arith::BitcastOp::create(b, shaped(b.getI32Type()), f32); }
-  mlir::Value toReal(mlir::Value bits) { return mlir::arith::BitcastOp::create(b, shaped(b.getF32Type()), bits); }
+  mlir::Value of(mlir::Value f32) {
+    return mlir::arith::BitcastOp::create(b, shaped(b.getI32Type()), f32);
+  }
+  mlir::Value toReal(mlir::Value bits) {
+    return mlir::arith::BitcastOp::create(b, shaped(b.getF32Type()), bits);
+  }
   /// The lowest bits as a shorter float, and back.
   mlir::Value narrow(mlir::Value bits, mlir::Type element) {
     mlir::Type integer = b.getIntegerType(element.getIntOrFloatBitWidth());

@@ -74,9 +74,7 @@ private:
   /// Bytes whose lines are places of the depth: fragments have their even rows, then odd ones.
   bool isInterleaved(bool alongDepth) const { return bytes == 1 && !alongDepth; }
   /// Of what is computed, threads that are neighbours take neighbours of the input's last axis.
-  static bool isAlongDepth(const MatmulSide &side) {
-    return !side.input || side.isDenseAlongDepth;
-  }
+  static bool isAlongDepth(const MatmulSide &side) { return !side.input || side.isDenseAlongDepth; }
   Value asOperand(Value word);
   /// Operands of which products are summed up, in their order: pairs of a left and a right one.
   SmallVector<Values, 2> operandsOf(ValueRange words);
@@ -117,8 +115,8 @@ Staging MmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
     s.exists.push_back(d.select(d.isLess(row, count), all, none));
   }
   Value perDepth = stride(side, what.k.front());
-  s.lineBytes = s.alongDepth ? (side.row ? stride(side, *side.row) : d.toWide(e.index(0)))
-                             : perDepth;
+  s.lineBytes =
+      s.alongDepth ? (side.row ? stride(side, *side.row) : d.toWide(e.index(0))) : perDepth;
   s.tileBytes = d.mul(perDepth, tile.k);
   return s;
 }
@@ -156,10 +154,10 @@ void MmaEmitter::copyAsync(const Staging &s, Value k, Value pointer, Value slot)
     deep = d.toInt(d.mul(d.min(d.sub(lastDepth, first), chunkElements), bytes));
   }
   for (int64_t i = 0; i < s.count(); ++i) {
-    Value bytes = s.alongDepth
-                      ? d.min(deep, s.exists[i])
-                      : d.select(d.isLess(d.add(k, d.toIndex(d.add(s.line, i * s.step))), lastDepth),
-                                 s.exists[0], none);
+    Value bytes =
+        s.alongDepth ? d.min(deep, s.exists[i])
+                     : d.select(d.isLess(d.add(k, d.toIndex(d.add(s.line, i * s.step))), lastDepth),
+                                s.exists[0], none);
     Value from = d.after(pointer, d.mul(s.lineBytes, i * s.step));
     NVVM::CpAsyncOp::create(b, target(s, i, slot), from, kChunkBytes,
                             NVVM::LoadCacheModifierKind::CG, bytes);
@@ -329,8 +327,7 @@ void MmaEmitter::multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<V
       for (int64_t j = 0; j < 2 * blocksN(); ++j) {
         MutableArrayRef<Value> sum = sums.slice((i * 2 * blocksN() + j) * 4, 4);
         auto add = [&](unsigned x, unsigned y, MutableArrayRef<Value> to) {
-          Value all =
-              multiply(lefts[i][x], ArrayRef(rights[j / 2][y]).slice(j % 2 * 2, 2), to);
+          Value all = multiply(lefts[i][x], ArrayRef(rights[j / 2][y]).slice(j % 2 * 2, 2), to);
           for (int64_t part = 0; part < 4; ++part)
             to[part] = LLVM::ExtractValueOp::create(b, all, part);
         };
@@ -338,8 +335,8 @@ void MmaEmitter::multiply(ArrayRef<Staging> sides, Value slot, MutableArrayRef<V
           add(0, 0, sum);
           continue;
         }
-        // Small ones first; what both leave out is too small for f32. Tensor cores cut sums off where
-        // f32 rounds: theirs are of one step alone.
+        // Small ones first; what both leave out is too small for f32. Tensor cores cut sums off
+        // where f32 rounds: theirs are of one step alone.
         Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.getF32Type()));
         Values parts(4, none);
         add(1, 0, parts);

@@ -40,8 +40,10 @@ static constexpr NamedTile kWarpgroupTiles[] = {
 };
 /// Whose sums are in registers twice.
 static constexpr NamedTile kFloat8Tiles[] = {
-    {"_256x128", {256, 128, 64, 8, 0, 0}}, {"_128x192", {128, 192, 64, 8, 0, 0}},
-    {"_128x128", {128, 128, 64, 8, 0, 0}}, {"_128x64", {128, 64, 64, 8, 0, 0}},
+    {"_256x128", {256, 128, 64, 8, 0, 0}},
+    {"_128x192", {128, 192, 64, 8, 0, 0}},
+    {"_128x128", {128, 128, 64, 8, 0, 0}},
+    {"_128x64", {128, 64, 64, 8, 0, 0}},
 };
 /// Of the largest GPU with warpgroups.
 static constexpr int64_t kMultiprocessors = 132;
@@ -123,8 +125,7 @@ static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
   Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile.tile);
   for (const NamedTile &other : tiles)
     if (&other > &tile && isUseful(other, sides))
-      all = d.make<arith::AndIOp>(
-          all, d.compare(arith::CmpIPredicate::ule, own, time(other.tile)));
+      all = d.make<arith::AndIOp>(all, d.compare(arith::CmpIPredicate::ule, own, time(other.tile)));
   return all;
 }
 
@@ -205,12 +206,12 @@ void MatmulForms::addFew(StringRef name, MatmulTile tile, int64_t above, int64_t
   KernelOp kernel = this->kernel;
   Matmul what = this->what;
   bool overlaps = this->overlaps();
-  add(name,
+  add(
+      name,
       [=](DeviceBuilder d) {
         Value rows = sizeOf(d, kernel, *what.m);
-        Value isFew =
-            d.make<arith::AndIOp>(d.compare(arith::CmpIPredicate::ugt, rows, above),
-                                  d.compare(arith::CmpIPredicate::ule, rows, tile.m));
+        Value isFew = d.make<arith::AndIOp>(d.compare(arith::CmpIPredicate::ugt, rows, above),
+                                            d.compare(arith::CmpIPredicate::ule, rows, tile.m));
         return isFit ? d.make<arith::AndIOp>(isFew, isFit(d)) : isFew;
       },
       emit);
@@ -246,12 +247,14 @@ void MatmulForms::addMma(MmaKind kind) {
       });
     above = tile.m;
   }
-  MatmulTile large = ofBytes(kind == MmaKind::TF32x3 ? kLargeSplitMma : kLargeMma, bytes), small = ofBytes(kSmallMma, bytes);
+  MatmulTile large = ofBytes(kind == MmaKind::TF32x3 ? kLargeSplitMma : kLargeMma, bytes),
+             small = ofBytes(kSmallMma, bytes);
   if (target.hasWgmma() && kind != MmaKind::TF32x3 && canUseWgmma(kernel, what, sides)) {
     ArrayRef<NamedTile> tiles = isFloat8 ? ArrayRef(kFloat8Tiles) : ArrayRef(kWarpgroupTiles);
     for (const NamedTile &tile : tiles)
       if (isUseful(tile, sides))
-        add(tile.suffix,
+        add(
+            tile.suffix,
             [=, &tile](DeviceBuilder d) {
               return d.make<arith::AndIOp>(areMappable(d, kernel, sides),
                                            isFastest(d, kernel, what, sides, tiles, tile));
@@ -272,9 +275,8 @@ void MatmulForms::addMma(MmaKind kind) {
 
 void MatmulForms::addFma(StringRef name, MatmulTile tile, const IsFit &isFit) {
   bool hasAsync = this->hasAsync();
-  add(name, isFit, [=](DeviceKernel &k) {
-    return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);
-  });
+  add(name, isFit,
+      [=](DeviceKernel &k) { return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync); });
 }
 
 void MatmulForms::addFma() {

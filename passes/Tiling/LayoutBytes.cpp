@@ -136,8 +136,8 @@ bool ByteLayout::alongDepth(Source &source) {
     results.push_back(source.map.getResult(axis));
   }
   Value init = tensor::EmptyOp::create(b, product.getLoc(), shape, type.getElementType());
-  source.tensor = linalg::TransposeOp::create(b, product.getLoc(), source.tensor, init, order)
-                      ->getResult(0);
+  source.tensor =
+      linalg::TransposeOp::create(b, product.getLoc(), source.tensor, init, order)->getResult(0);
   source.map = AffineMap::get(source.map.getNumDims(), 0, results, b.getContext());
   return true;
 }

@@ -164,9 +164,10 @@ static LogicalResult inferMatMulInteger(InferContext &ctx) {
     Dims own(ctx.dims(zero)), matrix(ctx.dims(i));
     int64_t inner = rank - 1 - (i == 1 && rank > 1), outer = rank - 1 - (i == 0 && rank > 1);
     auto fits = [&](AffineExpr size, AffineExpr wanted) {
-      return constantValue(size) == 1 ? success()
-                                      : ctx.requireEqual(size, wanted, "sizes of input " +
-                                                         Twine(zero) + " and of the matrix");
+      return constantValue(size) == 1
+                 ? success()
+                 : ctx.requireEqual(size, wanted,
+                                    "sizes of input " + Twine(zero) + " and of the matrix");
     };
     if (own.size() == 1 && failed(fits(own[0], rank == 1 ? ctx.facts.constant(1) : matrix[outer])))
       return failure();
@@ -221,8 +222,8 @@ static TensorValue sumInner(LoweringContext &ctx, unsigned i) {
   return ctx.rank(1 - i) == 1 || rank == 1 ? sums : withAxis(ctx, sums, inner);
 }
 
-/// sum (a - p) (b - q) = sum a b - p sum b + q (depth p - sum a), all modulo 2^32: the product stays
-/// one of bytes, and sums of a weight are computed once.
+/// sum (a - p) (b - q) = sum a b - p sum b + q (depth p - sum a), all modulo 2^32: the product
+/// stays one of bytes, and sums of a weight are computed once.
 static LogicalResult lowerMatMulInteger(LoweringContext &ctx) {
   Type i32 = ctx.b.getI32Type();
   TensorValue product = multiplyInputs(ctx, i32);
