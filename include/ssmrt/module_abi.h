@@ -47,7 +47,9 @@ typedef enum ssm_type {
   SSM_TYPE_F64 = 11,
   SSM_TYPE_U32 = 12,
   SSM_TYPE_U64 = 13,
-  SSM_TYPE_BF16 = 16
+  SSM_TYPE_BF16 = 16,
+  SSM_TYPE_F8E4M3FN = 17,
+  SSM_TYPE_F8E5M2 = 19
 } ssm_type;
 
 /* What run and plan return. */

@@ -85,9 +85,14 @@ struct KernelForm {
   std::function<void(KernelLaunches &)> emitAll = nullptr;
 };
 
+/// How products of f32 are computed: by multiply-adds; or on tensor cores, which take the first 11
+/// bits of a number (tf32): those of each factor, or these and the next ones in three products.
+enum class F32Products { IEEE, TF32, TF32x3 };
+
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
 /// None if the kernel is no such product.
-llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target);
+llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target,
+                                             F32Products precision);
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.

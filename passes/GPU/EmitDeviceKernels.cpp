@@ -158,6 +158,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
 
   GpuTarget target;
+  F32Products precision = F32Products::IEEE;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -173,6 +174,16 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       return signalPassFailure();
     }
     target = *resolved;
+    auto named = llvm::StringSwitch<std::optional<F32Products>>(f32Products)
+                     .Case("ieee", F32Products::IEEE)
+                     .Case("tf32", F32Products::TF32)
+                     .Case("tf32x3", F32Products::TF32x3)
+                     .Default(std::nullopt);
+    if (!named) {
+      module.emitError("f32-products is '") << f32Products << "', expected ieee, tf32 or tf32x3";
+      return signalPassFailure();
+    }
+    precision = *named;
     gpu::GPUModuleOp device = getDeviceModule(module);
     for (func::FuncOp function : functions)
       emit(function, device);
@@ -196,7 +207,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
     bool overlaps = target.version >= 90;
     if (!kernel.getTime()) {
-      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target); !forms.empty())
+      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target, precision); !forms.empty())
         return forms;
       return getTeamForms(kernel, overlaps);
     }

@@ -484,9 +484,14 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
     return;
   MatmulSide left = describeSide(kernel, what, narrowed(what.left), /*isLeft=*/true);
   MatmulSide right = describeSide(kernel, what, narrowed(what.right), /*isLeft=*/false);
+  // 8-bit floats have no form here.
+  if (isa<FloatType>(right.type()) && right.type().getIntOrFloatBitWidth() < 16)
+    return;
   if (!right.input || !isWideAlongDepth(kernel, what, left.value, lanesOf(right)))
     return;
-  bool isMma = chip >= 80 && right.isDenseAlongDepth && canUseTensorCores(what);
+  // Tensor cores for 16-bit numbers alone.
+  bool isHalf = chip >= 80 && getMmaKind(what, F32Products::IEEE) == MmaKind::Half;
+  bool isMma = right.isDenseAlongDepth && isHalf;
   auto add = [&](StringRef name, int64_t rows, int64_t warps = kWarps) {
     forms.push_back({name,
                      [=](ImplicitLocOpBuilder &h) {
@@ -512,6 +517,6 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
   if (!isMma)
     add("_row", 1);
   // More rows across the depth are for tensor cores' small tiles.
-  if (isMma || (what.m && !(chip >= 80 && canUseTensorCores(what))))
+  if (isMma || (what.m && !isHalf))
     add("_rows", kMaxRows);
 }

@@ -251,6 +251,8 @@ static int32_t mapType(int32_t type) {
   case SSM_TYPE_U8:
   case SSM_TYPE_I8:
   case SSM_TYPE_BOOL:
+  case SSM_TYPE_F8E4M3FN:
+  case SSM_TYPE_F8E5M2:
     return 0;
   case SSM_TYPE_U16:
   case SSM_TYPE_I16:
