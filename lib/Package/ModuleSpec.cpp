@@ -172,6 +172,7 @@ static Error readStates(DictionaryAttr dict, EntrySpec &entry) {
         return malformed("a state lacks " + key);
       *field = value.getInt();
     }
+    spec.inPlace = state.contains("in_place") && spec.kind == SSM_STATE_FIXED;
     if (spec.input < 0 || spec.input >= int64_t(entry.inputs.size()) || spec.output < 0 ||
         spec.output >= int64_t(entry.outputs.size()) ||
         (spec.kind != SSM_STATE_FIXED && spec.kind != SSM_STATE_APPEND) || spec.axis < 0)

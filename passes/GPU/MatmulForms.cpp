@@ -28,8 +28,8 @@ struct NamedTile {
 };
 /// Of few rows, past which weights stream from memory. So many blocks have enough bytes on the way;
 /// where tiles are fewer, blocks share out the depth, each with a few of its tiles at least.
-static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 4, 16, 16}},
-                                        {"_64_rows", {64, 64, 64, 4, 32, 32}}};
+static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 8, 16, 16}},
+                                        {"_64_rows", {64, 64, 64, 6, 32, 32}}};
 static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4;
 /// Of warpgroups.
 static constexpr NamedTile kWarpgroupTiles[] = {

@@ -75,8 +75,6 @@ protected:
 
   /// One block for each tile, without dynamic shared memory.
   LaunchShape launch();
-  /// The kernel may begin before those in front of it are done, and waits for them here.
-  void waitForOthers(LaunchShape &shape);
   /// Sizes, this thread and shared memory.
   void prepare();
   /// Of the out, all batches together (i32).

@@ -40,7 +40,12 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     - blocks (EmitBlocks.cpp): other kernels with time. A block of threads has one recurrence,
       whose carries are in their buffers.
     - nests (EmitNest.cpp): loops around kernels. One block, barriers between kernels.
-    - topk (EmitTopK.cpp): ssm.topk, a block for each row.
+    - running sums (EmitPrefix.cpp): one carry that something is combined with at each step; blocks
+      have parts of a row, three kernels.
+    - scatters (EmitScatter.cpp): loops that write an element a step where data tells, as if in
+      order.
+    - topk (EmitTopK.cpp, EmitSort.cpp): ssm.topk, a block for each row, or many that sort by
+      digits.
     - one thread: loops around anything else.
 
     ```mlir

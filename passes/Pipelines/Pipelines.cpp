@@ -118,6 +118,7 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0 && options.chip.empty()) {
     pm.addPass(createUnrollGroups());
     pm.addPass(createConfigureKernels(configuration(options)));
+    pm.addPass(createFoldPadding());
     pm.addPass(createLayoutOperands());
     pm.addPass(createPackOperands());
     // What the layouts brought.
@@ -152,6 +153,9 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addPass(createPlanArena());
   pm.addPass(createLayoutWeights());
   cleanUp(pm);
+  // Kernels of a device read ahead of those before them.
+  if (pipeline.chip.empty())
+    pm.addPass(createFindStatesInPlace());
   if (pipeline.optLevel > 0) {
     pm.addPass(createRollCalls());
     cleanUp(pm);
@@ -205,6 +209,9 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
     return;
   cleanUp(pm);
   pm.addPass(createLoopInvariantCodeMotionPass());
+  ExpandMathF64Options wide;
+  wide.onlyVectors = true;
+  pm.addPass(createExpandMathF64(wide));
   ExpandMathOptions math;
   math.avx512 = options.avx512;
   pm.addPass(createExpandMath(math));

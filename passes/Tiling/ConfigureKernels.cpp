@@ -12,6 +12,7 @@
 #include "lib/Analysis/MatmulShape.h"
 #include "lib/Analysis/RecurrenceShape.h"
 #include "lib/Analysis/WeightValues.h"
+#include "lib/Analysis/WindowShape.h"
 #include "llvm/ADT/bit.h"
 
 namespace ssm {
@@ -62,6 +63,10 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     // What is the same in all lanes takes no room in vectors.
     if (int64_t more = lanesOf(kernel, lane); canBeLaneLoop(kernel, *lane, more))
       lanes = more;
+    if (std::optional<Window> window = matchWindow(kernel, lanes);
+        window && (paysWindow(kernel, *window, lanes) || kernel.getPadded()))
+      return ConfigAttr::get(&getContext(), Form::Window, window->lane, lanes,
+                             windowTiles(*window));
     if (kernel.getTime()) {
       if (std::optional<unsigned> state = findStateLoop(kernel, lanes))
         lane = state;
@@ -71,6 +76,19 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
                              recurrenceTiles(kernel, *lane, lanes));
     }
     return ConfigAttr::get(&getContext(), Form::Rows, *lane, lanes, {});
+  }
+
+  /// Short rows leave most lanes empty, and lie better along another loop.
+  static bool paysWindow(KernelOp kernel, const Window &window, int64_t lanes) {
+    int64_t size = fixedSize(kernel, window.lane);
+    return ShapedType::isDynamic(size) || size * 3 >= lanes;
+  }
+
+  /// Rows that are computed side by side read what they share once.
+  SmallVector<int64_t> windowTiles(const Window &window) {
+    if (!window.row)
+      return {1, 4};
+    return {registers >= 32 && window.axisOf(*window.row)->stride == 1 ? 8 : 4, 1};
   }
 
   /// Two vectors of channels at a time where a step waits for sums: then there is little else

@@ -38,6 +38,25 @@ def ConfigureKernels : Pass<"ssm-configure-kernels"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
+def FoldPadding : Pass<"ssm-fold-padding"> {
+  let summary = "windows hang over the edge of what they read";
+  let description = [{
+    A sum over windows of an image with zeros around it reads the image itself: what lies
+    outside adds nothing. The copy with its zeros goes. For kernels whose configuration
+    is the form `window`, which computes the edges apart.
+
+    ```mlir
+    %p = tensor.insert_slice %x into %zeros[0, 1] [8, 30] [1, 1]
+    %y = ssm.kernel loops 3 ins(%p, %w) maps [(c, i, k) -> (c, i + k), ...]
+        config <window, ...> { mulf; ssm.reduce addf over [2] }
+    // becomes
+    %y = ssm.kernel loops 3 ins(%x, %w) maps [(c, i, k) -> (c, i + k - 1), ...]
+        config <window, ...> padded { mulf; ssm.reduce addf over [2] }
+    ```
+  }];
+  let dependentDialects = ["::ssm::SSMDialect"];
+}
+
 def LayoutBytes : Pass<"ssm-layout-bytes"> {
   let summary = "products of 8-bit numbers as tensor cores read them";
   let description = [{

@@ -201,7 +201,10 @@ int32_t Queue::launch(CallContext &context, int32_t index, const int64_t *grid, 
   config.dynamicShared = unsigned(kernel.dynamic_shared);
   config.stream = target;
   LaunchAttribute overlaps = {kProgrammaticSerialization, 0, {1}};
-  if ((kernel.flags & SSM_KERNEL_OVERLAPS) && module->overlaps) {
+  // With all done that was queued before the run, its inputs are there for every kernel.
+  bool mustFollow = !hasLaunched && module->readsEarly;
+  hasLaunched = true;
+  if ((kernel.flags & SSM_KERNEL_OVERLAPS) && module->overlaps && !mustFollow) {
     config.attributes = &overlaps;
     config.numAttributes = 1;
   }

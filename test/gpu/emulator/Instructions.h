@@ -356,6 +356,14 @@ INLINE void copyAsync(Thread &t, u32 line, u64 to, u64 from, u32 bytes, u32 give
   t.copyLater(shared(t, line, to, bytes), source, bytes, given);
 }
 
+/// Moves nothing, but what it names has to be there.
+INLINE void prefetch(Thread &t, u32 line, u64 from, u32 bytes, Range &range) {
+  if (bytes == 0 || bytes % 16)
+    t.fail(line, "a prefetch that is not of a multiple of 16 bytes", bytes);
+  checkAligned(t, line, from, 16);
+  t.global(line, from, bytes, range);
+}
+
 } // namespace ssm_emulator
 
 #endif // SSM_TEST_EMULATOR_INSTRUCTIONS_H

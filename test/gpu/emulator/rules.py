@@ -406,6 +406,12 @@ def copy(k, line, match, operands):
             f"{k.address(operands[1])}, {operands[2]}, {given}, range);")
 
 
+@rule(r"cp\.async\.bulk\.prefetch\.L2\.global")
+def prefetch(k, line, match, operands):
+    return (f"static Range range; prefetch(t, {line}, {k.address(operands[0])}, "
+            f"{k.value(operands[1])}, range);")
+
+
 @rule(r"cp\.async\.(commit_group|wait_group|wait_all)")
 def copies(k, line, match, operands):
     if match[1] == "commit_group":
