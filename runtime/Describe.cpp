@@ -103,7 +103,7 @@ ssmrt_status ssmrt_module_get_state(const ssmrt_module *module, int32_t entry, i
   SSMRT_TRY(inRange("state", index, e.num_states));
   const ssm_state_info &state = e.states[index];
   *info = {e.inputs[state.input].name, state.input, state.output, ssmrt_state_kind(state.kind),
-           state.axis};
+           state.axis, state.in_place};
   return SSMRT_OK;
 }
 

@@ -195,16 +195,38 @@ ssmrt_status ssmrt_session::bindOutputs(const ssmrt_buffer *buffers, int32_t cou
   return SSMRT_OK;
 }
 
+/// The state of an input and an output, or NULL.
+const ssm_state_info *ssmrt_session::stateOf(int32_t input, int32_t output) const {
+  for (int32_t i = 0; i < entry->num_states; ++i)
+    if (entry->states[i].input == input && entry->states[i].output == output)
+      return &entry->states[i];
+  return nullptr;
+}
+
+/// Whether the output lies where the input of its state does, all of it, and may.
+bool ssmrt_session::isInPlace(int32_t input, int32_t index) {
+  const Output &output = outputs[size_t(index)];
+  const ssm_state_info *state = stateOf(input, index);
+  size_t rank = size_t(entry->outputs[index].rank);
+  return state && state->in_place && !queue && output.target == inputs[size_t(input)].given &&
+         !std::memcmp(args[size_t(input)].dims, outputDims(index), rank * sizeof(int64_t));
+}
+
 /// The caller's input or the output that lies where this output has been put, or NULL.
-const char *ssmrt_session::findOverlap(int32_t index) const {
+const char *ssmrt_session::findOverlap(int32_t index, const char **why) {
   auto placeOf = [](const Output &output) { return output.target ? output.target : output.data; };
   const Output &output = outputs[size_t(index)];
+  *why = "";
   if (output.bytes == 0)
     return nullptr;
   for (size_t i = 0; i < inputs.size(); ++i)
-    if (inputState[i] < 0 &&
-        overlap(placeOf(output), output.bytes, inputs[i].given, inputs[i].bytes))
+    if (inputState[i] < 0 && !isInPlace(int32_t(i), index) &&
+        overlap(placeOf(output), output.bytes, inputs[i].given, inputs[i].bytes)) {
+      if (const ssm_state_info *state = stateOf(int32_t(i), index))
+        *why = state->in_place && !queue ? ": it may take its state's place, all of it alone"
+                                         : ": this state is read after it is written";
       return entry->inputs[i].name;
+    }
   for (size_t i = 0; i < outputs.size(); ++i)
     if (int32_t(i) != index &&
         overlap(placeOf(output), output.bytes, placeOf(outputs[i]), outputs[i].bytes))
@@ -298,10 +320,12 @@ void *ssmrt_session::place(int32_t index, const int64_t *shape) {
                             info.name, findType(info.type)->name),
              nullptr;
   }
+  const char *why;
   if (output.target)
-    if (const char *other = findOverlap(index))
+    if (const char *other = findOverlap(index, &why))
       return context.refuse(SSMRT_INVALID_ARGUMENT,
-                            "the memory of output '%s' overlaps that of '%s'", info.name, other),
+                            "the memory of output '%s' overlaps that of '%s'%s", info.name, other,
+                            why),
              nullptr;
   // What kernels cannot write, they write to the session's memory first.
   if (output.target && (!queue || (output.isTargetOnDevice && isAlignedForDevice(output.target))))

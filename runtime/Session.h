@@ -172,7 +172,9 @@ private:
   ssmrt_status bindBuffer(int32_t index, const ssmrt_buffer &buffer);
   ssmrt_status copyInputs();
   ssmrt_status copyOutputs();
-  const char *findOverlap(int32_t output) const;
+  const ssm_state_info *stateOf(int32_t input, int32_t output) const;
+  bool isInPlace(int32_t input, int32_t output);
+  const char *findOverlap(int32_t output, const char **why);
   void *place(int32_t index, const int64_t *shape);
   void *placeState(int32_t index, int64_t bytes);
   ssmrt_status execute();

@@ -107,6 +107,8 @@ ssmrt_status Checker::state(const ssm_entry &e, const ssm_state_info &info) {
   if (info.kind != SSM_STATE_FIXED && info.kind != SSM_STATE_APPEND)
     return bad("state", in.name, "unknown kind", info.kind);
   bool appends = info.kind == SSM_STATE_APPEND;
+  if (info.in_place < 0 || info.in_place > (appends ? 0 : 1))
+    return bad("state", in.name, "cannot be in place", info.in_place);
   if (appends && (info.axis < 0 || info.axis >= in.rank))
     return bad("state", in.name, "axis out of range", info.axis);
   for (int32_t axis = 0; axis < in.rank; ++axis) {
@@ -191,7 +193,7 @@ ssmrt_status Checker::deviceKernel(const ssm_device_kernel &kernel) {
     return bad("device kernel", kernel.name, "threads out of range", kernel.max_threads);
   if (kernel.dynamic_shared < 0 || kernel.dynamic_shared > maxCount)
     return bad("device kernel", kernel.name, "shared memory out of range", kernel.dynamic_shared);
-  if (kernel.flags & ~(SSM_KERNEL_OVERLAPS | SSM_KERNEL_PERSISTENT))
+  if (kernel.flags & ~(SSM_KERNEL_OVERLAPS | SSM_KERNEL_PERSISTENT | SSM_KERNEL_READS_EARLY))
     return bad("device kernel", kernel.name, "unknown flags", kernel.flags);
   // What the hardware has room for.
   constexpr int32_t most = 32764;

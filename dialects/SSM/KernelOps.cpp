@@ -39,6 +39,12 @@ LoopSet ssm::loopsOf(ArrayRef<int64_t> loops) {
   return set;
 }
 
+bool ssm::mayLeadOutside(AffineMap map) {
+  return llvm::any_of(map.getResults(), [](AffineExpr expr) {
+    return !isa<AffineDimExpr, AffineConstantExpr>(expr);
+  });
+}
+
 SmallVector<unsigned> ssm::listLoops(LoopSet set) {
   SmallVector<unsigned> loops;
   for (unsigned loop = 0; loop < kMaxLoops; ++loop)
@@ -239,6 +245,28 @@ LogicalResult KernelOp::verify() {
   return success();
 }
 
+/// What is read outside of an input may go into the reduction alone.
+static LogicalResult verifyPadded(KernelOp op) {
+  auto reduces = op.getStep().getOps<ReduceOp>();
+  if (op.getTime() || !llvm::hasSingleElement(reduces) ||
+      (*reduces.begin()).getKind() != arith::AtomicRMWKind::addf)
+    return op.emitOpError("is padded, expected no time and one reduction, a sum");
+  llvm::DenseSet<Value> outside;
+  for (unsigned i = 0; i < op.getInputs().size(); ++i)
+    if (mayLeadOutside(op.getInputMap(i)))
+      outside.insert(op.getInputArg(i));
+  for (Operation &inner : op.getStep().without_terminator())
+    if (!isa<ReduceOp>(inner) && llvm::any_of(inner.getOperands(), [&](Value operand) {
+          return outside.contains(operand);
+        }))
+      outside.insert(inner.getResults().begin(), inner.getResults().end());
+  for (auto [i, value] : llvm::enumerate(op.getYield().getValues()))
+    if (outside.contains(value))
+      return op.emitOpError("is padded, but yields for out ")
+             << i << " what may be read outside of an input";
+  return success();
+}
+
 LogicalResult KernelOp::verifyRegions() {
   size_t numInputs = getInputs().size(), numCarries = getNumCarries(), numOuts = getOuts().size();
   Block &step = getStep();
@@ -272,6 +300,8 @@ LogicalResult KernelOp::verifyRegions() {
       if (loop < 0 || loop >= static_cast<int64_t>(getLoops()) || isTime(loop))
         return reduce.emitOpError("over loop ")
                << loop << ", expected loops of the kernel without time";
+  if (getPadded() && failed(verifyPadded(*this)))
+    return failure();
   for (auto index : step.getOps<IndexOp>())
     if (index.getLoop() >= getLoops())
       return index.emitOpError("of loop ") << index.getLoop() << ", there are " << getLoops();
@@ -392,7 +422,7 @@ struct DropOuts : OpRewritePattern<KernelOp> {
     auto made = KernelOp::create(rewriter, op.getLoc(), types, op.getLoopsAttr(), op.getTimeAttr(),
                                  op.getInputs(), op.getInits(), outs, rewriter.getArrayAttr(maps),
                                  rewriter.getDenseBoolArrayAttr(mirrored), op.getTransitionAttr(),
-                                 op.getConfigAttr());
+                                 op.getConfigAttr(), op.getPaddedAttr());
     rewriter.modifyOpInPlace(op.getYield(),
                              [&] { op.getYield().getValuesMutable().assign(yields); });
     made->setDiscardableAttrs(llvm::to_vector(op->getDiscardableAttrs()));

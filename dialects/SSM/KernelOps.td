@@ -89,6 +89,11 @@ def SSM_KernelOp : SSM_Op<"kernel", [
     serves for scans of all kinds, because fusion, tiling and memory treat them
     alike.
 
+    `padded`: inputs may be read outside of them. A point of the loops where one is adds
+    nothing to the one sum of the region, or what an element 0 does there, which is the same for
+    products of finite numbers. So a window that hangs over the edge of an image needs no copy of
+    the image with zeros around it.
+
     Upstream's linalg.generic cannot hold two reductions in a row, nor a carry.
 
     ```mlir
@@ -111,7 +116,8 @@ def SSM_KernelOp : SSM_Op<"kernel", [
                        AffineMapArrayAttr:$maps,
                        DefaultValuedAttr<DenseBoolArrayAttr, "{}">:$mirrored,
                        OptionalAttr<SSM_TransitionAttr>:$transition,
-                       OptionalAttr<SSM_ConfigAttr>:$config);
+                       OptionalAttr<SSM_ConfigAttr>:$config,
+                       UnitAttr:$padded);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
@@ -120,7 +126,7 @@ def SSM_KernelOp : SSM_Op<"kernel", [
     (`inits` `(` $inits^ `:` type($inits) `)`)?
     `outs` `(` $outs `:` type($outs) `)` `maps` $maps
     (`mirrored` $mirrored^)?
-    (`transition` $transition^)? (`config` $config^)?
+    (`transition` $transition^)? (`config` $config^)? (`padded` $padded^)?
     $body attr-dict (`->` type($results)^)?
   }];
   let extraClassDeclaration = [{

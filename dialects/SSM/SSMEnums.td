@@ -24,7 +24,8 @@ def SSM_Form : I32EnumAttr<"Form", "what kind of loops a kernel becomes", [
     I32EnumAttrCase<"Loops", 0, "loops">,
     I32EnumAttrCase<"Rows", 1, "rows">,
     I32EnumAttrCase<"Matmul", 2, "matmul">,
-    I32EnumAttrCase<"Recurrence", 3, "recurrence">]> {
+    I32EnumAttrCase<"Recurrence", 3, "recurrence">,
+    I32EnumAttrCase<"Window", 4, "window">]> {
   let cppNamespace = "::ssm";
   let genSpecializedAttr = 0;
 }

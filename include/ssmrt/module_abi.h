@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct of this file changes; loader and module must agree. */
-#define SSM_MODULE_ABI_VERSION 7u
+#define SSM_MODULE_ABI_VERSION 8u
 #define SSM_MODULE_MAGIC 0x314d5353u /* "SSM1" */
 #define SSM_MODULE_SYMBOL "ssm_module"
 #define SSM_TRAILER_MAGIC "SSMMOD1" /* eight bytes with its NUL */
@@ -47,7 +47,9 @@ typedef enum ssm_type {
   SSM_TYPE_F64 = 11,
   SSM_TYPE_U32 = 12,
   SSM_TYPE_U64 = 13,
-  SSM_TYPE_BF16 = 16
+  SSM_TYPE_BF16 = 16,
+  SSM_TYPE_F8E4M3FN = 17,
+  SSM_TYPE_F8E5M2 = 19
 } ssm_type;
 
 /* What run and plan return. */
@@ -149,7 +151,10 @@ enum {
    * chips before sm_90. */
   SSM_KERNEL_OVERLAPS = 1,
   /* grid[0] is bounded by what runs at once on the device. */
-  SSM_KERNEL_PERSISTENT = 2
+  SSM_KERNEL_PERSISTENT = 2,
+  /* Reads inputs of the run before it waits: what was queued before the run has to be done
+   * before its first kernel begins. */
+  SSM_KERNEL_READS_EARLY = 4
 };
 
 /* A kernel of a version's images. Numbers are those of the image for the
@@ -203,6 +208,9 @@ typedef struct ssm_state_info {
   int32_t output;
   int32_t kind;
   int32_t axis; /* for SSM_STATE_APPEND */
+  /* 1: the output may be written where the input is, if it has the same shape: no element is
+   * read after it was written. Of a state that appends 0. */
+  int32_t in_place;
 } ssm_state_info;
 
 /* A run-time check: "{0}", "{1}" in the text stand for the reported values. */
@@ -302,6 +310,7 @@ static_assert(sizeof(ssm_arg) == 16, "ABI layout");
 static_assert(sizeof(ssm_table) == 96, "ABI layout");
 static_assert(sizeof(ssm_dim) == 16, "ABI layout");
 static_assert(sizeof(ssm_value_info) == 24, "ABI layout");
+static_assert(sizeof(ssm_state_info) == 20, "ABI layout");
 static_assert(sizeof(ssm_entry) == 88, "ABI layout");
 static_assert(sizeof(ssm_weight_info) == 48, "ABI layout");
 static_assert(sizeof(ssm_device_kernel) == 48, "ABI layout");

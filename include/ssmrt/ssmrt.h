@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or function of this file changes its meaning. */
-#define SSMRT_API_VERSION 4u
+#define SSMRT_API_VERSION 5u
 
 /* The version the library was built with; compare with SSMRT_API_VERSION. */
 SSMRT_API uint32_t ssmrt_api_version(void);
@@ -182,6 +182,7 @@ typedef struct ssmrt_state_info {
   int32_t input, output;
   ssmrt_state_kind kind;
   int32_t axis;
+  int32_t in_place; /* 1: a run may be given one buffer for both, see ssmrt_session_run */
 } ssmrt_state_info;
 
 typedef struct ssmrt_weight_info {
@@ -394,7 +395,10 @@ typedef struct ssmrt_buffer {
 
 /* Runs the entry. Every input is needed, but not the states that the session
  * carries. Outputs without a buffer come from the output allocator, or from
- * memory of the session. Inputs must not change during the call. */
+ * memory of the session. Inputs must not change during the call: buffers overlap neither each
+ * other nor inputs, but that of a state that is `in_place` (ssmrt_state_info) may be the memory of
+ * its input, in the same shape. Where such a run fails the state is lost. States that the session
+ * carries have two buffers, so that a failure loses none and a step can be taken back. */
 SSMRT_API ssmrt_status ssmrt_session_run(ssmrt_session *session, const ssmrt_input *inputs,
                                          int32_t num_inputs, const ssmrt_buffer *outputs,
                                          int32_t num_outputs);

@@ -11,12 +11,16 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Dialect/Vector/Utils/VectorUtils.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace ssm;
+
+/// Vectors that are shuffled into one, rather than gathered element by element.
+static constexpr int64_t kMaxShuffled = 4;
 
 PointEmitter::PointEmitter(KernelOp kernel, ImplicitLocOpBuilder &b,
                            std::optional<unsigned> laneLoop, int64_t lanes)
@@ -271,6 +275,33 @@ Value PointEmitter::readByIndex(Value buffer, ValueRange indices) {
   return gather(buffer, where, offsets);
 }
 
+/// Every stride-th element, of as many vectors that lie side by side. The last one ends with
+/// the last element: nothing behind it is read.
+Value PointEmitter::loadEvery(Value buffer, ArrayRef<Value> indices, int64_t stride) {
+  VectorType type = vectorOf(getElementTypeOrSelf(buffer.getType()));
+  int64_t last = (lanes - 1) * stride - (lanes - 1);
+  Value result;
+  for (int64_t part = 0; part < stride; ++part) {
+    int64_t offset = std::min(part * lanes, last);
+    SmallVector<Value> from(indices);
+    from.back() = add(from.back(), offset);
+    Value next = vector::LoadOp::create(b, type, buffer, from);
+    if (!result) {
+      result = next;
+      continue;
+    }
+    SmallVector<int64_t> order;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      int64_t element = lane * stride;
+      bool isHere = element / lanes == part;
+      order.push_back(isHere ? lanes + element - offset
+                             : part == 1 && element < lanes ? element : lane);
+    }
+    result = vector::ShuffleOp::create(b, result, next, order);
+  }
+  return result;
+}
+
 Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
   return load(buffer, access(buffer, map, mirrored));
 }
@@ -282,8 +313,12 @@ Value PointEmitter::load(Value buffer, Access where) {
   buffer = flatten(buffer, where);
   if (where.isDense && !mask)
     return vector::LoadOp::create(b, type, buffer, where.indices);
-  if (!where.isDense)
+  if (!where.isDense) {
+    if (std::optional<int64_t> stride = getConstantIntValue(where.stride);
+        stride && !mask && *stride >= 2 && *stride <= kMaxShuffled && lanes > *stride)
+      return loadEvery(buffer, where.indices, *stride);
     return gather(buffer, where, laneOffsets(where.stride));
+  }
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
   return vector::MaskedLoadOp::create(b, type, buffer, where.indices, mask, zero);
 }

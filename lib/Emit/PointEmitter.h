@@ -154,6 +154,7 @@ private:
   Access access(mlir::Value buffer, llvm::ArrayRef<mlir::Value> indices,
                 llvm::ArrayRef<int64_t> steps);
   mlir::Value load(mlir::Value buffer, Access where);
+  mlir::Value loadEvery(mlir::Value buffer, llvm::ArrayRef<mlir::Value> indices, int64_t stride);
   mlir::Value gather(mlir::Value buffer, const Access &where, mlir::Value offsets);
   mlir::Value readByIndex(mlir::Value buffer, mlir::ValueRange indices);
   /// The value in the first lane, of one with a lane step.

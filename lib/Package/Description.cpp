@@ -119,7 +119,8 @@ static Constant *buildEntry(Builder &b, const EntrySpec &entry) {
   std::vector<Constant *> states, checks, kernels;
   for (const StateSpec &state : entry.states)
     states.push_back(b.record(sizeof(ssm_state_info), {b.i32(state.input), b.i32(state.output),
-                                                       b.i32(state.kind), b.i32(state.axis)}));
+                                                       b.i32(state.kind), b.i32(state.axis),
+                                                       b.i32(state.inPlace)}));
   for (const CheckSpec &check : entry.checks)
     checks.push_back(
         b.record(sizeof(ssm_check_info), {b.string(check.node), b.string(check.text)}));

@@ -51,6 +51,7 @@ struct StateSpec {
   int32_t input, output;
   int32_t kind; // ssm_state_kind
   int32_t axis;
+  bool inPlace; // of ssm-find-states-in-place
 };
 
 struct CheckSpec {

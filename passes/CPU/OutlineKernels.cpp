@@ -10,6 +10,7 @@
 #include "passes/CPU/Passes.h"
 
 #include "dialects/SSM/TopKOp.h"
+#include "lib/Analysis/InPlace.h"
 #include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -53,6 +54,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       SmallVector<Operation *> nests;
       for (Block &block : function.getBody())
         collectNests(block, nests);
+      hasSeveralKernels = nests.size() > 1;
       for (Operation *nest : nests)
         outline(nest, module);
     }
@@ -194,15 +196,32 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
            isa<ArenaViewOp, ArgOp, OutputOp, SegmentAllocOp, WeightViewOp>(value.getDefiningOp());
   }
 
-  /// Whether the memory is a weight, which nothing writes while the model runs.
-  static bool isWeight(Value value) {
+  /// Whether another of the kernel's buffers may be the same one.
+  static bool hasTwin(Value value, ArrayRef<Value> params) {
+    Attribute number = getInPlace(value);
+    return number && llvm::any_of(params, [&](Value other) {
+             return other != value && getInPlace(other) == number;
+           });
+  }
+
+  /// Marks memory that nothing writes while the model runs: a weight, or an input. A kernel that
+  /// runs alone has no use for the latter: it could be begun no earlier.
+  void markConstant(Value value, SmallVectorImpl<NamedAttribute> &attributes) {
     while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
       value = view.getViewSource();
+    Builder b(&getContext());
+    auto mark = [&](StringRef name) {
+      attributes.push_back(b.getNamedAttr(name, b.getUnitAttr()));
+    };
     if (auto arg = dyn_cast<BlockArgument>(value)) {
       auto function = dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp());
-      return function && function.getArgAttr(arg.getArgNumber(), kWeightArgument);
+      if (function && function.getArgAttr(arg.getArgNumber(), kWeightArgument))
+        mark(kWeightArgument);
+    } else if (value.getDefiningOp<WeightViewOp>()) {
+      mark(kWeightArgument);
+    } else if (value.getDefiningOp<ArgOp>() && hasSeveralKernels) {
+      mark(kInputArgument);
     }
-    return value.getDefiningOp<WeightViewOp>() != nullptr;
   }
 
   /// What the type fixes stays fixed.
@@ -266,11 +285,11 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       types.push_back(pointer);
       args.push_back(PointerOp::create(builder, loc, pointer, param));
       SmallVector<NamedAttribute> told;
-      if (isOwnMemory(param))
+      if (isOwnMemory(param) && !hasTwin(param, captures.params.getArrayRef()))
         told.push_back(mark);
       // Kernels of a device may read it before those in front of them end.
-      if (device && isWeight(param))
-        told.push_back(builder.getNamedAttr(kWeightArgument, builder.getUnitAttr()));
+      if (device)
+        markConstant(param, told);
       noAlias.push_back(builder.getDictionaryAttr(told));
       for (int64_t axis = 0; axis < type.getRank(); ++axis)
         if (type.isDynamicDim(axis)) {
@@ -315,7 +334,10 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       SmallVector<Value> sizes;
       for (size_t n = 0; n < type.getNumDynamicDims(); ++n)
         sizes.push_back(block->getArgument(next++));
-      mapping.map(param, ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes));
+      auto view = ArenaViewOp::create(builder, kernel.getLoc(), type, arg, zero, sizes);
+      if (hasTwin(param, captures.params.getArrayRef()))
+        view->setAttr(kInPlaceAttr, getInPlace(param));
+      mapping.map(param, view);
     }
     for (Operation *op : captures.cloned)
       builder.clone(*op, mapping);
@@ -345,6 +367,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     nest->erase();
   }
 
+  bool hasSeveralKernels = false;
   llvm::StringMap<std::string> kernels;
   llvm::StringMap<unsigned> names;
 };

@@ -85,9 +85,14 @@ struct KernelForm {
   std::function<void(KernelLaunches &)> emitAll = nullptr;
 };
 
+/// How products of f32 are computed: by multiply-adds; or on tensor cores, which take the first 11
+/// bits of a number (tf32): those of each factor, or these and the next ones in three products.
+enum class F32Products { IEEE, TF32, TF32x3 };
+
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
 /// None if the kernel is no such product.
-llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target);
+llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target,
+                                             F32Products precision);
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.
@@ -97,18 +102,20 @@ llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, int chip);
 /// behind a noalias pointer, would read it too early.
 void shareBetweenThreads(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
 
-/// Whether a buffer of the function is a weight in every call: no kernel writes it.
-bool isWeight(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
+/// Whether a buffer may be read before the kernel waits for others: it is a weight, or an input of
+/// the run, in every call; of the latter the launch takes note.
+bool canReadEarly(DeviceKernel &kernel, mlir::Value buffer, LaunchShape &shape);
 
-/// Loads of the function stay where they are among barriers and waits for other kernels: those
-/// of a noalias pointer need not.
-void shareWithOthers(mlir::gpu::GPUFuncOp function);
+/// The kernel may begin before those in front of it are done, and waits for them where its
+/// builder is. Loads stay where they are among barriers and this: those of a noalias pointer need
+/// not.
+void waitForOthers(DeviceKernel &kernel, LaunchShape &shape);
 
-/// Kernels without time: the first that fits is to run, the last takes all of them.
-llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel);
+/// Kernels without time: the first that fits is to run, the last takes all of them. `overlaps`:
+/// the chip lets a kernel begin before the last one is done.
+llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel, bool overlaps);
 
-/// Kernels with time that turns out to be a single step, and sums over rows of a state that are
-/// whole vectors. `overlaps`: the chip lets a kernel begin before the last one is done.
+/// Kernels with time that turns out to be a single step.
 void addStepForm(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 
 /// Steps after which nothing may be left of where carries began, for time to be cut.

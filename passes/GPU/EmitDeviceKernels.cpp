@@ -36,6 +36,8 @@ using namespace mlir;
 using namespace ssm;
 
 static constexpr StringLiteral kNoAlias = "llvm.noalias";
+/// What tells canReadEarly of an argument.
+static constexpr StringRef kConstantArguments[] = {kWeightArgument, kInputArgument};
 
 Value DeviceKernel::addShared(ArrayRef<int64_t> shape, Type type) {
   // As a number: conversions to LLVM outside of upstream's for gpu know no other.
@@ -91,14 +93,23 @@ void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
     function.removeArgAttr(*argument, kNoAlias);
 }
 
-bool ssm::isWeight(gpu::GPUFuncOp function, Value buffer) {
-  std::optional<unsigned> argument = argumentOf(function, buffer);
-  return argument && function.getArgAttr(*argument, kWeightArgument);
+bool ssm::canReadEarly(DeviceKernel &kernel, Value buffer, LaunchShape &shape) {
+  std::optional<unsigned> argument = argumentOf(kernel.function, buffer);
+  if (!argument)
+    return false;
+  if (kernel.function.getArgAttr(*argument, kWeightArgument))
+    return true;
+  if (!kernel.function.getArgAttr(*argument, kInputArgument))
+    return false;
+  shape.flags |= kReadsEarly;
+  return true;
 }
 
-void ssm::shareWithOthers(gpu::GPUFuncOp function) {
-  for (unsigned i = 0; i < function.getNumArguments(); ++i)
-    function.removeArgAttr(i, kNoAlias);
+void ssm::waitForOthers(DeviceKernel &kernel, LaunchShape &shape) {
+  shape.flags |= kOverlaps;
+  for (unsigned i = 0; i < kernel.function.getNumArguments(); ++i)
+    kernel.function.removeArgAttr(i, kNoAlias);
+  NVVM::GriddepcontrolOp::create(kernel.device, NVVM::GridDepActionKind::wait);
 }
 
 gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {
@@ -147,6 +158,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
 
   GpuTarget target;
+  F32Products precision = F32Products::IEEE;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -162,6 +174,16 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       return signalPassFailure();
     }
     target = *resolved;
+    auto named = llvm::StringSwitch<std::optional<F32Products>>(f32Products)
+                     .Case("ieee", F32Products::IEEE)
+                     .Case("tf32", F32Products::TF32)
+                     .Case("tf32x3", F32Products::TF32x3)
+                     .Default(std::nullopt);
+    if (!named) {
+      module.emitError("f32-products is '") << f32Products << "', expected ieee, tf32 or tf32x3";
+      return signalPassFailure();
+    }
+    precision = *named;
     gpu::GPUModuleOp device = getDeviceModule(module);
     for (func::FuncOp function : functions)
       emit(function, device);
@@ -185,15 +207,16 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   }
 
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
+    bool overlaps = target.version >= 90;
     if (!kernel.getTime()) {
-      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target); !forms.empty())
+      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target, precision); !forms.empty())
         return forms;
-      return getTeamForms(kernel);
+      return getTeamForms(kernel, overlaps);
     }
     if (SmallVector<KernelForm> forms = getWindowForms(kernel); !forms.empty())
       return forms;
     SmallVector<KernelForm> forms;
-    addStepForm(kernel, /*overlaps=*/target.version >= 90, forms);
+    addStepForm(kernel, overlaps, forms);
     llvm::append_range(forms, getStagedForms(kernel, target.version));
     addPrefixForms(kernel, forms);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
@@ -219,7 +242,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       collapseLoops(kernel, host);
     llvm::scope_exit forget([&] {
       for (unsigned i = 0; i < function.getNumArguments(); ++i)
-        function.removeArgAttr(i, kWeightArgument);
+        for (StringRef attribute : kConstantArguments)
+          function.removeArgAttr(i, attribute);
     });
     // What chooses between forms is no part of them.
     auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
@@ -330,7 +354,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     IRMapping mapping;
     for (auto [i, argument] : llvm::enumerate(arguments)) {
       mapping.map(argument, target.getArgument(i));
-      for (StringRef attribute : {StringRef(kNoAlias), StringRef(kWeightArgument)})
+      for (StringRef attribute :
+           {StringRef(kNoAlias), kConstantArguments[0], kConstantArguments[1]})
         if (function.getArgAttr(i + 2, attribute))
           target.setArgAttr(i, attribute, host.getUnitAttr());
     }
@@ -357,7 +382,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// what others write.
   void letOthersBegin(gpu::GPUFuncOp kernel) {
     for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
-      kernel.removeArgAttr(i, kWeightArgument);
+      for (StringRef attribute : kConstantArguments)
+        kernel.removeArgAttr(i, attribute);
     if (target.version < 90)
       return;
     ImplicitLocOpBuilder b(kernel.getLoc(), &kernel.getBody().front(),

@@ -62,7 +62,9 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [Option<"chip", "chip", "std::string", "\"sm_75\"",
-                        "the GPU to compile for, as in --target=cuda:CHIP">];
+                        "the GPU to compile for, as in --target=cuda:CHIP">,
+                 Option<"f32Products", "f32-products", "std::string", "\"ieee\"",
+                        "products of f32 matrices: ieee, tf32 or tf32x3, as in --f32-products">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",

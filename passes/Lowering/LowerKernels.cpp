@@ -17,6 +17,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/ADT/bit.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_LOWERKERNELS
@@ -61,6 +62,7 @@ private:
   void computeOuts(ArrayRef<unsigned> outs, ArrayRef<unsigned> order, const Scope &scope);
   Value compute(Value value, Scope &scope);
   Value computeReduce(ReduceOp reduce, Scope &scope);
+  Value isInside(const Scope &scope);
   SmallVector<Value> indicesOf(AffineMap map, const Scope &scope, bool mirrored);
   Value load(Value operand, AffineMap map, const Scope &scope, bool mirrored);
   Value constantIndex(int64_t value) { return arith::ConstantIndexOp::create(b, loc, value); }
@@ -88,6 +90,10 @@ SmallVector<KernelLowering::Group> KernelLowering::group(ArrayRef<unsigned> outs
     else
       groups.push_back({set, {out}});
   }
+  // An out of all loops may lie where an input does (ssm-find-states-in-place).
+  llvm::stable_sort(groups, [](const Group &x, const Group &y) {
+    return llvm::popcount(x.set) < llvm::popcount(y.set);
+  });
   return groups;
 }
 
@@ -205,16 +211,53 @@ Value KernelLowering::computeReduce(ReduceOp reduce, Scope &scope) {
     if ((loops.of(from) & over) == 0)
       outside.map(from, to);
   inner.values = outside;
-  Value value = compute(reduce.getValue(), inner);
-  Value next = arith::getReductionOp(reduce.getKind(), b, loc, acc, value);
-  if (auto sum = next.getDefiningOp<arith::AddFOp>())
-    sum.setFastmath(arith::FastMathFlags::reassoc | arith::FastMathFlags::contract);
+  auto combine = [&] {
+    Value value = compute(reduce.getValue(), inner);
+    Value next = arith::getReductionOp(reduce.getKind(), b, loc, acc, value);
+    if (auto sum = next.getDefiningOp<arith::AddFOp>())
+      sum.setFastmath(arith::FastMathFlags::reassoc | arith::FastMathFlags::contract);
+    return next;
+  };
+  Value next;
+  if (Value exists = kernel.getPadded() ? isInside(inner) : Value()) {
+    auto choice = scf::IfOp::create(b, loc, type, exists, /*withElseRegion=*/true);
+    b.setInsertionPointToStart(choice.elseBlock());
+    scf::YieldOp::create(b, loc, acc);
+    b.setInsertionPointToStart(choice.thenBlock());
+    scf::YieldOp::create(b, loc, combine());
+    next = choice.getResult(0);
+  } else {
+    next = combine();
+  }
   for (scf::ForOp loop : llvm::reverse(nest)) {
     b.setInsertionPointToEnd(loop.getBody());
     scf::YieldOp::create(b, loc, next);
     next = loop.getResult(0);
   }
   return next;
+}
+
+/// Whether no input of a padded kernel is read outside of it. Null: none can be.
+Value KernelLowering::isInside(const Scope &scope) {
+  Value all;
+  auto require = [&](arith::CmpIPredicate predicate, Value index, Value bound) {
+    Value holds = arith::CmpIOp::create(b, loc, predicate, index, bound);
+    all = all ? arith::AndIOp::create(b, loc, all, holds).getResult() : holds;
+  };
+  for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
+    AffineMap map = kernel.getInputMap(i);
+    if (!mayLeadOutside(map))
+      continue;
+    SmallVector<Value> indices = indicesOf(map, scope, false);
+    for (auto [axis, expr] : llvm::enumerate(map.getResults())) {
+      if (isa<AffineDimExpr, AffineConstantExpr>(expr))
+        continue;
+      Value size = memref::DimOp::create(b, loc, kernel.getInputs()[i], axis);
+      require(arith::CmpIPredicate::sge, indices[axis], zero);
+      require(arith::CmpIPredicate::slt, indices[axis], size);
+    }
+  }
+  return all;
 }
 
 /// Loops in the order given; `prepare` runs in front of each and in the innermost.

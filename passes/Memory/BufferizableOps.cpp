@@ -86,7 +86,7 @@ struct KernelInterface : DstBufferizableOpInterfaceExternalModel<KernelInterface
     auto made = KernelOp::create(rewriter, op->getLoc(), TypeRange(), kernel.getLoopsAttr(),
                                  kernel.getTimeAttr(), inputs, inits, outs, kernel.getMapsAttr(),
                                  kernel.getMirroredAttr(), kernel.getTransitionAttr(),
-                                 kernel.getConfigAttr());
+                                 kernel.getConfigAttr(), kernel.getPaddedAttr());
     made->setDiscardableAttrs(llvm::to_vector(op->getDiscardableAttrs()));
     made.getBody().takeBody(kernel.getBody());
     replaceOpWithBufferizedValues(rewriter, op, outs);

@@ -141,6 +141,27 @@ def PlanArena : Pass<"ssm-plan-arena", "::mlir::ModuleOp"> {
                            "::ssm::SSMDialect"];
 }
 
+def FindStatesInPlace : Pass<"ssm-find-states-in-place", "::mlir::ModuleOp"> {
+  let summary = "states whose output may be written where their input is";
+  let description = [{
+    A state's output may take its input's place if each element of the input was read for the
+    last time before it is written: by operations before, or by the same iteration of one
+    kernel. Such states get `in_place` in `ssm.entries`, and a number (`ssm.in_place`) on both
+    buffers, so that kernels do not take them for memory that does not overlap. Why a
+    state is none is a remark of category `buffer`.
+
+    ```mlir
+    %h0 = ssm.arg %args[0]
+    %h = ssm.output %table, %context[0]
+    ssm.kernel time 0 ins(%x) inits(%h0) outs(%h) maps [(t, d) -> (t, d), (t, d) -> (d), (t, d) -> (d)]
+    // becomes
+    %h0 = ssm.arg %args[0] {ssm.in_place = 0}
+    %h = ssm.output %table, %context[0] {ssm.in_place = 0}
+    ```
+  }];
+  let dependentDialects = ["::ssm::SSMDialect"];
+}
+
 def RollCalls : Pass<"ssm-roll-calls", "::mlir::ModuleOp"> {
   let summary = "calls of one repeated function become a loop over a table of places";
   let description = [{

@@ -50,6 +50,8 @@ struct EmitKernels : ssm::impl::EmitKernelsBase<EmitKernels> {
 
   static StringRef emit(KernelOp kernel, ImplicitLocOpBuilder &b) {
     Form form = kernel.getConfig()->getForm();
+    if (kernel.getPadded() && form != Form::Window)
+      return "its inputs are read outside of them";
     if (form != Form::Loops && !canBeLaneLoop(kernel, kernel.getConfig()->getLaneLoop(),
                                               kernel.getConfig()->getLanes()))
       return "lanes cannot lie along the loop that its configuration names";
@@ -62,6 +64,8 @@ struct EmitKernels : ssm::impl::EmitKernelsBase<EmitKernels> {
       return emitMatmul(kernel, b);
     case Form::Recurrence:
       return emitRecurrence(kernel, b);
+    case Form::Window:
+      return emitWindow(kernel, b);
     case Form::Loops:
       return "its region has no form on vectors"; // left to ssm-lower-kernels
     }

@@ -29,6 +29,9 @@ llvm::StringRef emitMatmul(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 /// the bytes of stack that carries of one tile may take.
 llvm::StringRef emitRecurrence(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
+/// A sum over windows of an input. tiles: rows, vectors that are computed side by side.
+llvm::StringRef emitWindow(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+
 /// A recurrence of a single step as rows, with lanes along the loop `lane`: its carries are
 /// inputs. Several vectors of a row of the state are then read side by side, and from where
 /// they lie. False, and nothing is emitted, if rows cannot have it.

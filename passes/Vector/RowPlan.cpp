@@ -7,6 +7,7 @@
 
 #include "passes/Vector/RowPlan.h"
 
+#include "lib/Analysis/InPlace.h"
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -162,6 +163,14 @@ LogicalResult RowPlan::plan() {
     nests.push_back(std::move(nest));
     left = std::move(next);
   }
+  // An out of all loops may lie where an input does (ssm-find-states-in-place).
+  LoopSet all = 0;
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
+    all |= loopBit(loop);
+  std::stable_partition(nests.begin(), nests.end(), [&](const Nest &nest) {
+    return llvm::none_of(nest.outs,
+                         [&](unsigned out) { return loopsOf(kernel.getOutMap(out)) == all; });
+  });
   return success();
 }
 
@@ -173,6 +182,9 @@ bool RowPlan::mayReadAfter(Value value, Value buffer) {
   };
   ReduceSet before;
   place(value, ~LoopSet(0), {}, before);
+  auto mayBeOne = [&](Value x, Value y) {
+    return x == y || (getInPlace(x) && getInPlace(x) == getInPlace(y));
+  };
   bool reads = false;
   DenseSet<Value> seen = {value};
   auto visit = [&](Value part) {
@@ -181,7 +193,7 @@ bool RowPlan::mayReadAfter(Value value, Value buffer) {
       source = kernel.getInputs()[arg.getArgNumber()];
     else if (auto read = getIndexedRead(part.getDefiningOp()))
       source = read->source;
-    reads |= source && rootOf(source) == rootOf(buffer);
+    reads |= source && mayBeOne(rootOf(source), rootOf(buffer));
   };
   for (Value result : kernel.getYield().getValues())
     walkCone(result, seen, visit);

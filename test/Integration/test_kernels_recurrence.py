@@ -16,6 +16,7 @@ import onnx
 import pytest
 from ssmtest import build, compare, compiler, runtime
 from ssmtest.case import bf16, f16, f32, generator
+from ssmtest.roundings import Roundings
 
 sys.path.insert(0, str(build.MODELS))
 import recurrences as r  # noqa: E402
@@ -194,8 +195,6 @@ HALF_BOUNDS = {f16: {"-O0": 4e-3, "-O3": 1e-3}, bf16: {"-O0": 3e-2, "-O3": 8e-3}
 @pytest.mark.parametrize("kind", ["diagonal16", "selective16", "selective7", "guarded16",
                                   "per_head7x3", "per_head4x16", "gated_delta7x33", "nonlinear"])
 def test_half(kind, way, dtype, level):
-    if level == "-O0" and kind.startswith(("selective", "guarded")):
-        pytest.skip("each operation of the step rounds: softplus of small numbers has few digits")
     recurrence, _ = KINDS[kind]
     rng = generator(f"half {kind} {way} {np.dtype(dtype)} {level}")
     ways = {} if way == "forward" else dict(backward=list(recurrence.inputs),
@@ -204,8 +203,39 @@ def test_half(kind, way, dtype, level):
     session = load(recurrence.model(dtype=dtype, flips=flips, **ways), level).session()
     for batch, length, channels in [(2, 1, 19), (2, 9, 17), (1, 33, 18), (3, 17, 1), (1, 0, 5),
                                     (0, 4, 4), (1, 7, 0)]:
-        check(session, recurrence, rng, dict(B=batch, D=channels, H=channels % 7), length,
-              dtype=dtype, bound=HALF_BOUNDS[dtype][level], **ways)
+        sizes = dict(B=batch, D=channels, H=channels % 7)
+        if level == "-O0" and kind.startswith("guarded") and dtype == f16:
+            # Beyond that f16 has no exp, which only steps in f32 get over.
+            recurrence = dataclasses.replace(recurrence, ranges={**recurrence.ranges, "dt": (-4, 9)})
+        if level == "-O0" and kind.startswith(("selective", "guarded")):
+            check_roundings(session, recurrence, rng, sizes, length, dtype, **ways)
+        else:
+            check(session, recurrence, rng, sizes, length, dtype=dtype,
+                  bound=HALF_BOUNDS[dtype][level], **ways)
+
+
+def check_roundings(session, recurrence, rng, sizes, length, dtype, **ways):
+    """Softplus of small numbers has few digits where each operation of a step rounds, more or
+    fewer from element to element: each has its own bound."""
+    given = recurrence.draw(rng, sizes, length, 1, dtype)
+    got = session.run(given)
+    rounding = Roundings(dtype)
+
+    def step(**values):
+        """With errors as imaginary parts."""
+        pairs = {n: (np.real(v), np.imag(v)) for n, v in values.items()}
+        return [[value + 1j * error for value, error in part]
+                for part in recurrence.build(rounding, **pairs)]
+    bounds = dataclasses.replace(recurrence, step=step).run(given, 1, **ways)
+    for name, want in recurrence.run(given, 1, **ways).items():
+        value, bound = np.real(bounds[name]), np.imag(bounds[name])
+        assert got[name].shape == want.shape and got[name].dtype == dtype
+        np.testing.assert_allclose(value, want, rtol=1e-9, atol=1e-12)
+        off = np.abs(got[name].astype(np.float64) - want)
+        assert (off <= bound).all(), f"{name}: error {off.max():.3g} above its bound"
+        # A bound that says something: it is far below the values themselves.
+        if want.size > 100:
+            assert np.median(bound) < 0.25 * np.abs(want).max()
 
 
 @pytest.mark.parametrize("dtype", [f16, bf16], ids=["f16", "bf16"])

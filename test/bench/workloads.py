@@ -141,6 +141,31 @@ def _conv():
                {"group": D, "pads": [3, 0]}, {"w": normal(D, 1, 4), "b": normal(D)})
 
 
+# Channels, rows and columns of the image, taps a side, stride.
+IMAGES = [(64, 56, 3, 1), (64, 56, 3, 2), (96, 112, 3, 2), (240, 28, 5, 1), (96, 56, 7, 1),
+          (960, 7, 3, 1)]
+
+
+def depthwise(channels, size, taps, stride):
+    out = (size - 1) // stride + 1
+    return one("Conv", {"x": normal(1, channels, size, size)}, [1, channels, out, out],
+               {"group": channels, "pads": [taps // 2] * 4, "strides": [stride] * 2},
+               {"w": normal(channels, 1, taps, taps), "b": normal(channels)})
+
+
+for _channels, _size, _taps, _stride in IMAGES:
+    _out = ((_size - 1) // _stride + 1)**2
+    workload(f"depthwise {_channels}x{_size}x{_size}, {_taps}x{_taps}, stride {_stride}", "conv",
+             2 * _channels * _out * _taps**2, 4 * _channels * (_size**2 + _out))(
+        lambda form=(_channels, _size, _taps, _stride): depthwise(*form))
+
+
+@workload("depthwise 256x1024, 4, stride 2", "conv", 2 * 256 * 511 * 4, 4 * 256 * (1024 + 511))
+def _strided():
+    return one("Conv", {"x": normal(1, 256, 1024)}, [1, 256, 511],
+               {"group": 256, "strides": [2]}, {"w": normal(256, 1, 4), "b": normal(256)})
+
+
 @workload("gather rows", "layout", moved=2 * 4 * 512 * WIDTH)
 def _gather():
     ids = rng().integers(0, 32000, 512)

@@ -85,6 +85,7 @@ static Json describeEntry(const Options &options, const ssmrt_module *module, in
                  {"kind", state.kind == SSMRT_STATE_APPEND ? "append" : "fixed"}};
     if (state.kind == SSMRT_STATE_APPEND)
       json["axis"] = state.axis;
+    json["in_place"] = state.in_place != 0;
     result["states"].push_back(json);
   }
   for (int32_t i = 0; i < info.num_kernels; ++i) {
@@ -198,6 +199,8 @@ static void printEntry(const Json &entry) {
               << state["output"].get<std::string>() << ", " << state["kind"].get<std::string>();
     if (state.contains("axis"))
       std::cout << " along axis " << state["axis"];
+    if (state["in_place"])
+      std::cout << ", in place";
     std::cout << "\n";
   }
   if (!entry["kernels"].empty())

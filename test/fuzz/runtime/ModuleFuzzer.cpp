@@ -132,7 +132,8 @@ private:
     for (int32_t i = 0; i < entry.num_states; ++i) {
       states.push_back(entry.states[i]);
       ssm_state_info &state = states.back();
-      numbers.insert(numbers.end(), {&state.input, &state.output, &state.kind, &state.axis});
+      numbers.insert(numbers.end(), {&state.input, &state.output, &state.kind, &state.axis,
+                                     &state.in_place});
     }
     if (entry.num_states)
       entry.states = &states[first];

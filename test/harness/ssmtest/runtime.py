@@ -16,7 +16,7 @@ import numpy as np
 
 from . import build
 
-API_VERSION = 4
+API_VERSION = 5
 MAX_RANK = 16
 
 
@@ -47,7 +47,7 @@ class EntryInfo(Structure):
 
 class StateInfo(Structure):
     _fields_ = [("name", c_char_p), ("input", c_int32), ("output", c_int32),
-                ("kind", c_int32), ("axis", c_int32)]
+                ("kind", c_int32), ("axis", c_int32), ("in_place", c_int32)]
 
 
 class Input(Structure):
@@ -65,6 +65,7 @@ TYPES = {
     (1, 8): np.uint8, (1, 16): np.uint16, (1, 32): np.uint32, (1, 64): np.uint64,
     (2, 16): np.float16, (2, 32): np.float32, (2, 64): np.float64,
     (4, 16): ml_dtypes.bfloat16, (6, 8): np.bool_,
+    (10, 8): ml_dtypes.float8_e4m3fn, (12, 8): ml_dtypes.float8_e5m2,
 }
 CODES = {np.dtype(type_): key for key, type_ in TYPES.items()}
 
@@ -204,6 +205,16 @@ class Module:
                            ("fixed", "append")[info.kind], info.axis))
         return result
 
+    def states_in_place(self, name=None):
+        """Names of the inputs of states whose output may be written where they lie."""
+        found = []
+        for index in range(self.entry(name).num_states):
+            info = StateInfo()
+            check(library().ssmrt_module_get_state(self._handle, self.entry_index(name), index,
+                                                   byref(info)))
+            found += [info.name.decode()] if info.in_place else []
+        return found
+
     def session(self, entry=None, threads=1, carry_states=False, stream=None,
                 graphs=True):
         return Session(self, entry, threads, carry_states, stream, graphs)
@@ -241,16 +252,23 @@ class Session:
     def handle(self):
         return self._handle
 
-    def bind(self, inputs):
-        """{name: array} -> a function that runs with them and copies nothing."""
+    def bind(self, inputs, buffers=None):
+        """{name: array} -> a function that runs with them and copies nothing. buffers:
+        {name: array} that outputs are written to."""
         alive, given = [], (Input * max(len(inputs), 1))()
         for slot, (name, array) in zip(given, inputs.items()):
             tensor, keep = view_array(np.ascontiguousarray(array).reshape(np.shape(array)))
             alive.append((tensor, keep))
             slot.name, slot.tensor = name.encode(), ctypes.pointer(tensor)
 
+        taken = (Buffer * max(len(buffers or {}), 1))()
+        for slot, (name, array) in zip(taken, (buffers or {}).items()):
+            slot.name, slot.data, slot.bytes = name.encode(), array.ctypes.data, array.nbytes
+            alive.append(array)
+
         def call(_alive=alive):
-            check(library().ssmrt_session_run(self._handle, given, len(inputs), None, 0))
+            check(library().ssmrt_session_run(self._handle, given, len(inputs), taken,
+                                              len(buffers or {})))
         return call
 
     def run(self, inputs):
