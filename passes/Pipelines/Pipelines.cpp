@@ -103,6 +103,10 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     convs.denseTime = true;
     pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
     cleanUp(pm);
+    pm.addNestedPass<func::FuncOp>(createFoldPadding());
+    cleanUp(pm);
+    pm.addPass(createLayoutWindows());
+    cleanUp(pm);
   }
   if (options.optLevel > 0 && options.chip.empty()) {
     pm.addPass(createUnrollGroups());

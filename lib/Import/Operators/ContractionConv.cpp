@@ -235,20 +235,21 @@ static AxisPadding samePadding(LoweringContext &ctx, const ConvForm &form, int64
   return {upper ? half : b.createOrFold<arith::SubIOp>(total, half), padded};
 }
 
-/// The input with zeros around its spatial axes.
+/// The input with zeros around its spatial axes, its last ones.
 static TensorValue padInput(LoweringContext &ctx, const ConvForm &form, const TensorValue &input,
                             ArrayRef<AffineExpr> weight, ArrayRef<AffineExpr> result) {
   Dims padded = input.dims;
   SmallVector<OpFoldResult> offsets(padded.size(), ctx.b.getIndexAttr(0));
+  int64_t first = padded.size() - form.numSpatial;
   for (int64_t axis = 0; axis < form.numSpatial; ++axis) {
-    AffineExpr &size = padded[2 + axis];
+    AffineExpr &size = padded[first + axis];
     if (isSame(form.autoPad)) {
       AxisPadding padding = samePadding(ctx, form, axis, size, weight[2 + axis], result[2 + axis]);
-      offsets[2 + axis] = padding.begin;
+      offsets[first + axis] = padding.begin;
       size = padding.padded;
       continue;
     }
-    offsets[2 + axis] = ctx.b.getIndexAttr(form.begins[axis]);
+    offsets[first + axis] = ctx.b.getIndexAttr(form.begins[axis]);
     size = ctx.facts.add(size, ctx.facts.constant(form.begins[axis] + form.ends[axis]));
   }
   if (padded == input.dims)
@@ -287,7 +288,6 @@ static TensorValue convolve(LoweringContext &ctx, const ConvForm &form, TensorVa
   bool isGrouped = form.group > 1;
   bool isDepthwise = isGrouped && constantValue(features) == 1 && constantValue(channels) == 1;
   AffineExpr group = ctx.facts.constant(form.group);
-  ArrayRef<AffineExpr> spatial = ArrayRef(data.dims).drop_front(2);
   ArrayRef<AffineExpr> taps = ArrayRef(weight.dims).drop_front(2);
 
   auto joined = [](ArrayRef<AffineExpr> first, ArrayRef<AffineExpr> second) {
@@ -329,9 +329,12 @@ static TensorValue convolve(LoweringContext &ctx, const ConvForm &form, TensorVa
     dataAxes.push_back(positions[axis] * form.strides[axis] + tap * form.dilations[axis]);
   }
   if (isGrouped && !isDepthwise) {
-    data = ctx.reshape(data, joined({data.dims[0], group, channels}, Dims(spatial)));
-    weight = ctx.reshape(weight, joined({group, features, channels}, Dims(taps)));
+    Dims spatial(ArrayRef(data.dims).drop_front(2));
+    data = ctx.reshape(data, joined({data.dims[0], group, channels}, spatial));
   }
+  data = padInput(ctx, form, data, weight.dims, result);
+  if (isGrouped && !isDepthwise)
+    weight = ctx.reshape(weight, joined({group, features, channels}, Dims(taps)));
   auto mapOf = [&](ArrayRef<AffineExpr> axes) {
     return AffineMap::get(loops.size(), 0, axes, ctx.b.getContext());
   };
@@ -354,7 +357,6 @@ static LogicalResult lowerConv(LoweringContext &ctx) {
                      "attribute 'kernel_shape' and the weight's size");
     bindOutputSize(ctx, form, axis, data.dims[2 + axis], kernel, dims[2 + axis]);
   }
-  data = padInput(ctx, form, data, weight.dims, dims);
 
   Type type = ctx.resultElementType(0);
   if (!ctx.hasInput(2)) {
