@@ -66,7 +66,7 @@ WindowReader::Place WindowReader::place(Value k) {
       place.at.push_back(own);
     if (!own)
       continue;
-    Value bytes = d.mul(d.toWide(own), stride);
+    Value bytes = d.mul(d.toWide(d.toIndex(own)), stride);
     place.offset = place.offset ? d.add(place.offset, bytes) : bytes;
   }
   if (!place.offset)
