@@ -108,6 +108,8 @@ protected:
 void addRowForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Few long sums, or sums along columns, in two kernels: parts by many blocks, then their sums.
 void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+/// Sums of few products with a window whose factors no rows share; together these take all sizes.
+void addTapForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// What is read along one axis and written along another goes through shared memory.
 void addTurnForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 
