@@ -153,7 +153,8 @@ struct ConvolutionTile {
   int64_t cost;
 };
 static constexpr ConvolutionTile kConvolutionMma[] = {
-    {{"_128x128", {128, 128, 32, 4, 64, 64}}, 100}, {{"_64x256", {64, 256, 32, 4, 64, 64}}, 100},
+    {{"_128x128", {128, 128, 32, 4, 64, 64}}, 100}, {{"_128x128_8", {128, 128, 32, 4, 64, 32}}, 112},
+    {{"_64x256", {64, 256, 32, 4, 64, 64}}, 100},
     {{"_64x128", {64, 128, 32, 4, 32, 64}}, 115},   {{"_64x64", {64, 64, 32, 4, 32, 32}}, 140},
     {{"_32x128", {32, 128, 32, 4, 32, 32}}, 140},
 };
@@ -187,13 +188,18 @@ static Value canCopy(DeviceBuilder d, KernelOp kernel, const Convolution &what,
   return all;
 }
 
-/// Whether no other tile takes less time. (Two at a time hide each other's waits, or one has the
-/// tensor cores alone.)
+/// Whether no other tile takes less time. Two at a time hide each other's waits; where each
+/// multiprocessor has one, eight warps do.
 static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
                        const ConvolutionTile &tile) {
   auto time = [&](const ConvolutionTile &t) {
-    Value waves = d.ceilDiv(countTiles(d, kernel, what, t.tile.tile), kMultiprocessors);
-    return d.mul(waves, t.tile.tile.m * t.tile.tile.n / 64 * t.cost);
+    const MatmulTile &form = t.tile.tile;
+    Value tiles = countTiles(d, kernel, what, form);
+    Value cost = d.constant(tiles, t.cost * form.m * form.n / 64);
+    if (form.threads() < 256)
+      cost = d.select(d.compare(arith::CmpIPredicate::ule, tiles, kMultiprocessors),
+                      d.mul(d.div(cost, 2), 3), cost);
+    return d.mul(d.ceilDiv(tiles, kMultiprocessors), cost);
   };
   Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile);
   for (const ConvolutionTile &other : kConvolutionMma)

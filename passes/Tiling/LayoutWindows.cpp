@@ -38,6 +38,7 @@ public:
 
 private:
   Value turned(Value source, ArrayRef<int64_t> order);
+  void takeProducer(KernelOp turn);
   void moveChannelsLast();
 
   KernelOp kernel;
@@ -47,6 +48,7 @@ private:
   Window weightsWindow;
   /// The source's and the weights' axes in their new order.
   SmallVector<int64_t> order, weightsOrder;
+  SmallVector<KernelOp> turns;
 };
 
 } // namespace
@@ -130,21 +132,8 @@ Value WindowTurner::turned(Value source, ArrayRef<int64_t> order) {
   AffineMap read = AffineMap::get(rank, 0, exprs, b.getContext());
   if (isWhole) {
     Value out = tensor::EmptyOp::create(b, sizes, type.getElementType());
-    KernelOp turn = buildElementwise(b, b.getLoc(), source, read, out);
-    auto before = source.getDefiningOp<KernelOp>();
-    bool isElementwise = before && !before.getTime() && before.getNumResults() == 1 &&
-                         before.getStep().getOps<ReduceOp>().empty() &&
-                         llvm::all_of(before->getUsers(), [&](Operation *user) {
-                           return user == turn || isa<tensor::DimOp>(user);
-                         });
-    if (!isElementwise)
-      return turn.getResult(0);
-    for (Operation *user : llvm::make_early_inc_range(before->getUsers()))
-      if (auto dim = dyn_cast<tensor::DimOp>(user))
-        dim.getSourceMutable().set(before.getOuts()[0]);
-    IRRewriter rewriter(b.getContext());
-    auto merged = mergeKernels(rewriter, before, turn, KeepResults::InMerged);
-    return succeeded(merged) ? (*merged)->getResults().back() : turn.getResult(0);
+    turns.push_back(buildElementwise(b, b.getLoc(), source, read, out));
+    return turns.back().getResult(0);
   }
   Value count = getValueOrCreateConstantIndexOp(b, b.getLoc(), sizes.back());
   Value chunk = arith::ConstantIndexOp::create(b, kChunk);
@@ -169,6 +158,23 @@ Value WindowTurner::turned(Value source, ArrayRef<int64_t> order) {
   Value element = tensor::ExtractOp::create(inside, source, indices);
   turn.getYield()->setOperand(0, arith::SelectOp::create(inside, exists, element, noElement));
   return turn.getResult(0);
+}
+
+/// What is computed element by element for the copy alone goes into it.
+void WindowTurner::takeProducer(KernelOp turn) {
+  auto before = turn.getInputs()[0].getDefiningOp<KernelOp>();
+  bool isElementwise = before && !before.getTime() && before.getNumResults() == 1 &&
+                       before.getStep().getOps<ReduceOp>().empty() &&
+                       llvm::all_of(before->getUsers(), [&](Operation *user) {
+                         return user == turn || isa<tensor::DimOp>(user);
+                       });
+  if (!isElementwise)
+    return;
+  for (Operation *user : llvm::make_early_inc_range(before->getUsers()))
+    if (auto dim = dyn_cast<tensor::DimOp>(user))
+      dim.getSourceMutable().set(before.getOuts()[0]);
+  IRRewriter rewriter(b.getContext());
+  (void)mergeKernels(rewriter, before, turn, KeepResults::InMerged);
 }
 
 void WindowTurner::moveChannelsLast() {
@@ -218,6 +224,8 @@ void WindowTurner::turn() {
   turnMap(weights, weightsOrder);
   kernel.setMapsAttr(b.getAffineMapArrayAttr(maps));
   moveChannelsLast();
+  for (KernelOp turn : turns)
+    takeProducer(turn);
 }
 
 namespace {
