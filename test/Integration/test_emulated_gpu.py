@@ -26,6 +26,13 @@ KERNELS = {
                       "--most=6000000"),
     "products": ("matmul", "sm_80", "f32_nt_all,f32_tn_batch,i32_nn", "--most=6000000"),
     "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch", "--most=20000000"),
+    "convolutions": ("convolutions", "sm_80",
+                     "bf16_3x3,bf16_line31,f16_line5,f16_groups,f16_cast,f16_wide_pads,f32_line7,"
+                     "f32_groups", "--most=5000000"),
+    "channels": ("convolutions", "sm_90a",
+                 "bf16_channels,f32_channels_stride,f16_channels_dilated,bf16_line_channels,"
+                 "f32_line_channels31", "--most=5000000"),
+    "convolutions_old": ("convolutions", "sm_75", "f16_line5,f32_line7", "--most=2000000"),
     "rows": ("memory", "sm_80", "softmax_bf16,layernorm_f32,rmsnorm_bf16,rows_f16,largest_f32",
              "--most=200000"),
     "columns": ("memory", "sm_80", "columns_f32,columns_bf16,all_f32,all_f16", "--most=200000"),
@@ -61,7 +68,7 @@ def environment(chip):
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels(name, tmp_path):
     script, chip, only, options = KERNELS[name]
-    make = ["build", f"--target=cuda:{chip}"] if script == "matmul" else \
+    make = ["build", f"--target=cuda:{chip}"] if script in ("matmul", "convolutions") else \
         ["pack" if script == "recurrences" else "build", f"--chip={chip}"]
     for words in (make, ["run", options]):
         done = subprocess.run(
