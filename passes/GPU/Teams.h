@@ -51,6 +51,12 @@ protected:
   /// Sizes of loops multiplied, on the host.
   mlir::Value hostProduct(llvm::ArrayRef<unsigned> loops);
   void emitBody();
+  /// Each thread finds its points by their numbers, or warps take rows: many points that are no
+  /// vectors.
+  void emitPoints();
+  void emitRows();
+  bool canTakeRows();
+  int64_t pointsOfThread() const;
   void emitPoint();
   /// Takes note of the thread and its place.
   void begin();
