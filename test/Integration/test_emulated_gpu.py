@@ -38,6 +38,7 @@ KERNELS = {
     "columns": ("memory", "sm_80", "columns_f32,columns_bf16,all_f32,all_f16", "--most=200000"),
     "turns": ("memory", "sm_80", "turn_f32,turn_bf16,turn_i8,turn_add_f32,reverse_f16,swap_f64",
               "--most=200000"),
+    "parts": ("memory", "sm_80", "pad_f16,cut_f16", "--most=500000"),
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
                  "--most=8000000"),
     "scans": ("recurrences", "sm_80",
