@@ -30,7 +30,7 @@ constexpr int64_t kMaxTaps = 64, kWideSteps = 4, kSteps = 8;
 
 struct Taps {
   Matmul product;
-  Window window;
+  ReadWindow window;
   /// What the window's element is in the region.
   Value element;
   /// The loop that blocks take several steps of, and the size of each loop of the sum.
@@ -85,7 +85,7 @@ static std::optional<Taps> matchTaps(KernelOp kernel) {
   what.element = product->right;
   if (auto extended = what.element.getDefiningOp<arith::ExtFOp>())
     what.element = extended.getIn();
-  std::optional<Window> window = matchWindow(kernel, what.element);
+  std::optional<ReadWindow> window = matchReadWindow(kernel, what.element);
   if (!window || !window->isMoving())
     return std::nullopt;
   what.window = *window;
@@ -101,13 +101,13 @@ static std::optional<Taps> matchTaps(KernelOp kernel) {
   if (taps > kMaxTaps || !type || !isa<FloatType>(type.getElementType()))
     return std::nullopt;
   unsigned n = product->n;
-  ArrayRef<WindowAxis> axes(what.window.axes);
-  for (const WindowAxis &axis : axes.drop_back())
+  ArrayRef<ReadWindowAxis> axes(what.window.axes);
+  for (const ReadWindowAxis &axis : axes.drop_back())
     if (axis.factorOf(n) != 0)
       return std::nullopt;
   // The innermost other one that the window moves along.
   for (unsigned loop : product->outer)
-    for (const WindowAxis &axis : axes.drop_back())
+    for (const ReadWindowAxis &axis : axes.drop_back())
       if (axis.factorOf(loop) > 0 && axis.terms.size() > 1)
         what.steps = loop;
   what.canBeWide = isDenseInside(type) && axes.back().factorOf(n) == 1 && !axes.back().shift &&
@@ -170,7 +170,7 @@ std::map<TapsEmitter::Row, SmallVector<TapsEmitter::Use>> TapsEmitter::listRows(
       for (size_t i = tap.size(); i-- > 0; rest /= what.sizes[i])
         tap[i] = rest % what.sizes[i];
       Row row;
-      for (const WindowAxis &axis : what.window.axes) {
+      for (const ReadWindowAxis &axis : what.window.axes) {
         int64_t at = what.steps ? step * axis.factorOf(*what.steps) : 0;
         for (auto [loop, index] : llvm::zip_equal(what.product.k, tap))
           at += index * axis.factorOf(loop);

@@ -167,7 +167,7 @@ static Value canCopy(DeviceBuilder d, KernelOp kernel, const Convolution &what,
   // Of other types they are converted on the way.
   if (!windows.window || windows.type() != cast<MemRefType>(windows.window->source.getType()).getElementType())
     return no;
-  const Window &window = *windows.window;
+  const ReadWindow &window = *windows.window;
   Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1);
   auto require = [&](Value condition) { all = d.make<arith::AndIOp>(all, condition); };
   // Indices along such an axis have 32 bits.

@@ -52,7 +52,7 @@ SmallVector<MatmulSide> ssm::describeSides(KernelOp kernel, const Convolution &w
   weights.value = left, windows.value = right;
   weights.row = what.product.m, windows.row = what.product.n;
   ArrayRef<unsigned> depth(what.product.k);
-  if (std::optional<Window> matrix = matchWindow(kernel, left);
+  if (std::optional<ReadWindow> matrix = matchReadWindow(kernel, left);
       matrix && matrix->input && !matrix->isMoving() && matrix->axes.size() > depth.size()) {
     auto type = cast<MemRefType>(matrix->source.getType());
     bool isDense = type.getLayout().isIdentity();
@@ -64,7 +64,7 @@ SmallVector<MatmulSide> ssm::describeSides(KernelOp kernel, const Convolution &w
     }
   }
   // Converted on the way, they are computed.
-  if (std::optional<Window> window = matchWindow(kernel, right))
+  if (std::optional<ReadWindow> window = matchReadWindow(kernel, right))
     windows.window = window;
   return {weights, windows};
 }

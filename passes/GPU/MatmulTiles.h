@@ -11,7 +11,7 @@
 #ifndef SSM_PASSES_GPU_MATMULTILES_H
 #define SSM_PASSES_GPU_MATMULTILES_H
 
-#include "lib/Analysis/WindowShape.h"
+#include "lib/Analysis/ConvolutionShape.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/GPU/DeviceBuilder.h"
 #include "passes/GPU/DeviceKernel.h"
@@ -29,7 +29,7 @@ struct MatmulSide {
   std::optional<unsigned> input;
   bool isDenseAlongDepth = false;
   /// Of a convolution: what the value is instead, rows being columns of the out.
-  std::optional<Window> window = std::nullopt;
+  std::optional<ReadWindow> window = std::nullopt;
 
   mlir::Type type() const { return value.getType(); }
 };

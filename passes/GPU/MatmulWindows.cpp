@@ -14,7 +14,7 @@
 using namespace mlir;
 using namespace ssm;
 
-WindowReader::WindowReader(DeviceBuilder d, PointEmitter &e, const Window &window,
+WindowReader::WindowReader(DeviceBuilder d, PointEmitter &e, const ReadWindow &window,
                            ArrayRef<unsigned> depth)
     : d(d), e(e), window(window), depth(depth) {
   BufferLayout layout = layoutOf(d, window.source);

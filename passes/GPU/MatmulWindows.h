@@ -8,7 +8,7 @@
 #ifndef SSM_PASSES_GPU_MATMULWINDOWS_H
 #define SSM_PASSES_GPU_MATMULWINDOWS_H
 
-#include "lib/Analysis/WindowShape.h"
+#include "lib/Analysis/ConvolutionShape.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/GPU/DeviceBuilder.h"
 
@@ -30,7 +30,7 @@ public:
     llvm::SmallVector<mlir::Value> at;
   };
 
-  WindowReader(DeviceBuilder d, PointEmitter &e, const Window &window,
+  WindowReader(DeviceBuilder d, PointEmitter &e, const ReadWindow &window,
                llvm::ArrayRef<unsigned> depth);
 
   /// Of the outer loops and columns where the emitter is.
@@ -46,7 +46,7 @@ public:
 private:
   DeviceBuilder d;
   PointEmitter &e;
-  const Window &window;
+  const ReadWindow &window;
   llvm::SmallVector<unsigned> depth;
   mlir::Value base;
   /// Bytes from index to index of each axis (i64), and the bounds (i32).

@@ -103,7 +103,7 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     convs.denseTime = true;
     pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
     cleanUp(pm);
-    pm.addNestedPass<func::FuncOp>(createFoldPadding());
+    pm.addNestedPass<func::FuncOp>(createReadPadding());
     cleanUp(pm);
     pm.addPass(createLayoutWindows());
     cleanUp(pm);

@@ -10,7 +10,7 @@
 #include "dialects/SSM/KernelBuilders.h"
 #include "dialects/SSM/KernelMerge.h"
 #include "dialects/SSM/SSMOps.h"
-#include "lib/Analysis/WindowShape.h"
+#include "lib/Analysis/ConvolutionShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -45,7 +45,7 @@ private:
   Convolution what;
   ImplicitLocOpBuilder b;
   unsigned weights = 0, channel = 0;
-  Window weightsWindow;
+  ReadWindow weightsWindow;
   /// The source's and the weights' axes in their new order.
   SmallVector<int64_t> order, weightsOrder;
   SmallVector<KernelOp> turns;
@@ -61,7 +61,7 @@ bool WindowTurner::match() {
       left.getIn().getType() != right.getIn().getType() ||
       left.getIn().getType().getIntOrFloatBitWidth() != 16)
     return false;
-  std::optional<Window> matrix = matchWindow(kernel, left.getIn());
+  std::optional<ReadWindow> matrix = matchReadWindow(kernel, left.getIn());
   if (!matrix || !matrix->input || matrix->isMoving())
     return false;
   weightsWindow = *matrix;

@@ -38,7 +38,7 @@ def ConfigureKernels : Pass<"ssm-configure-kernels"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
-def FoldPadding : Pass<"ssm-fold-padding", "::mlir::func::FuncOp"> {
+def ReadPadding : Pass<"ssm-read-padding", "::mlir::func::FuncOp"> {
   let summary = "kernels read windows of a tensor as if it were padded";
   let description = [{
     A kernel that reads sums of loops of a padded tensor (a convolution) reads the tensor itself,

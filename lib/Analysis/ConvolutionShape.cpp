@@ -1,11 +1,11 @@
-//===- WindowShape.cpp - Windows that kernels read of a tensor -----------===//
+//===- ConvolutionShape.cpp - Windows that kernels read of a tensor -----------===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
-#include "lib/Analysis/WindowShape.h"
+#include "lib/Analysis/ConvolutionShape.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -15,15 +15,15 @@
 using namespace mlir;
 using namespace ssm;
 
-int64_t WindowAxis::factorOf(unsigned loop) const {
+int64_t ReadWindowAxis::factorOf(unsigned loop) const {
   for (const Term &term : terms)
     if (term.loop == loop)
       return term.factor;
   return 0;
 }
 
-static void addTerm(WindowAxis &axis, unsigned loop, int64_t factor) {
-  for (WindowAxis::Term &term : axis.terms)
+static void addTerm(ReadWindowAxis &axis, unsigned loop, int64_t factor) {
+  for (ReadWindowAxis::Term &term : axis.terms)
     if (term.loop == loop) {
       term.factor += factor;
       return;
@@ -32,7 +32,7 @@ static void addTerm(WindowAxis &axis, unsigned loop, int64_t factor) {
 }
 
 /// Adds an index of a map, `factor` times.
-static bool addExpr(WindowAxis &axis, AffineExpr expr, int64_t factor) {
+static bool addExpr(ReadWindowAxis &axis, AffineExpr expr, int64_t factor) {
   if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
     addTerm(axis, dim.getPosition(), factor);
     return true;
@@ -52,7 +52,7 @@ static bool addExpr(WindowAxis &axis, AffineExpr expr, int64_t factor) {
 }
 
 /// Adds an index that the region computes, `factor` times.
-static bool addValue(KernelOp kernel, WindowAxis &axis, Value value, int64_t factor) {
+static bool addValue(KernelOp kernel, ReadWindowAxis &axis, Value value, int64_t factor) {
   if (std::optional<int64_t> constant = getConstantIntValue(value)) {
     axis.constant += *constant * factor;
     return true;
@@ -77,14 +77,14 @@ static bool addValue(KernelOp kernel, WindowAxis &axis, Value value, int64_t fac
   return by && addValue(kernel, axis, op->getOperand(0), factor * *by);
 }
 
-bool Window::isMoving() const {
-  return llvm::any_of(axes, [](const WindowAxis &axis) {
+bool ReadWindow::isMoving() const {
+  return llvm::any_of(axes, [](const ReadWindowAxis &axis) {
     return axis.terms.size() > 1 || axis.bound || axis.shift ||
            (axis.terms.size() == 1 && (axis.terms[0].factor != 1 || axis.constant != 0));
   });
 }
 
-std::optional<unsigned> Window::axisOf(unsigned loop) const {
+std::optional<unsigned> ReadWindow::axisOf(unsigned loop) const {
   std::optional<unsigned> found;
   for (auto [i, axis] : llvm::enumerate(axes)) {
     if (axis.factorOf(loop) == 0)
@@ -110,8 +110,8 @@ static bool isZero(Value value) {
   return matchPattern(value, m_PosZeroFloat()) || matchPattern(value, m_Zero());
 }
 
-std::optional<Window> ssm::matchWindow(KernelOp kernel, Value value) {
-  Window window;
+std::optional<ReadWindow> ssm::matchReadWindow(KernelOp kernel, Value value) {
+  ReadWindow window;
   if (auto argument = dyn_cast<BlockArgument>(value)) {
     unsigned i = argument.getArgNumber();
     if (argument.getOwner() != &kernel.getStep() || i >= kernel.getInputs().size() ||
@@ -141,7 +141,7 @@ std::optional<Window> ssm::matchWindow(KernelOp kernel, Value value) {
   window.read = op;
   llvm::SmallDenseSet<Value> met;
   for (Value index : read->indices) {
-    WindowAxis &axis = window.axes.emplace_back();
+    ReadWindowAxis &axis = window.axes.emplace_back();
     auto choice = index.getDefiningOp<arith::SelectOp>();
     if (!choice) {
       if (!addValue(kernel, axis, index, 1))
@@ -176,7 +176,7 @@ std::optional<Convolution> ssm::matchConvolution(KernelOp kernel) {
   Value right = product->right;
   if (auto extended = right.getDefiningOp<arith::ExtFOp>())
     right = extended.getIn();
-  std::optional<Window> window = matchWindow(kernel, right);
+  std::optional<ReadWindow> window = matchReadWindow(kernel, right);
   if (!window || !window->isMoving())
     return std::nullopt;
   KernelLoops loops(kernel);

@@ -1,19 +1,19 @@
-//===- WindowShape.h - Windows that kernels read of a tensor ---*- C++ -*-===//
+//===- ConvolutionShape.h - Windows that kernels read of a tensor ---*- C++ -*-===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef SSM_LIB_ANALYSIS_WINDOWSHAPE_H
-#define SSM_LIB_ANALYSIS_WINDOWSHAPE_H
+#ifndef SSM_LIB_ANALYSIS_CONVOLUTIONSHAPE_H
+#define SSM_LIB_ANALYSIS_CONVOLUTIONSHAPE_H
 
 #include "lib/Analysis/MatmulShape.h"
 
 namespace ssm {
 
 /// An index of a window along one axis: a sum of loops, each times a number, less a shift.
-struct WindowAxis {
+struct ReadWindowAxis {
   struct Term {
     unsigned loop;
     int64_t factor;
@@ -35,10 +35,10 @@ struct WindowAxis {
 };
 
 /// An element of a tensor or buffer at indices that are sums of loops; with padding as
-/// `ssm-fold-padding` leaves it.
-struct Window {
+/// `ssm-read-padding` leaves it.
+struct ReadWindow {
   mlir::Value source;
-  llvm::SmallVector<WindowAxis> axes;
+  llvm::SmallVector<ReadWindowAxis> axes;
   /// The input that the source is, or the operation of the region that reads it.
   std::optional<unsigned> input;
   mlir::Operation *read = nullptr;
@@ -50,13 +50,13 @@ struct Window {
 };
 
 /// Nothing if the value of the kernel's region is none.
-std::optional<Window> matchWindow(KernelOp kernel, mlir::Value value);
+std::optional<ReadWindow> matchReadWindow(KernelOp kernel, mlir::Value value);
 
 /// A product of a matrix (weights) with windows of a tensor, whose columns are all places of the
 /// windows.
 struct Convolution {
   Matmul product;
-  Window window;
+  ReadWindow window;
 };
 
 /// Nothing if the kernel is none, or has too few rows for a product of matrices.
@@ -64,4 +64,4 @@ std::optional<Convolution> matchConvolution(KernelOp kernel);
 
 } // namespace ssm
 
-#endif // SSM_LIB_ANALYSIS_WINDOWSHAPE_H
+#endif // SSM_LIB_ANALYSIS_CONVOLUTIONSHAPE_H

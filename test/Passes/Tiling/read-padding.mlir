@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s -pass-pipeline='builtin.module(func.func(ssm-fold-padding),canonicalize,cse)' | FileCheck %s
+// RUN: ssm-opt %s -pass-pipeline='builtin.module(func.func(ssm-read-padding),canonicalize,cse)' | FileCheck %s
 
 // A window reads the tensor itself, where it is inside of it, and the padding's value elsewhere.
 

@@ -1,4 +1,4 @@
-//===- FoldPadding.cpp - Windows of a tensor that is not padded -----------===//
+//===- ReadPadding.cpp - Windows of a tensor that is not padded -----------===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -16,7 +16,7 @@
 #include "mlir/IR/PatternMatch.h"
 
 namespace ssm {
-#define GEN_PASS_DEF_FOLDPADDING
+#define GEN_PASS_DEF_READPADDING
 #include "passes/Tiling/Passes.h.inc"
 } // namespace ssm
 
@@ -189,7 +189,7 @@ void PaddingFolder::fold() {
 }
 
 namespace {
-struct FoldPadding : ssm::impl::FoldPaddingBase<FoldPadding> {
+struct ReadPadding : ssm::impl::ReadPaddingBase<ReadPadding> {
   void runOnOperation() override {
     getOperation().walk([](KernelOp kernel) {
       for (unsigned i = kernel.getInputs().size(); i-- > 0;)
