@@ -50,7 +50,7 @@ std::optional<Matmul> ssm::matchMatmul(KernelOp kernel) {
   KernelLoops loops(kernel);
   for (unsigned side : {0, 1}) {
     Matmul found{sum, product->getOperand(side), product->getOperand(1 - side),
-                 std::nullopt, order.back(), listLoops(summed), {}};
+                 std::nullopt, order.back(), {order.back()}, listLoops(summed), {}};
     LoopSet left = loops.of(found.left), right = loops.of(found.right);
     if (!isSubset(summed, left & right) || !contains(right & ~left, found.n))
       continue;

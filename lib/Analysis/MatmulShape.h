@@ -23,6 +23,9 @@ struct Matmul {
   std::optional<unsigned> m;
   /// The innermost loop of the outs. The left factor does not have it.
   unsigned n;
+  /// The loops whose places tiles count as columns, `n` the innermost and last; others than `n`
+  /// in convolutions alone.
+  llvm::SmallVector<unsigned> columns;
   /// The loops of the sum, innermost last.
   llvm::SmallVector<unsigned> k;
   /// All other loops, in the order of the first out.

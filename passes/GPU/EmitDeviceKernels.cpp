@@ -9,6 +9,7 @@
 #include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/EmitTopK.h"
 #include "passes/GPU/Passes.h"
+#include "passes/GPU/Teams.h"
 
 #include "dialects/SSM/TensorMapOp.h"
 #include "lib/Analysis/WeightValues.h"
@@ -209,6 +210,10 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
     bool overlaps = target.version >= 90;
     if (!kernel.getTime()) {
+      SmallVector<KernelForm> taps;
+      addTapForms(kernel, taps);
+      if (!taps.empty())
+        return taps;
       if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target, precision); !forms.empty())
         return forms;
       return getTeamForms(kernel, overlaps);

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/MatmulWindows.h"
 #include "passes/GPU/StagedMatmul.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -30,6 +31,8 @@ struct Staging {
   /// Of each of its elements, or of all, whether the row exists.
   SmallVector<Value> exists;
   Value elementBytes, tileBytes;
+  /// Of windows: where the thread's begin.
+  SmallVector<WindowReader::Row> windows;
   int64_t pitch() const { return (rows + kGap) * kBytes; }
 };
 
@@ -51,6 +54,8 @@ private:
 
   std::array<Staging, 2> begin() override;
   Value start(const Staging &s) override {
+    if (!s.windows.empty())
+      return s.windows.front().pointer;
     return address(*s.side, d.add(firstRow(*s.side), d.toIndex(s.row)),
                    d.add(firstDepth, d.toIndex(s.k)));
   }
@@ -67,6 +72,7 @@ private:
 
   bool isAsync;
   Value threadM, threadN;
+  std::optional<WindowReader> reader;
 };
 
 } // namespace
@@ -76,8 +82,9 @@ Staging FmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
   s.side = &side;
   s.rows = rows;
   s.base = base;
-  s.isDirect = isAsync && side.input;
-  s.alongDepth = !side.input || side.isDenseAlongDepth;
+  s.isDirect = isAsync && (side.input || side.window);
+  s.alongDepth = side.window ? side.window->axes.back().factorOf(what.n) == 0
+                             : !side.input || side.isDenseAlongDepth;
   s.count = rows * tile.k / threads;
   // Neighbours in memory are neighbouring threads'.
   if (s.alongDepth) {
@@ -97,8 +104,19 @@ Staging FmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
   for (int64_t i = 0; i < (s.alongDepth ? s.count : 1); ++i) {
     Value row = d.add(firstRow(side), d.toIndex(d.add(s.row, i * s.rowStep)));
     s.exists.push_back(d.select(d.isLess(row, this->rows(side)), all, none));
+    if (!side.window)
+      continue;
+    if (!reader)
+      reader.emplace(d, e, *side.window, what.k);
+    PointEmitter::Scope scope(e);
+    setColumn(row);
+    s.windows.push_back(reader->row());
   }
-  Value perDepth = stride(side, what.k.front());
+  if (side.window) {
+    s.tileBytes = d.toWide(e.index(0));
+    return s;
+  }
+  Value perDepth = stride(side, what.k.back());
   Value perRow = side.row ? stride(side, *side.row) : d.toWide(e.index(0));
   s.elementBytes = s.alongDepth ? d.mul(perRow, s.rowStep) : d.mul(perDepth, s.kStep);
   s.tileBytes = d.mul(perDepth, tile.k);
@@ -113,6 +131,20 @@ Value FmaEmitter::target(const Staging &s, int64_t i, Value slot) {
 
 void FmaEmitter::copyAsync(const Staging &s, Value k, Value pointer, Value slot) {
   Value none = d.constant(0);
+  if (!s.windows.empty()) {
+    for (int64_t i = 0; i < s.count; ++i) {
+      const WindowReader::Row &row = s.windows[s.alongDepth ? i : 0];
+      Value at = d.add(k, d.toIndex(d.add(s.k, i * s.kStep)));
+      WindowReader::Place place = reader->place(at);
+      Value exists = d.isLess(at, lastDepth);
+      if (Value isInside = reader->isInside(row, place))
+        exists = d.make<arith::AndIOp>(exists, isInside);
+      NVVM::CpAsyncOp::create(b, target(s, i, slot), reader->address(row, place), kBytes,
+                              NVVM::LoadCacheModifierKind::CA,
+                              d.select(exists, s.exists[s.alongDepth ? i : 0], none));
+    }
+    return;
+  }
   for (int64_t i = 0; i < s.count; ++i) {
     Value at = d.add(k, d.toIndex(d.add(s.k, i * s.kStep)));
     Value bytes = d.select(d.isLess(at, lastDepth), s.exists[s.alongDepth ? i : 0], none);
@@ -195,4 +227,12 @@ LaunchShape ssm::emitFmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulT
   if (kernel.parts)
     kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(2));
   return FmaEmitter(kernel, what, left, right, tile, isAsync).emit(overlaps);
+}
+
+LaunchShape ssm::emitFmaConvolution(DeviceKernel &kernel, const Convolution &what, MatmulTile tile,
+                                    bool isDirect) {
+  SmallVector<MatmulSide> sides =
+      describeSides(kernel.kernel, what, what.product.left, what.product.right);
+  return FmaEmitter(kernel, what.product, sides[0], sides[1], tile, isDirect)
+      .emit(/*overlaps=*/false);
 }

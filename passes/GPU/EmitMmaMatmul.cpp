@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/MatmulWindows.h"
 #include "passes/GPU/StagedMatmul.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -34,6 +35,8 @@ struct Staging {
   SmallVector<Value> exists;
   /// Bytes from line to line (i64), and from one tile of the depth to the next.
   Value lineBytes, tileBytes;
+  /// Of windows: where those of the thread's lines begin.
+  SmallVector<WindowReader::Row> windows;
   int64_t count() const { return lines / step; }
 };
 
@@ -85,6 +88,7 @@ private:
   /// Of an element; elements of a chunk.
   int64_t bytes, chunkElements;
   Value lane, warpM, warpN;
+  std::optional<WindowReader> reader;
 };
 
 } // namespace
@@ -94,7 +98,7 @@ Staging MmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
   s.side = &side;
   s.rows = rows;
   s.base = base;
-  s.isDirect = isDirect && side.input;
+  s.isDirect = isDirect && (side.input || side.window);
   s.alongDepth = isAlongDepth(side);
   s.chunks = (s.alongDepth ? tile.k : rows) / chunkElements;
   s.lines = s.alongDepth ? rows : tile.k;
@@ -114,9 +118,19 @@ Staging MmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
     Value row = d.add(first, d.toIndex(d.mul(s.chunk, chunkElements)));
     s.exists.push_back(d.select(d.isLess(row, count), all, none));
   }
-  Value perDepth = stride(side, what.k.front());
-  s.lineBytes =
-      s.alongDepth ? (side.row ? stride(side, *side.row) : d.toWide(e.index(0))) : perDepth;
+  if (side.window) {
+    reader.emplace(d, e, *side.window, what.k);
+    for (int64_t i = 0; i < s.count(); ++i) {
+      PointEmitter::Scope scope(e);
+      setColumn(d.add(first, d.toIndex(d.add(s.line, i * s.step))));
+      s.windows.push_back(reader->row());
+    }
+    s.tileBytes = d.toWide(e.index(0));
+    return s;
+  }
+  Value perDepth = stride(side, what.k.back());
+  s.lineBytes = s.alongDepth ? (side.row ? stride(side, *side.row) : d.toWide(e.index(0)))
+                             : perDepth;
   s.tileBytes = d.mul(perDepth, tile.k);
   return s;
 }
@@ -148,6 +162,20 @@ Value MmaEmitter::target(const Staging &s, int64_t i, Value slot) {
 
 void MmaEmitter::copyAsync(const Staging &s, Value k, Value pointer, Value slot) {
   Value none = d.constant(0), deep;
+  if (!s.windows.empty()) {
+    Value first = d.add(k, d.toIndex(d.mul(s.chunk, chunkElements)));
+    Value isDeep = d.isLess(first, lastDepth);
+    // A chunk is a part of the innermost loop.
+    WindowReader::Place place = reader->place(first);
+    for (auto [i, row] : llvm::enumerate(s.windows)) {
+      Value exists = reader->isInside(row, place);
+      exists = exists ? d.make<arith::AndIOp>(exists, isDeep) : isDeep;
+      NVVM::CpAsyncOp::create(b, target(s, i, slot), reader->address(row, place), kChunkBytes,
+                              NVVM::LoadCacheModifierKind::CG,
+                              d.select(exists, s.exists[i], none));
+    }
+    return;
+  }
   if (s.alongDepth) {
     // What lies behind the depth's end is not part of a row.
     Value first = d.min(d.add(k, d.toIndex(d.mul(s.chunk, chunkElements))), lastDepth);
@@ -269,6 +297,8 @@ std::array<Staging, 2> MmaEmitter::begin() {
 }
 
 Value MmaEmitter::start(const Staging &s) {
+  if (!s.windows.empty())
+    return s.windows.front().pointer;
   Value line = d.toIndex(s.line), chunk = d.toIndex(d.mul(s.chunk, chunkElements));
   Value row = d.add(firstRow(*s.side), s.alongDepth ? line : chunk);
   return address(*s.side, row, d.add(firstDepth, s.alongDepth ? chunk : line));
@@ -431,4 +461,12 @@ LaunchShape ssm::emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulT
   if (!isDirect && lineBytes / tile.k == 1)
     kernel.function->setAttr("nvvm.minctasm", kernel.device.getI32IntegerAttr(2));
   return MmaEmitter(kernel, what, sides[0], sides[1], tile, kind, isDirect).emit(overlaps);
+}
+
+LaunchShape ssm::emitMmaConvolution(DeviceKernel &kernel, const Convolution &what, MatmulTile tile,
+                                    bool isDirect) {
+  SmallVector<MatmulSide> sides = describeSides(kernel.kernel, what, narrowed(what.product.left),
+                                                narrowed(what.product.right));
+  return MmaEmitter(kernel, what.product, sides[0], sides[1], tile, MmaKind::Half, isDirect)
+      .emit(/*overlaps=*/false);
 }

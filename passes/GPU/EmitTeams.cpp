@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/DeviceBuilder.h"
 #include "passes/GPU/TeamReduce.h"
 #include "passes/GPU/Teams.h"
 
@@ -26,6 +27,8 @@ constexpr int64_t kShortSum = 16;
 constexpr int64_t kPerThread = 8;
 /// The most lanes of a vector.
 constexpr int64_t kMaxLanes = 8;
+/// Points from which on, and lengths of rows from which on, warps take rows; points of a thread then.
+constexpr int64_t kManyPoints = 1 << 20, kLeastRow = 16, kPointsOfThread = 8;
 
 } // namespace
 
@@ -208,8 +211,17 @@ LaunchShape TeamEmitter::launch() {
     return h.createOrFold<arith::CeilDivUIOp>(value, constant(by));
   };
   Value one = constant(1), total = hostProduct(pointLoops);
-  if (alone)
-    return {{divide(total, kBlock * lanes), one, one}, constant(kBlock), kBlock};
+  if (alone) {
+    Value perBlock = constant(kBlock * lanes);
+    if (canTakeRows()) {
+      Value isMany = h.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge, total,
+                                                   constant(kManyPoints));
+      perBlock = h.createOrFold<arith::SelectOp>(isMany, constant(kBlock * pointsOfThread()),
+                                                 perBlock);
+    }
+    return {{h.createOrFold<arith::CeilDivUIOp>(total, perBlock), one, one}, constant(kBlock),
+            kBlock};
+  }
   Value longest = one;
   auto lengthen = [&](Value length) { longest = h.createOrFold<arith::MaxUIOp>(longest, length); };
   for (Operation *reduce : teamReduces)
@@ -272,6 +284,22 @@ void TeamEmitter::emitBody() {
     emitPoint();
     return;
   }
+  if (isWide || !canTakeRows())
+    return emitPoints();
+  DeviceBuilder d{b};
+  Value isLarge = d.make<arith::AndIOp>(
+      d.compare(arith::CmpIPredicate::uge, product(pointLoops), kManyPoints),
+      d.compare(arith::CmpIPredicate::uge, e.size(pointLoops.back()), kLeastRow));
+  auto alone = [&](void (TeamEmitter::*emit)()) {
+    return [this, emit] {
+      PointEmitter::Scope scope(e);
+      (this->*emit)();
+    };
+  };
+  d.branch(isLarge, alone(&TeamEmitter::emitRows), alone(&TeamEmitter::emitPoints));
+}
+
+void TeamEmitter::emitPoints() {
   Value first = e.add(e.mul(team, threads), thread);
   Value step = e.mul(gpu::GridDimOp::create(b, gpu::Dimension::x), threads);
   auto loop = scf::ForOp::create(b, first, product(pointLoops), step);
@@ -281,6 +309,71 @@ void TeamEmitter::emitBody() {
   Lanes wide(*this, pointLoops);
   setIndices(pointLoops, loop.getInductionVar());
   emitPoint();
+}
+
+bool TeamEmitter::canTakeRows() {
+  if (pointLoops.size() < 2)
+    return false;
+  int64_t row = e.fixedSize(pointLoops.back()), all = 1;
+  for (unsigned loop : pointLoops) {
+    int64_t size = e.fixedSize(loop);
+    all = size < 0 || all < 0 ? -1 : all * size;
+  }
+  return (row < 0 || row >= kLeastRow) && (all < 0 || all >= kManyPoints);
+}
+
+int64_t TeamEmitter::pointsOfThread() const { return lanes > 1 ? lanes : kPointsOfThread; }
+
+/// A warp takes pieces of rows. Where a piece lies is found by divisions for a warp's first one
+/// alone: those of a thread's points would take longer than memory does. From one piece to the next,
+/// all loops' indices grow like the digits of a number.
+void TeamEmitter::emitRows() {
+  DeviceBuilder d{b};
+  unsigned inner = pointLoops.back();
+  int64_t length = kWarp * pointsOfThread();
+  SmallVector<Value> sizes;
+  for (unsigned loop : ArrayRef(pointLoops).drop_back())
+    sizes.push_back(e.size(loop));
+  Value size = e.size(inner), pieces = constant(1);
+  sizes.push_back(d.ceilDiv(size, length));
+  for (Value one : sizes)
+    pieces = d.mul(pieces, one);
+  auto digits = [&](Value number) {
+    SmallVector<Value> result(sizes.size());
+    for (size_t i = sizes.size(); i-- > 0;) {
+      result[i] = i == 0 ? number : d.rem(number, sizes[i]);
+      number = i == 0 ? number : d.div(number, sizes[i]);
+    }
+    return result;
+  };
+  Value warps = d.div(threads, kWarp), lane = d.rem(thread, kWarp);
+  Value first = d.add(d.mul(team, warps), d.div(thread, kWarp));
+  Value step = d.mul(gpu::GridDimOp::create(b, gpu::Dimension::x), warps);
+  SmallVector<Value> more = digits(step);
+  d.loop(first, pieces, step, digits(first), [&](Value, ValueRange now) {
+    PointEmitter::Scope scope(e);
+    for (auto [loop, index] : llvm::zip(ArrayRef(pointLoops).drop_back(), now))
+      e.at[loop] = index;
+    Value begin = d.mul(now.back(), length);
+    Value end = d.min(d.add(begin, length), size);
+    d.loop(d.add(begin, lane), end, constant(kWarp), {}, [&](Value at, ValueRange) {
+      PointEmitter::Scope each(e);
+      e.at[inner] = at;
+      emitPoint();
+      return SmallVector<Value>();
+    });
+    SmallVector<Value> next(now);
+    Value carry = zero;
+    for (size_t i = sizes.size(); i-- > 0;) {
+      next[i] = d.add(d.add(next[i], more[i]), carry);
+      if (i == 0)
+        break;
+      Value isOver = d.compare(arith::CmpIPredicate::uge, next[i], sizes[i]);
+      next[i] = d.select(isOver, d.sub(next[i], sizes[i]), next[i]);
+      carry = d.select(isOver, constant(1), zero);
+    }
+    return next;
+  });
 }
 
 void TeamEmitter::setIndices(ArrayRef<unsigned> loops, Value number) {

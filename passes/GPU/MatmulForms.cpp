@@ -72,7 +72,10 @@ static Value sizeOf(DeviceBuilder d, KernelOp kernel, unsigned loop) {
 }
 
 static Value countTiles(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
-  Value count = d.ceilDiv(sizeOf(d, kernel, what.n), tile.n);
+  Value columns = sizeOf(d, kernel, what.n);
+  for (unsigned loop : ArrayRef(what.columns).drop_back())
+    columns = d.mul(columns, sizeOf(d, kernel, loop));
+  Value count = d.ceilDiv(columns, tile.n);
   if (what.m)
     count = d.mul(count, d.ceilDiv(sizeOf(d, kernel, *what.m), tile.m));
   for (unsigned loop : what.outer)
@@ -293,8 +296,130 @@ void MatmulForms::addFma() {
   addFma("", kSmallFma, nullptr);
 }
 
+/// Of convolutions, with what a sum of theirs costs in percent: parts of warps that are not square
+/// or small read more of shared memory for it. (Estimated.)
+struct ConvolutionTile {
+  NamedTile tile;
+  int64_t cost;
+};
+static constexpr ConvolutionTile kConvolutionMma[] = {
+    {{"_128x128", {128, 128, 32, 4, 64, 64}}, 100}, {{"_128x128_8", {128, 128, 32, 4, 64, 32}}, 112},
+    {{"_64x256", {64, 256, 32, 4, 64, 64}}, 100},
+    {{"_64x128", {64, 128, 32, 4, 32, 64}}, 115},   {{"_64x64", {64, 64, 32, 4, 32, 32}}, 140},
+    {{"_32x128", {32, 128, 32, 4, 32, 32}}, 140},
+};
+
+/// Whether threads can copy the sides of a convolution in pieces of so many bytes.
+static Value canCopy(DeviceBuilder d, KernelOp kernel, const Convolution &what,
+                     ArrayRef<MatmulSide> sides, int64_t bytes) {
+  Value no = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 0);
+  const MatmulSide &windows = sides[1];
+  // Of other types they are converted on the way.
+  if (!windows.window || windows.type() != cast<MemRefType>(windows.window->source.getType()).getElementType())
+    return no;
+  const ReadWindow &window = *windows.window;
+  Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1);
+  auto require = [&](Value condition) { all = d.make<arith::AndIOp>(all, condition); };
+  // Indices along such an axis have 32 bits.
+  for (auto [axis, index] : llvm::enumerate(window.axes))
+    if (index.bound)
+      require(d.isLess(d.b.createOrFold<memref::DimOp>(window.source, axis), int64_t(1) << 30));
+  if (bytes == windows.type().getIntOrFloatBitWidth() / 8)
+    return all;
+  unsigned last = what.product.k.back();
+  auto type = cast<MemRefType>(window.source.getType());
+  if (!isDenseInside(type) || window.axisOf(last) != type.getRank() - 1)
+    return no;
+  int64_t elements = bytes / (windows.type().getIntOrFloatBitWidth() / 8);
+  require(d.isEqual(d.rem(sizeOf(d, kernel, last), elements), 0));
+  require(hasAlignedRows(d, window.source));
+  if (sides[0].input)
+    require(hasAlignedRows(d, kernel.getInputs()[*sides[0].input]));
+  return all;
+}
+
+/// Whether no other tile takes less time. Two at a time hide each other's waits; where each
+/// multiprocessor has one, eight warps do.
+static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
+                       const ConvolutionTile &tile) {
+  auto time = [&](const ConvolutionTile &t) {
+    const MatmulTile &form = t.tile.tile;
+    Value tiles = countTiles(d, kernel, what, form);
+    Value cost = d.constant(tiles, t.cost * form.m * form.n / 64);
+    if (form.threads() < 256)
+      cost = d.select(d.compare(arith::CmpIPredicate::ule, tiles, kMultiprocessors),
+                      d.mul(d.div(cost, 2), 3), cost);
+    return d.mul(d.ceilDiv(tiles, kMultiprocessors), cost);
+  };
+  Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile);
+  for (const ConvolutionTile &other : kConvolutionMma)
+    if (&other > &tile)
+      all = d.make<arith::AndIOp>(all,
+                                  d.compare(arith::CmpIPredicate::ule, own, time(other)));
+  return all;
+}
+
+SmallVector<KernelForm> ssm::getConvolutionForms(KernelOp kernel, const Convolution &what,
+                                                 const GpuTarget &target) {
+  SmallVector<KernelForm> forms;
+  bool hasAsync = target.version >= 80;
+  Matmul product = what.product;
+  if (hasAsync && getMmaKind(product, F32Products::IEEE) == MmaKind::Half) {
+    auto narrow = [](Value value) { return value.getDefiningOp()->getOperand(0); };
+    SmallVector<MatmulSide> sides =
+        describeSides(kernel, what, narrow(product.left), narrow(product.right));
+    auto add = [&](StringRef name, MatmulTile tile, bool isDirect, auto isFit) {
+      forms.push_back({name, isFit, [=](DeviceKernel &k) {
+                         return emitMmaConvolution(k, *matchConvolution(k.kernel), tile, isDirect);
+                       }});
+    };
+    auto canCopyAll = [=](DeviceBuilder d) { return canCopy(d, kernel, what, sides, 16); };
+    // Too few tiles for a GPU share out the depth.
+    static constexpr MatmulTile few = kFewMma[1].tile;
+    add("_split", few, true, [=](ImplicitLocOpBuilder &h) {
+      DeviceBuilder d{h};
+      Value isFew = d.isLess(countTiles(d, kernel, product, few), kEnough);
+      return d.make<arith::AndIOp>(isFew, canCopyAll(d));
+    });
+    forms.back().split = [=](ImplicitLocOpBuilder &h) {
+      return splitDepth(DeviceBuilder{h}, kernel, product, few, kMmaBlocks);
+    };
+    forms.back().emitSecond = [](DeviceKernel &k) {
+      return emitMatmulSums(k, matchConvolution(k.kernel)->product, few, /*overlaps=*/false);
+    };
+    for (const ConvolutionTile &tile : kConvolutionMma)
+      add(tile.tile.suffix, tile.tile.tile, true, [=, &tile](ImplicitLocOpBuilder &h) {
+        DeviceBuilder d{h};
+        return d.make<arith::AndIOp>(canCopyAll(d), isFastest(d, kernel, product, tile));
+      });
+    add("_any", kSmallMma, false, nullptr);
+    return forms;
+  }
+  if (!canUseFma(product))
+    return {};
+  SmallVector<MatmulSide> sides = describeSides(kernel, what, product.left, product.right);
+  auto add = [&](StringRef name, MatmulTile tile, bool isDirect, auto isFit) {
+    forms.push_back({name, isFit, [=](DeviceKernel &k) {
+                       return emitFmaConvolution(k, *matchConvolution(k.kernel), tile, isDirect);
+                     }});
+  };
+  if (hasAsync) {
+    auto canCopyAll = [=](DeviceBuilder d) { return canCopy(d, kernel, what, sides, 4); };
+    add("_large", kLargeFma, true, [=](ImplicitLocOpBuilder &h) {
+      DeviceBuilder d{h};
+      return d.make<arith::AndIOp>(canCopyAll(d), hasEnough(d, kernel, product, kLargeFma));
+    });
+    add("_small", kSmallFma, true,
+        [=](ImplicitLocOpBuilder &h) { return canCopyAll(DeviceBuilder{h}); });
+  }
+  add("", kSmallFma, false, nullptr);
+  return forms;
+}
+
 SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target,
                                             F32Products precision) {
+  if (std::optional<Convolution> convolution = matchConvolution(kernel))
+    return getConvolutionForms(kernel, *convolution, target);
   std::optional<Matmul> what = matchMatmul(kernel);
   if (!what || isShallow(kernel, *what))
     return {};

@@ -46,6 +46,29 @@ MatmulSide ssm::describeSide(KernelOp kernel, const Matmul &what, Value value, b
   return side;
 }
 
+SmallVector<MatmulSide> ssm::describeSides(KernelOp kernel, const Convolution &what, Value left,
+                                           Value right) {
+  MatmulSide weights, windows;
+  weights.value = left, windows.value = right;
+  weights.row = what.product.m, windows.row = what.product.n;
+  ArrayRef<unsigned> depth(what.product.k);
+  if (std::optional<ReadWindow> matrix = matchReadWindow(kernel, left);
+      matrix && matrix->input && !matrix->isMoving() && matrix->axes.size() > depth.size()) {
+    auto type = cast<MemRefType>(matrix->source.getType());
+    bool isDense = type.getLayout().isIdentity();
+    for (auto [axis, loop] : llvm::zip_equal(ArrayRef(matrix->axes).take_back(depth.size()), depth))
+      isDense &= axis.isLoop(loop);
+    if (isDense) {
+      weights.input = matrix->input;
+      weights.isDenseAlongDepth = true;
+    }
+  }
+  // Converted on the way, they are computed.
+  if (std::optional<ReadWindow> window = matchReadWindow(kernel, right))
+    windows.window = window;
+  return {weights, windows};
+}
+
 bool ssm::isDenseInside(MemRefType type) {
   return type.getRank() > 0 && type.isStrided() && type.getStridesAndOffset().first.back() == 1;
 }
@@ -97,8 +120,11 @@ LaunchShape TileEmitter::launch() {
     return getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]);
   };
   Value one = arith::ConstantIndexOp::create(h, 1);
+  Value columns = one;
+  for (unsigned loop : what.columns)
+    columns = host.mul(columns, size(loop));
   Value blocks = host.mul(host.ceilDiv(what.m ? size(*what.m) : one, tile.m),
-                          host.ceilDiv(size(what.n), tile.n));
+                          host.ceilDiv(columns, tile.n));
   for (unsigned loop : what.outer)
     blocks = host.mul(blocks, size(loop));
   return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, 0, 0, {}};
@@ -109,15 +135,18 @@ void TileEmitter::prepare() {
   thread = d.thread();
   shared = k.addDynamicShared();
   height = what.m ? e.size(*what.m) : e.index(1);
-  width = e.size(what.n);
+  width = e.index(1);
+  for (unsigned loop : what.columns)
+    width = e.mul(width, e.size(loop));
   depth = e.index(1);
   for (unsigned loop : what.k)
     depth = e.mul(depth, e.size(loop));
   aligned = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
   for (unsigned i : wideInputs)
-    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getInputs()[i]));
+    aligned = d.make<arith::AndIOp>(aligned,
+                                    isAligned(kernel.getInputs()[i], kernel.getInputMap(i)));
   for (unsigned i : wideOuts)
-    aligned = d.make<arith::AndIOp>(aligned, hasAlignedRows(d, kernel.getOuts()[i]));
+    aligned = d.make<arith::AndIOp>(aligned, isAligned(kernel.getOuts()[i], kernel.getOutMap(i)));
   // Fewer than 2^31, and blocks run because no size is 0.
   tilesM = d.toInt(d.ceilDiv(height, tile.m));
   tilesN = d.toInt(d.ceilDiv(width, tile.n));
@@ -163,8 +192,11 @@ Value TileEmitter::element(const MatmulSide &side, Value row, Value at) {
   // the loop over the depth runs.
   Value rowCount = rows(side);
   Value exists = d.make<arith::AndIOp>(d.isLess(row, rowCount), d.isLess(at, depth));
-  if (side.row)
-    e.at[*side.row] = d.min(row, d.sub(rowCount, 1));
+  row = d.min(row, d.sub(rowCount, 1));
+  if (side.row == what.n)
+    setColumn(row);
+  else if (side.row)
+    e.at[*side.row] = row;
   Value rest = d.min(at, d.sub(depth, 1));
   for (auto [i, loop] : llvm::enumerate(llvm::reverse(what.k))) {
     bool isLast = i + 1 == what.k.size();
@@ -182,7 +214,7 @@ Value TileEmitter::stride(const MatmulSide &side, unsigned loop) {
   AffineMap map = kernel.getInputMap(*side.input);
   int64_t bytes = side.type().getIntOrFloatBitWidth() / 8;
   for (auto [expr, stride] : llvm::zip_equal(map.getResults(), layout.strides))
-    if (cast<AffineDimExpr>(expr).getPosition() == loop)
+    if (expr == b.getAffineDimExpr(loop))
       return d.toWide(d.mul(stride, bytes));
   return d.toWide(e.index(0));
 }
@@ -191,7 +223,7 @@ Value TileEmitter::address(const MatmulSide &side, Value row, Value at) {
   Value pointer = LLVM::AddrSpaceCastOp::create(
       b, LLVM::LLVMPointerType::get(b.getContext(), /*global*/ 1),
       layoutOf(d, kernel.getInputs()[*side.input]).pointer);
-  Value offset = d.mul(d.toWide(at), stride(side, what.k.front()));
+  Value offset = d.mul(d.toWide(at), stride(side, what.k.back()));
   if (side.row)
     offset = d.add(offset, d.mul(d.toWide(row), stride(side, *side.row)));
   LoopSet loops = loopsOf(kernel.getInputMap(*side.input));
@@ -205,14 +237,39 @@ Value TileEmitter::address(const MatmulSide &side, Value row, Value at) {
 // The rest of the region
 //===----------------------------------------------------------------------===//
 
-/// Whether a vector along the loop is one access.
-static bool isWide(Value buffer, AffineMap map, unsigned loop) {
+/// Whether a vector along columns is one access.
+bool TileEmitter::isWide(Value buffer, AffineMap map) {
   auto type = dyn_cast<MemRefType>(buffer.getType());
   bool isPlain = llvm::all_of(map.getResults(), llvm::IsaPred<AffineDimExpr>);
-  if (!type || !type.getLayout().isIdentity() || !isPlain || !isDenseAlong(map, loop))
+  if (!type || !type.getLayout().isIdentity() || !isPlain || !isDenseAlong(map, what.n))
     return false;
   unsigned bits = type.getElementTypeBitWidth();
   return bits == 16 || bits == 32;
+}
+
+/// Whether such vectors begin at multiples of 16 bytes and do not go past what lies dense.
+Value TileEmitter::isAligned(Value buffer, AffineMap map) {
+  if (what.columns.size() == 1)
+    return hasAlignedRows(d, buffer);
+  Value dense = e.index(1);
+  auto column = what.columns.rbegin();
+  for (AffineExpr expr : llvm::reverse(map.getResults())) {
+    if (column == what.columns.rend() || expr != b.getAffineDimExpr(*column))
+      break;
+    dense = e.mul(dense, e.size(*column++));
+  }
+  Value bits = LLVM::PtrToIntOp::create(b, b.getI64Type(), layoutOf(d, buffer).pointer);
+  return d.make<arith::AndIOp>(d.isEqual(d.bitAnd(bits, 15), 0),
+                               d.isEqual(d.rem(dense, kWide), 0));
+}
+
+void TileEmitter::setColumn(Value column) {
+  for (unsigned loop : llvm::reverse(what.columns)) {
+    bool isLast = loop == what.columns.front();
+    e.at[loop] = isLast ? column : d.rem(column, e.size(loop));
+    if (!isLast)
+      column = d.div(column, e.size(loop));
+  }
 }
 
 void TileEmitter::findWide() {
@@ -227,14 +284,14 @@ void TileEmitter::findWide() {
     if (auto argument = dyn_cast<BlockArgument>(value)) {
       unsigned i = argument.getArgNumber();
       if (i < kernel.getInputs().size() && !kernel.isInputMirrored(i) &&
-          isWide(kernel.getInputs()[i], kernel.getInputMap(i), what.n))
+          isWide(kernel.getInputs()[i], kernel.getInputMap(i)))
         wideInputs.push_back(i);
       continue;
     }
     llvm::append_range(left, value.getDefiningOp()->getOperands());
   }
   for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
-    if (!kernel.isOutMirrored(i) && isWide(kernel.getOuts()[i], kernel.getOutMap(i), what.n))
+    if (!kernel.isOutMirrored(i) && isWide(kernel.getOuts()[i], kernel.getOutMap(i)))
       wideOuts.push_back(i);
 }
 
@@ -324,7 +381,7 @@ SmallVector<Value> TileEmitter::loadWide(Value m, Value n) {
   PointEmitter::Scope scope(e);
   if (what.m)
     e.at[*what.m] = m;
-  e.at[what.n] = n;
+  setColumn(n);
   Values loaded;
   for (auto [i, type] : llvm::zip_equal(wideInputs, wideTypes()))
     loaded.push_back(vector::LoadOp::create(
@@ -336,14 +393,14 @@ SmallVector<Value> TileEmitter::loadWide(Value m, Value n) {
 void TileEmitter::finishWide(Value m, Value n, SumPointers sums, ValueRange loaded) {
   PointEmitter::Scope scope(e);
   setRow(m);
-  e.at[what.n] = n;
+  setColumn(n);
   auto four = VectorType::get({4}, what.sum.getType());
   Value parts[] = {d.load(four, sums.first, 16), d.load(four, sums.second, 16)};
   auto yielded = kernel.getYield().getValues();
   SmallVector<Values> results(kernel.getOuts().size());
   for (int64_t lane = 0; lane < kWide; ++lane) {
     PointEmitter::Scope each(e);
-    e.at[what.n] = e.add(n, lane);
+    setColumn(e.add(n, lane));
     for (auto [i, value] : llvm::zip_equal(wideInputs, loaded))
       e.provide(kernel.getStep().getArgument(i), vector::ExtractOp::create(b, value, lane));
     e.provide(what.sum, vector::ExtractOp::create(b, parts[lane / 4], lane % 4));
@@ -361,7 +418,7 @@ void TileEmitter::finishWide(Value m, Value n, SumPointers sums, ValueRange load
     }
     for (int64_t lane = 0; lane < kWide; ++lane) {
       PointEmitter::Scope each(e);
-      e.at[what.n] = e.add(n, lane);
+      setColumn(e.add(n, lane));
       e.storeOut(out, results[out][lane]);
     }
   }
@@ -373,7 +430,7 @@ void TileEmitter::finishEach(Value m, Value n, SumPointers sums) {
   Value count = d.toInt(d.min(d.sub(width, n), kWide));
   d.loop(d.constant(0), count, d.constant(1), {}, [&](Value lane, ValueRange) {
     PointEmitter::Scope scope(e);
-    e.at[what.n] = d.add(n, d.toIndex(lane));
+    setColumn(d.add(n, d.toIndex(lane)));
     Value part = d.select(d.isLess(lane, 4), sums.first, sums.second);
     Value sum = d.after(part, d.mul(d.rem(lane, 4), 4));
     e.provide(what.sum, d.load(what.sum.getType(), sum, 4));

@@ -11,7 +11,7 @@
 #ifndef SSM_PASSES_GPU_MATMULTILES_H
 #define SSM_PASSES_GPU_MATMULTILES_H
 
-#include "lib/Analysis/MatmulShape.h"
+#include "lib/Analysis/ConvolutionShape.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/GPU/DeviceBuilder.h"
 #include "passes/GPU/DeviceKernel.h"
@@ -30,6 +30,8 @@ struct MatmulSide {
   bool isDenseAlongDepth = false;
   /// Of integers.
   bool isSigned = true;
+  /// Of a convolution: what the value is instead, rows being columns of the out.
+  std::optional<ReadWindow> window = std::nullopt;
 
   /// What it is converted to when it is staged, if to anything.
   mlir::Type converted = nullptr;
@@ -39,6 +41,11 @@ struct MatmulSide {
 
 /// `value` is the left or right factor, or what it is converted from.
 MatmulSide describeSide(KernelOp kernel, const Matmul &what, mlir::Value value, bool isLeft);
+
+/// The same of a convolution: a matrix of weights that lies as the loops of the depth come, and
+/// windows.
+llvm::SmallVector<MatmulSide> describeSides(KernelOp kernel, const Convolution &what,
+                                            mlir::Value left, mlir::Value right);
 
 /// Where a buffer begins, and its strides in elements (indices).
 struct BufferLayout {
@@ -79,13 +86,15 @@ protected:
   void prepare();
   /// Of the out, all batches together (i32).
   mlir::Value countTiles();
+  /// Sets the loops of a column (index).
+  void setColumn(mlir::Value column);
   /// Finds the tile of a number, `raster` tiles of rows taking turns with tiles of columns.
   void place(mlir::Value number, int64_t raster);
   /// The staged value at a row of a side and a place of the depth (indices); 0 outside.
   mlir::Value element(const MatmulSide &side, mlir::Value row, mlir::Value depth);
   /// Where an input's element is, as a pointer to global memory.
   mlir::Value address(const MatmulSide &side, mlir::Value row, mlir::Value depth);
-  /// Bytes from one row, or place of the depth, to the next (i64).
+  /// Bytes from one row, or place of the depth, to the next (i64), of a side that is an input.
   mlir::Value stride(const MatmulSide &side, unsigned loop);
   mlir::Value rows(const MatmulSide &side) { return side.row == what.n ? width : height; }
   mlir::Value firstRow(const MatmulSide &side) { return side.row == what.n ? n0 : m0; }
@@ -136,9 +145,11 @@ private:
   void setRow(mlir::Value m);
   llvm::SmallVector<mlir::Value> indices(mlir::AffineMap map) const;
   void finishEach(mlir::Value m, mlir::Value n, SumPointers sums);
-  /// Inputs of the epilogue, and outs, that vectors along n lie dense in.
+  /// Inputs of the epilogue, and outs, that vectors along columns lie dense in.
   llvm::SmallVector<unsigned> wideInputs, wideOuts;
   void findWide();
+  bool isWide(mlir::Value buffer, mlir::AffineMap map);
+  mlir::Value isAligned(mlir::Value buffer, mlir::AffineMap map);
 };
 
 /// What tensor cores multiply: f16 or bf16, bytes, 8-bit floats (by warpgroups; as f16 else), f32
@@ -150,6 +161,8 @@ llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what, M
 /// lets a kernel begin before the last one is done.
 LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile, MmaKind kind,
                           bool isDirect, bool overlaps = false);
+LaunchShape emitMmaConvolution(DeviceKernel &kernel, const Convolution &what, MatmulTile tile,
+                               bool isDirect);
 
 /// The same by warpgroups and tensor maps: sm_90a alone. Sides are inputs with aligned rows.
 bool canUseWgmma(KernelOp kernel, const Matmul &what, llvm::ArrayRef<MatmulSide> sides);
@@ -160,6 +173,12 @@ LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile
 bool canUseFma(Matmul what);
 LaunchShape emitFmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
                           bool isAsync, bool overlaps = false);
+LaunchShape emitFmaConvolution(DeviceKernel &kernel, const Convolution &what, MatmulTile tile,
+                               bool isDirect);
+
+/// The forms above for a convolution.
+llvm::SmallVector<KernelForm> getConvolutionForms(KernelOp kernel, const Convolution &what,
+                                                  const GpuTarget &target);
 
 /// Sums up the parts of a form that splits the depth, and runs the rest of the region on them.
 LaunchShape emitMatmulSums(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,

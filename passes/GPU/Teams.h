@@ -51,6 +51,12 @@ protected:
   /// Sizes of loops multiplied, on the host.
   mlir::Value hostProduct(llvm::ArrayRef<unsigned> loops);
   void emitBody();
+  /// Each thread finds its points by their numbers, or warps take rows: many points that are no
+  /// vectors.
+  void emitPoints();
+  void emitRows();
+  bool canTakeRows();
+  int64_t pointsOfThread() const;
   void emitPoint();
   /// Takes note of the thread and its place.
   void begin();
@@ -109,6 +115,8 @@ protected:
 void addRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Few long sums, or sums along columns, in two kernels: parts by many blocks, then their sums.
 void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+/// Sums of few products with a window whose factors no rows share; together these take all sizes.
+void addTapForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// What is read along one axis and written along another goes through shared memory.
 void addTurnForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 

@@ -114,6 +114,10 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     if (hasWarpgroups(options.chip))
       pm.addPass(createLayoutBytes());
     cleanUp(pm);
+    pm.addNestedPass<func::FuncOp>(createReadPadding());
+    cleanUp(pm);
+    pm.addPass(createLayoutWindows());
+    cleanUp(pm);
   }
   if (options.optLevel > 0 && options.chip.empty()) {
     pm.addPass(createUnrollGroups());

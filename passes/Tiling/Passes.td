@@ -82,6 +82,53 @@ def LayoutBytes : Pass<"ssm-layout-bytes"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def ReadPadding : Pass<"ssm-read-padding", "::mlir::func::FuncOp"> {
+  let summary = "kernels read windows of a tensor as if it were padded";
+  let description = [{
+    A kernel that reads sums of loops of a padded tensor (a convolution) reads the tensor itself,
+    where the index is inside of it. On a GPU that costs less than the padded copy.
+
+    Not where the tensor may be empty and the padded one not: there would be no element to read
+    instead.
+
+    ```mlir
+    %p = tensor.insert_slice %x into %zeros[1] [%n] [1]
+    ssm.kernel ins(%p, ...) maps [(i, k) -> (i + k), ...] { ^bb0(%v: f32): ... }
+    // becomes
+    ssm.kernel ins(...) {
+      %at = ssm.index 0 + ssm.index 1 - 1
+      %inside = arith.cmpi ult, %at, %n
+      %safe = arith.select %inside, %at, %c0
+      %e = tensor.extract %x[%safe]
+      %v = arith.select %inside, %e, %zero
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
+}
+
+def LayoutWindows : Pass<"ssm-layout-windows"> {
+  let summary = "convolutions of 16-bit numbers with channels as the last axis";
+  let description = [{
+    Tensor cores take numbers that are neighbours along the depth of a product, 16 bytes of them at
+    a time; a window has them where channels are the last axis, as many as a multiple of 8. So
+    the input of a convolution is turned, once, what it is computed from with it; weights are
+    turned at compile time. Channels that are missing are zeros.
+
+    ```mlir
+    // out[n, o, x] = sum over c, k of in[n, c, x + k] * w[o, c, k]
+    %y = ssm.kernel loops 5 ins(%in, %w) maps [(n, o, x, c, k) -> (n, c, x + k), (o, c, k), ...]
+    // becomes
+    %t = ssm.kernel loops 3 ins(%in) maps [(n, x, c) -> (n, c, x), (n, x, c)] { yield }
+    %v = ssm.kernel loops 3 ins(%w) maps [(o, k, c) -> (o, c, k), (o, k, c)] { yield }
+    %y = ssm.kernel loops 5 ins(%t, %v) maps [(n, o, x, k, c) -> (n, x + k, c), (o, k, c), ...]
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+                           "::ssm::SSMDialect"];
+}
+
 def UnrollGroups : Pass<"ssm-unroll-groups"> {
   let summary = "results that share a state are computed in one pass over it";
   let description = [{

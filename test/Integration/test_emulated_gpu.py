@@ -33,6 +33,13 @@ KERNELS = {
     "products_tf32": ("matmul", "sm_80", "tf32_nn,tf32_tt_batch,tf32x3_nt,tf32x3_tn_batch,e4m3_nn",
                       "--most=6000000"),
     "products_tf32_wgmma": ("matmul", "sm_90a", "tf32_nt_all", "--most=22000000"),
+    "convolutions": ("convolutions", "sm_80",
+                     "bf16_3x3,bf16_line31,f16_line5,f16_groups,f16_cast,f16_wide_pads,f32_line7,"
+                     "f32_groups", "--most=5000000"),
+    "channels": ("convolutions", "sm_90a",
+                 "bf16_channels,f32_channels_stride,f16_channels_dilated,bf16_line_channels,"
+                 "f32_line_channels31", "--most=5000000"),
+    "convolutions_old": ("convolutions", "sm_75", "f16_line5,f32_line7", "--most=2000000"),
     "rows": ("memory", "sm_80", "softmax_bf16,layernorm_f32,rmsnorm_bf16,rows_f16,largest_f32",
              "--most=200000"),
     "columns": ("memory", "sm_80", "columns_f32,columns_bf16,all_f32,all_f16", "--most=200000"),
@@ -45,6 +52,7 @@ KERNELS = {
               "argmax,gather_nd,split,nonzero,compress", "--most=20000"),
     "segments": ("recurrences", "sm_80", "segments_where0,segments_decay0,segments_where3,"
                  "segments_ids0,segments_first_where,segments_bfloat16", "--every=9"),
+    "parts": ("memory", "sm_80", "pad_f16,cut_f16", "--most=500000"),
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
                  "--most=8000000"),
     "scans": ("recurrences", "sm_80",
@@ -75,7 +83,7 @@ def environment(chip):
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels(name, tmp_path):
     script, chip, only, options = KERNELS[name]
-    make = ["build", f"--target=cuda:{chip}"] if script == "matmul" else \
+    make = ["build", f"--target=cuda:{chip}"] if script in ("matmul", "convolutions") else \
         ["pack" if script == "recurrences" else "build", f"--chip={chip}"]
     for words in (make, ["run", options]):
         done = subprocess.run(

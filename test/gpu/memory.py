@@ -5,7 +5,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""Sums, norms, transposes and products of few rows on a GPU: values against float64, time
+"""Sums, norms, transposes, copies of parts and products of few rows on a GPU: values against float64, time
 beside a copy of the same bytes by torch.
 
 usage: memory.py build FOLDER [--chip sm_90a] [--only NAME,..]  compiles the modules
@@ -38,12 +38,14 @@ MODELS = {
     "turn_f32": ("float32", "NM", "turn"), "turn_bf16": ("bfloat16", "NM", "turn"),
     "turn_i8": ("int8", "NM", "turn"), "turn_add_f32": ("float32", "NM", "turn_add"),
     "reverse_f16": ("float16", "NMC", "turn"), "swap_f64": ("float64", "CNM", "swap"),
+    "pad_f16": ("float16", "CNM", "pad"), "cut_f16": ("float16", "CNM", "cut"),
     "gemv_bf16_nt": ("bfloat16", "MK", "gemv_nt"), "gemv_bf16_nn": ("bfloat16", "MK", "gemv_nn"),
     "gemv_f32_nt": ("float32", "MK", "gemv_nt"), "gemv_f32_nn": ("float32", "MK", "gemv_nn"),
 }
 SIZES = [(0, 5), (5, 0), (1, 1), (3, 7), (1, 4096), (7, 128), (33, 1000), (300, 4104), (5, 16384),
          (3, 20000), (2, 32768), (2, 40001), (1, 70000), (1000, 64), (4097, 24), (20000, 3),
-         (1, 1000003), (1000, 1000), (129, 16), (70000, 8), (65, 2056)]
+         (1, 1000003), (1000, 1000), (129, 16), (70000, 8), (65, 2056),
+         (700, 521), (24000, 17)]
 # M, K, N
 PRODUCTS = [(1, 2560, 10576), (1, 8, 8), (2, 64, 24), (3, 1000, 1000), (8, 2056, 520), (7, 40, 4104),
             (4, 4096, 16), (9, 512, 512), (1, 0, 16), (0, 64, 64), (5, 8200, 248)]
@@ -93,6 +95,11 @@ def build(folder, chip, only):
             y, out = node("Add", [node("Transpose", ["x"], perm=[1, 0]), "z"]), ["M", "N"]
         elif kind == "swap":
             y, out = node("Transpose", ["x"], perm=[0, 2, 1]), ["C", "M", "N"]
+        elif kind == "pad":
+            y, out = node("Pad", ["x", axes(0, 1, 2, 0, 1, 1)]), ["C", "N2", "M2"]
+        elif kind == "cut":
+            ends = [axes(1, 1), axes(-1, -2), axes(1, 2)]
+            y, out = node("Slice", ["x", *ends]), ["C", "N2", "M2"]
         else:
             turned = kind == "gemv_nt"
             inputs += [("w", ["N", "K"] if turned else ["K", "N"])]
@@ -167,6 +174,10 @@ def reference(name, inputs):
         return x.T + given["z"], None
     if kind == "swap":
         return x.swapaxes(1, 2), None
+    if kind == "pad":
+        return np.pad(x, [(0, 0), (1, 1), (2, 1)]), None
+    if kind == "cut":
+        return x[:, 1:-1, 1:-2], None
     w = given["w"].T if kind == "gemv_nt" else given["w"]
     return x @ w, np.abs(x) @ np.abs(w)
 

@@ -261,20 +261,21 @@ static AxisPadding samePadding(LoweringContext &ctx, const ConvForm &form, int64
   return {upper ? half : b.createOrFold<arith::SubIOp>(total, half), padded};
 }
 
-/// The input with zeros around its spatial axes.
+/// The input with zeros around its spatial axes, its last ones.
 static TensorValue padInput(LoweringContext &ctx, const ConvForm &form, const TensorValue &input,
                             ArrayRef<AffineExpr> weight, ArrayRef<AffineExpr> result) {
   Dims padded = input.dims;
   SmallVector<OpFoldResult> offsets(padded.size(), ctx.b.getIndexAttr(0));
+  int64_t first = padded.size() - form.numSpatial;
   for (int64_t axis = 0; axis < form.numSpatial; ++axis) {
-    AffineExpr &size = padded[2 + axis];
+    AffineExpr &size = padded[first + axis];
     if (isSame(form.autoPad)) {
       AxisPadding padding = samePadding(ctx, form, axis, size, weight[2 + axis], result[2 + axis]);
-      offsets[2 + axis] = padding.begin;
+      offsets[first + axis] = padding.begin;
       size = padding.padded;
       continue;
     }
-    offsets[2 + axis] = ctx.b.getIndexAttr(form.begins[axis]);
+    offsets[first + axis] = ctx.b.getIndexAttr(form.begins[axis]);
     size = ctx.facts.add(size, ctx.facts.constant(form.begins[axis] + form.ends[axis]));
   }
   if (padded == input.dims)
@@ -313,7 +314,6 @@ static TensorValue convolve(LoweringContext &ctx, const ConvForm &form, TensorVa
   bool isGrouped = form.group > 1;
   bool isDepthwise = isGrouped && constantValue(features) == 1 && constantValue(channels) == 1;
   AffineExpr group = ctx.facts.constant(form.group);
-  ArrayRef<AffineExpr> spatial = ArrayRef(data.dims).drop_front(2);
   ArrayRef<AffineExpr> taps = ArrayRef(weight.dims).drop_front(2);
 
   auto joined = [](ArrayRef<AffineExpr> first, ArrayRef<AffineExpr> second) {
@@ -355,9 +355,12 @@ static TensorValue convolve(LoweringContext &ctx, const ConvForm &form, TensorVa
     dataAxes.push_back(positions[axis] * form.strides[axis] + tap * form.dilations[axis]);
   }
   if (isGrouped && !isDepthwise) {
-    data = ctx.reshape(data, joined({data.dims[0], group, channels}, Dims(spatial)));
-    weight = ctx.reshape(weight, joined({group, features, channels}, Dims(taps)));
+    Dims spatial(ArrayRef(data.dims).drop_front(2));
+    data = ctx.reshape(data, joined({data.dims[0], group, channels}, spatial));
   }
+  data = padInput(ctx, form, data, weight.dims, result);
+  if (isGrouped && !isDepthwise)
+    weight = ctx.reshape(weight, joined({group, features, channels}, Dims(taps)));
   auto mapOf = [&](ArrayRef<AffineExpr> axes) {
     return AffineMap::get(loops.size(), 0, axes, ctx.b.getContext());
   };
@@ -366,9 +369,9 @@ static TensorValue convolve(LoweringContext &ctx, const ConvForm &form, TensorVa
   return ctx.reshape(sum, result);
 }
 
-/// What both operators do: checks sizes, pads the input with zeros.
-static TensorValue checkAndPad(LoweringContext &ctx, const ConvForm &form, const TensorValue &data,
-                               const TensorValue &weight, ArrayRef<AffineExpr> dims) {
+/// What both operators check.
+static void checkSizes(LoweringContext &ctx, const ConvForm &form, const TensorValue &data,
+                       const TensorValue &weight, ArrayRef<AffineExpr> dims) {
   ctx.checkEqual(data.dims[1], ctx.facts.mul(weight.dims[1], ctx.facts.constant(form.group)),
                  "channels of input 0 and of the weight times group");
   auto kernelShape = ctx.getInts("kernel_shape");
@@ -379,14 +382,14 @@ static TensorValue checkAndPad(LoweringContext &ctx, const ConvForm &form, const
                      "attribute 'kernel_shape' and the weight's size");
     bindOutputSize(ctx, form, axis, data.dims[2 + axis], kernel, dims[2 + axis]);
   }
-  return padInput(ctx, form, data, weight.dims, dims);
 }
 
 static LogicalResult lowerConv(LoweringContext &ctx) {
   ConvForm form = readForm(ctx);
   TensorValue weight = ctx.get(1);
   Dims dims(ctx.resultDims(0));
-  TensorValue data = checkAndPad(ctx, form, ctx.get(0), weight, dims);
+  TensorValue data = ctx.get(0);
+  checkSizes(ctx, form, data, weight, dims);
   Type type = ctx.resultElementType(0);
   if (!ctx.hasInput(2)) {
     ctx.set(0, convolve(ctx, form, data, weight, dims, type).value);
@@ -431,7 +434,8 @@ static LogicalResult lowerConvInteger(LoweringContext &ctx) {
   ConvForm form = readForm(ctx);
   Dims dims(ctx.resultDims(0));
   TensorValue weight = centred(ctx, 1);
-  TensorValue data = checkAndPad(ctx, form, centred(ctx, 0), weight, dims);
+  TensorValue data = centred(ctx, 0);
+  checkSizes(ctx, form, data, weight, dims);
   ctx.set(0, convolve(ctx, form, data, weight, dims, ctx.resultElementType(0)).value);
   return success();
 }

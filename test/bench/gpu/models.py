@@ -111,6 +111,16 @@ def conv(channels):
     return g
 
 
+def plane(channels, group=1):
+    """Convolution of 3 x 3 with bias and ReLU, channels first."""
+    g = Graph()
+    x, weight, bias = g.tensors(x=("B", channels, "H", "W"),
+                                weight=(channels, channels // group, 3, 3), bias=(channels,))
+    y = g.add("Relu", g.add("Conv", x, weight, bias, group=group, pads=[1] * 4))
+    g.output(y, ["B", channels, "H", "W"], BF16, "y")
+    return g
+
+
 def matmul():
     g = Graph()
     x, w = g.tensors(x=("M", "K"), w=("N", "K"))
@@ -223,6 +233,8 @@ SOURCES = {
     "matmul": Source(matmul), "elementwise": Source(elementwise),
     **{f"scan{n}": Source(scan, (n,)) for n in (2048, 4096, 5120)},
     **{f"conv{n}": Source(conv, (n,)) for n in (4096, 5376, 8192)},
+    "plane64": Source(plane, (64,)), "plane256": Source(plane, (256,)),
+    "plane64_channels": Source(plane, (64, 64)),
     "update2": Source(update2),
     "layer1": Source(layer1), "layer2": Source(layer2),
 }

@@ -22,6 +22,11 @@ def elementwise(x):
     return F.silu(x),
 
 
+def plane(x, weight, bias):
+    group = x.shape[1] // weight.shape[1]
+    return F.relu(F.conv2d(x, weight, bias, padding=1, groups=group)),
+
+
 def conv(x, weight, bias):
     return F.silu(F.conv1d(x, weight, bias, padding=3, groups=x.shape[1])[..., :x.shape[2]]),
 

@@ -76,6 +76,15 @@ def conv(b, d, length, target):
         peers.conv, ["y"], moved=4 * b * d * length, target=target))
 
 
+def plane(b, d, side, group=1):
+    points = b * d * side * side
+    ALL.append(Row(f"conv 3x3, {b}x{d}x{side}x{side}" + (", single channels" if group > 1 else ""),
+                   f"plane{d}" + ("_channels" if group > 1 else ""), lambda: {
+        "x": bf16(b, d, side, side), "weight": bf16(d, d // group, 3, 3, scale=0.1),
+        "bias": bf16(d)}, peers.plane, ["y"], moved=4 * points,
+        flops=18 * points * d if group == 1 else 0))
+
+
 def update1(b, target):
     d, n = 5120, 16
     ALL.append(Row(f"Mamba-1 state, batch {b}", f"scan{d}", lambda: scan_inputs(b, d, 1, n),
@@ -153,6 +162,9 @@ scan(1, 5120, 4096, 16, 0.16, False)
 conv(8, 4096, 2048, 0.094)
 conv(1, 8192, 32768, 0.37)
 conv(1, 5376, 4096, 0)
+plane(64, 64, 56)
+plane(8, 256, 28)
+plane(64, 64, 112, group=64)
 for batch, wanted in ((1, 0.0018), (8, 0), (64, 0.0158), (256, 0.062)):
     update1(batch, wanted)
 for batch, wanted in ((1, 0), (8, 0), (64, 0.118), (256, 0.475)):
