@@ -163,7 +163,7 @@ def test_unsafe(make, width):
     h, x = g.input("past_h", ["n", 8]), g.input("x", ["n", width])
     new, y = make(g, h, x)
     g.output(new, ["n", 8], name="present_h")
-    g.output(y, name="y")
+    g.output(y, ["n", "m"], name="y")
     module = runtime.Module(compiler.compile_model(g.model()))
     assert module.states_in_place() == []
     rng = generator(f"unsafe {make.__name__}")
