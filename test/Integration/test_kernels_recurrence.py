@@ -260,7 +260,8 @@ def test_growing_factors(level):
     given = {"h": np.ones((1, 33), f32), "x": x}
     got = session.run(given)
     for name, want in recurrence.run(given, 1).items():
-        compare.check_close(name, got[name], want, np.dtype(f32), 1e-5)
+        # A third of a rounding for each factor.
+        compare.check_close(name, got[name], want, np.dtype(f32), 2e-5)
 
 
 @pytest.mark.parametrize("level", LEVELS)

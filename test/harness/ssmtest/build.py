@@ -15,8 +15,10 @@ BUILD = Path(os.environ.get("SSM_BUILD_DIR", ROOT / "build"))
 MODELS = ROOT / "test" / "models"
 DOWNLOADS = BUILD / "models"
 RUNTIME = BUILD / "lib" / "libssmrt.so"
-# Whether this is what test/gpu/check took along, where there is no compiler.
-PACKED = bool(os.environ.get("SSM_TEST_PACKED"))
+# Whether this is what test/gpu/check took along ("modules" or "compiler"), where other packages are
+# installed and, in the first case, there is no compiler.
+PACKED = os.environ.get("SSM_TEST_PACKED", "")
+HAS_COMPILER = PACKED != "modules"
 
 # SSM_TEST_TARGET: an architecture to be emulated (aarch64-linux-gnu), or what --target
 # takes (cpu,cuda:sm_90a). SSM_TEST_DEVICE: where modules run (cuda), or the chip of an emulated

@@ -96,7 +96,19 @@ def library():
         run.argtypes = [c_void_p, POINTER(Input), c_int32, POINTER(Buffer), c_int32]
     if lib.ssmrt_api_version() != API_VERSION:
         raise RuntimeError(f"{build.RUNTIME} has another API version than this binding")
+    if build.DEVICE == "cuda" and not build.IS_GPU_EMULATED:
+        keep_context()
     return lib
+
+
+def keep_context():
+    """The first GPU's primary context would come and go with each module, which takes longer than
+    a test; this process holds it."""
+    driver, context = ctypes.CDLL("libcuda.so.1"), c_void_p()
+    for call, arguments in ((driver.cuInit, (0,)),
+                            (driver.cuDevicePrimaryCtxRetain, (byref(context), 0))):
+        if status := call(*arguments):
+            raise RuntimeError(f"{call.__name__}: error {status} of the driver")
 
 
 def check(status):
