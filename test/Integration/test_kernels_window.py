@@ -66,7 +66,8 @@ class Conv:
             part = x[(..., *[slice(t * d, t * d + (n - 1) * s + 1, s) for t, d, n, s in
                              zip(tap, self.dilations, out, self.strides)])]
             y += np.einsum("bgi...,gfi->bgf...", part, weight[(..., *tap)])
-        y = y.reshape(batch, self.group * self.features, *out) + bias.astype(np.float64).reshape(-1, *[1] * rank)
+        y = y.reshape(batch, self.group * self.features, *out)
+        y += bias.astype(np.float64).reshape(-1, *[1] * rank)
         return y if residual is None else np.maximum(y + residual, 0)
 
     def model(self, weights, image=None, residual=False):
