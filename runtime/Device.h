@@ -106,6 +106,7 @@ private:
   cuda::Library library = nullptr;
   Array<Kernel> kernels;
   bool overlaps = false; // what may begin early waits for what was before
+  bool readsEarly = false; // some kernel reads inputs before it waits
 };
 
 /// A session's work on a device, in order: on a stream of the caller or its own.
@@ -187,6 +188,7 @@ private:
   uint8_t *pinned = nullptr;  // on the host, for fault words and small reads
   bool usesGraphs = true;
   bool hasRead = false;                 // the run has read values
+  bool hasLaunched = false;             // the run has launched a kernel
   Array<int64_t> key;                   // of the run
   static constexpr int kRecordings = 4; // states take turns, and a few sizes
   Recording recordings[kRecordings] = {};

@@ -13,8 +13,9 @@
 using namespace ssmrt;
 
 // DLPack's type codes by number: the header in use may be one that has no name
-// for bool yet.
-static constexpr uint8_t codeInt = 0, codeUInt = 1, codeFloat = 2, codeBfloat = 4, codeBool = 6;
+// for bool or 8-bit floats yet.
+static constexpr uint8_t codeInt = 0, codeUInt = 1, codeFloat = 2, codeBfloat = 4, codeBool = 6,
+                         codeFloat8E4M3FN = 10, codeFloat8E5M2 = 12;
 
 static const TypeInfo types[] = {
     {SSM_TYPE_F32, {codeFloat, 32, 1}, 4, "float32", "F32"},
@@ -30,6 +31,8 @@ static const TypeInfo types[] = {
     {SSM_TYPE_U32, {codeUInt, 32, 1}, 4, "uint32", "U32"},
     {SSM_TYPE_U64, {codeUInt, 64, 1}, 8, "uint64", "U64"},
     {SSM_TYPE_BF16, {codeBfloat, 16, 1}, 2, "bfloat16", "BF16"},
+    {SSM_TYPE_F8E4M3FN, {codeFloat8E4M3FN, 8, 1}, 1, "float8_e4m3fn", "F8_E4M3"},
+    {SSM_TYPE_F8E5M2, {codeFloat8E5M2, 8, 1}, 1, "float8_e5m2", "F8_E5M2"},
 };
 
 const TypeInfo *ssmrt::findType(int32_t type) {

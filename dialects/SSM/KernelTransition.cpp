@@ -199,7 +199,7 @@ void ssm::annotateTransition(KernelOp kernel) {
         continue;
       if (auto exp = dyn_cast<math::ExpOp>(op))
         exp.setFastmath(exp.getFastmath() | arith::FastMathFlags::afn);
-      else if (isa<arith::MulFOp, arith::ExtFOp, arith::TruncFOp>(op))
+      else if (isa<arith::MulFOp, arith::ExtFOp, arith::TruncFOp, arith::SelectOp>(op))
         llvm::append_range(work, op->getOperands());
     }
   }

@@ -87,6 +87,9 @@ struct CompileOptions {
   std::string ptxas;
   /// Bytes that a thread of a GPU's kernel may spill at most; -1: any number.
   int64_t spillBudget = -1;
+  /// How a GPU computes products of f32 matrices: by multiply-adds ("ieee"), or on tensor cores
+  /// with factors cut off to tf32 ("tf32") or split into two such numbers ("tf32x3").
+  std::string f32Products = "ieee";
   /// Where external data lies, if not beside the model.
   std::string weightsDir;
   /// Bytes that the weights of a model may have at most; 0: the reader's limit.

@@ -47,7 +47,9 @@ typedef enum ssm_type {
   SSM_TYPE_F64 = 11,
   SSM_TYPE_U32 = 12,
   SSM_TYPE_U64 = 13,
-  SSM_TYPE_BF16 = 16
+  SSM_TYPE_BF16 = 16,
+  SSM_TYPE_F8E4M3FN = 17,
+  SSM_TYPE_F8E5M2 = 19
 } ssm_type;
 
 /* What run and plan return. */
@@ -149,7 +151,10 @@ enum {
    * chips before sm_90. */
   SSM_KERNEL_OVERLAPS = 1,
   /* grid[0] is bounded by what runs at once on the device. */
-  SSM_KERNEL_PERSISTENT = 2
+  SSM_KERNEL_PERSISTENT = 2,
+  /* Reads inputs of the run before it waits: what was queued before the run has to be done
+   * before its first kernel begins. */
+  SSM_KERNEL_READS_EARLY = 4
 };
 
 /* A kernel of a version's images. Numbers are those of the image for the

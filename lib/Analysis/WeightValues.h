@@ -15,6 +15,8 @@ namespace ssm {
 
 /// Marks an argument of a private function that is a weight in every call.
 inline constexpr llvm::StringLiteral kWeightArgument = "ssm.weight";
+/// The same of an input of the run, which nothing writes while it lasts.
+inline constexpr llvm::StringLiteral kInputArgument = "ssm.input";
 
 /// Tells what is computed from weights alone, and remembers it: the operations must
 /// stay as they are while it is asked.

@@ -242,6 +242,7 @@ LogicalResult Compilation::runStage(StringRef stage, ModuleOp module, const Vers
     pipeline.level2Bytes = target.level2Bytes();
     if (version->gpu && !isInit)
       pipeline.chip = version->gpu->chip;
+    pipeline.f32Products = options.f32Products;
   }
   buildStage(stage, manager, pipeline);
   if (!isInit)

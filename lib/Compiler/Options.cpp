@@ -55,6 +55,10 @@ std::string ssm::checkOptions(const CompileOptions &options) {
       !llvm::is_contained(getStages(), options.optimizeThrough))
     return "--optimize-through: unknown stage '" + options.optimizeThrough +
            "', expected one of " + llvm::join(getStages(), ", ");
+  constexpr StringRef kF32Products[] = {"ieee", "tf32x3", "tf32"};
+  if (!llvm::is_contained(kF32Products, options.f32Products))
+    return "--f32-products=" + options.f32Products + ": expected one of " +
+           llvm::join(llvm::ArrayRef(kF32Products), ", ");
   std::string problem;
   if (!options.remarks.empty() && !llvm::Regex(options.remarks).isValid(problem))
     return "--remarks=" + options.remarks + ": " + problem;
@@ -139,6 +143,8 @@ std::string ssm::describeOptions(const CompileOptions &options,
     text += " --state " + pair.input + "=" + pair.output;
   for (const AddedPass &added : options.addedPasses)
     text += " --add-pass=" + added.stage + "=" + added.pass;
+  if (options.f32Products != "ieee")
+    text += " --f32-products=" + options.f32Products;
   if (options.embedWeights)
     text += " --embed-weights";
   if (options.profile)

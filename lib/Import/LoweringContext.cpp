@@ -23,8 +23,10 @@ Type ssm::onnx::storageType(Type type) {
   return IntegerType::get(type.getContext(), std::max(integer.getWidth(), 8u));
 }
 
+bool ssm::onnx::isFloat8(Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); }
+
 Type ssm::onnx::computeType(Type type) {
-  if (type.isF16() || type.isBF16())
+  if (type.isF16() || type.isBF16() || isFloat8(type))
     return Float32Type::get(type.getContext());
   if (type.isInteger(1))
     return type;

@@ -6,7 +6,7 @@
 // Tensors of the tensor stage are stored signless; bool is i8 with 0 or 1 (LLVM
 // does not vectorise loops over i1). ONNX's own element types, which tell signed
 // from unsigned and bool from i8, stay available as elementType(i). Scalar bodies
-// see compute types: bool as i1, f16 and bf16 as f32.
+// see compute types: bool as i1, f16, bf16 and 8-bit floats as f32.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,7 +21,9 @@ namespace ssm::onnx {
 
 /// How a tensor of that ONNX element type is stored: signless, bool as i8.
 mlir::Type storageType(mlir::Type onnxElementType);
-/// What scalar code computes with: f32 for f16 and bf16, i1 for bool, signless.
+/// e4m3fn and e5m2, which Cast alone takes and gives.
+bool isFloat8(mlir::Type onnxElementType);
+/// What scalar code computes with: f32 for shorter floats, i1 for bool, signless.
 mlir::Type computeType(mlir::Type onnxElementType);
 /// What sums of that element type are kept in: f32 for f16 and bf16, else itself.
 mlir::Type accumulatorType(mlir::Type onnxElementType);

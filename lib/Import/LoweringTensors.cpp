@@ -20,7 +20,7 @@ using namespace ssm::onnx;
 //===----------------------------------------------------------------------===//
 
 Value LoweringContext::load(ImplicitLocOpBuilder &b, Value stored, Type type) {
-  if (type.isF16() || type.isBF16())
+  if (type.isF16() || type.isBF16() || isFloat8(type))
     return arith::ExtFOp::create(b, b.getF32Type(), stored);
   if (isBool(type))
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, stored,
@@ -29,7 +29,7 @@ Value LoweringContext::load(ImplicitLocOpBuilder &b, Value stored, Type type) {
 }
 
 Value LoweringContext::store(ImplicitLocOpBuilder &b, Value computed, Type type) {
-  if (type.isF16() || type.isBF16())
+  if (type.isF16() || type.isBF16() || isFloat8(type))
     return arith::TruncFOp::create(b, type, computed);
   if (isBool(type))
     return arith::ExtUIOp::create(b, b.getI8Type(), computed);

@@ -27,6 +27,10 @@ std::optional<int32_t> ssm::getONNXType(Type type) {
     return SSM_TYPE_F16;
   if (type.isBF16())
     return SSM_TYPE_BF16;
+  if (isa<Float8E4M3FNType>(type))
+    return SSM_TYPE_F8E4M3FN;
+  if (isa<Float8E5M2Type>(type))
+    return SSM_TYPE_F8E5M2;
   auto integer = dyn_cast<IntegerType>(type);
   if (!integer)
     return std::nullopt;
@@ -57,6 +61,10 @@ Type ssm::getElementType(int32_t type, MLIRContext *context) {
     return builder.getF16Type();
   case SSM_TYPE_BF16:
     return builder.getBF16Type();
+  case SSM_TYPE_F8E4M3FN:
+    return builder.getType<Float8E4M3FNType>();
+  case SSM_TYPE_F8E5M2:
+    return builder.getType<Float8E5M2Type>();
   case SSM_TYPE_BOOL:
     return builder.getI1Type();
   case SSM_TYPE_I8:

@@ -51,6 +51,10 @@ static StringRef safetensorsType(int32_t type) {
     return "F16";
   case SSM_TYPE_BF16:
     return "BF16";
+  case SSM_TYPE_F8E4M3FN:
+    return "F8_E4M3";
+  case SSM_TYPE_F8E5M2:
+    return "F8_E5M2";
   case SSM_TYPE_BOOL:
     return "BOOL";
   case SSM_TYPE_I8:

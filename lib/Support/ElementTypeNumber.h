@@ -23,6 +23,10 @@ inline int64_t onnxTypeNumber(mlir::Type type) {
     return 11;
   if (type.isBF16())
     return 16;
+  if (llvm::isa<mlir::Float8E4M3FNType>(type))
+    return 17;
+  if (llvm::isa<mlir::Float8E5M2Type>(type))
+    return 19;
   auto integer = llvm::dyn_cast<mlir::IntegerType>(type);
   if (!integer)
     return 0;

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/CPU/FloatBits.h"
 #include "passes/CPU/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -18,59 +19,12 @@ namespace ssm {
 } // namespace ssm
 
 using namespace mlir;
+using namespace ssm;
 
 namespace {
 
-/// Arithmetic on the bits of f32, in the shape of `like`.
-class Bits {
-public:
-  Bits(ImplicitLocOpBuilder &b, Type like) : b(b), like(like) {}
-
-  Type shaped(Type element) {
-    if (auto shape = dyn_cast<ShapedType>(like))
-      return shape.clone(element);
-    return element;
-  }
-  Value constant(uint32_t value) { return constantOf(b.getI32IntegerAttr(value)); }
-  Value real(float value) { return constantOf(b.getF32FloatAttr(value)); }
-  Value add(Value x, uint32_t y) { return arith::AddIOp::create(b, x, constant(y)); }
-  Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
-  Value mask(Value x, uint32_t y) { return arith::AndIOp::create(b, x, constant(y)); }
-  Value set(Value x, uint32_t y) { return arith::OrIOp::create(b, x, constant(y)); }
-  Value left(Value x, int count) { return arith::ShLIOp::create(b, x, constant(count)); }
-  Value right(Value x, int count) { return arith::ShRUIOp::create(b, x, constant(count)); }
-  Value compare(arith::CmpIPredicate predicate, Value x, uint32_t y) {
-    return arith::CmpIOp::create(b, predicate, x, constant(y));
-  }
-  Value select(Value condition, Value x, Value y) {
-    return arith::SelectOp::create(b, condition, x, y);
-  }
-  Value of(Value f32) { return arith::BitcastOp::create(b, shaped(b.getI32Type()), f32); }
-  Value toReal(Value bits) { return arith::BitcastOp::create(b, shaped(b.getF32Type()), bits); }
-  Value narrow(Value bits, Type element) {
-    Value low = arith::TruncIOp::create(b, shaped(b.getI16Type()), bits);
-    return arith::BitcastOp::create(b, shaped(element), low);
-  }
-  Value widen(Value f16) {
-    Value bits = arith::BitcastOp::create(b, shaped(b.getI16Type()), f16);
-    return arith::ExtUIOp::create(b, shaped(b.getI32Type()), bits);
-  }
-
-  ImplicitLocOpBuilder &b;
-
-private:
-  Value constantOf(TypedAttr attr) {
-    Type type = shaped(attr.getType());
-    if (auto shape = dyn_cast<ShapedType>(type))
-      return arith::ConstantOp::create(b, DenseElementsAttr::get(shape, attr));
-    return arith::ConstantOp::create(b, attr);
-  }
-
-  Type like;
-};
-
 /// To nearest, ties to even, by a carry from the bits that go; NaN stays NaN.
-Value truncateToBF16(Bits &f, Value x) {
+Value truncateToBF16(FloatBits &f, Value x) {
   Value bits = f.of(x);
   Value rounded = f.add(f.add(bits, 0x7fff), f.mask(f.right(bits, 16), 1));
   Value isNaN = arith::CmpFOp::create(f.b, arith::CmpFPredicate::UNO, x, x);
@@ -78,7 +32,7 @@ Value truncateToBF16(Bits &f, Value x) {
   return f.narrow(f.right(result, 16), f.b.getBF16Type());
 }
 
-Value truncateToF16(Bits &f, Value x) {
+Value truncateToF16(FloatBits &f, Value x) {
   using P = arith::CmpIPredicate;
   Value bits = f.of(x), magnitude = f.mask(bits, 0x7fffffff);
   // The exponent rebased from 127 to 15, 13 bits rounded off.
@@ -96,7 +50,7 @@ Value truncateToF16(Bits &f, Value x) {
   return f.narrow(arith::OrIOp::create(f.b, result, sign), f.b.getF16Type());
 }
 
-Value extendF16(Bits &f, Value x) {
+Value extendF16(FloatBits &f, Value x) {
   Value bits = f.widen(x), magnitude = f.mask(bits, 0x7fff);
   Value moved = f.left(magnitude, 13);
   // 2^112 brings the exponent from base 15 to base 127, subnormals too.
@@ -117,7 +71,7 @@ struct ExpandTruncation : OpRewritePattern<arith::TruncFOp> {
     if (op.getRoundingmode())
       return rewriter.notifyMatchFailure(op, "rounds in its own way");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    Bits f(b, op.getType());
+    FloatBits f(b, op.getType());
     rewriter.replaceOp(op, to.isBF16() ? truncateToBF16(f, op.getIn())
                                        : truncateToF16(f, op.getIn()));
     return success();
@@ -133,7 +87,7 @@ struct ExpandExtension : OpRewritePattern<arith::ExtFOp> {
     if (!getElementTypeOrSelf(op.getIn()).isF16() || !getElementTypeOrSelf(op.getType()).isF32())
       return rewriter.notifyMatchFailure(op, "not f16 to f32");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    Bits f(b, op.getType());
+    FloatBits f(b, op.getType());
     rewriter.replaceOp(op, extendF16(f, op.getIn()));
     return success();
   }

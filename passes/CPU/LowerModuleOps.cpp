@@ -10,6 +10,7 @@
 #include "dialects/SSM/SSMOps.h"
 #include "dialects/SSM/TensorMapOp.h"
 #include "lib/Emit/PlainBuffer.h"
+#include "lib/Support/ElementTypeNumber.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
@@ -351,14 +352,6 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     return success();
   }
 
-  /// The ABI's number of a type of elements.
-  static int64_t typeNumber(Type type) {
-    if (auto number = dyn_cast<FloatType>(type))
-      return number.isBF16() ? 16 : number.isF16() ? 10 : number.isF64() ? 11 : 1;
-    unsigned bits = type.getIntOrFloatBitWidth();
-    return bits == 8 ? 3 : bits == 16 ? 5 : bits == 32 ? 6 : 7;
-  }
-
   void lowerTensorMap(ImplicitLocOpBuilder &b, TensorMapOp op) {
     auto type = cast<MemRefType>(op.getMemref().getType());
     Type i32 = b.getI32Type();
@@ -388,7 +381,7 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
     int64_t swizzle = op.getSwizzle();
     Value status =
         call(b, i32, loadPointer(b, op.getTable(), kTableTensorMap),
-             {op.getContext(), map, number(typeNumber(type.getElementType())),
+             {op.getContext(), map, number(onnxTypeNumber(type.getElementType())),
               number(type.getRank()), takePointer(b, *types, op.getMemref()), onStack(b, dims),
               onStack(b, strides), onStack(b, boxes),
               number(swizzle == 128 ? 3 : swizzle == 64 ? 2 : swizzle == 32 ? 1 : 0)});

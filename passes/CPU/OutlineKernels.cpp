@@ -54,6 +54,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       SmallVector<Operation *> nests;
       for (Block &block : function.getBody())
         collectNests(block, nests);
+      hasSeveralKernels = nests.size() > 1;
       for (Operation *nest : nests)
         outline(nest, module);
     }
@@ -193,15 +194,24 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
            });
   }
 
-  /// Whether the memory is a weight, which nothing writes while the model runs.
-  static bool isWeight(Value value) {
+  /// Marks memory that nothing writes while the model runs: a weight, or an input. A kernel that
+  /// runs alone has no use for the latter: it could be begun no earlier.
+  void markConstant(Value value, SmallVectorImpl<NamedAttribute> &attributes) {
     while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
       value = view.getViewSource();
+    Builder b(&getContext());
+    auto mark = [&](StringRef name) {
+      attributes.push_back(b.getNamedAttr(name, b.getUnitAttr()));
+    };
     if (auto arg = dyn_cast<BlockArgument>(value)) {
       auto function = dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp());
-      return function && function.getArgAttr(arg.getArgNumber(), kWeightArgument);
+      if (function && function.getArgAttr(arg.getArgNumber(), kWeightArgument))
+        mark(kWeightArgument);
+    } else if (value.getDefiningOp<WeightViewOp>()) {
+      mark(kWeightArgument);
+    } else if (value.getDefiningOp<ArgOp>() && hasSeveralKernels) {
+      mark(kInputArgument);
     }
-    return value.getDefiningOp<WeightViewOp>() != nullptr;
   }
 
   /// What the type fixes stays fixed.
@@ -268,8 +278,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
       if (isOwnMemory(param) && !hasTwin(param, captures.params.getArrayRef()))
         told.push_back(mark);
       // Kernels of a device may read it before those in front of them end.
-      if (device && isWeight(param))
-        told.push_back(builder.getNamedAttr(kWeightArgument, builder.getUnitAttr()));
+      if (device)
+        markConstant(param, told);
       noAlias.push_back(builder.getDictionaryAttr(told));
       for (int64_t axis = 0; axis < type.getRank(); ++axis)
         if (type.isDynamicDim(axis)) {
@@ -347,6 +357,7 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     nest->erase();
   }
 
+  bool hasSeveralKernels = false;
   llvm::StringMap<std::string> kernels;
   llvm::StringMap<unsigned> names;
 };

@@ -35,6 +35,24 @@ def ConvertMathToLibm : Pass<"ssm-math-to-libm", "::mlir::ModuleOp"> {
                            "::mlir::ub::UBDialect", "::mlir::vector::VectorDialect"];
 }
 
+def ExpandFloat8 : Pass<"ssm-expand-float8"> {
+  let summary = "conversions of 8-bit floats (e4m3fn, e5m2) as arithmetic";
+  let description = [{
+    Neither LLVM nor most chips have them. Exact to longer types; from f32 (f16 and bf16 go
+    there first) to the nearest, ties to even, and what is too large becomes infinity, for
+    e4m3fn, which has none, NaN. Denormals count. On scalars and vectors.
+
+    ```mlir
+    %y = arith.extf %x : f8E5M2 to f32
+    // becomes
+    %b = arith.bitcast %x : f8E5M2 to i8
+    ... arith on i32, one arith.mulf ...
+    %y = arith.bitcast %r : i32 to f32
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 def ExpandHalf : Pass<"ssm-expand-half"> {
   let summary = "conversions of f16 and bf16 as arithmetic that vectorises";
   let description = [{

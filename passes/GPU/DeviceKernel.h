@@ -53,6 +53,20 @@ struct DeviceKernel {
   mlir::Value addTensorMap(unsigned input, llvm::ArrayRef<int32_t> box, int64_t swizzle);
 };
 
+/// What a form of several kernels is made with.
+struct KernelLaunches {
+  /// Puts the code of a kernel in front of the device's copy of the operation and erases it.
+  /// `more` are the kernel's arguments behind those of the host's function.
+  using Emit = llvm::function_ref<LaunchShape(mlir::Operation *copy, mlir::gpu::GPUFuncOp function,
+                                              mlir::ValueRange more)>;
+  mlir::ImplicitLocOpBuilder &host;
+  /// Queues a kernel of its own, where the host's builder is.
+  std::function<void(llvm::StringRef suffix, llvm::ArrayRef<mlir::Value> more, Emit emit)> launch;
+  /// A pointer to so many words of 64 bits, while the body's launches are queued.
+  std::function<void(mlir::Value words, llvm::function_ref<void(mlir::Value pointer)> body)>
+      withMemory;
+};
+
 /// One of a kernel's forms; the host chooses by sizes and pointers.
 struct KernelForm {
   /// What is appended to the kernel's name.
@@ -67,11 +81,18 @@ struct KernelForm {
   };
   std::function<Split(mlir::ImplicitLocOpBuilder &)> split = nullptr;
   std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;
+  /// Of any number of kernels, instead of all these.
+  std::function<void(KernelLaunches &)> emitAll = nullptr;
 };
+
+/// How products of f32 are computed: by multiply-adds; or on tensor cores, which take the first 11
+/// bits of a number (tf32): those of each factor, or these and the next ones in three products.
+enum class F32Products { IEEE, TF32, TF32x3 };
 
 /// Products of matrices for a chip: the first that fits is to run, the last one always does.
 /// None if the kernel is no such product.
-llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target);
+llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &target,
+                                             F32Products precision);
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.
@@ -81,18 +102,20 @@ llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, int chip);
 /// behind a noalias pointer, would read it too early.
 void shareBetweenThreads(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
 
-/// Whether a buffer of the function is a weight in every call: no kernel writes it.
-bool isWeight(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
+/// Whether a buffer may be read before the kernel waits for others: it is a weight, or an input of
+/// the run, in every call; of the latter the launch takes note.
+bool canReadEarly(DeviceKernel &kernel, mlir::Value buffer, LaunchShape &shape);
 
-/// Loads of the function stay where they are among barriers and waits for other kernels: those
-/// of a noalias pointer need not.
-void shareWithOthers(mlir::gpu::GPUFuncOp function);
+/// The kernel may begin before those in front of it are done, and waits for them where its
+/// builder is. Loads stay where they are among barriers and this: those of a noalias pointer need
+/// not.
+void waitForOthers(DeviceKernel &kernel, LaunchShape &shape);
 
-/// Kernels without time: the first that fits is to run, the last takes all of them.
-llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel);
+/// Kernels without time: the first that fits is to run, the last takes all of them. `overlaps`:
+/// the chip lets a kernel begin before the last one is done.
+llvm::SmallVector<KernelForm> getTeamForms(KernelOp kernel, bool overlaps);
 
-/// Kernels with time that turns out to be a single step, and sums over rows of a state that are
-/// whole vectors. `overlaps`: the chip lets a kernel begin before the last one is done.
+/// Kernels with time that turns out to be a single step.
 void addStepForm(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 
 /// Steps after which nothing may be left of where carries began, for time to be cut.
@@ -101,6 +124,10 @@ constexpr int64_t kMaxMemory = 16;
 /// Kernels with time of such a memory, all along which their operands lie dense: together these
 /// take all sizes. None if the kernel is not one.
 llvm::SmallVector<KernelForm> getWindowForms(KernelOp kernel);
+
+/// Kernels with time that combine one carry with something else at each step, where rows are few or
+/// their steps dense.
+void addPrefixForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 
 /// Kernels with time whose carries fit into registers, one summed loop across lanes of a warp.
 std::optional<LaunchShape> emitLaneRecurrence(DeviceKernel &kernel);
@@ -112,6 +139,10 @@ std::optional<LaunchShape> emitBlockRecurrence(DeviceKernel &kernel);
 /// The whole kernel, with or without time, by the one block that runs; ends with a barrier.
 /// Whether it could. The host's kernel is not looked at.
 bool emitInBlock(DeviceKernel &kernel);
+
+/// Loops that write an element a step where data tells; together these take all sizes. None if
+/// the nest is no such.
+llvm::SmallVector<KernelForm> getScatterForms(mlir::Operation *nest);
 
 /// Loops that hold several kernels: one block runs them, its threads share out each kernel's
 /// points.

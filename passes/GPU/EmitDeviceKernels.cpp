@@ -36,6 +36,8 @@ using namespace mlir;
 using namespace ssm;
 
 static constexpr StringLiteral kNoAlias = "llvm.noalias";
+/// What tells canReadEarly of an argument.
+static constexpr StringRef kConstantArguments[] = {kWeightArgument, kInputArgument};
 
 Value DeviceKernel::addShared(ArrayRef<int64_t> shape, Type type) {
   // As a number: conversions to LLVM outside of upstream's for gpu know no other.
@@ -91,14 +93,23 @@ void ssm::shareBetweenThreads(gpu::GPUFuncOp function, Value buffer) {
     function.removeArgAttr(*argument, kNoAlias);
 }
 
-bool ssm::isWeight(gpu::GPUFuncOp function, Value buffer) {
-  std::optional<unsigned> argument = argumentOf(function, buffer);
-  return argument && function.getArgAttr(*argument, kWeightArgument);
+bool ssm::canReadEarly(DeviceKernel &kernel, Value buffer, LaunchShape &shape) {
+  std::optional<unsigned> argument = argumentOf(kernel.function, buffer);
+  if (!argument)
+    return false;
+  if (kernel.function.getArgAttr(*argument, kWeightArgument))
+    return true;
+  if (!kernel.function.getArgAttr(*argument, kInputArgument))
+    return false;
+  shape.flags |= kReadsEarly;
+  return true;
 }
 
-void ssm::shareWithOthers(gpu::GPUFuncOp function) {
-  for (unsigned i = 0; i < function.getNumArguments(); ++i)
-    function.removeArgAttr(i, kNoAlias);
+void ssm::waitForOthers(DeviceKernel &kernel, LaunchShape &shape) {
+  shape.flags |= kOverlaps;
+  for (unsigned i = 0; i < kernel.function.getNumArguments(); ++i)
+    kernel.function.removeArgAttr(i, kNoAlias);
+  NVVM::GriddepcontrolOp::create(kernel.device, NVVM::GridDepActionKind::wait);
 }
 
 gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {
@@ -147,6 +158,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   using EmitDeviceKernelsBase::EmitDeviceKernelsBase;
 
   GpuTarget target;
+  F32Products precision = F32Products::IEEE;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -162,6 +174,16 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       return signalPassFailure();
     }
     target = *resolved;
+    auto named = llvm::StringSwitch<std::optional<F32Products>>(f32Products)
+                     .Case("ieee", F32Products::IEEE)
+                     .Case("tf32", F32Products::TF32)
+                     .Case("tf32x3", F32Products::TF32x3)
+                     .Default(std::nullopt);
+    if (!named) {
+      module.emitError("f32-products is '") << f32Products << "', expected ieee, tf32 or tf32x3";
+      return signalPassFailure();
+    }
+    precision = *named;
     gpu::GPUModuleOp device = getDeviceModule(module);
     for (func::FuncOp function : functions)
       emit(function, device);
@@ -175,28 +197,26 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   SmallVector<KernelForm> formsOf(Operation *nest) {
     if (auto kernel = dyn_cast<KernelOp>(nest))
       return formsOf(kernel);
-    auto topk = dyn_cast<TopKOp>(nest);
-    if (!topk)
-      return {KernelForm()};
-    SmallVector<KernelForm> forms;
-    for (const TopKForm &form : getTopKForms())
-      forms.push_back({form.suffix,
-                       [topk, &form](ImplicitLocOpBuilder &h) { return fitsTopK(h, topk, form); },
-                       nullptr});
-    return forms;
+    if (auto topk = dyn_cast<TopKOp>(nest))
+      return getTopKForms(topk);
+    if (SmallVector<KernelForm> forms = getScatterForms(nest); !forms.empty())
+      return forms;
+    return {KernelForm()};
   }
 
   SmallVector<KernelForm> formsOf(KernelOp kernel) {
+    bool overlaps = target.version >= 90;
     if (!kernel.getTime()) {
-      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target); !forms.empty())
+      if (SmallVector<KernelForm> forms = getMatmulForms(kernel, target, precision); !forms.empty())
         return forms;
-      return getTeamForms(kernel);
+      return getTeamForms(kernel, overlaps);
     }
     if (SmallVector<KernelForm> forms = getWindowForms(kernel); !forms.empty())
       return forms;
     SmallVector<KernelForm> forms;
-    addStepForm(kernel, /*overlaps=*/target.version >= 90, forms);
+    addStepForm(kernel, overlaps, forms);
     llvm::append_range(forms, getStagedForms(kernel, target.version));
+    addPrefixForms(kernel, forms);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
                if (!shape)
@@ -220,10 +240,13 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       collapseLoops(kernel, host);
     llvm::scope_exit forget([&] {
       for (unsigned i = 0; i < function.getNumArguments(); ++i)
-        function.removeArgAttr(i, kWeightArgument);
+        for (StringRef attribute : kConstantArguments)
+          function.removeArgAttr(i, attribute);
     });
     // What chooses between forms is no part of them.
     auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
+    if (auto topk = dyn_cast<TopKOp>(nest))
+      checkTopKRows(topk, host);
     for (const KernelForm &form : formsOf(nest)) {
       Value isFit = form.isFit ? form.isFit(host) : Value();
       llvm::APInt fixed;
@@ -244,40 +267,93 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     nest->erase();
   }
 
+  /// Puts the code of a kernel in front of the device's copy of the nest; what the launch gives
+  /// behind all else goes to `given`.
+  using EmitCopy = llvm::function_ref<LaunchShape(Operation *copy, gpu::GPUFuncOp target,
+                                                  ImplicitLocOpBuilder &inside, ValueRange more,
+                                                  SmallVector<Value> &given)>;
+
   void emitLaunches(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
                     gpu::GPUModuleOp device, ImplicitLocOpBuilder &host) {
+    if (form.emitAll) {
+      KernelLaunches launches{
+          host,
+          [&](StringRef suffix, ArrayRef<Value> more, KernelLaunches::Emit emit) {
+            emitCopy(function, ops, suffix, device, host, more,
+                     [&](Operation *copy, gpu::GPUFuncOp target, ImplicitLocOpBuilder &,
+                         ValueRange more, SmallVector<Value> &) {
+                       return emit(copy, target, more);
+                     });
+          },
+          [&](Value words, llvm::function_ref<void(Value)> body) {
+            withMemory(function, host, words, body);
+          }};
+      return form.emitAll(launches);
+    }
     if (!form.split)
-      return emitForm(function, ops, form, device, host);
-    Value table = function.getArgument(0), context = function.getArgument(1);
+      return emitForm(function, ops, form.suffix, form.emit, device, host);
     auto [numParts, words] = form.split(host);
+    withMemory(function, host, words, [&](Value parts) {
+      std::string second = (form.suffix + "_sums").str();
+      emitForm(function, ops, form.suffix, form.emit, device, host, {parts, numParts});
+      emitForm(function, ops, second, form.emitSecond, device, host, {parts, numParts});
+    });
+  }
+
+  /// Memory of the segment while the launches of `body` are queued.
+  static void withMemory(func::FuncOp function, ImplicitLocOpBuilder &host, Value words,
+                         llvm::function_ref<void(Value)> body) {
+    Value table = function.getArgument(0), context = function.getArgument(1);
     Value mark = SegmentMarkOp::create(host, table, context);
     auto type = MemRefType::get({ShapedType::kDynamic}, host.getI64Type());
     Value memory = SegmentAllocOp::create(host, type, table, context, words);
-    Value parts = PointerOp::create(host, table.getType(), memory);
-    std::string second = (form.suffix + "_sums").str();
-    for (const KernelForm &half : {KernelForm{form.suffix, nullptr, form.emit},
-                                   KernelForm{second, nullptr, form.emitSecond}})
-      emitForm(function, ops, half, device, host, {parts, numParts});
+    body(PointerOp::create(host, table.getType(), memory));
     // Kernels behind reuse it, and these are done by then.
     SegmentReleaseOp::create(host, table, context, mark);
   }
 
+  void emitForm(func::FuncOp function, ArrayRef<Operation *> ops, StringRef suffix,
+                const std::function<LaunchShape(DeviceKernel &)> &emit, gpu::GPUModuleOp device,
+                ImplicitLocOpBuilder &host, ArrayRef<Value> more = {}) {
+    Operation *nest = ops.back();
+    emitCopy(function, ops, suffix, device, host, more,
+             [&](Operation *copy, gpu::GPUFuncOp target, ImplicitLocOpBuilder &inside,
+                 ValueRange inner, SmallVector<Value> &given) {
+               auto kernel = dyn_cast<KernelOp>(nest);
+               if (!kernel) {
+                 std::optional<LaunchShape> made = emitNest(copy, target, host);
+                 return made ? *made : emitAlone(copy, inside, host);
+               }
+               DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
+               if (!more.empty()) {
+                 both.parts = inner[0];
+                 both.numParts = inner[1];
+                 both.hostNumParts = more.back();
+               }
+               LaunchShape shape = emit(both);
+               llvm::append_range(given, both.tensorMaps);
+               copy->erase();
+               return shape;
+             });
+  }
+
   /// Puts the kernel into a function of the device, and its launch where the host's builder is.
   /// `more` become the function's last arguments.
-  void emitForm(func::FuncOp function, ArrayRef<Operation *> ops, const KernelForm &form,
-                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host, ArrayRef<Value> more = {}) {
+  void emitCopy(func::FuncOp function, ArrayRef<Operation *> ops, StringRef suffix,
+                gpu::GPUModuleOp device, ImplicitLocOpBuilder &host, ArrayRef<Value> more,
+                EmitCopy emit) {
     Block &body = function.getBody().front();
     Operation *nest = ops.back();
     auto arguments = body.getArguments().drop_front(2);
     SmallVector<Value> given(arguments);
     llvm::append_range(given, more);
-    gpu::GPUFuncOp target =
-        createDeviceFunction(device, (function.getName() + form.suffix).str(),
-                             ValueRange(given).getTypes());
+    gpu::GPUFuncOp target = createDeviceFunction(device, (function.getName() + suffix).str(),
+                                                 ValueRange(given).getTypes());
     IRMapping mapping;
     for (auto [i, argument] : llvm::enumerate(arguments)) {
       mapping.map(argument, target.getArgument(i));
-      for (StringRef attribute : {StringRef(kNoAlias), StringRef(kWeightArgument)})
+      for (StringRef attribute :
+           {StringRef(kNoAlias), kConstantArguments[0], kConstantArguments[1]})
         if (function.getArgAttr(i + 2, attribute))
           target.setArgAttr(i, attribute, host.getUnitAttr());
     }
@@ -289,24 +365,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     Operation *copy = nestOf(target.getBody().front());
     inside.setInsertionPoint(copy);
 
-    LaunchShape shape;
-    if (auto kernel = dyn_cast<KernelOp>(nest)) {
-      DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
-      if (!more.empty()) {
-        both.parts = target.getArgument(arguments.size());
-        both.numParts = target.getArgument(arguments.size() + 1);
-        both.hostNumParts = more.back();
-      }
-      shape = form.emit(both);
-      llvm::append_range(given, both.tensorMaps);
-      copy->erase();
-    } else if (auto topk = dyn_cast<TopKOp>(nest)) {
-      shape = emitTopK(topk, cast<TopKOp>(copy), target, host, form.suffix);
-      copy->erase();
-    } else {
-      std::optional<LaunchShape> made = emitNest(copy, target, host);
-      shape = made ? *made : emitAlone(copy, inside, host);
-    }
+    LaunchShape shape =
+        emit(copy, target, inside, target.getArguments().slice(arguments.size(), more.size()), given);
     letOthersBegin(target);
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
     llvm::append_range(given, shape.more);
@@ -320,7 +380,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
   /// what others write.
   void letOthersBegin(gpu::GPUFuncOp kernel) {
     for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
-      kernel.removeArgAttr(i, kWeightArgument);
+      for (StringRef attribute : kConstantArguments)
+        kernel.removeArgAttr(i, attribute);
     if (target.version < 90)
       return;
     ImplicitLocOpBuilder b(kernel.getLoc(), &kernel.getBody().front(),

@@ -24,15 +24,21 @@ using namespace ssm;
 
 namespace {
 
-constexpr int64_t kMaxRows = 8, kWarps = 8, kAccessBytes = 16;
+constexpr int64_t kMaxRows = 8, kAccessBytes = 16;
+/// Warps of a block. Long sums for few columns, which so few blocks have, have more.
+constexpr int64_t kWarps = 8, kManyWarps = 16, kFewBlocks = 66;
 /// Lanes of a warp that lie along the line of memory (64 bytes), and lines of a warp.
 constexpr int64_t kAlong = 4, kLines = 8;
-/// Lines along the depth: lines of a thread, and chunks of each in a burst.
-constexpr int64_t kPerThread = 2, kBurst = 4;
+/// Lines along the depth: lines of a thread, and chunks of each in a burst, of eight warps and of
+/// more. (An H100's memory is fastest where a warp's lie together, and slower with more blocks.)
+constexpr int64_t kPerThread = 2, kBurst = 4, kNarrowBurst = 6;
 /// The same where several rows are multiplied without tensor cores: an element of theirs that was
 /// read is for more lines, and is many.
 constexpr int64_t kRowsAlong = 8, kRowsLines = 4, kRowsPerThread = 4, kRowsBurst = 1;
 static_assert(kRowsLines * kRowsPerThread == kLines * kPerThread);
+/// What all blocks together ask for while they wait, behind their first burst. More would be in the
+/// way of the kernels that they wait for.
+constexpr int64_t kAheadBytes = 8 << 20;
 
 /// Elements of the right side in one access.
 int64_t lanesOf(const MatmulSide &right) {
@@ -42,8 +48,8 @@ int64_t lanesOf(const MatmulSide &right) {
 class GemvEmitter : public TileEmitter {
 public:
   GemvEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
-              int64_t rows, bool isMma, bool overlaps)
-      : TileEmitter(kernel, what, left, right, tileFor(right, rows), kWarps * kWarp),
+              int64_t rows, int64_t warps, bool isMma, bool overlaps)
+      : TileEmitter(kernel, what, left, right, tileFor(right, rows), warps * kWarp), warps(warps),
         isMma(isMma), overlaps(overlaps), lanes(lanesOf(right)) {
     if (right.isDenseAlongDepth && !isMma && rows > 1) {
       lanesAlong = kRowsAlong;
@@ -51,6 +57,8 @@ public:
       perThread = kRowsPerThread;
       burst = kRowsBurst;
     }
+    if (warps == kManyWarps)
+      burst = kNarrowBurst;
   }
 
   LaunchShape emit();
@@ -72,6 +80,7 @@ private:
   Values rowsOf(Value base);
   /// Zeros of chunks that do not exist; waits for both sides.
   void mask(Value base, Values &weights, Values &rows);
+  void prefetch(Value step, int64_t stepDepth);
   Values multiply(ValueRange weights, ValueRange rows, ValueRange sums);
   void multiplyMma(Value first, Value second, Value row, MutableArrayRef<Value> sums);
   Value multiplyAdd(Value x, Value y, Value sum);
@@ -93,6 +102,7 @@ private:
     return isMma ? kWarp : right.isDenseAlongDepth ? linesOfWarp : lanesAlong;
   }
 
+  int64_t warps;
   bool isMma, overlaps;
   int64_t lanes;
   int64_t lanesAlong = kAlong, linesOfWarp = kLines, perThread = kPerThread, burst = kBurst;
@@ -104,7 +114,7 @@ private:
 } // namespace
 
 GemvEmitter::Place GemvEmitter::placeOf(Value base, int64_t chunk) {
-  Value k = d.add(d.add(base, first), chunk * kWarps * chunkDepth());
+  Value k = d.add(d.add(base, first), chunk * chunkDepth());
   Value exists = d.isLess(k, depth);
   return {d.select(exists, k, d.sub(depth, lanes)), exists};
 }
@@ -142,6 +152,22 @@ SmallVector<Value> GemvEmitter::weights(Value base) {
       loaded.push_back(d.load(type, d.after(at, d.mul(perDepth, i)), kAccessBytes));
   }
   return loaded;
+}
+
+/// Bursts behind the first come to the second-level cache, a line of the weights by one thread.
+void GemvEmitter::prefetch(Value step, int64_t stepDepth) {
+  if (!right.isDenseAlongDepth)
+    return;
+  int64_t size = right.type().getIntOrFloatBitWidth() / 8;
+  Value blocks = d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::x));
+  Value bursts = d.div(d.constant(kAheadBytes / (tile.n * stepDepth * size)), blocks);
+  Value end = d.min(d.mul(d.toIndex(d.add(bursts, 1)), stepDepth), depth);
+  Value isOne = d.make<arith::AndIOp>(d.isLess(thread, tile.n), d.isLess(step, end));
+  d.branch(isOne, [&] {
+    Value line = d.min(d.add(n0, d.toIndex(thread)), d.sub(width, 1));
+    NVVM::CpAsyncBulkPrefetchOp::create(b, address(right, line, step),
+                                        d.toInt(d.mul(d.sub(end, step), size)), Value());
+  });
 }
 
 Value GemvEmitter::row(const Place &place, Value m) {
@@ -311,7 +337,7 @@ void GemvEmitter::finishRows() {
     // As the check of shared memory can tell.
     slot = d.rem(slot, slots());
     Value sum;
-    for (int64_t i = 0; i < kWarps; ++i) {
+    for (int64_t i = 0; i < warps; ++i) {
       Value at = d.add(place, i * places());
       Value part =
           memref::LoadOp::create(b, parts, ValueRange{d.toIndex(slot), d.toIndex(at)});
@@ -327,17 +353,17 @@ void GemvEmitter::finishRows() {
 
 LaunchShape GemvEmitter::emit() {
   LaunchShape shape = launch();
-  bool isAhead = overlaps && isWeight(k.function, kernel.getInputs()[*right.input]);
-  if (overlaps && !isAhead)
-    waitForOthers(shape);
+  bool isEarly = overlaps && canReadEarly(k, kernel.getInputs()[*right.input], shape);
+  if (overlaps && !isEarly)
+    waitForOthers(k, shape);
   prepare();
   place(d.block(), kRaster);
-  parts = k.addShared({slots(), kWarps * places()}, what.sum.getType());
+  parts = k.addShared({slots(), warps * places()}, what.sum.getType());
   lane = d.rem(thread, kWarp);
   warp = d.div(thread, kWarp);
   line = d.div(lane, lanesAlong);
   along = d.rem(lane, lanesAlong);
-  first = d.toIndex(d.add(d.mul(warp, chunkDepth()),
+  first = d.toIndex(d.add(d.mul(warp, chunks() * chunkDepth()),
                           d.mul(right.isDenseAlongDepth ? along : line, lanes)));
   Value zero = e.index(0), last = d.sub(width, 1);
   if (right.isDenseAlongDepth) {
@@ -357,10 +383,13 @@ LaunchShape GemvEmitter::emit() {
   // Left to itself, ptxas has registers for one block.
   if (hasScalarSums())
     k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(2));
-  Value step = e.index(chunks() * kWarps * chunkDepth());
+  int64_t stepDepth = chunks() * warps * chunkDepth();
+  Value step = e.index(stepDepth);
   Values ahead = weights(zero);
-  if (isAhead)
-    waitForOthers(shape);
+  if (isEarly) {
+    prefetch(step, stepDepth);
+    waitForOthers(k, shape);
+  }
   Values aheadRows = rowsOf(zero);
   mask(zero, ahead, aheadRows);
   sums = multiply(ahead, aheadRows, sums);
@@ -434,6 +463,20 @@ static Value canRun(DeviceBuilder d, KernelOp kernel, const Matmul &what, const 
   return fits;
 }
 
+/// Whether tensor cores' blocks would be few, each with many bursts one after the other.
+static Value isNarrow(DeviceBuilder d, KernelOp kernel, const Matmul &what) {
+  SmallVector<OpFoldResult> sizes = kernel.getLoopSizes(d.b);
+  auto size = [&](unsigned loop) {
+    return getValueOrCreateConstantIndexOp(d.b, d.b.getLoc(), sizes[loop]);
+  };
+  Value blocks = d.ceilDiv(size(what.n), kLines * kPerThread);
+  for (unsigned loop : what.outer)
+    blocks = d.mul(blocks, size(loop));
+  Value isDeep = d.compare(arith::CmpIPredicate::ugt, size(what.k.front()),
+                           kBurst * kWarps * kAlong * kAccessBytes / 2);
+  return d.make<arith::AndIOp>(isDeep, d.compare(arith::CmpIPredicate::ule, blocks, kFewBlocks));
+}
+
 void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
                        SmallVectorImpl<KernelForm> &forms) {
   Type sum = what.sum.getType();
@@ -441,13 +484,22 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
     return;
   MatmulSide left = describeSide(kernel, what, narrowed(what.left), /*isLeft=*/true);
   MatmulSide right = describeSide(kernel, what, narrowed(what.right), /*isLeft=*/false);
+  // 8-bit floats have no form here.
+  if (isa<FloatType>(right.type()) && right.type().getIntOrFloatBitWidth() < 16)
+    return;
   if (!right.input || !isWideAlongDepth(kernel, what, left.value, lanesOf(right)))
     return;
-  bool isMma = chip >= 80 && right.isDenseAlongDepth && canUseTensorCores(what);
-  auto add = [&](StringRef name, int64_t rows) {
+  // Tensor cores for 16-bit numbers alone.
+  bool isHalf = chip >= 80 && getMmaKind(what, F32Products::IEEE) == MmaKind::Half;
+  bool isMma = right.isDenseAlongDepth && isHalf;
+  auto add = [&](StringRef name, int64_t rows, int64_t warps = kWarps) {
     forms.push_back({name,
                      [=](ImplicitLocOpBuilder &h) {
-                       return canRun(DeviceBuilder{h}, kernel, what, left, right, rows);
+                       DeviceBuilder d{h};
+                       Value fits = canRun(d, kernel, what, left, right, rows);
+                       return warps == kWarps
+                                  ? fits
+                                  : d.make<arith::AndIOp>(fits, isNarrow(d, kernel, what));
                      },
                      [=](DeviceKernel &k) {
                        Matmul inside = *matchMatmul(k.kernel);
@@ -455,14 +507,16 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
                                   k, inside,
                                   describeSide(k.kernel, inside, narrowed(inside.left), true),
                                   describeSide(k.kernel, inside, narrowed(inside.right), false),
-                                  rows, isMma, chip >= 90)
+                                  rows, warps, isMma, chip >= 90)
                            .emit();
                      }});
   };
+  if (isMma)
+    add("_narrow", kMaxRows, kManyWarps);
   // Tensor cores have eight columns, used or not.
   if (!isMma)
     add("_row", 1);
   // More rows across the depth are for tensor cores' small tiles.
-  if (isMma || (what.m && !(chip >= 80 && canUseTensorCores(what))))
+  if (isMma || (what.m && !isHalf))
     add("_rows", kMaxRows);
 }

@@ -174,7 +174,7 @@ LaunchShape LaneRecurrence::launch() {
     total = h.createOrFold<arith::MulIOp>(
         total, getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]));
   Value threads = constant(kBlock), pieces = constant(1);
-  if (width > 1) {
+  if (overlaps || width > 1) {
     Value isMany = h.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge, total, constant(kMany));
     threads = h.createOrFold<arith::SelectOp>(isMany, constant(kManyBlock), threads);
   }
@@ -185,7 +185,7 @@ LaunchShape LaneRecurrence::launch() {
     pieces = h.createOrFold<arith::MaxUIOp>(
         h.createOrFold<arith::CeilDivUIOp>(steps, pieceOf(h, steps)), pieces);
   }
-  return {{blocks, pieces, constant(1)}, threads, width > 1 ? kManyBlock : kBlock};
+  return {{blocks, pieces, constant(1)}, threads, overlaps || width > 1 ? kManyBlock : kBlock};
 }
 
 /// Sets this block's steps.
@@ -208,7 +208,9 @@ LaunchShape LaneRecurrence::emit() {
     });
     std::rotate(best, best + 1, outer.end());
   }
-  LaunchShape shape = launch();
+  shape = launch();
+  if (overlaps && width == 1)
+    waitForOthers(k, shape);
   placePoint();
   return shape;
 }
@@ -218,7 +220,8 @@ LaunchShape LaneRecurrence::emit() {
 void LaneRecurrence::placePoint() {
   Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  Value threads = width > 1 ? Value(gpu::BlockDimOp::create(b, gpu::Dimension::x)) : e.index(kBlock);
+  Value threads = overlaps || width > 1 ? Value(gpu::BlockDimOp::create(b, gpu::Dimension::x))
+                                        : e.index(kBlock);
   Value point = e.add(e.mul(block, threads), thread);
   lane = e.index(0);
   if (lanes > 1) {

@@ -58,9 +58,11 @@ bool LaneRecurrence::analyzeStep() {
   return groups % lanes == 0 && perLane <= kMaxGroups * kWidth;
 }
 
+Value LaneRecurrence::isSingle() { return DeviceBuilder{b}.isEqual(e.size(time), 1); }
+
 Value LaneRecurrence::isStep() {
   DeviceBuilder d{b};
-  Value fits = d.isEqual(e.size(time), 1);
+  Value fits = isSingle();
   auto require = [&](Value buffer, AffineMap map) {
     if (isa<MemRefType>(buffer.getType()) && map.isFunctionOfDim(*inner))
       fits = d.make<arith::AndIOp>(fits, hasAlignedRows(d, buffer));
@@ -116,33 +118,47 @@ void LaneRecurrence::runOnce() {
     for (int64_t point = 0; point < perLane; point += width)
       loaded.push_back(each[point]);
   };
-  for (auto [i, buffer] : llvm::enumerate(kernel.getInputs())) {
-    Value arg = kernel.getInputArg(i);
-    if (!isa<MemRefType>(buffer.getType()) || arg.use_empty())
-      continue;
-    if (!isInner(arg)) {
-      scalars.push_back(arg);
-      loaded.push_back(e.get(arg));
-      continue;
-    }
-    Values each = loadGroups(buffer, kernel.getInputMap(i), kernel.isInputMirrored(i));
-    for (auto [point, value] : llvm::enumerate(each))
-      points[point][arg] = value;
-    addGroups(each);
-  }
-  Values now;
-  for (auto [i, init] : llvm::enumerate(kernel.getInits())) {
-    AffineMap map = kernel.getInitMap(i);
-    begin.push_back(now.size());
-    if (isa<MemRefType>(init.getType()) && map.isFunctionOfDim(*inner)) {
-      Values each = loadGroups(init, map, false);
+  SmallVector<Values> carried(kernel.getNumCarries());
+  auto load = [&](auto isWanted) {
+    for (auto [i, buffer] : llvm::enumerate(kernel.getInputs())) {
+      Value arg = kernel.getInputArg(i);
+      if (!isa<MemRefType>(buffer.getType()) || arg.use_empty() || !isWanted(buffer))
+        continue;
+      if (!isInner(arg)) {
+        scalars.push_back(arg);
+        loaded.push_back(e.get(arg));
+        continue;
+      }
+      Values each = loadGroups(buffer, kernel.getInputMap(i), kernel.isInputMirrored(i));
+      for (auto [point, value] : llvm::enumerate(each))
+        points[point][arg] = value;
       addGroups(each);
-      llvm::append_range(now, each);
-      continue;
     }
-    Value value = isa<MemRefType>(init.getType()) ? e.load(init, map, false) : init;
-    loaded.push_back(value);
-    now.append(pointsOf(isInnerOut(i)), value);
+    for (auto [i, init] : llvm::enumerate(kernel.getInits())) {
+      AffineMap map = kernel.getInitMap(i);
+      if (!isWanted(init))
+        continue;
+      if (isa<MemRefType>(init.getType()) && map.isFunctionOfDim(*inner)) {
+        carried[i] = loadGroups(init, map, false);
+        addGroups(carried[i]);
+        continue;
+      }
+      Value value = isa<MemRefType>(init.getType()) ? e.load(init, map, false) : init;
+      loaded.push_back(value);
+      carried[i].assign(pointsOf(isInnerOut(i)), value);
+    }
+  };
+  auto isEarly = [&](Value buffer) {
+    return overlaps && isa<MemRefType>(buffer.getType()) && canReadEarly(k, buffer, shape);
+  };
+  load(isEarly);
+  if (overlaps)
+    waitForOthers(k, shape);
+  load([&](Value buffer) { return !isEarly(buffer); });
+  Values now;
+  for (const Values &values : carried) {
+    begin.push_back(now.size());
+    llvm::append_range(now, values);
   }
   // Whatever is computed waits for all of it, as it takes one of these.
   Value isThere = areLoaded(b, loaded);
@@ -179,8 +195,21 @@ void LaneRecurrence::runOnce() {
 void ssm::addStepForm(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm> &forms) {
   ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
   DeviceKernel only{kernel, kernel, none, none, nullptr};
-  if (!LaneRecurrence(only).analyzeStep())
+  if (!LaneRecurrence(only).analyzeStep()) {
+    // The form of many steps, but of few points: it had better begin early.
+    if (overlaps && LaneRecurrence(only).analyze())
+      forms.push_back({"_step",
+                       [kernel](ImplicitLocOpBuilder &h) {
+                         DeviceKernel host{kernel, kernel, h, h, nullptr};
+                         return LaneRecurrence(host).isSingle();
+                       },
+                       [](DeviceKernel &k) {
+                         LaneRecurrence recurrence(k, /*overlaps=*/true);
+                         (void)recurrence.analyze();
+                         return recurrence.emit();
+                       }});
     return;
+  }
   forms.push_back({"_step",
                    [kernel](ImplicitLocOpBuilder &h) {
                      DeviceKernel host{kernel, kernel, h, h, nullptr};
@@ -189,14 +218,8 @@ void ssm::addStepForm(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm
                      return recurrence.isStep();
                    },
                    [overlaps](DeviceKernel &k) {
-                     LaneRecurrence recurrence(k);
+                     LaneRecurrence recurrence(k, overlaps);
                      (void)recurrence.analyzeStep();
-                     if (overlaps) {
-                       shareWithOthers(k.function);
-                       NVVM::GriddepcontrolOp::create(k.device, NVVM::GridDepActionKind::wait);
-                     }
-                     LaunchShape shape = recurrence.emit();
-                     shape.flags = overlaps ? kOverlaps : 0;
-                     return shape;
+                     return recurrence.emit();
                    }});
 }

@@ -46,7 +46,7 @@ LaunchShape SumsEmitter::emit(bool overlaps) {
   shape.grid[1] = arith::ConstantIndexOp::create(k.host, tile.m / kRows);
   shape.dynamicShared = kRows * sumsPitch();
   if (overlaps)
-    waitForOthers(shape);
+    waitForOthers(k, shape);
   prepare();
   place(d.block(), kRaster);
   Value slice = d.toInt(gpu::BlockIdOp::create(b, gpu::Dimension::y));

@@ -16,6 +16,7 @@
 #include "lib/Analysis/MatmulShape.h"
 #include "lib/Emit/RowDivision.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -25,6 +26,7 @@ namespace {
 /// Elements of a thread, more of which would not stay in registers.
 constexpr int64_t kElements = 32;
 /// Vectors of a thread, and threads of a team at most: a warp, or a block.
+constexpr int64_t kFewRows = 128;
 struct RowTeam {
   StringLiteral name;
   int64_t vectors, threads;
@@ -34,7 +36,8 @@ constexpr RowTeam kTeams[] = {{"_warp", 4, kWarp}, {"_row", 4, 512}, {"_long", 8
 
 class RowEmitter : public TeamEmitter {
 public:
-  RowEmitter(DeviceKernel &k, const RowTeam &form) : TeamEmitter(k), form(form), d{b} {
+  RowEmitter(DeviceKernel &k, const RowTeam &form, bool overlaps = false)
+      : TeamEmitter(k, overlaps), form(form), d{b} {
     analyze();
   }
 
@@ -57,6 +60,7 @@ private:
     SmallVector<std::pair<Value, Value>> known;
   };
   LaunchShape launch();
+  void prefetch(LaunchShape &shape);
   void emitRow(Value point);
   void open(const Part &part);
   void remember(Part &part);
@@ -107,7 +111,13 @@ LaunchShape RowEmitter::launch() {
     return {{host.ceilDiv(total, kBlock / kWarp), one, one},
             arith::ConstantIndexOp::create(h, kBlock),
             kBlock};
-  Value warps = host.ceilDiv(hostProduct(*wideLoop), lanes * form.vectors * kWarp);
+  // Of few rows each has a multiprocessor for itself: no thread waits for a second vector.
+  Value isFew = host.compare(arith::CmpIPredicate::ule, total, kFewRows);
+  Value perWarp = host.select(isFew, host.constant(total, lanes * kWarp),
+                              host.constant(total, lanes * form.vectors * kWarp));
+  Value length = hostProduct(*wideLoop);
+  Value warps = host.div(host.sub(host.add(length, perWarp), 1), perWarp);
+  warps = host.min(warps, form.threads / kWarp);
   return {{total, one, one}, host.mul(warps, kWarp), form.threads};
 }
 
@@ -115,6 +125,10 @@ LaunchShape RowEmitter::emit() {
   LaunchShape shape = launch();
   begin();
   isWide = true;
+  if (overlaps) {
+    prefetch(shape);
+    waitForOthers(k, shape);
+  }
   if (form.isWarp()) {
     // As many registers as let four blocks be on a multiprocessor; ptxas takes fewer, and spills.
     k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4));
@@ -132,6 +146,28 @@ LaunchShape RowEmitter::emit() {
   }
   alignAccesses(k.function.getBody());
   return shape;
+}
+
+/// What all rows take, a scale say, comes to the second-level cache before there is a row.
+void RowEmitter::prefetch(LaunchShape &shape) {
+  constexpr int64_t line = 128;
+  for (auto [i, buffer] : llvm::enumerate(kernel.getInputs())) {
+    auto type = dyn_cast<MemRefType>(buffer.getType());
+    if (!type || !type.getLayout().isIdentity() ||
+        loopsOf(kernel.getInputMap(i)) != loopBit(*wideLoop) || !canReadEarly(k, buffer, shape))
+      continue;
+    Value bytes = e.mul(e.size(*wideLoop), constant(type.getElementTypeBitWidth() / 8));
+    Value first = PointerOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), buffer);
+    d.loop(e.mul(thread, constant(line)), bytes, e.mul(threads, constant(line)), {},
+           [&](Value at, ValueRange) {
+             auto level = NVVM::PrefetchCacheLevelAttr::get(b.getContext(),
+                                                            NVVM::PrefetchCacheLevel::L2);
+             NVVM::PrefetchOp::create(b, level, /*evictPriority=*/nullptr,
+                                      d.after(first, d.toWide(at)), /*predicate=*/Value(),
+                                      /*tensormap=*/nullptr);
+             return SmallVector<Value>();
+           });
+  }
 }
 
 void RowEmitter::emitRow(Value point) {
@@ -219,7 +255,7 @@ void RowEmitter::write() {
     });
 }
 
-void ssm::addRowForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
+void ssm::addRowForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm> &forms) {
   ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
   DeviceKernel alone{kernel, kernel, none, none, nullptr};
   RowEmitter found(alone, kTeams[0]);
@@ -235,9 +271,9 @@ void ssm::addRowForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
                        DeviceKernel host{kernel, kernel, h, h, nullptr};
                        return RowEmitter(host, team).isFit();
                      },
-                     [&team](DeviceKernel &k) {
+                     [&team, overlaps](DeviceKernel &k) {
                        invertRowDivisors(k.kernel);
-                       return RowEmitter(k, team).emit();
+                       return RowEmitter(k, team, overlaps).emit();
                      }});
     // All rows fit, so no larger team is needed.
     if (fixed >= 0)

@@ -246,6 +246,9 @@ void TeamEmitter::begin() {
 LaunchShape TeamEmitter::emit() {
   analyze();
   LaunchShape shape = launch();
+  // Loops of the others would have their loads behind their stores.
+  if (overlaps && alone)
+    waitForOthers(k, shape);
   begin();
   if (!wideLoop) {
     emitBody();
@@ -417,11 +420,13 @@ void TeamEmitter::reduceAlone(ReduceOp reduce, ArrayRef<int64_t> left, Value &su
   })[0];
 }
 
-SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel) {
+SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel, bool overlaps) {
   SmallVector<KernelForm> forms;
   addTurnForms(kernel, forms);
-  addRowForms(kernel, forms);
+  addRowForms(kernel, overlaps, forms);
   addSplitForms(kernel, forms);
-  forms.push_back({"", nullptr, [](DeviceKernel &both) { return TeamEmitter(both).emit(); }});
+  forms.push_back({"", nullptr, [overlaps](DeviceKernel &both) {
+                     return TeamEmitter(both, overlaps).emit();
+                   }});
   return forms;
 }

@@ -3,25 +3,21 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Elements become unsigned numbers, keys, in whose order they are sorted, the largest first;
-// equal keys by their indices. A row that has a thread for each element is sorted as it is. Of
-// a longer one the k first are found digit by digit: how many elements have each value of a
-// digit tells the digit of the last one that is taken, and so on down the key and, if elements
-// are equal there, down the index. What is taken is then sorted: where threads have an
-// element each, by shuffles and shared memory, else in the out.
+// A row that has a thread for each element is sorted as it is. Of a longer one the k first are
+// found digit by digit: how many elements have each value of a digit tells the digit of the last
+// one that is taken, and so on down the key and, if elements are equal there, down the index.
+// What is taken is then sorted: where threads have an element each, by shuffles and shared
+// memory, else by another kernel, or in the out.
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/EmitSort.h"
 #include "passes/GPU/EmitTopK.h"
-#include "passes/GPU/DeviceBuilder.h"
 #include "passes/GPU/TeamReduce.h"
-
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "passes/GPU/TopKRow.h"
 
 using namespace mlir;
 using namespace ssm;
-using Predicate = arith::CmpIPredicate;
 
 namespace {
 
@@ -34,25 +30,20 @@ constexpr int64_t kAhead = 4;
 /// Threads of a block that takes rows of any length.
 constexpr int64_t kThreads = 1024;
 
-constexpr TopKForm kForms[] = {{"_short", 128}, {"_row", kThreads}, {"", 0}};
-
-class TopKEmitter {
+class TopKEmitter : public TopKRow {
 public:
   TopKEmitter(TopKOp op, gpu::GPUFuncOp function, ImplicitLocOpBuilder &b, int64_t threads)
-      : op(op), b(b), d{b}, threads(threads), shared{KernelOp(), KernelOp(), b, b, function} {}
+      : TopKRow(op, b), threads(threads), shared{KernelOp(), KernelOp(), b, b, function} {}
 
   void begin();
-  /// Sets the row by its number.
-  void setRow(Value number);
-  Value numRows();
   /// A power of two, and whole warps.
   Value threadsOfRow();
   /// A row that has a thread for each element.
   void sortShort();
-  void sortLong();
+  /// What is taken is left in any order if threads have no element each, unless `inOrder`.
+  void sortLong(bool inOrder);
 
 private:
-  using Values = SmallVector<Value>;
   /// Of an element, by its place and key: the number whose digits count, and whether it does.
   using NumberOf = llvm::function_ref<std::pair<Value, Value>(Value at, Value key)>;
   /// An element's key (64 bits, or 32 if that is all) and its index (64 bits).
@@ -65,32 +56,12 @@ private:
     Value found, needed, isDone;
   };
 
-  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-  Value number(Type type, int64_t value) {
-    return arith::ConstantOp::create(b, b.getIntegerAttr(type, value));
-  }
-  Value both(Value x, Value y) { return d.make<arith::AndIOp>(x, y); }
-  Value either(Value x, Value y) { return d.make<arith::OrIOp>(x, y); }
-  Value flip(Value bits) { return d.make<arith::XOrIOp>(bits, number(bits.getType(), -1)); }
   void wait() { gpu::BarrierOp::create(b); }
-  Value placeIn(Value buffer, Value at);
-  Values indicesOf(Value at) {
-    Values all(row);
-    all[op.getAxis()] = at;
-    return all;
-  }
-  Value keyOf(Value element);
-  Value loadKey(Value at) { return keyOf(memref::LoadOp::create(b, op.getInput(), indicesOf(at))); }
-  void write(Value at, Value entry) {
-    memref::StoreOp::create(b, entry, op.getOut(), indicesOf(at));
-  }
   Value comesBefore(const Element &x, const Element &y);
   Element nobody() { return {number(keyType, 0), number(b.getI64Type(), -1)}; }
   /// The same for the keys (64 bits) of the row, some of which are asked for before the first is
   /// looked at.
   void forEachKey(Value count, llvm::function_ref<void(Value at, Value key)> body);
-  /// 0 for 0 and 1.
-  Value ceilLog2(Value size);
   void forEach(Value count, llvm::function_ref<void(Value)> body);
 
   void makeShared();
@@ -100,16 +71,10 @@ private:
   Search searchDigits(Search from, Value bits, NumberOf numberOf);
   Search searchDigit(Search from, Value shift, Value width, Value isFirst, NumberOf numberOf);
 
-  TopKOp op;
-  ImplicitLocOpBuilder &b;
-  DeviceBuilder d;
   int64_t threads;
   /// Owner of shared memory.
   DeviceKernel shared;
-  Values row;
-  Value thread, k, size;
-  Type keyType;
-  int64_t keyBits = 0;
+  Value thread;
   /// What threads exchange; how many elements have each digit; what the one thread that has the
   /// digit tells, and how many elements are taken.
   Value keys, indices, bins, totals, told;
@@ -119,10 +84,6 @@ private:
 
 void TopKEmitter::begin() {
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
-  k = b.createOrFold<memref::DimOp>(op.getOut(), static_cast<int64_t>(op.getAxis()));
-  size = b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
-  keyBits = op.getElementType().getIntOrFloatBitWidth();
-  keyType = b.getIntegerType(keyBits > 32 ? 64 : 32);
   keys = shared.addShared({threads}, keyType);
   indices = shared.addShared({threads}, b.getI64Type());
 }
@@ -134,68 +95,15 @@ void TopKEmitter::makeShared() {
   told = shared.addShared({kTold}, i32);
 }
 
-Value TopKEmitter::numRows() {
-  Value count = index(1);
-  for (int64_t axis = 0; axis < op.getRank(); ++axis)
-    if (axis != static_cast<int64_t>(op.getAxis()))
-      count = d.mul(count, b.createOrFold<memref::DimOp>(op.getOut(), axis));
-  return count;
-}
-
 Value TopKEmitter::threadsOfRow() {
   Value elements = b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
   return d.make<arith::MaxUIOp>(d.make<arith::ShLIOp>(index(1), ceilLog2(elements)), index(kWarp));
-}
-
-void TopKEmitter::setRow(Value number) {
-  row.assign(op.getRank(), Value());
-  for (int64_t axis = op.getRank(); axis-- > 0;) {
-    if (axis == static_cast<int64_t>(op.getAxis()))
-      continue;
-    Value extent = b.createOrFold<memref::DimOp>(op.getOut(), axis);
-    row[axis] = d.rem(number, extent);
-    number = d.div(number, extent);
-  }
-}
-
-/// The number of an element that grows the earlier it is.
-Value TopKEmitter::keyOf(Value element) {
-  Type type = element.getType(), bits = b.getIntegerType(keyBits);
-  Value key = element;
-  Value sign = number(bits, int64_t(1) << (keyBits - 1));
-  if (isa<FloatType>(type)) {
-    Value wide =
-        keyBits < 32 ? arith::ExtFOp::create(b, b.getF32Type(), element).getResult() : element;
-    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(wide.getType()));
-    Value raw = arith::BitcastOp::create(b, bits, element);
-    Value isNegative = d.compare(Predicate::slt, raw, number(bits, 0));
-    key = d.select(isNegative, flip(raw), d.make<arith::XOrIOp>(raw, sign));
-    // -0 is 0, and NaN after all.
-    Value isZero = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, wide, zero);
-    Value isNaN = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, wide, wide);
-    key = d.select(isZero, sign, key);
-    key = d.select(isNaN, number(bits, -1), key);
-  } else if (!op.getIsUnsigned()) {
-    key = d.make<arith::XOrIOp>(key, sign);
-  }
-  if (op.getLeast())
-    key = flip(key);
-  return bits == keyType ? key : arith::ExtUIOp::create(b, keyType, key).getResult();
 }
 
 Value TopKEmitter::comesBefore(const Element &x, const Element &y) {
   Value greater = d.compare(Predicate::ugt, x.key, y.key);
   Value lower = d.compare(Predicate::ult, x.index, y.index);
   return either(greater, both(d.isEqual(x.key, y.key), lower));
-}
-
-Value TopKEmitter::ceilLog2(Value size) {
-  Type i64 = b.getI64Type();
-  Value last = d.sub(b.createOrFold<arith::IndexCastOp>(i64, size), number(i64, 1));
-  Value zeros = math::CountLeadingZerosOp::create(b, last);
-  Value bits = d.sub(number(i64, 64), zeros);
-  // Of size 0 nothing is done anyway.
-  return d.select(d.compare(Predicate::ule, size, 1), index(0), d.toIndex(bits));
 }
 
 /// The threads share out [0, count).
@@ -425,7 +333,7 @@ TopKEmitter::Search TopKEmitter::searchDigits(Search from, Value bits, NumberOf 
   return {end[0], end[1], end[2]};
 }
 
-void TopKEmitter::sortLong() {
+void TopKEmitter::sortLong(bool inOrder) {
   if (!bins)
     makeShared();
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
@@ -476,42 +384,79 @@ void TopKEmitter::sortLong() {
         Element sorted = sortThreads({mine[0], mine[1]}, k);
         d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });
       },
-      [&] { sortOut(); });
+      [&] {
+        if (inOrder)
+          sortOut();
+      });
 }
 
 //===----------------------------------------------------------------------===//
 // Kernels
 //===----------------------------------------------------------------------===//
 
-ArrayRef<TopKForm> ssm::getTopKForms() { return kForms; }
-
-Value ssm::fitsTopK(ImplicitLocOpBuilder &host, TopKOp op, const TopKForm &form) {
-  if (form.maxRow == 0)
-    return {};
-  DeviceBuilder d{host};
-  Value size = host.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
-  return d.compare(Predicate::ule, size, form.maxRow);
-}
-
-LaunchShape ssm::emitTopK(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
-                          ImplicitLocOpBuilder &host, StringRef suffix) {
-  const TopKForm &form =
-      *llvm::find_if(kForms, [&](const TopKForm &form) { return form.suffix == suffix; });
-  int64_t threads = form.maxRow ? form.maxRow : kThreads;
+/// A block for each row, of `maxRow` threads at most, or of rows of any length.
+static LaunchShape emitRows(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
+                            ImplicitLocOpBuilder &host, int64_t maxRow) {
+  int64_t threads = maxRow ? maxRow : kThreads;
   ImplicitLocOpBuilder b(op.getLoc(), op);
   TopKEmitter emitter(op, function, b, threads);
   emitter.begin();
   emitter.setRow(gpu::BlockIdOp::create(b, gpu::Dimension::x));
-  if (form.maxRow)
+  if (maxRow)
     emitter.sortShort();
   else
-    emitter.sortLong();
+    emitter.sortLong(/*inOrder=*/false);
+  op.erase();
   Value one = arith::ConstantIndexOp::create(host, 1);
   TopKEmitter outside(hostOp, function, host, threads);
   Value count = arith::ConstantIndexOp::create(host, threads);
-  if (form.maxRow)
+  if (maxRow)
     count = outside.threadsOfRow();
   return {{outside.numRows(), one, one}, count, threads};
+}
+
+void ssm::checkTopKRows(TopKOp op, ImplicitLocOpBuilder &host) {
+  auto axis = static_cast<int64_t>(op.getAxis());
+  constexpr int64_t most = int64_t(1) << 32;
+  int64_t fixed = cast<ShapedType>(op.getInput().getType()).getDimSize(axis);
+  if (!ShapedType::isDynamic(fixed) && fixed <= most)
+    return;
+  Value size = host.createOrFold<memref::DimOp>(op.getInput(), axis);
+  Value fits = DeviceBuilder{host}.compare(arith::CmpIPredicate::ule, size, most);
+  CheckOp::create(host, fits, size, host.getStringAttr("TopK"),
+                  host.getStringAttr("a GPU sorts rows of up to 2^32 elements, not {0}"));
+}
+
+SmallVector<KernelForm> ssm::getTopKForms(TopKOp op) {
+  SmallVector<KernelForm> forms;
+  for (auto [suffix, most] : {std::pair("_short", int64_t(128)), std::pair("_row", kThreads)}) {
+    KernelForm form{suffix, nullptr, nullptr};
+    form.isFit = [op, most](ImplicitLocOpBuilder &host) {
+      auto axis = static_cast<int64_t>(TopKOp(op).getAxis());
+      Value size = host.createOrFold<memref::DimOp>(TopKOp(op).getInput(), axis);
+      return DeviceBuilder{host}.compare(arith::CmpIPredicate::ule, size, most);
+    };
+    form.emitAll = [op, suffix, most](KernelLaunches &launches) {
+      launches.launch(suffix, {}, [&](Operation *copy, gpu::GPUFuncOp function, ValueRange) {
+        return emitRows(op, cast<TopKOp>(copy), function, launches.host, most);
+      });
+    };
+    forms.push_back(form);
+  }
+  addSortForms(op, forms);
+  KernelForm any{"", nullptr, nullptr};
+  any.emitAll = [op](KernelLaunches &launches) {
+    launches.launch("", {}, [&](Operation *copy, gpu::GPUFuncOp function, ValueRange) {
+      return emitRows(op, cast<TopKOp>(copy), function, launches.host, 0);
+    });
+    auto axis = static_cast<int64_t>(TopKOp(op).getAxis());
+    Value k = launches.host.createOrFold<memref::DimOp>(TopKOp(op).getOut(), axis);
+    DeviceBuilder d{launches.host};
+    d.branch(d.compare(arith::CmpIPredicate::ugt, k, kThreads),
+             [&] { emitSortOfOut(op, launches); });
+  };
+  forms.push_back(any);
+  return forms;
 }
 
 void ssm::emitTopKInBlock(TopKOp op, gpu::GPUFuncOp function, int64_t threads) {
@@ -522,7 +467,7 @@ void ssm::emitTopKInBlock(TopKOp op, gpu::GPUFuncOp function, int64_t threads) {
   Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
   d.loop(zero, emitter.numRows(), one, {}, [&](Value row, ValueRange) {
     emitter.setRow(row);
-    emitter.sortLong();
+    emitter.sortLong(/*inOrder=*/true);
     gpu::BarrierOp::create(b);
     return DeviceBuilder::Values();
   });

@@ -13,20 +13,11 @@
 
 namespace ssm {
 
-/// One of the kernels that an operation on buffers becomes.
-struct TopKForm {
-  llvm::StringRef suffix;
-  /// Rows of at most so many elements, each a thread's; 0: rows of any length.
-  int64_t maxRow;
-};
 /// The first that fits is to run; the last takes all rows.
-llvm::ArrayRef<TopKForm> getTopKForms();
-/// Null: always.
-mlir::Value fitsTopK(mlir::ImplicitLocOpBuilder &host, TopKOp op, const TopKForm &form);
+llvm::SmallVector<KernelForm> getTopKForms(TopKOp op);
 
-/// A block for each row. Puts the code in front of the device's operation.
-LaunchShape emitTopK(TopKOp hostOp, TopKOp op, mlir::gpu::GPUFuncOp function,
-                     mlir::ImplicitLocOpBuilder &host, llvm::StringRef suffix);
+/// Ends the run with a status if rows have more elements than indices of 32 bits reach.
+void checkTopKRows(TopKOp op, mlir::ImplicitLocOpBuilder &host);
 
 /// All rows by the one block that runs, of so many threads; ends with a barrier.
 void emitTopKInBlock(TopKOp op, mlir::gpu::GPUFuncOp function, int64_t threads);

@@ -22,8 +22,8 @@ constexpr int64_t kWarpgroup = 128;
 /// One warpgroup asks for copies; two have half of the tile's rows each.
 constexpr int64_t kConsumers = 2, kThreads = (1 + kConsumers) * kWarpgroup;
 constexpr int32_t kProducerRegisters = 24, kConsumerRegisters = 240;
-/// Rows and depth of one wgmma.
-constexpr int64_t kRows = 64, kStep = 16;
+/// Rows, and bytes of the depth, of one wgmma.
+constexpr int64_t kRows = 64, kStepBytes = 32;
 /// Rows of the tiles that take turns with tiles of columns.
 constexpr int64_t kRasterRows = 2048;
 /// Shared memory of a block.
@@ -34,8 +34,9 @@ constexpr int64_t kTicks = 10000000;
 class WgmmaEmitter : public TileEmitter {
 public:
   WgmmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
-               MatmulTile tile)
-      : TileEmitter(kernel, what, left, right, tile, kThreads) {}
+               MatmulTile tile, MmaKind kind)
+      : TileEmitter(kernel, what, left, right, tile, kThreads), kind(kind),
+        bytes(left.type().getIntOrFloatBitWidth() / 8) {}
 
   LaunchShape emit();
 
@@ -44,16 +45,16 @@ private:
   /// are places of the depth, a box has the rows of a line, and a tile several boxes.
   struct Staging {
     MatmulSide *side;
-    int64_t base, rows, depth;
+    int64_t base, rows, depth, size; // size: bytes of an element
     Value map;
     bool alongDepth() const { return side->isDenseAlongDepth; }
     int64_t lineBytes() const { return alongDepth() || rows % 64 == 0 ? 128 : 64; }
-    int64_t boxRows() const { return alongDepth() ? rows : lineBytes() / 2; }
-    int64_t boxBytes() const { return boxRows() * depth * 2; }
+    int64_t boxRows() const { return alongDepth() ? rows : lineBytes() / size; }
+    int64_t boxBytes() const { return boxRows() * depth * size; }
     int64_t boxes() const { return rows / boxRows(); }
-    int64_t bytes() const { return rows * depth * 2; }
+    int64_t bytes() const { return rows * depth * size; }
     /// What the descriptor's address grows by for each step of the depth.
-    int64_t stepBytes() const { return alongDepth() ? kStep * 2 : kStep * lineBytes(); }
+    int64_t stepBytes() const { return alongDepth() ? kStepBytes : kStepBytes / size * lineBytes(); }
   };
   struct Stage {
     Value number, phase;
@@ -72,7 +73,8 @@ private:
   void consume();
   /// wgmma's view of a side, the first stage.
   Value describe(const Staging &s, Value offset);
-  Value multiply(Value left, Value right, Value sums);
+  Value multiply(Value left, Value right, Value sums, bool isFirst);
+  void promote(Value part, Value &sums);
   void release(Value stage, Value condition);
 
   /// Sums go to shared memory in pieces of 64 rows and as many columns, one after another.
@@ -97,6 +99,8 @@ private:
   SumPointers eightSumsAt(Value row, Value column);
   void synchronize();
 
+  MmaKind kind;
+  int64_t bytes;
   Staging sides[2];
   int64_t stages = 0, stageBytes = 0, staging = 0, barriers = 0;
   Value zero, one, tiles, depthTiles, group, threadOfGroup, consumerRow;
@@ -105,7 +109,7 @@ private:
 } // namespace
 
 WgmmaEmitter::Staging WgmmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
-  Staging s{&side, base, rows, tile.k, {}};
+  Staging s{&side, base, rows, tile.k, bytes, {}};
   AffineMap map = kernel.getInputMap(*side.input);
   auto box = llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) -> int32_t {
     unsigned loop = cast<AffineDimExpr>(expr).getPosition();
@@ -187,21 +191,49 @@ Value WgmmaEmitter::describe(const Staging &s, Value offset) {
   return d.add(arith::ExtUIOp::create(b, b.getI64Type(), d.div(at, 16)), layout);
 }
 
-Value WgmmaEmitter::multiply(Value left, Value right, Value sums) {
+static NVVM::WGMMATypes typeOf(const MatmulSide &side) {
+  Type type = side.type();
+  if (type.isInteger())
+    return side.isSigned ? NVVM::WGMMATypes::s8 : NVVM::WGMMATypes::u8;
+  if (isa<Float8E4M3FNType>(type))
+    return NVVM::WGMMATypes::e4m3;
+  if (isa<Float8E5M2Type>(type))
+    return NVVM::WGMMATypes::e5m2;
+  if (type.isF32())
+    return NVVM::WGMMATypes::tf32;
+  return type.isF16() ? NVVM::WGMMATypes::f16 : NVVM::WGMMATypes::bf16;
+}
+
+/// `isFirst`: what `sums` are does not count.
+Value WgmmaEmitter::multiply(Value left, Value right, Value sums, bool isFirst) {
   MLIRContext *context = b.getContext();
-  auto type = NVVM::WGMMATypesAttr::get(
-      context, this->left.type().isF16() ? NVVM::WGMMATypes::f16 : NVVM::WGMMATypes::bf16);
+  auto typeOf = [&](const MatmulSide &side) {
+    return NVVM::WGMMATypesAttr::get(context, ::typeOf(side));
+  };
   auto in = NVVM::WGMMAScaleInAttr::get(context, NVVM::WGMMAScaleIn::one);
   auto layout = [&](const Staging &s, NVVM::MMALayout dense, NVVM::MMALayout other) {
     return NVVM::MMALayoutAttr::get(context, s.alongDepth() ? dense : other);
   };
   return NVVM::WgmmaMmaAsyncOp::create(
       b, sums.getType(), sums, left, right,
-      NVVM::MMAShapeAttr::get(context, kRows, tile.n, kStep), type, type,
-      NVVM::WGMMATypesAttr::get(context, NVVM::WGMMATypes::f32),
-      NVVM::WGMMAScaleOutAttr::get(context, NVVM::WGMMAScaleOut::one), in, in,
+      NVVM::MMAShapeAttr::get(context, kRows, tile.n, kStepBytes / bytes), typeOf(this->left),
+      typeOf(this->right),
+      NVVM::WGMMATypesAttr::get(context, kind == MmaKind::Byte ? NVVM::WGMMATypes::s32
+                                                               : NVVM::WGMMATypes::f32),
+      NVVM::WGMMAScaleOutAttr::get(context, isFirst ? NVVM::WGMMAScaleOut::zero
+                                                    : NVVM::WGMMAScaleOut::one),
+      in, in,
       layout(sides[0], NVVM::MMALayout::row, NVVM::MMALayout::col),
       layout(sides[1], NVVM::MMALayout::col, NVVM::MMALayout::row), nullptr);
+}
+
+/// Adds the sums of a part of the depth, as f32 does.
+void WgmmaEmitter::promote(Value part, Value &sums) {
+  for (int64_t i = 0; i < tile.n / 2; ++i) {
+    Value sum = arith::AddFOp::create(b, LLVM::ExtractValueOp::create(b, sums, i),
+                                      LLVM::ExtractValueOp::create(b, part, i));
+    sums = LLVM::InsertValueOp::create(b, sums, sum, i);
+  }
 }
 
 /// Tells the producer that this warpgroup has read a stage.
@@ -217,11 +249,12 @@ void WgmmaEmitter::consume() {
   consumerRow = d.mul(d.sub(group, 1), blocks() * kRows);
   Values left;
   for (int64_t i = 0; i < blocks(); ++i)
-    left.push_back(describe(sides[0], d.mul(d.add(consumerRow, i * kRows), sides[0].depth * 2)));
+    left.push_back(describe(sides[0], d.mul(d.add(consumerRow, i * kRows), sides[0].depth * bytes)));
   Value right = describe(sides[1], zero);
-  SmallVector<Type> numbers(tile.n / 2, b.getF32Type());
+  SmallVector<Type> numbers(tile.n / 2, what.sum.getType());
   auto sumsType = LLVM::LLVMStructType::getLiteral(b.getContext(), numbers);
   Value none = LLVM::ZeroOp::create(b, sumsType);
+  Value isAlways = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
   forTiles({zero, zero}, [&](Stage first) {
     // Most tiles are whole: what the rest of the region reads is asked for ahead of the sums.
     Value endM = d.add(m0, d.toIndex(d.add(consumerRow, blocks() * kRows)));
@@ -237,27 +270,46 @@ void WgmmaEmitter::consume() {
       Stage now{carried[0], carried[1]};
       Values sums(carried.drop_front(3));
       wait(full(now.number), now.phase);
-      NVVM::WgmmaFenceAlignedOp::create(b);
-      for (int64_t depth = 0; depth < tile.k / kStep; ++depth) {
-        auto at = [&](const Staging &s, Value first) {
-          Value stage = arith::ExtUIOp::create(b, b.getI64Type(),
-                                               d.mul(now.number, s.bytes() / 16));
-          return d.add(d.add(first, stage), depth * s.stepBytes() / 16);
-        };
-        for (auto [sum, rows] : llvm::zip_equal(sums, left))
-          sum = multiply(at(sides[0], rows), at(sides[1], right), sum);
+      auto at = [&](const Staging &s, Value first, int64_t depth) {
+        Value stage = arith::ExtUIOp::create(b, b.getI64Type(),
+                                             d.mul(now.number, s.bytes() / 16));
+        return d.add(d.add(first, stage), depth * s.stepBytes() / 16);
+      };
+      int64_t steps = tile.k * bytes / kStepBytes;
+      if (kind == MmaKind::Float8) {
+        // Tensor cores keep about 14 bits of such sums: only those of one step are theirs.
+        for (auto [sum, rows] : llvm::zip_equal(sums, left)) {
+          Value part = LLVM::PoisonOp::create(b, sumsType);
+          NVVM::WgmmaFenceAlignedOp::create(b);
+          for (int64_t depth = 0; depth < steps; ++depth)
+            part = multiply(at(sides[0], rows, depth), at(sides[1], right, depth), part,
+                            /*isFirst=*/depth == 0);
+          NVVM::WgmmaGroupSyncAlignedOp::create(b);
+          NVVM::WgmmaWaitGroupSyncOp::create(b, 0);
+          if (rows == left.back())
+            release(now.number, isAlways);
+          promote(part, sum);
+        }
+      } else {
+        NVVM::WgmmaFenceAlignedOp::create(b);
+        for (int64_t depth = 0; depth < steps; ++depth)
+          for (auto [sum, rows] : llvm::zip_equal(sums, left))
+            sum = multiply(at(sides[0], rows, depth), at(sides[1], right, depth), sum,
+                           /*isFirst=*/false);
+        NVVM::WgmmaGroupSyncAlignedOp::create(b);
+        // What was read in the step before is read by now.
+        NVVM::WgmmaWaitGroupSyncOp::create(b, 1);
+        release(carried[2], d.compare(arith::CmpIPredicate::ne, step, 0));
       }
-      NVVM::WgmmaGroupSyncAlignedOp::create(b);
-      // What was read in the step before is read by now.
-      NVVM::WgmmaWaitGroupSyncOp::create(b, 1);
-      release(carried[2], d.compare(arith::CmpIPredicate::ne, step, 0));
       Stage after = next(now);
       Values all = {after.number, after.phase, now.number};
       llvm::append_range(all, sums);
       return all;
     });
-    NVVM::WgmmaWaitGroupSyncOp::create(b, 0);
-    release(last[2], d.compare(arith::CmpIPredicate::ne, depthTiles, 0));
+    if (kind != MmaKind::Float8) {
+      NVVM::WgmmaWaitGroupSyncOp::create(b, 0);
+      release(last[2], d.compare(arith::CmpIPredicate::ne, depthTiles, 0));
+    }
     ValueRange sums = ArrayRef(last).drop_front(3);
     d.branch(isWhole, [&] { finishPieces(sums, loaded); }, [&] { finishRagged(sums); });
     return Stage{last[0], last[1]};
@@ -299,7 +351,7 @@ void WgmmaEmitter::storePiece(ValueRange sums, Value piece) {
   synchronize();
   Value lane = d.rem(threadOfGroup, 32), warp = d.div(threadOfGroup, 32);
   Value row = d.add(d.mul(warp, 16), d.div(lane, 4));
-  auto two = VectorType::get({2}, b.getF32Type());
+  auto two = VectorType::get({2}, what.sum.getType());
   for (int64_t i = 0; i < pieces(); ++i)
     d.branch(d.isEqual(piece, i), [&] {
       Value numbers = sums[i / piecesOfRows()];
@@ -395,7 +447,7 @@ void WgmmaEmitter::finishRagged(ValueRange sums) {
 LaunchShape WgmmaEmitter::emit() {
   LaunchShape shape = launch();
   prepare();
-  stageBytes = (tile.m + tile.n) * tile.k * 2;
+  stageBytes = (tile.m + tile.n) * tile.k * bytes;
   // As many as there is room for; tables of barriers need a little.
   stages = std::min(tile.stages,
                     (kMaxShared - kConsumers * pieceBytes() - 256) / stageBytes);
@@ -430,7 +482,9 @@ LaunchShape WgmmaEmitter::emit() {
 
 bool ssm::canUseWgmma(KernelOp kernel, const Matmul &what, ArrayRef<MatmulSide> sides) {
   return what.m && llvm::all_of(sides, [&](const MatmulSide &side) {
-           if (!side.input || !side.row)
+           // Of other than 16-bit numbers only lines along the depth can be read.
+           bool isHalf = side.type().getIntOrFloatBitWidth() == 16;
+           if (!side.input || !side.row || !(isHalf || side.isDenseAlongDepth))
              return false;
            AffineMap map = kernel.getInputMap(*side.input);
            auto type = cast<MemRefType>(kernel.getInputs()[*side.input].getType());
@@ -440,7 +494,8 @@ bool ssm::canUseWgmma(KernelOp kernel, const Matmul &what, ArrayRef<MatmulSide> 
          });
 }
 
-LaunchShape ssm::emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile) {
-  SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what);
-  return WgmmaEmitter(kernel, what, sides[0], sides[1], tile).emit();
+LaunchShape ssm::emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+                                 MmaKind kind) {
+  SmallVector<MatmulSide> sides = getMmaSides(kernel.kernel, what, kind);
+  return WgmmaEmitter(kernel, what, sides[0], sides[1], tile, kind).emit();
 }

@@ -19,14 +19,16 @@ namespace ssm {
 /// Time inside of a lane, or of `lanes` neighbours that share the points of the summed loop.
 class LaneRecurrence {
 public:
-  explicit LaneRecurrence(DeviceKernel &k)
-      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1),
-        time(*kernel.getTime()) {}
+  /// `overlaps`: the kernel may begin before those in front of it are done.
+  explicit LaneRecurrence(DeviceKernel &k, bool overlaps = false)
+      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1), time(*kernel.getTime()),
+        overlaps(overlaps) {}
 
   /// Whether the kernel has this form.
   bool analyze();
   /// The same of the form for a single step, whose lanes have vectors of the summed loop.
   bool analyzeStep();
+  mlir::Value isSingle();
   /// Whether there is one step, and all these vectors are single accesses.
   mlir::Value isStep();
   LaunchShape emit();
@@ -78,6 +80,8 @@ private:
   mlir::ImplicitLocOpBuilder &b;
   PointEmitter e;
   unsigned time;
+  bool overlaps;
+  LaunchShape shape = {};
   LoopSet outerSet = 0;
   llvm::SmallVector<unsigned> outer;
   /// The loop that is summed over. A lane has every `lanes`-th group of `width` indices, which lie

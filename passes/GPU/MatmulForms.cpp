@@ -15,7 +15,10 @@ using namespace ssm;
 
 /// Large tiles reuse most, two blocks of them keep a multiprocessor busy; small ones are for
 /// products with too few large ones for all multiprocessors.
+/// Depths of tiles are those of 16-bit numbers.
 static constexpr MatmulTile kLargeMma = {128, 128, 32, 4, 64, 64};
+/// Of factors in two parts, which take more registers.
+static constexpr MatmulTile kLargeSplitMma = {128, 128, 32, 4, 64, 32};
 static constexpr MatmulTile kSmallMma = {64, 64, 32, 4, 32, 32};
 static constexpr MatmulTile kLargeFma = {128, 128, 16, 3, 0, 0};
 static constexpr MatmulTile kSmallFma = {64, 64, 16, 3, 0, 0};
@@ -25,14 +28,21 @@ struct NamedTile {
 };
 /// Of few rows, past which weights stream from memory. So many blocks have enough bytes on the way;
 /// where tiles are fewer, blocks share out the depth, each with a few of its tiles at least.
-static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 4, 16, 16}},
-                                        {"_64_rows", {64, 64, 64, 4, 32, 32}}};
+static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 8, 16, 16}},
+                                        {"_64_rows", {64, 64, 64, 6, 32, 32}}};
 static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4;
 /// Of warpgroups.
 static constexpr NamedTile kWarpgroupTiles[] = {
     {"_128x256", {128, 256, 64, 8, 0, 0}}, {"_256x128", {256, 128, 64, 8, 0, 0}},
     {"_256x160", {256, 160, 64, 8, 0, 0}}, {"_128x224", {128, 224, 64, 8, 0, 0}},
     {"_128x192", {128, 192, 64, 8, 0, 0}}, {"_128x128", {128, 128, 64, 8, 0, 0}},
+    {"_128x64", {128, 64, 64, 8, 0, 0}},
+};
+/// Whose sums are in registers twice.
+static constexpr NamedTile kFloat8Tiles[] = {
+    {"_256x128", {256, 128, 64, 8, 0, 0}},
+    {"_128x192", {128, 192, 64, 8, 0, 0}},
+    {"_128x128", {128, 128, 64, 8, 0, 0}},
     {"_128x64", {128, 64, 64, 8, 0, 0}},
 };
 /// Of the largest GPU with warpgroups.
@@ -93,16 +103,18 @@ static bool isUseful(const NamedTile &tile, ArrayRef<MatmulSide> sides) {
 }
 
 /// Whether no other tile takes less time: multiprocessors have one at a time, and the last ones are
-/// as slow as the rest. Sixteen steps of the depth take what products do, 2048 multiply-adds 
+/// as slow as the rest. 32 bytes of the depth take what products do, 2048 multiply-adds of 16 bits
 /// clock cycle, or copies from the second-level cache, 56 bytes; lines that lie across two of
 /// the cache's cost twice. (Measured on an H100.)
 static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
-                       ArrayRef<MatmulSide> sides, const NamedTile &tile) {
+                       ArrayRef<MatmulSide> sides, ArrayRef<NamedTile> tiles,
+                       const NamedTile &tile) {
   auto lineCost = [&](const MatmulSide &side) {
     Value memref = kernel.getInputs()[*side.input];
     int64_t last = cast<MemRefType>(memref.getType()).getRank() - 1;
     Value size = d.b.createOrFold<memref::DimOp>(memref, last);
-    return d.select(d.isEqual(d.rem(size, 64), 0), d.constant(size, 1), d.constant(size, 2));
+    int64_t perLine = 128 * 8 / side.type().getIntOrFloatBitWidth();
+    return d.select(d.isEqual(d.rem(size, perLine), 0), d.constant(size, 1), d.constant(size, 2));
   };
   Value left = lineCost(sides[0]), right = lineCost(sides[1]);
   auto time = [&](const MatmulTile &t) {
@@ -111,10 +123,9 @@ static Value isFastest(DeviceBuilder d, KernelOp kernel, const Matmul &what,
     return d.mul(waves, d.make<arith::MaxUIOp>(copies, t.m * t.n / 128));
   };
   Value all = arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1), own = time(tile.tile);
-  for (const NamedTile &other : kWarpgroupTiles)
+  for (const NamedTile &other : tiles)
     if (&other > &tile && isUseful(other, sides))
-      all = d.make<arith::AndIOp>(
-          all, d.compare(arith::CmpIPredicate::ule, own, time(other.tile)));
+      all = d.make<arith::AndIOp>(all, d.compare(arith::CmpIPredicate::ule, own, time(other.tile)));
   return all;
 }
 
@@ -143,95 +154,157 @@ static Value areMappable(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> 
   return all;
 }
 
-SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target) {
-  SmallVector<KernelForm> forms;
-  std::optional<Matmul> found = matchMatmul(kernel);
-  if (!found || isShallow(kernel, *found))
-    return forms;
-  Matmul what = *found;
-  addGemvForms(kernel, what, target.version, forms);
-  bool hasAsync = target.version >= 80, overlaps = target.version >= 90;
-  auto addFew = [&](StringRef name, MatmulTile tile, int64_t above, int64_t blocks, auto isFit,
-                    auto emit) {
-    if (!what.m)
-      return;
-    forms.push_back({name,
-                     [=](ImplicitLocOpBuilder &h) {
-                       DeviceBuilder d{h};
-                       Value rows = sizeOf(d, kernel, *what.m);
-                       Value isFew = d.make<arith::AndIOp>(
-                           d.compare(arith::CmpIPredicate::ugt, rows, above),
-                           d.compare(arith::CmpIPredicate::ule, rows, tile.m));
-                       return d.make<arith::AndIOp>(isFew, isFit(d));
-                     },
-                     emit,
-                     [=](ImplicitLocOpBuilder &h) {
-                       return splitDepth(DeviceBuilder{h}, kernel, what, tile, blocks);
-                     },
-                     [=](DeviceKernel &k) {
-                       return emitMatmulSums(k, *matchMatmul(k.kernel), tile, overlaps);
-                     }});
-  };
-  if (hasAsync && canUseTensorCores(what)) {
-    SmallVector<MatmulSide> sides = getMmaSides(kernel, what);
-    auto add = [&](StringRef name, MatmulTile tile, bool isDirect, auto isFit) {
-      forms.push_back({name, isFit, [=](DeviceKernel &k) {
-                         return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, isDirect);
-                       }});
-    };
-    int64_t above = 0;
-    for (const auto &[name, tile] : kFewMma) {
-      if (sides[1].input)
-        addFew(name, tile, above, kMmaBlocks,
-               [=](DeviceBuilder d) { return areAligned(d, kernel, sides); },
-               [=, tile = tile](DeviceKernel &k) {
-                 return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, /*isDirect=*/true,
-                                      overlaps);
-               });
-      above = tile.m;
-    }
-    if (target.hasWgmma() && canUseWgmma(kernel, what, sides)) {
-      for (const NamedTile &tile : kWarpgroupTiles)
-        if (isUseful(tile, sides))
-          forms.push_back({tile.suffix,
-                         [=, &tile](ImplicitLocOpBuilder &h) {
-                           DeviceBuilder d{h};
-                           return d.make<arith::AndIOp>(areMappable(d, kernel, sides),
-                                                        isFastest(d, kernel, what, sides, tile));
-                         },
-                         [&tile](DeviceKernel &k) {
-                           return emitWgmmaMatmul(k, *matchMatmul(k.kernel), tile.tile);
-                         }});
-    } else if (sides[0].input || sides[1].input) {
-      add("_large", kLargeMma, true, [=](ImplicitLocOpBuilder &h) {
-        DeviceBuilder d{h};
-        return d.make<arith::AndIOp>(areAligned(d, kernel, sides),
-                                     hasEnough(d, kernel, what, kLargeMma));
-      });
-      add("", kSmallMma, true,
-          [=](ImplicitLocOpBuilder &h) { return areAligned(DeviceBuilder{h}, kernel, sides); });
-    }
-    add("_any", kSmallMma, false, nullptr);
-    return forms;
+static MatmulTile ofBytes(MatmulTile tile, int64_t bytes) {
+  tile.k = tile.k * 2 / bytes;
+  return tile;
+}
+
+namespace {
+/// The forms of one product, in the order in which they are tried.
+class MatmulForms {
+public:
+  MatmulForms(KernelOp kernel, const Matmul &what, const GpuTarget &target)
+      : kernel(kernel), what(what), target(target) {
+    addGemvForms(kernel, what, target.version, forms);
   }
-  // The forms of few rows do not take all sizes.
-  if (!canUseFma(what))
-    return {};
-  auto add = [&](StringRef name, MatmulTile tile, auto isFit) {
-    forms.push_back({name, isFit, [=](DeviceKernel &k) {
-                       return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync);
-                     }});
+
+  void addMma(MmaKind kind);
+  void addFma();
+
+  SmallVector<KernelForm> forms;
+
+private:
+  bool hasAsync() const { return target.version >= 80; }
+  bool overlaps() const { return target.version >= 90; }
+
+  using IsFit = std::function<Value(DeviceBuilder)>;
+  using Emit = std::function<LaunchShape(DeviceKernel &)>;
+  void add(StringRef name, const IsFit &isFit, const Emit &emit);
+  /// Of more rows than `above`, up to a tile's: blocks share out the depth.
+  void addFew(StringRef name, MatmulTile tile, int64_t above, int64_t blocks, const IsFit &isFit,
+              const Emit &emit);
+  void addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect, const IsFit &isFit);
+  void addFma(StringRef name, MatmulTile tile, const IsFit &isFit);
+
+  KernelOp kernel;
+  Matmul what;
+  GpuTarget target;
+};
+} // namespace
+
+void MatmulForms::add(StringRef name, const IsFit &isFit, const Emit &emit) {
+  KernelForm form = {name, nullptr, emit};
+  if (isFit)
+    form.isFit = [=](ImplicitLocOpBuilder &h) { return isFit(DeviceBuilder{h}); };
+  forms.push_back(form);
+}
+
+void MatmulForms::addFew(StringRef name, MatmulTile tile, int64_t above, int64_t blocks,
+                         const IsFit &isFit, const Emit &emit) {
+  if (!what.m)
+    return;
+  KernelOp kernel = this->kernel;
+  Matmul what = this->what;
+  bool overlaps = this->overlaps();
+  add(
+      name,
+      [=](DeviceBuilder d) {
+        Value rows = sizeOf(d, kernel, *what.m);
+        Value isFew = d.make<arith::AndIOp>(d.compare(arith::CmpIPredicate::ugt, rows, above),
+                                            d.compare(arith::CmpIPredicate::ule, rows, tile.m));
+        return isFit ? d.make<arith::AndIOp>(isFew, isFit(d)) : isFew;
+      },
+      emit);
+  forms.back().split = [=](ImplicitLocOpBuilder &h) {
+    return splitDepth(DeviceBuilder{h}, kernel, what, tile, blocks);
   };
-  addFew("_64_rows", kSmallFma, /*above=*/0, kFmaBlocks,
-         [](DeviceBuilder d) { return arith::ConstantIntOp::create(d.b, d.b.getI1Type(), 1); },
-         [=](DeviceKernel &k) {
-           return emitFmaMatmul(k, *matchMatmul(k.kernel), kSmallFma, hasAsync, overlaps);
-         });
+  forms.back().emitSecond = [=](DeviceKernel &k) {
+    return emitMatmulSums(k, *matchMatmul(k.kernel), tile, overlaps);
+  };
+}
+
+void MatmulForms::addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect,
+                         const IsFit &isFit) {
+  add(name, isFit, [=](DeviceKernel &k) {
+    return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, kind, isDirect);
+  });
+}
+
+void MatmulForms::addMma(MmaKind kind) {
+  KernelOp kernel = this->kernel;
+  Matmul what = this->what;
+  bool overlaps = this->overlaps();
+  SmallVector<MatmulSide> sides = getMmaSides(kernel, what, kind);
+  int64_t bytes = sides[0].type().getIntOrFloatBitWidth() / 8;
+  auto areAligned = [=](DeviceBuilder d) { return ::areAligned(d, kernel, sides); };
+  bool isFloat8 = kind == MmaKind::Float8;
+  int64_t above = 0;
+  for (const auto &[name, wide] : kFewMma) {
+    MatmulTile tile = ofBytes(wide, bytes);
+    if (sides[1].input && !isFloat8)
+      addFew(name, tile, above, kMmaBlocks, areAligned, [=](DeviceKernel &k) {
+        return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, kind, /*isDirect=*/true, overlaps);
+      });
+    above = tile.m;
+  }
+  MatmulTile large = ofBytes(kind == MmaKind::TF32x3 ? kLargeSplitMma : kLargeMma, bytes),
+             small = ofBytes(kSmallMma, bytes);
+  if (target.hasWgmma() && kind != MmaKind::TF32x3 && canUseWgmma(kernel, what, sides)) {
+    ArrayRef<NamedTile> tiles = isFloat8 ? ArrayRef(kFloat8Tiles) : ArrayRef(kWarpgroupTiles);
+    for (const NamedTile &tile : tiles)
+      if (isUseful(tile, sides))
+        add(
+            tile.suffix,
+            [=, &tile](DeviceBuilder d) {
+              return d.make<arith::AndIOp>(areMappable(d, kernel, sides),
+                                           isFastest(d, kernel, what, sides, tiles, tile));
+            },
+            [=, &tile](DeviceKernel &k) {
+              return emitWgmmaMatmul(k, *matchMatmul(k.kernel), ofBytes(tile.tile, bytes), kind);
+            });
+  } else if (!isFloat8 && (sides[0].input || sides[1].input)) {
+    addMma("_large", large, kind, /*isDirect=*/true, [=](DeviceBuilder d) {
+      return d.make<arith::AndIOp>(areAligned(d), hasEnough(d, kernel, what, large));
+    });
+    addMma("", small, kind, /*isDirect=*/true, areAligned);
+  }
+  // By mma.sync 8-bit floats are f16.
+  addMma("_any", isFloat8 ? kSmallMma : small, isFloat8 ? MmaKind::Half : kind,
+         /*isDirect=*/false, nullptr);
+}
+
+void MatmulForms::addFma(StringRef name, MatmulTile tile, const IsFit &isFit) {
+  bool hasAsync = this->hasAsync();
+  add(name, isFit,
+      [=](DeviceKernel &k) { return emitFmaMatmul(k, *matchMatmul(k.kernel), tile, hasAsync); });
+}
+
+void MatmulForms::addFma() {
+  KernelOp kernel = this->kernel;
+  Matmul what = this->what;
+  bool hasAsync = this->hasAsync(), overlaps = this->overlaps();
+  addFew("_64_rows", kSmallFma, /*above=*/0, kFmaBlocks, nullptr, [=](DeviceKernel &k) {
+    return emitFmaMatmul(k, *matchMatmul(k.kernel), kSmallFma, hasAsync, overlaps);
+  });
   // Its stages are more shared memory than a block of an older chip can have (64 KiB).
   if (hasAsync)
-    add("_large", kLargeFma, [=](ImplicitLocOpBuilder &h) {
-      return hasEnough(DeviceBuilder{h}, kernel, what, kLargeFma);
-    });
-  add("", kSmallFma, nullptr);
-  return forms;
+    addFma("_large", kLargeFma,
+           [=](DeviceBuilder d) { return hasEnough(d, kernel, what, kLargeFma); });
+  addFma("", kSmallFma, nullptr);
+}
+
+SmallVector<KernelForm> ssm::getMatmulForms(KernelOp kernel, const GpuTarget &target,
+                                            F32Products precision) {
+  std::optional<Matmul> what = matchMatmul(kernel);
+  if (!what || isShallow(kernel, *what))
+    return {};
+  MatmulForms all(kernel, *what, target);
+  std::optional<MmaKind> kind = getMmaKind(*what, precision);
+  if (target.version >= 80 && kind)
+    all.addMma(*kind);
+  else if (canUseFma(*what))
+    all.addFma();
+  else
+    return {}; // those of few rows do not take all sizes
+  return std::move(all.forms);
 }

@@ -104,12 +104,6 @@ LaunchShape TileEmitter::launch() {
   return {{blocks, one, one}, arith::ConstantIndexOp::create(h, threads), threads, 0, 0, {}};
 }
 
-void TileEmitter::waitForOthers(LaunchShape &shape) {
-  shape.flags |= kOverlaps;
-  shareWithOthers(k.function);
-  NVVM::GriddepcontrolOp::create(b, NVVM::GridDepActionKind::wait);
-}
-
 void TileEmitter::prepare() {
   findWide();
   thread = d.thread();

@@ -28,8 +28,13 @@ struct MatmulSide {
   /// innermost axis is the depth or the row; nothing for all else.
   std::optional<unsigned> input;
   bool isDenseAlongDepth = false;
+  /// Of integers.
+  bool isSigned = true;
 
-  mlir::Type type() const { return value.getType(); }
+  /// What it is converted to when it is staged, if to anything.
+  mlir::Type converted = nullptr;
+
+  mlir::Type type() const { return converted ? converted : value.getType(); }
 };
 
 /// `value` is the left or right factor, or what it is converted from.
@@ -70,8 +75,6 @@ protected:
 
   /// One block for each tile, without dynamic shared memory.
   LaunchShape launch();
-  /// The kernel may begin before those in front of it are done, and waits for them here.
-  void waitForOthers(LaunchShape &shape);
   /// Sizes, this thread and shared memory.
   void prepare();
   /// Of the out, all batches together (i32).
@@ -138,16 +141,20 @@ private:
   void findWide();
 };
 
-/// Products of 16-bit numbers on tensor cores (mma.sync): sm_80 on. `isDirect`: sides that are
-/// inputs have aligned rows. `overlaps`: the chip lets a kernel begin before the last one is done.
-bool canUseTensorCores(Matmul what);
-llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what);
-LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+/// What tensor cores multiply: f16 or bf16, bytes, 8-bit floats (by warpgroups; as f16 else), f32
+/// cut off to tf32's 11 bits, f32 as sums of two such numbers.
+enum class MmaKind { Half, Byte, Float8, TF32, TF32x3 };
+std::optional<MmaKind> getMmaKind(Matmul what, F32Products precision);
+llvm::SmallVector<MatmulSide> getMmaSides(KernelOp kernel, const Matmul &what, MmaKind kind);
+/// By mma.sync: sm_80 on. `isDirect`: sides that are inputs have aligned rows. `overlaps`: the chip
+/// lets a kernel begin before the last one is done.
+LaunchShape emitMmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile, MmaKind kind,
                           bool isDirect, bool overlaps = false);
 
 /// The same by warpgroups and tensor maps: sm_90a alone. Sides are inputs with aligned rows.
 bool canUseWgmma(KernelOp kernel, const Matmul &what, llvm::ArrayRef<MatmulSide> sides);
-LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile);
+LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
+                            MmaKind kind);
 
 /// Products of 32-bit numbers. `isAsync`: the chip has cp.async.
 bool canUseFma(Matmul what);

@@ -40,7 +40,12 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     - blocks (EmitBlocks.cpp): other kernels with time. A block of threads has one recurrence,
       whose carries are in their buffers.
     - nests (EmitNest.cpp): loops around kernels. One block, barriers between kernels.
-    - topk (EmitTopK.cpp): ssm.topk, a block for each row.
+    - running sums (EmitPrefix.cpp): one carry that something is combined with at each step; blocks
+      have parts of a row, three kernels.
+    - scatters (EmitScatter.cpp): loops that write an element a step where data tells, as if in
+      order.
+    - topk (EmitTopK.cpp, EmitSort.cpp): ssm.topk, a block for each row, or many that sort by
+      digits.
     - one thread: loops around anything else.
 
     ```mlir
@@ -57,7 +62,9 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [Option<"chip", "chip", "std::string", "\"sm_75\"",
-                        "the GPU to compile for, as in --target=cuda:CHIP">];
+                        "the GPU to compile for, as in --target=cuda:CHIP">,
+                 Option<"f32Products", "f32-products", "std::string", "\"ieee\"",
+                        "products of f32 matrices: ieee, tf32 or tf32x3, as in --f32-products">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",

@@ -75,8 +75,10 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   shape.dynamicShared = std::max(stageBytes * tile.stages, tile.m * sumsPitch());
   if (k.parts)
     shape.grid[1] = k.hostNumParts;
-  if (overlaps)
-    waitForOthers(shape);
+  bool isEarly = overlaps && isAsync && right.input &&
+                 canReadEarly(k, kernel.getInputs()[*right.input], shape);
+  if (overlaps && !isEarly)
+    waitForOthers(k, shape);
   prepare();
   place(d.block(), kRaster);
   placePart();
@@ -86,12 +88,13 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   for (Staging &s : sides)
     if (s.isDirect)
       pointers.push_back(start(s));
-  auto copy = [&](Value k, ValueRange pointers, Value slot) {
+  auto copy = [&](Value k, ValueRange pointers, Value slot, bool copiesRight = true) {
     Values advanced;
     auto pointer = pointers.begin();
     for (Staging &s : sides)
       if (s.isDirect) {
-        copyAsync(s, k, *pointer, slot);
+        if (copiesRight || &s == &sides[0])
+          copyAsync(s, k, *pointer, slot);
         advanced.push_back(d.after(*pointer++, s.tileBytes));
       }
     if (isAsync)
@@ -114,10 +117,21 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   };
 
   Value first = d.constant(0);
+  if (isEarly) {
+    // Part of the first group; the left side's copies wait.
+    Value at = firstDepth, pointer = pointers.back(), slot = first;
+    for (int64_t i = 0; i + 1 < tile.stages; ++i) {
+      copyAsync(sides[1], at, pointer, slot);
+      at = d.add(at, tile.k);
+      pointer = d.after(pointer, sides[1].tileBytes);
+      slot = next(slot);
+    }
+    waitForOthers(k, shape);
+  }
   Values ahead = {firstDepth, first};
   llvm::append_range(ahead, pointers);
   for (int64_t i = 0; i + 1 < tile.stages; ++i) {
-    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1]);
+    Values advanced = copy(ahead[0], ArrayRef(ahead).drop_front(2), ahead[1], !isEarly);
     if (!sides[0].isDirect || !sides[1].isDirect)
       d.branch(d.isLess(ahead[0], lastDepth), [&] { write(read(ahead[0]), ahead[1]); });
     ahead[0] = d.add(ahead[0], tile.k);

@@ -33,6 +33,8 @@ class Matcher {
 public:
   explicit Matcher(KernelOp kernel) : kernel(kernel), loops(kernel) {}
   std::optional<StagedRecurrence> match();
+  /// What kept it from matching, if that is all.
+  SmallVector<Value> flags;
 
 private:
   bool findLoops();
@@ -114,6 +116,15 @@ bool Matcher::findParts() {
     return varying.contains(value) || (has(value, r.time) && has(value, r.state) &&
                                        has(value, r.channel));
   };
+  // A comparison that these take is made again, of what it compares.
+  auto isRepeated = [&](Value value) {
+    auto compare = value.getDefiningOp<arith::CmpFOp>();
+    return compare && compare.getLhs().getType().isF32() &&
+           llvm::any_of(compare->getUsers(), [&](Operation *user) {
+             return user->getNumResults() == 1 && isIn(user->getResult(0)) &&
+                    isScanned(user->getResult(0));
+           });
+  };
   LoopSet taken = loopBit(r.time) | loopBit(r.state);
   for (Value value : steps)
     if (isa<BlockArgument>(value) && !varying.contains(value) && has(value, r.time) &&
@@ -137,7 +148,7 @@ bool Matcher::findParts() {
   auto consider = [&](Value value) {
     if (!isIn(value) || varying.contains(value) || !has(value, r.time))
       return true;
-    if (isScanned(value)) {
+    if (isScanned(value) || isRepeated(value)) {
       // From memory it would be loaded by elements, within the chain.
       Operation *op = value.getDefiningOp();
       if (!op || getIndexedRead(op))
@@ -148,10 +159,15 @@ bool Matcher::findParts() {
     }
     bool isTaken = llvm::is_contained(roots, value) ||
                    llvm::any_of(value.getUsers(), [&](Operation *user) {
-                     return user->getNumResults() == 1 && isIn(user->getResult(0)) &&
-                            isScanned(user->getResult(0));
+                     if (user->getNumResults() != 1 || !isIn(user->getResult(0)))
+                       return false;
+                     return isScanned(user->getResult(0)) || isRepeated(user->getResult(0));
                    });
     if (isTaken) {
+      if (value.getType().isInteger(1)) {
+        flags.push_back(value);
+        return true;
+      }
       if (!value.getType().isF32())
         return false;
       (has(value, r.state) ? r.strips : r.planes).push_back(value);
@@ -164,7 +180,7 @@ bool Matcher::findParts() {
   for (Operation &op : kernel.getStep().without_terminator())
     if (!isa<ReduceOp>(op) && !consider(op.getResult(0)))
       return false;
-  return !r.outs.empty();
+  return !r.outs.empty() && flags.empty();
 }
 
 /// Whether a chunk along the loop is one access, given alignment.
@@ -245,7 +261,26 @@ std::optional<StagedRecurrence> Matcher::match() {
   return r;
 }
 
+/// What passes through shared memory is f32: a flag, where a sequence begins for example, becomes
+/// a number and a comparison of it.
+static void passAsNumber(Value flag) {
+  ImplicitLocOpBuilder b(flag.getLoc(), flag.getContext());
+  b.setInsertionPointAfterValue(flag);
+  auto number = [&](float value) {
+    return arith::ConstantOp::create(b, b.getF32FloatAttr(value)).getResult();
+  };
+  Value zero = number(0);
+  auto passed = arith::SelectOp::create(b, flag, number(1), zero);
+  Value again = arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, passed, zero);
+  flag.replaceUsesWithIf(again, [&](OpOperand &use) { return use.getOwner() != passed; });
+}
+
 std::optional<StagedRecurrence> ssm::matchStagedRecurrence(KernelOp kernel) {
+  Matcher matcher(kernel);
+  std::optional<StagedRecurrence> found = matcher.match();
+  if (found || matcher.flags.empty())
+    return found;
+  llvm::for_each(matcher.flags, passAsNumber);
   return Matcher(kernel).match();
 }
 

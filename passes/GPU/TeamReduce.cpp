@@ -38,6 +38,11 @@ Value ssm::shuffleXor(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
   return shuffle(b, value, where, gpu::ShuffleMode::XOR);
 }
 
+Value ssm::shuffleUp(ImplicitLocOpBuilder &b, Value value, int64_t distance) {
+  Value where = arith::ConstantIntOp::create(b, b.getI32Type(), distance);
+  return shuffle(b, value, where, gpu::ShuffleMode::UP);
+}
+
 /// Some of the bits of a number or vector.
 static Value someBits(ImplicitLocOpBuilder &b, Value value) {
   Type word = b.getI32Type();

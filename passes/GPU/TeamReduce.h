@@ -21,6 +21,9 @@ constexpr int64_t kMaxBlock = 1024;
 /// warp must take part.
 mlir::Value shuffleXor(mlir::ImplicitLocOpBuilder &b, mlir::Value value, int64_t distance);
 
+/// The value of the lane so many below; of those that have none, their own.
+mlir::Value shuffleUp(mlir::ImplicitLocOpBuilder &b, mlir::Value value, int64_t distance);
+
 /// True, as no compiler can tell, once all of `loaded` is there: what needs it waits for all of
 /// them. Else ptxas saves registers and asks memory for one after the other is used.
 mlir::Value areLoaded(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange loaded);

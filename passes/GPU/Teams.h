@@ -25,8 +25,8 @@ constexpr int64_t kAccessBytes = 16;
 /// The general form: loops over what is summed and written, as often as it is read.
 class TeamEmitter {
 public:
-  explicit TeamEmitter(DeviceKernel &k)
-      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1) {}
+  explicit TeamEmitter(DeviceKernel &k, bool overlaps = false)
+      : k(k), kernel(k.kernel), b(k.device), e(kernel, b, std::nullopt, 1), overlaps(overlaps) {}
 
   LaunchShape emit();
 
@@ -88,6 +88,7 @@ protected:
   KernelOp kernel;
   mlir::ImplicitLocOpBuilder &b;
   PointEmitter e;
+  bool overlaps;
   /// The loops that teams share out, slowest first; and the reductions that a team
   /// takes together.
   LoopSet points = 0;
@@ -105,7 +106,7 @@ protected:
 };
 
 /// A row is read once and kept in registers.
-void addRowForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+void addRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Few long sums, or sums along columns, in two kernels: parts by many blocks, then their sums.
 void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// What is read along one axis and written along another goes through shared memory.

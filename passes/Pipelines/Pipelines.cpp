@@ -7,6 +7,7 @@
 
 #include "passes/Pipelines/Pipelines.h"
 
+#include "lib/Target/GpuTarget.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -95,6 +96,14 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
 /// A window of more is rarely short, and more carries than these take registers of a GPU.
 static constexpr int64_t kMaxDeviceTaps = 16;
 
+static bool hasWarpgroups(StringRef chip) {
+  llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
+  if (target)
+    return target->hasWgmma();
+  llvm::consumeError(target.takeError()); // ssm-emit-device-kernels tells
+  return false;
+}
+
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel > 0 && !options.chip.empty()) {
     // What a CPU computes better as sums.
@@ -102,6 +111,8 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     convs.maxTaps = kMaxDeviceTaps;
     convs.denseTime = true;
     pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
+    if (hasWarpgroups(options.chip))
+      pm.addPass(createLayoutBytes());
     cleanUp(pm);
   }
   if (options.optLevel > 0 && options.chip.empty()) {
@@ -168,6 +179,7 @@ static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options)
   pm.addPass(createPlaceHostCode());
   EmitDeviceKernelsOptions emit;
   emit.chip = options.chip;
+  emit.f32Products = options.f32Products;
   pm.addPass(createEmitDeviceKernels(emit));
   pm.addPass(createRelaxSums());
   cleanUp(pm);
@@ -197,6 +209,9 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
     return;
   cleanUp(pm);
   pm.addPass(createLoopInvariantCodeMotionPass());
+  ExpandMathF64Options wide;
+  wide.onlyVectors = true;
+  pm.addPass(createExpandMathF64(wide));
   ExpandMathOptions math;
   math.avx512 = options.avx512;
   pm.addPass(createExpandMath(math));
@@ -224,6 +239,7 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   math.gpu = true;
   device.addPass(createExpandMath(math));
   cleanUp(device);
+  device.addPass(createExpandFloat8());
   device.addPass(createLowerDeviceViews());
   // Before gpu-to-nvvm, which would call NVIDIA's library for them.
   device.addPass(createLowerDeviceMath());
@@ -254,6 +270,7 @@ static void buildTarget(OpPassManager &pm, const PipelineOptions &options) {
     pm.addPass(createProfileKernels());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createLowerModuleOps());
+  pm.addPass(createExpandFloat8());
   ExpandHalfOptions half;
   half.f16 = !options.f16c;
   pm.addPass(createExpandHalf(half));

@@ -37,6 +37,8 @@ struct PipelineOptions {
   bool bf16Pairs = false;
   /// The chip of a version for a GPU ("sm_90a"); empty: a CPU, as the rest tells.
   std::string chip;
+  /// How a GPU computes products of f32: "ieee", "tf32" or "tf32x3".
+  std::string f32Products = "ieee";
   /// Calls of kernels tell the runtime when they begin and end.
   bool profile = false;
 };

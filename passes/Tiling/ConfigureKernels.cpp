@@ -38,6 +38,9 @@ constexpr int64_t kLargeState = 24;
 /// order at run time, and the same where it is dense along the depth.
 constexpr int64_t kManyRows = 16;
 constexpr int64_t kManyDeepRows = 32;
+/// Vectors of columns that a single row takes at a time: of a matrix that is no weight each row is
+/// another page, and so many lines of it are read one after the other.
+constexpr int64_t kWideRow = 16;
 
 struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
   using ConfigureKernelsBase::ConfigureKernelsBase;
@@ -169,15 +172,23 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
         return {};
     }
     bool isNarrow = !ShapedType::isDynamic(width) && width <= lanes;
+    bool isWeight = llvm::all_of(inputsOf(kernel, what->right), [&](unsigned input) {
+      return isFromWeights(kernel.getInputs()[input]);
+    });
     // Sums, a row of the right side, and an element of the left one fill the registers;
     // one more where products are not fused into sums.
     int64_t rows = registers >= 32 ? 12 : vectorBits >= 256 ? 6 : 4;
     SmallVector<int64_t> tiles = {rows, isNarrow ? 1 : 2};
+    int64_t wideRow = registers >= 32 ? kWideRow : kWideRow / 2;
+    if (height == 1 && !isNarrow && !isWeight)
+      tiles = {1, wideRow};
     bool inPairs = bf16Pairs && canSumPairs(kernel, *what, lanes) && !isForWeights(kernel);
     if (inPairs || level2Bytes > 0)
       tiles.push_back(inPairs ? 2 : 1);
     if (level2Bytes > 0)
       addBlocks(kernel, *what, lanes, tiles);
+    if (level2Bytes > 0 && ShapedType::isDynamic(height) && !inPairs && !isNarrow && !isWeight)
+      tiles.push_back(wideRow);
     return ConfigAttr::get(&getContext(), Form::Matmul, what->n, lanes, tiles);
   }
 

@@ -57,6 +57,31 @@ def FoldPadding : Pass<"ssm-fold-padding"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
+def LayoutBytes : Pass<"ssm-layout-bytes"> {
+  let summary = "products of 8-bit numbers as tensor cores read them";
+  let description = [{
+    For chips whose warpgroups multiply bytes and 8-bit floats, with rows of both factors along
+    the depth. Kernels that only convert e4m3fn or e5m2 to longer floats move into the product
+    that takes both: the numbers are the same, and a weight stays at a byte for each. A weight
+    whose rows lie the other way is turned. Before ssm-hoist-weights-init, which would convert a
+    weight once, and turns it once.
+
+    ```mlir
+    %p = ssm.kernel loops 2 ins(%a : tensor<?x?xf8E4M3FN>) ... { arith.extf; arith.truncf }
+    %q = ssm.kernel loops 2 ins(%b : tensor<?x?xf8E4M3FN>) ... { arith.extf; arith.truncf }
+    %y = ssm.kernel loops 3 ins(%p, %q : tensor<?x?xbf16>, tensor<?x?xbf16>) ... {
+      ^bb0(%0: bf16, %1: bf16):
+        %2 = arith.extf %0 : bf16 to f32
+    // becomes
+    %y = ssm.kernel loops 3 ins(%a, %b : tensor<?x?xf8E4M3FN>, tensor<?x?xf8E4M3FN>) ... {
+      ^bb0(%0: f8E4M3FN, %1: f8E4M3FN):
+        %2 = arith.extf %0 : f8E4M3FN to f32
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def UnrollGroups : Pass<"ssm-unroll-groups"> {
   let summary = "results that share a state are computed in one pass over it";
   let description = [{

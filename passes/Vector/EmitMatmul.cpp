@@ -41,14 +41,17 @@ constexpr int64_t kDotRows = 4;
 constexpr int64_t kDotColumns = 4;
 /// The largest tile: there is code for each number of rows.
 constexpr int64_t kMostRows = 32;
-constexpr int64_t kMostVectors = 8;
+constexpr int64_t kMostVectors = 16;
+/// Where the tiles of a configuration tell the vectors of a single row.
+constexpr size_t kRowVectors = 5;
 /// Sums that hide how long one of them takes.
 constexpr int64_t kInFlight = 8;
 constexpr int64_t kMostParts = 4;
 
 class MatmulEmitter {
 public:
-  MatmulEmitter(KernelOp kernel, const Matmul &what, ImplicitLocOpBuilder &b)
+  /// `isRow`: the height is one, though the loop's size does not tell.
+  MatmulEmitter(KernelOp kernel, const Matmul &what, ImplicitLocOpBuilder &b, bool isRow)
       : kernel(kernel), what(what), b(b), e(kernel, b, what.n, kernel.getConfig()->getLanes()),
         lanes(e.lanes), rows(kernel.getConfig()->getTiles()[0]),
         vectors(kernel.getConfig()->getTiles()[1]), deep(kernel, b, what.k.back(), lanes),
@@ -61,13 +64,14 @@ public:
       chunk = tiles[3];
       blockBytes = tiles[4];
     }
-    fixedHeight = what.m ? e.fixedSize(*what.m) : 1;
-    if (!pairs && !alongDepth && fixedHeight <= 1 && FlatRow::canEmit(kernel, what))
+    fixedHeight = isRow || !what.m ? 1 : e.fixedSize(*what.m);
+    bool mayBeRow = fixedHeight == 1 || (fixedHeight < 0 && tiles.size() <= kRowVectors);
+    if (!pairs && !alongDepth && mayBeRow && FlatRow::canEmit(kernel, what))
       flat.emplace(e, this->what);
   }
 
   void emit() {
-    height = what.m ? e.size(*what.m) : e.index(1);
+    height = fixedHeight == 1 ? e.index(1) : e.size(*what.m);
     width = e.size(what.n);
     fixedWidth = e.fixedSize(what.n);
     chooseTail();
@@ -776,8 +780,9 @@ static std::optional<Matmul> matchConfigured(KernelOp kernel) {
   std::optional<Matmul> what = matchMatmul(kernel);
   ConfigAttr config = kernel.getConfigAttr();
   ArrayRef<int64_t> tiles = config.getTiles();
-  if (!what || (tiles.size() != 2 && tiles.size() != 3 && tiles.size() != 5) ||
+  if (!what || tiles.size() < 2 || tiles.size() == 4 || tiles.size() > kRowVectors + 1 ||
       tiles[0] > kMostRows || tiles[1] > kMostVectors ||
+      (tiles.size() > kRowVectors && (tiles[kRowVectors] > kMostVectors || !what->m)) ||
       !canBeLaneLoop(kernel, what->n, config.getLanes()))
     return std::nullopt;
   if (tiles.size() > 2 && tiles[2] != 1 &&
@@ -799,6 +804,25 @@ StringRef ssm::emitMatmul(KernelOp kernel, ImplicitLocOpBuilder &b) {
   std::optional<Matmul> what = matchConfigured(kernel);
   if (!what)
     return why;
-  MatmulEmitter(kernel, *what, b).emit();
+  ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
+  if (tiles.size() <= kRowVectors) {
+    MatmulEmitter(kernel, *what, b, /*isRow=*/false).emit();
+    return "";
+  }
+  PointEmitter e(kernel, b, what->n, kernel.getConfig()->getLanes());
+  Value isRow =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, e.size(*what->m), e.index(1));
+  auto choice = scf::IfOp::create(b, isRow, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(choice.elseBlock());
+  MatmulEmitter(kernel, *what, b, /*isRow=*/false).emit();
+  b.setInsertionPointToStart(choice.thenBlock());
+  auto row = cast<KernelOp>(b.clone(*kernel));
+  ConfigAttr config = *kernel.getConfig();
+  row.setConfigAttr(ConfigAttr::get(b.getContext(), Form::Matmul, config.getLaneLoop(),
+                                    config.getLanes(),
+                                    {1, tiles[kRowVectors], 1, tiles[3], tiles[4]}));
+  MatmulEmitter(row, *matchConfigured(row), b, /*isRow=*/true).emit();
+  row.erase();
   return "";
 }

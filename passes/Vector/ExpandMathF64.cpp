@@ -50,13 +50,19 @@ struct Pair {
   Value hi, lo;
 };
 
-/// Arithmetic on f64 scalars. Nothing may be contracted but the steps of polynomials.
+/// Arithmetic on f64 or vectors of it. Nothing may be contracted but the steps of polynomials.
+/// `isRounded`: results become f32 or shorter.
 class F64 {
 public:
-  explicit F64(ImplicitLocOpBuilder &b) : b(b) {}
+  F64(ImplicitLocOpBuilder &b, Type type, bool isRounded)
+      : b(b), type(type), isRounded(isRounded) {}
 
-  Value constant(double value) { return arith::ConstantOp::create(b, b.getF64FloatAttr(value)); }
-  Value integer(int64_t value) { return arith::ConstantOp::create(b, b.getI64IntegerAttr(value)); }
+  Value constant(double value) { return constantOf(b.getF64FloatAttr(value), type); }
+  Value integer(int64_t value) { return constantOf(b.getI64IntegerAttr(value), intType()); }
+  Type intType() {
+    auto vector = dyn_cast<VectorType>(type);
+    return vector ? Type(vector.clone(b.getI64Type())) : b.getI64Type();
+  }
   Value add(Value x, Value y) { return arith::AddFOp::create(b, x, y); }
   Value sub(Value x, Value y) { return arith::SubFOp::create(b, x, y); }
   Value mul(Value x, Value y) { return arith::MulFOp::create(b, x, y); }
@@ -79,8 +85,8 @@ public:
     x = select(compare(P::OLT, x, low), constant(low), x);
     return select(compare(P::OGT, x, high), constant(high), x);
   }
-  Value bits(Value x) { return arith::BitcastOp::create(b, b.getI64Type(), x); }
-  Value fromBits(Value x) { return arith::BitcastOp::create(b, b.getF64Type(), x); }
+  Value bits(Value x) { return arith::BitcastOp::create(b, intType(), x); }
+  Value fromBits(Value x) { return arith::BitcastOp::create(b, type, x); }
 
   Value polynomial(Value x, ArrayRef<double> coefficients) {
     auto contract = arith::FastMathFlagsAttr::get(b.getContext(), arith::FastMathFlags::contract);
@@ -112,6 +118,15 @@ public:
   }
 
   ImplicitLocOpBuilder &b;
+  Type type;
+  bool isRounded;
+
+private:
+  Value constantOf(TypedAttr attr, Type wanted) {
+    if (auto vector = dyn_cast<VectorType>(wanted))
+      return arith::ConstantOp::create(b, DenseElementsAttr::get(vector, attr));
+    return arith::ConstantOp::create(b, attr);
+  }
 };
 
 /// 1 / k! from k = first to last.
@@ -177,7 +192,7 @@ LogParts splitLog(F64 &f, Value x) {
       f.b, arith::SubIOp::create(f.b, bits, f.integer(0x3fe6a09e667f3bcd)), f.integer(52));
   Value mantissa = f.fromBits(
       arith::SubIOp::create(f.b, bits, arith::ShLIOp::create(f.b, e, f.integer(52))));
-  e = arith::SIToFPOp::create(f.b, f.b.getF64Type(), e);
+  e = arith::SIToFPOp::create(f.b, f.type, e);
   e = f.sub(e, f.select(isTiny, f.constant(54), f.constant(0)));
   return {e, f.sub(mantissa, f.constant(1))};
 }
@@ -273,15 +288,20 @@ Pair logPair(F64 &f, Value x) {
 }
 
 Value powf(F64 &f, Value x, Value y) {
-  Value a = f.abs(x), zero = f.constant(0), one = f.constant(1);
-  Value isZero = f.compare(P::OEQ, a, 0.0);
-  Value regular = f.both(f.compare(P::OLT, a, kInfinity), f.compare(P::OGT, a, 0.0));
-  Pair l = logPair(f, f.select(regular, a, one));
-  l.hi = f.select(regular, l.hi, f.select(isZero, f.constant(-kInfinity), a));
-  l.lo = f.select(regular, l.lo, zero);
-  Value p = f.mul(y, l.hi);
-  Value low = f.add(f.fma(y, l.hi, f.neg(p)), f.mul(y, l.lo));
-  Value result = exp(f, p, f.select(f.compare(P::OLT, f.abs(p), 800), low, zero));
+  Value a = f.abs(x), zero = f.constant(0), one = f.constant(1), result;
+  if (f.isRounded) {
+    // As a result of f32 counts, |y log a| is below 104: errors of log do not show.
+    result = exp(f, f.mul(y, log(f, a)));
+  } else {
+    Value isZero = f.compare(P::OEQ, a, 0.0);
+    Value regular = f.both(f.compare(P::OLT, a, kInfinity), f.compare(P::OGT, a, 0.0));
+    Pair l = logPair(f, f.select(regular, a, one));
+    l.hi = f.select(regular, l.hi, f.select(isZero, f.constant(-kInfinity), a));
+    l.lo = f.select(regular, l.lo, zero);
+    Value p = f.mul(y, l.hi);
+    Value low = f.add(f.fma(y, l.hi, f.neg(p)), f.mul(y, l.lo));
+    result = exp(f, p, f.select(f.compare(P::OLT, f.abs(p), 800), low, zero));
+  }
   result = f.select(f.both(f.compare(P::OEQ, a, 1.0), f.compare(P::ORD, y, y)), one, result);
   // Of negative numbers: odd powers are negative, powers that are no integers none.
   Value floor = math::FloorOp::create(f.b, y);
@@ -377,14 +397,37 @@ Angle reduceLarge(F64 &f, Value x) {
   return {quadrant, f.select(isNegative, f.neg(r), r)};
 }
 
+Angle reduceAngle(F64 &f, Value x);
+
+/// Lane by lane.
+Angle reduceLanes(F64 &f, Value x) {
+  ImplicitLocOpBuilder &b = f.b;
+  int64_t numLanes = cast<VectorType>(f.type).getDimSize(0);
+  Value zero = arith::ConstantIndexOp::create(b, 0), one = arith::ConstantIndexOp::create(b, 1);
+  Value end = arith::ConstantIndexOp::create(b, numLanes);
+  auto loop = scf::ForOp::create(b, zero, end, one, ValueRange{f.integer(0), f.constant(0)});
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value lane = loop.getInductionVar(), each = vector::ExtractOp::create(b, x, lane);
+  F64 scalar(b, b.getF64Type(), f.isRounded);
+  Angle angle = reduceAngle(scalar, each);
+  Value quadrant = vector::InsertOp::create(b, angle.quadrant, loop.getRegionIterArg(0), lane);
+  Value r = vector::InsertOp::create(b, angle.r, loop.getRegionIterArg(1), lane);
+  scf::YieldOp::create(b, ValueRange{quadrant, r});
+  return {loop.getResult(0), loop.getResult(1)};
+}
+
 Angle reduceAngle(F64 &f, Value x) {
+  bool isVector = isa<VectorType>(f.type);
   Value isSmall = f.compare(P::OLT, f.abs(x), 1048576.0);
-  Type types[] = {f.b.getI64Type(), f.b.getF64Type()};
+  if (isVector)
+    isSmall = vector::ReductionOp::create(f.b, vector::CombiningKind::AND, isSmall);
+  Type types[] = {f.intType(), f.type};
   auto branch = scf::IfOp::create(f.b, types, isSmall, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(f.b);
   for (bool small : {true, false}) {
     f.b.setInsertionPointToEnd(small ? branch.thenBlock() : branch.elseBlock());
-    Angle angle = small ? reduceSmall(f, x) : reduceLarge(f, x);
+    Angle angle = small ? reduceSmall(f, x) : isVector ? reduceLanes(f, x) : reduceLarge(f, x);
     scf::YieldOp::create(f.b, ValueRange{angle.quadrant, angle.r});
   }
   // Infinity and NaN have no angle.
@@ -690,6 +733,8 @@ bool hasSingle(Operation *op) {
 }
 
 struct ExpandMathF64 : ssm::impl::ExpandMathF64Base<ExpandMathF64> {
+  using ExpandMathF64Base::ExpandMathF64Base;
+
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
@@ -702,11 +747,16 @@ struct ExpandMathF64 : ssm::impl::ExpandMathF64Base<ExpandMathF64> {
       if (hasSingle(op) && getElementTypeOrSelf(type).isF32())
         continue;
       auto vector = dyn_cast<VectorType>(type);
+      bool hasLanes = vector && vector.getRank() == 1 && !isa<arith::RemFOp>(op);
+      if (onlyVectors && (!hasLanes || vector.isScalable() || vector.getElementType().isF64() ||
+                          isa<math::RoundOp>(op)))
+        continue;
       if (vector && vector.isScalable()) {
         op->emitError("has no arithmetic for vectors of open length");
         return signalPassFailure();
       }
-      op->replaceAllUsesWith(ValueRange{vector ? unroll(b, op, vector) : expand(b, op)});
+      Value result = vector && !hasLanes ? unroll(b, op, vector) : expand(b, op);
+      op->replaceAllUsesWith(ValueRange{result});
       op->erase();
     }
   }
@@ -730,27 +780,32 @@ struct ExpandMathF64 : ssm::impl::ExpandMathF64Base<ExpandMathF64> {
     return result;
   }
 
-  /// On scalars: halves by way of f32 where there is one, all else by way of f64.
+  /// On scalars and vectors of one axis: halves by way of f32 where there is one, all else by way
+  /// of f64.
   static Value expand(ImplicitLocOpBuilder &b, Operation *op) {
-    auto type = cast<FloatType>(op->getResult(0).getType());
-    Type wide = hasSingle(op) && type.getWidth() < 32 ? b.getF32Type() : b.getF64Type();
+    Type type = op->getResult(0).getType();
+    unsigned width = getElementTypeOrSelf(type).getIntOrFloatBitWidth();
+    bool isSingle = hasSingle(op) && width < 32;
+    Type wide = isSingle ? Type(b.getF32Type()) : b.getF64Type();
+    if (auto vector = dyn_cast<VectorType>(type))
+      wide = vector.clone(wide);
     SmallVector<Value> operands;
     for (Value operand : op->getOperands()) {
-      if (operand.getType().isInteger())
+      if (getElementTypeOrSelf(operand).isInteger())
         operand = arith::SIToFPOp::create(b, wide, operand);
       else if (operand.getType() != wide)
         operand = arith::ExtFOp::create(b, wide, operand);
       operands.push_back(operand);
     }
     Value result;
-    if (wide.isF32()) {
+    if (isSingle) {
       IRMapping mapping;
       mapping.map(op->getOperand(0), operands[0]);
       Operation *single = b.clone(*op, mapping);
       single->getResult(0).setType(wide);
       result = single->getResult(0);
     } else {
-      F64 f(b);
+      F64 f(b, wide, width <= 32);
       Unary unary = unaryOf(op);
       result = unary ? unary(f, operands[0]) : binaryOf(op)(f, operands[0], operands[1]);
     }

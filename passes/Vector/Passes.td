@@ -72,8 +72,8 @@ def ExpandMathF64 : Pass<"ssm-expand-math-f64"> {
   let summary = "elementary functions become arithmetic, in double precision";
   let description = [{
     For targets without a library of them. Every function of one or two real numbers of the math
-    dialect and arith.remf, on floats of any width and fixed vectors: f16, bf16 and f32 by way
-    of f64, rounded once more. exp, log, log1p, tanh and erf of f32 are left to
+    dialect and arith.remf, on floats of any width and fixed vectors (those of one axis stay
+    vectors, but for remf): f16, bf16 and f32 by way of f64, rounded once more. exp, log, log1p, tanh and erf of f32 are left to
     ssm-expand-math, those of halves become f32. What a processor has instructions for (square
     roots, rounding, absolute values) stays.
 
@@ -89,7 +89,12 @@ def ExpandMathF64 : Pass<"ssm-expand-math-f64"> {
     %1 = ... // some 60 operations of arith on f64
     %y = arith.truncf %1 : f64 to f32
     ```
+
+    With `only-vectors`, on CPUs: vectors of f32 or shorter, for which a library would be called
+    lane by lane. remf, round, scalars and f64 are left to the library.
   }];
+  let options = [Option<"onlyVectors", "only-vectors", "bool", "false",
+                        "Leave scalars, f64, remf and round alone">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }

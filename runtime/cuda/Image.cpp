@@ -50,6 +50,7 @@ ssmrt_status DeviceModule::findKernels(const char *path) {
     return outOfMemory("device kernels", (long long)count);
   for (size_t i = 0; i < count; ++i) {
     const ssm_device_kernel &kernel = version->device_kernels[i];
+    readsEarly |= (kernel.flags & SSM_KERNEL_READS_EARLY) != 0;
     char step[400];
     std::snprintf(step, sizeof(step), "module '%s': looking for kernel '%s'", path, kernel.name);
     Result result = device->driver->function(&kernels[i].function, library, kernel.name);

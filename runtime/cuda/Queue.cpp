@@ -201,7 +201,10 @@ int32_t Queue::launch(CallContext &context, int32_t index, const int64_t *grid, 
   config.dynamicShared = unsigned(kernel.dynamic_shared);
   config.stream = target;
   LaunchAttribute overlaps = {kProgrammaticSerialization, 0, {1}};
-  if ((kernel.flags & SSM_KERNEL_OVERLAPS) && module->overlaps) {
+  // With all done that was queued before the run, its inputs are there for every kernel.
+  bool mustFollow = !hasLaunched && module->readsEarly;
+  hasLaunched = true;
+  if ((kernel.flags & SSM_KERNEL_OVERLAPS) && module->overlaps && !mustFollow) {
     config.attributes = &overlaps;
     config.numAttributes = 1;
   }
@@ -248,6 +251,8 @@ static int32_t mapType(int32_t type) {
   case SSM_TYPE_U8:
   case SSM_TYPE_I8:
   case SSM_TYPE_BOOL:
+  case SSM_TYPE_F8E4M3FN:
+  case SSM_TYPE_F8E5M2:
     return 0;
   case SSM_TYPE_U16:
   case SSM_TYPE_I16:

@@ -82,6 +82,7 @@ ssmrt_status Queue::capture(ssmrt_session &session, void *arena, Recording &reco
   if (result)
     return device().failed(result, "capturing a run");
   target = captureStream;
+  hasLaunched = false;
   ssmrt_status status = session.callEntry(arena);
   target = stream;
   Graph graph = nullptr;
@@ -101,6 +102,7 @@ ssmrt_status Queue::capture(ssmrt_session &session, void *arena, Recording &reco
 
 ssmrt_status Queue::run(ssmrt_session &session, void *arena) {
   hasRead = false;
+  hasLaunched = false;
   if (isTimed)
     SSMRT_TRY(beginTimes());
   if (!usesGraphs)

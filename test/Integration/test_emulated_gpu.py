@@ -26,11 +26,25 @@ KERNELS = {
                       "--most=6000000"),
     "products": ("matmul", "sm_80", "f32_nt_all,f32_tn_batch,i32_nn", "--most=6000000"),
     "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch", "--most=20000000"),
+    "products_bytes": ("matmul", "sm_80", "i8_nn,u8_nn_all,u8_nt_scale,i8_tt_batch,u8_tn_batch",
+                       "--most=6000000"),
+    "products_8bit_wgmma": ("matmul", "sm_90a", "i8_nt,u8_nt_scale,e4m3_nt,e5m2_nt_batch",
+                            "--most=22000000"),
+    "products_tf32": ("matmul", "sm_80", "tf32_nn,tf32_tt_batch,tf32x3_nt,tf32x3_tn_batch,e4m3_nn",
+                      "--most=6000000"),
+    "products_tf32_wgmma": ("matmul", "sm_90a", "tf32_nt_all", "--most=22000000"),
     "rows": ("memory", "sm_80", "softmax_bf16,layernorm_f32,rmsnorm_bf16,rows_f16,largest_f32",
              "--most=200000"),
     "columns": ("memory", "sm_80", "columns_f32,columns_bf16,all_f32,all_f16", "--most=200000"),
     "turns": ("memory", "sm_80", "turn_f32,turn_bf16,turn_i8,turn_add_f32,reverse_f16,swap_f64",
               "--most=200000"),
+    "sorts": ("sorts", "sm_80", "f32,i8_least,f64,bf16_least,f32_columns", "--most=20000"),
+    "scatters": ("moves", "sm_80", "scatter_elements,scatter_add,scatter_again,scatter_rows,add_rows,"
+                 "add_few,largest_rows", "--most=20000"),
+    "moves": ("moves", "sm_80", "cumsum,cumsum_columns,cumsum_backward_f16,cumsum_backward_i64,"
+              "argmax,gather_nd,split", "--most=20000"),
+    "segments": ("recurrences", "sm_80", "segments_where0,segments_decay0,segments_where3,"
+                 "segments_ids0,segments_first_where,segments_bfloat16", "--every=9"),
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
                  "--most=8000000"),
     "scans": ("recurrences", "sm_80",
@@ -74,12 +88,14 @@ def test_kernels(name, tmp_path):
 
 
 # Tests of operators whose modules were wrong on a GPU alone: constants that a branch yields,
-# results that need no kernel, outs of eight axes, products without depth.
+# results that need no kernel, outs of eight axes, products without depth. And a chain of kernels that
+# begin before those in front of them are done.
 OPERATORS = {
     "test_control_flow_forms.py": "test_if_of_other_sizes",
     "test_layout.py": "Shape and scalar or Identity and 3x0",
     "test_node_cases.py": "test_tile-dynamic",
     "test_contractions.py": "test_gemm and dynamic",
+    "test_step_layers.py": "test_step_layer",
 }
 
 

@@ -132,6 +132,35 @@ def single(op, dtype, inputs, output, **attributes):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
 
 
+def typed_product(kinds, to=None):
+    """Factors of these types, rows of both along the depth; cast to a longer type where it is told."""
+    op = "MatMul" if to else "MatMulInteger"
+    a, b = (helper.make_tensor_value_info(name, kind, dims)
+            for name, kind, dims in zip("ab", kinds, (["m", "k"], ["n", "k"])))
+    nodes = [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0])]
+    factors = ["a", "t"]
+    if to:
+        nodes = [helper.make_node("Cast", [x], [f"c{x}"], to=to) for x in "ab"] + nodes
+        nodes[-1].input[0] = "cb"
+        factors[0] = "ca"
+    nodes.append(helper.make_node(op, factors, ["y"]))
+    y = helper.make_tensor_value_info("y", to or TensorProto.INT32, ["m", "n"])
+    return helper.make_model(helper.make_graph(nodes, "g", [a, b], [y]),
+                             opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def byte_product():
+    return typed_product((TensorProto.UINT8, TensorProto.INT8))
+
+
+def float8_product():
+    return typed_product((TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2), TensorProto.BFLOAT16)
+
+
+def f32_product():
+    return single("MatMul", TensorProto.FLOAT, [["m", "k"], ["k", "n"]], ["m", "n"])
+
+
 FORMS = {
     "softmax": softmax, "elementwise": elementwise, "language model": lambda: onnx.load(MODEL),
     "norm": lambda: single("LayerNormalization", TensorProto.FLOAT, [["n", "m"], ["m"]], ["n", "m"]),
@@ -180,6 +209,31 @@ def test_instructions(form, chip, tmp_path):
     assert form not in WRITES or re.search(r"\bSTG\.E\.128\b", code)
 
 
+# Form, options, chip: instructions of tensor cores.
+TENSOR_CORES = [
+    (byte_product, [], "sm_80", r"\bIMMA\.16832\.U8\.S8\b"),
+    (byte_product, [], "sm_90a", r"\bIGMMA\.64x256x32\.U8\.S8\b"),
+    (float8_product, [], "sm_90a", r"\bQGMMA\.64x128x32\.F32\.E4M3\.E5M2\b"),
+    (f32_product, [], "sm_90a", None),
+    (f32_product, ["--f32-products=tf32"], "sm_80", r"\bHMMA\.1688\.F32\.TF32\b"),
+    (f32_product, ["--f32-products=tf32x3"], "sm_90a", r"\bHMMA\.1688\.F32\.TF32\b"),
+]
+
+
+@needs_ptxas
+@pytest.mark.skipif(not find_nvdisasm(), reason="needs nvdisasm (nvidia-cuda-nvdisasm)")
+@pytest.mark.parametrize("form, options, chip, pattern", TENSOR_CORES,
+                         ids=lambda x: getattr(x, "__name__", None))
+def test_tensor_cores(form, options, chip, pattern, tmp_path):
+    """Products of other types are theirs; f32 only where it is asked for."""
+    done = compile_to(tmp_path, f"--target=cuda:{chip}", *options, model=form())
+    assert done.returncode == 0, done.stderr
+    code = disassemble(tmp_path / "m.so", tmp_path)
+    assert not re.search(r"\b(LDL|STL)\b", code)
+    assert re.search(pattern, code) if pattern else not re.search(r"\b[HIQ]G?MMA\b", code)
+    assert describe(tmp_path / "m.so")["options"].count("--f32-products") == len(options)
+
+
 @needs_ptxas
 def test_several_targets(tmp_path):
     """The CPU's version still runs where there is no GPU."""
@@ -222,6 +276,7 @@ def test_without_ptxas(tmp_path):
     (["--target=cpu,cuda:sm_80", "--emit=vector"], "expected one --cpu and one --target"),
     (["--target=cpu", "--emit=ptx"], "--emit=ptx needs a GPU"),
     (["--spill-budget=x"], "--spill-budget x: expected a number of bytes"),
+    (["--f32-products=fast"], "--f32-products=fast: expected one of ieee, tf32x3, tf32"),
 ])
 def test_refused(options, words, tmp_path):
     done = compile_to(tmp_path, *options)

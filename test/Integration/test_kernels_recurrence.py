@@ -48,6 +48,9 @@ KINDS = {
     "centred": (r.centred(), None),
     "normalised": (r.normalised(), None),
     "dense": (r.dense(), False),
+    **{f"segments_{spelling}{taps}": (r.segmented(spelling, 7, taps), True)
+       for spelling, taps in (("where", 0), ("where", 3), ("decay", 0), ("product", 3), ("ids", 0),
+                              ("ids", 3))},
 }
 
 
@@ -389,3 +392,27 @@ def test_fixed_length_behind_an_axis_of_1(centred, level):
             steps.append(state - state.mean(1, keepdims=True) if centred else state)
         compare.check_close("last", got["last"], state, np.dtype(f32))
         compare.check_close("y", got["y"], np.stack(steps, 2), np.dtype(f32))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("axes", [1, 2])
+@pytest.mark.parametrize("taps", [0, 3])
+def test_nothing_reaches_over_a_boundary(taps, axes, level):
+    """A sequence whose state is not a number does not harm the one behind it."""
+    recurrence = r.segmented("where", taps=taps)
+    session = load(recurrence.model(axes), level).session()
+    rng = generator(f"boundary {taps} {axes} {level}")
+    for batch, length, channels, start in ((2, 40, 17, 9), (1, 33, 8, 32), (1, 64, 32, 1)):
+        given = recurrence.draw(rng, dict(B=batch, D=channels), length, axes)
+        given["mark"][:] = -1
+        given["mark"][:, start] = 1
+        u = np.moveaxis(given["u"], axes, 0)
+        u[start - 1, 0, ::2], u[start - 1, -1, 1::2] = np.inf, np.nan
+        got = session.run(given)
+        behind = {n: np.moveaxis(np.moveaxis(a, min(axes, a.ndim - 1), 0)[start:], 0,
+                                 min(axes, a.ndim - 1)) if n in recurrence.inputs else a
+                  for n, a in given.items()}
+        wanted = recurrence.run(behind, axes)
+        check_values("y", np.moveaxis(got["y"], axes, 0)[start:],
+                     np.moveaxis(wanted["y"], axes, 0), f32)
+        check_values("h", got["last_h"], wanted["last_h"], f32)

@@ -297,12 +297,12 @@ def test_check_tells_all_unsupported_operators(tmp_path):
 
 def test_check_knows_the_types_of_modules(tmp_path):
     """As compiling does."""
-    kind = TensorProto.FLOAT8E5M2
+    kind = TensorProto.FLOAT8E5M2FNUZ
     path = save(tmp_path / "m.onnx", [helper.make_node("Identity", ["x"], ["y"], name="same")],
                 [("x", kind, ["n"])], [("y", kind, ["n"])])
     for arguments in (["--check", path], [path, "-o", tmp_path / "m.so"]):
         assert compile(*arguments, fails=True) == \
-            "input 0 has element type 'f8E5M2', which modules do not take"
+            "input 0 has element type 'f8E5M2FNUZ', which modules do not take"
 
 
 def test_fixed_sizes_are_a_remark(tmp_path, stateful):

@@ -42,6 +42,26 @@ MODELS = {
     "f32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
     "f32_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
     "i32_nn": ("int32", ["M", "K"], ["K", "N"], False, False, set()),
+    # Bytes, exact: a zero point for each row of A, one for B, then a scale for each column and a bias.
+    "i8_nn": ("int8", ["M", "K"], ["K", "N"], False, False, set()),
+    "i8_nt": ("int8", ["M", "K"], ["N", "K"], False, True, set()),
+    "u8_nn_all": ("uint8", ["B", "M", "K"], ["K", "N"], False, False, {"zeros", "scale"}),
+    "u8_nt_scale": ("uint8", ["M", "K"], ["N", "K"], False, True, {"scale"}),
+    "i8_tt_batch": ("int8", ["B", "K", "M"], ["B", "N", "K"], True, True, {"zeros"}),
+    "u8_tn_batch": ("uint8", ["B", "K", "M"], ["B", "K", "N"], True, False, set()),
+    # 8-bit floats, cast to f16 or bf16 for a product in f32, which is scaled.
+    "e4m3_nt": ("float8_e4m3fn", ["M", "K"], ["N", "K"], False, True, {"cast", "scale"}),
+    "e5m2_nt_batch": ("float8_e5m2", ["B", "M", "K"], ["B", "N", "K"], False, True, {"cast"}),
+    "e4m3_nn": ("float8_e4m3fn", ["M", "K"], ["K", "N"], False, False, {"cast"}),
+    "e4m3_nt_short": ("float8_e4m3fn", ["M", "K"], ["N", "K"], False, True, {"cast", "short"}),
+    # On tensor cores (OPTIONS).
+    "tf32_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
+    "tf32_nt": ("float", ["M", "K"], ["N", "K"], False, True, set()),
+    "tf32_nt_all": ("float", ["M", "K"], ["N", "K"], False, True, {"bias", "silu", "residual"}),
+    "tf32_tt_batch": ("float", ["B", "K", "M"], ["B", "N", "K"], True, True, set()),
+    "tf32x3_nn": ("float", ["M", "K"], ["K", "N"], False, False, set()),
+    "tf32x3_nt": ("float", ["M", "K"], ["N", "K"], False, True, {"bias"}),
+    "tf32x3_tn_batch": ("float", ["B", "K", "M"], ["B", "K", "N"], True, False, set()),
 }
 # B, M, N, K
 SIZES = [
@@ -50,13 +70,35 @@ SIZES = [
     (3, 1032, 1160, 264), (1, 1500, 1400, 97), (2, 24, 8, 8), (1, 4096, 1, 72), (1, 8, 4104, 64),
     (1, 16, 136, 1096), (1, 40, 72, 1504), (2, 13, 72, 1026), (1, 64, 72, 1024), (3, 1, 520, 264),
     (5, 200, 328, 136), (1, 1000, 2568, 648), (1, 2056, 5000, 200), (3, 328, 8, 1), (2, 136, 256, 0),
+    (2, 136, 200, 144), (1, 300, 264, 272),
 ]
+# Names, and torch's product beside each.
+PEERS = {
+    "bf16_nt": "matmul", "bf16_nn": "matmul", "f16_nn_all": "matmul", "f32_nn": "f32",
+    "tf32_nn": "tf32", "tf32_nt": "tf32", "tf32x3_nn": "f32", "tf32x3_nt": "f32", "i8_nt": "int",
+    "i8_nn": "int", "u8_nt_scale": "int", "e4m3_nt_short": "float8",
+}
+FEW_ROWS = [(16, 5120, 2560), (64, 5120, 2560)]
 TIMED = [(4096, 10496, 2560), (4096, 10576, 2560), (2048, 2048, 2048), (8192, 8192, 8192),
          (4096, 2560, 5120)]
 HEADS = 3
 BOUNDS = {"float16": 2e-3, "bfloat16": 1.2e-2, "float": 1e-5, "int32": 0}
+# Of f32 on tensor cores, relative to the sum of magnitudes: both factors are cut off to 11 bits (2^-10
+# each), or to 22 (2^-21); sums of f32 lose some more.
+TF32_BOUNDS = {"tf32_": 2 ** -9, "tf32x3_": 2 ** -19}
+OPTIONS = {"tf32_": ["--f32-products=tf32"], "tf32x3_": ["--f32-products=tf32x3"]}
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float": np.float32,
-          "int32": np.int32}
+          "int32": np.int32, "int8": np.int8, "uint8": np.uint8,
+          "float8_e4m3fn": ml_dtypes.float8_e4m3fn, "float8_e5m2": ml_dtypes.float8_e5m2}
+# What ONNX calls them, and where both factors are cast to.
+NAMES = {"float8_e4m3fn": "FLOAT8E4M3FN", "float8_e5m2": "FLOAT8E5M2"}
+# Relative to the sum of magnitudes: tensor cores add up 128 products of 8-bit floats to 14 bits.
+FLOAT8_BOUND = 2 ** -12
+
+
+def option(table, name, otherwise):
+    """What a table of beginnings of names has for one."""
+    return next((value for start, value in table.items() if name.startswith(start)), otherwise)
 
 
 def build(folder, target, only):
@@ -68,7 +110,9 @@ def build(folder, target, only):
     failed = 0
     for name in only:
         dtype, a, b, turn_a, turn_b, parts = MODELS[name]
-        dt = getattr(onnx.TensorProto, dtype.upper())
+        dt = getattr(onnx.TensorProto, NAMES.get(dtype, dtype.upper()))
+        is_byte = dtype in ("int8", "uint8")
+        kind_b = onnx.TensorProto.INT8 if is_byte else dt
         nodes, rank = [], len(a)
 
         def node(op, inputs, **attributes):
@@ -93,9 +137,23 @@ def build(folder, target, only):
             left = swap(left, a)
         if turn_b:
             right = swap(right, b)
-        y = node("MatMul", [left, right])
-        if "bias" in parts:
-            inputs.append(("bias", ["N"]))
+        if is_byte:
+            y = "MatMulInteger", [left, right]
+            if "zeros" in parts:
+                inputs += [("Z", a[:-2] + ["M", "One"]), ("zero", [])]
+                y = y[0], y[1] + ["Z", "zero"]
+            y = node(*y)
+        else:
+            if "cast" in parts:
+                to = onnx.TensorProto.BFLOAT16 if "short" in parts else onnx.TensorProto.FLOAT
+                left, right = (node("Cast", [x], to=to) for x in (left, right))
+            y = node("MatMul", [left, right])
+        if "scale" in parts:
+            inputs += [("scale", ["N"]), ("bias", ["N"])]
+            y = node("Mul", [node("Cast", [y], to=onnx.TensorProto.FLOAT), "scale"])
+        if "bias" in parts or "scale" in parts:
+            if "bias" in parts:
+                inputs.append(("bias", ["N"]))
             y = node("Add", [y, "bias"])
         if "silu" in parts:
             y = node("Mul", [y, node("Sigmoid", [y])])
@@ -107,14 +165,23 @@ def build(folder, target, only):
             inputs.append(("R", out))
             y = node("Add", [y, "R"])
         nodes.append(helper.make_node("Identity", [y], ["Y"]))
+        floats = {"scale", "bias"} if "scale" in parts else set()
+        types = {"B": kind_b, "zero": kind_b, **dict.fromkeys(floats, onnx.TensorProto.FLOAT)}
+        out_type = dt
+        if "short" in parts:
+            out_type = onnx.TensorProto.BFLOAT16
+        elif is_byte or "cast" in parts:
+            out_type = onnx.TensorProto.INT32 if is_byte and "scale" not in parts else \
+                onnx.TensorProto.FLOAT
         graph = helper.make_graph(
-            nodes, name, [helper.make_tensor_value_info(n, dt, dims) for n, dims in inputs],
-            [helper.make_tensor_value_info("Y", dt, out)])
+            nodes, name,
+            [helper.make_tensor_value_info(n, types.get(n, dt), [1 if d == "One" else d for d in dims])
+             for n, dims in inputs], [helper.make_tensor_value_info("Y", out_type, out)])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
         done = compiler.run_compiler([path, f"--target={target}", "--cpu=x86-64-v3",
-                                      "-o", path.with_suffix(".so")])
+                                      *option(OPTIONS, name, []), "-o", path.with_suffix(".so")])
         if done.returncode:
             failed += 1
             print(f"{name}: {done.stderr}", flush=True)
@@ -122,7 +189,7 @@ def build(folder, target, only):
 
 
 def sizes_of(dims, sizes):
-    return [dict(zip("BMNK", sizes), H=HEADS, K2=sizes[3] + 24)[d] for d in dims]
+    return [dict(zip("BMNK", sizes), H=HEADS, K2=sizes[3] + 24, One=1)[d] for d in dims]
 
 
 def make_inputs(random, model, sizes):
@@ -132,13 +199,24 @@ def make_inputs(random, model, sizes):
         shape = sizes_of(dims, sizes)
         if dtype == "int32":
             return random.integers(-1000, 1000, shape, np.int32)
+        if "int8" in dtype:
+            return random.integers(*((0, 256) if dtype == "uint8" else (-128, 128)), shape,
+                                   DTYPES[dtype])
         return (random.standard_normal(shape, np.float32) * scale).astype(DTYPES[dtype])
 
-    inputs = {"A": draw(a), "B": draw(b, max(sizes[3], 1) ** -0.5)}
+    # The least 8-bit floats are not small.
+    inputs = {"A": draw(a), "B": draw(b, 1 if "cast" in parts else max(sizes[3], 1) ** -0.5)}
     out = a[:-2] + ["M", "N"]
     if "prologue" in parts:
         inputs["G"] = draw(a)
-    if "bias" in parts:
+    if "scale" in parts:
+        for each in ("scale", "bias"):
+            inputs[each] = random.standard_normal(sizes[2], np.float32)
+    if "int8" in dtype:
+        inputs["B"] = random.integers(-128, 128, sizes_of(b, sizes), np.int8)
+        if "zeros" in parts:
+            inputs["Z"], inputs["zero"] = draw(a[:-2] + ["M", "One"]), np.int8(-77).reshape(())
+    elif "bias" in parts:
         inputs["bias"] = draw(["N"])
     if "gate" in parts:
         inputs["gate"] = draw(out)
@@ -161,8 +239,13 @@ def reference(model, inputs):
         a = (gate * a).astype(kind).astype(np.float64)
     if "columns" in parts:
         a = a[..., 8:-16]
-    y = (a.swapaxes(-1, -2) if model[3] else a) @ (b.swapaxes(-1, -2) if model[4] else b)
-    if "bias" in parts:
+    a, b = (x.swapaxes(-1, -2) if turned else x for x, turned in ((a, model[3]), (b, model[4])))
+    if "zeros" in parts:
+        a, b = a - x["Z"], b - x["zero"]
+    y = a @ b
+    if "scale" in parts:
+        y = y * x["scale"]
+    if "bias" in parts or "scale" in parts:
         y = y + x["bias"]
     if "silu" in parts:
         y = y * sigmoid(y)
@@ -171,15 +254,26 @@ def reference(model, inputs):
     return y + x["R"] if "residual" in parts else y
 
 
-def check(session, model, sizes, random):
+def check(session, name, sizes, random):
     """-> what is wrong, or nothing."""
+    model = MODELS[name]
     inputs = make_inputs(random, model, sizes)
     got, expected = session.run(inputs)["Y"], reference(model, inputs)
     if got.shape != expected.shape:
         return f"shape {got.shape}, expected {expected.shape}"
-    gap = np.abs(got.astype(np.float64) - expected) / (1 + np.abs(expected))
+    gap = np.abs(got.astype(np.float64) - expected)
+    bound = BOUNDS.get(model[0], 0 if got.dtype == np.int32 else 1e-5)
+    if (tf32 := option(TF32_BOUNDS, name, None)) or "cast" in model[5]:
+        # An epilogue's slopes are below 1.1.
+        largest = reference(model, {n: np.abs(v) for n, v in inputs.items()})
+        bound = 1.1 * (tf32 or FLOAT8_BOUND)
+        if "short" in model[5]:
+            gap = np.maximum(gap - 2 ** -8 * np.abs(expected), 0)
+        gap = gap / (2 ** -10 + largest)
+    else:
+        gap = gap / (1 + np.abs(expected))
     error = gap.max(initial=0)
-    return None if error <= BOUNDS[model[0]] else f"error {error}"
+    return None if error <= bound else f"error {error}"
 
 
 def run(folder, timed, only, most):
@@ -191,7 +285,7 @@ def run(folder, timed, only, most):
             if most and np.prod(sizes) > most:
                 continue
             try:
-                wrong = check(session, MODELS[name], sizes, random)
+                wrong = check(session, name, sizes, random)
             except runtime.RuntimeFailure as problem:
                 wrong = str(problem)[:300]
             passed, failed = passed + (not wrong), failed + bool(wrong)
@@ -214,7 +308,8 @@ class Tensor(ctypes.Structure):
                 ("offset", ctypes.c_uint64)]
 
     CODES = {"torch.float16": (2, 16), "torch.bfloat16": (4, 16), "torch.float32": (2, 32),
-             "torch.int32": (0, 32)}
+             "torch.int32": (0, 32), "torch.int8": (0, 8), "torch.uint8": (1, 8),
+             "torch.float8_e4m3fn": (10, 8)}
 
     def __init__(self, tensor):
         dims = (ctypes.c_int64 * max(tensor.dim(), 1))(*tensor.shape)
@@ -262,7 +357,8 @@ class Session:
 
         def call(_alive=alive):
             self.check(self.library.ssmrt_session_run_async(
-                self.session, given, len(given), ctypes.byref(buffer), 1))
+                self.session, ctypes.cast(given, ctypes.POINTER(runtime.Input)), len(given),
+                ctypes.cast(ctypes.byref(buffer), ctypes.POINTER(runtime.Buffer)), 1))
         return call
 
 
@@ -288,26 +384,36 @@ def time_models(folder, only):
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     stream = torch.cuda.Stream()
     torch.cuda.set_stream(stream)
-    for name in ["bf16_nt", "bf16_nn", "f16_nn_all"]:
-        if name in only:
+    for name in only:
+        if name in PEERS:
             time_model(torch, name, Session(folder / f"{name}.so", stream.cuda_stream))
 
 
 def time_model(torch, name, session):
     """Ours and torch's turn by turn: rested, each burst of 20 ms after a pause, and hot."""
-    model = MODELS[name]
-    for m, n, k in TIMED:
-        inputs = {given: torch.from_numpy(value.view(np.int16)).cuda().view(
-                      getattr(torch, model[0]))
-                  for given, value in make_inputs(np.random.default_rng(), model,
-                                                  (1, m, n, k)).items()}
-        out = torch.empty((m, n), dtype=inputs["A"].dtype, device="cuda")
-        ours, theirs = session.bind(inputs, out), torch.empty_like(out)
+    model, peer = MODELS[name], PEERS[name]
+    is_f32 = peer in ("f32", "tf32")
+    torch.backends.cuda.matmul.allow_tf32 = peer == "tf32"
+    for m, n, k in TIMED + FEW_ROWS * is_f32:
+        inputs = {}
+        for given, value in make_inputs(np.random.default_rng(), model, (1, m, n, k)).items():
+            bits = torch.from_numpy(value.view(f"int{8 * value.itemsize}")).cuda()
+            inputs[given] = bits.view(getattr(torch, value.dtype.name))
+        kind = {"int": torch.int32, "float8": torch.bfloat16}.get(peer, inputs["A"].dtype)
+        out = torch.empty((m, n), device="cuda",
+                          dtype=torch.float32 if "scale" in model[5] else kind)
+        ours, theirs = session.bind(inputs, out), torch.empty((m, n), dtype=kind, device="cuda")
         a = inputs["A"].transpose(-1, -2) if model[3] else inputs["A"]
         b = inputs["B"].transpose(-1, -2) if model[4] else inputs["B"]
+        one = torch.ones((), device="cuda")
         calls = [ours, lambda: torch.matmul(a, b, out=theirs)]
+        if peer == "int":
+            a = a.view(torch.int8)  # torch has no other
+            calls[1] = lambda: torch._int_mm(a, b, out=theirs)
+        elif peer == "float8":
+            calls[1] = lambda: torch._scaled_mm(a, b, one, one, out_dtype=kind, use_fast_accum=False)
         text = f"{name} {m} x {n} x {k}:"
-        for kind, pause, rounds in (("rested", 0.4, 3), ("hot", 0, 8)):
+        for state, pause, rounds in (("rested", 0.4, 3), ("hot", 0, 8)):
             times = [[], []]
             for _ in range(rounds):
                 for which, call in enumerate(calls):
@@ -315,7 +421,7 @@ def time_model(torch, name, session):
                     times[which].append(burst(torch, call, 0.02))
             mine, other = (sorted(each)[len(each) // 2] for each in times)
             rate = 2e-9 * m * n * k
-            text += (f" {kind} {mine * 1e3:.1f} us {rate / mine:.0f} TFLOP/s, torch"
+            text += (f" {state} {mine * 1e3:.1f} us {rate / mine:.0f} TFLOP/s, torch"
                      f" {other * 1e3:.1f} us {rate / other:.0f}, ratio {other / mine:.3f};")
         print(text, flush=True)
 

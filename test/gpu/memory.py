@@ -254,7 +254,8 @@ class Runner:
     def bind(self, inputs):
         """-> what the C API takes for them."""
         codes = {"float16": (2, 16), "bfloat16": (4, 16), "float32": (2, 32), "float64": (2, 64),
-                 "int8": (0, 8)}
+                 "int8": (0, 8), "int32": (0, 32), "int64": (0, 64), "uint8": (1, 8),
+                 "bool": (6, 8)}
         given, alive = (runtime.Input * len(inputs))(), []
         for slot, (name, value) in zip(given, inputs.items()):
             shape = (ctypes.c_int64 * max(value.ndim, 1))(*value.shape)

@@ -99,10 +99,16 @@ KINDS = {
     "channels_first_backward": (r.selective(5), {"axes": 2, "backward": ("dt", "z", "b"),
                                                  "outs_backward": ("y",)}),
     "channels_first_half_backward": (r.selective(16), {"axes": 2, "backward": ("u", "c")}),
+    **{f"segments_{spelling}{taps}": (r.segmented(spelling, taps=taps), {})
+       for spelling in ("where", "decay", "product", "ids") for taps in (0, 3)},
+    **{f"segments_first_{spelling}": (r.segmented(spelling, taps=0), {"axes": 2})
+       for spelling in ("where", "decay")},
+    "segments_bfloat16": (r.segmented("where", taps=0), {"dtype": ml_dtypes.bfloat16}),
 }
 # Kinds with a form for many steps of many channels, and its sizes: whole and broken tiles of
 # time and channels, fewer and more blocks than run at once.
-SELECTIVE = [name for name in KINDS if name.startswith(("selective", "channels", "diagonal"))]
+SELECTIVE = [name for name in KINDS if name.startswith(("selective", "channels", "diagonal",
+                                                        "segments"))]
 SELECTIVE_SIZES = [(2, 16, 8, 0), (1, 24, 24, 0), (3, 63, 40, 0), (2, 64, 32, 0), (2, 65, 72, 0),
                    (1, 128, 136, 0), (5, 200, 1000, 0), (1, 104, 5128, 0), (2, 70, 8200, 0)]
 # Of a fixed number of rows: whole runs of steps, and rows that do not begin at 16 bytes.

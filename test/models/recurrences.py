@@ -435,3 +435,71 @@ def dense():
         return [new], [new]
     return Recurrence({"h": ("B", 9)}, {"x": ("B", 9)}, {"y": ("B", 9)}, build, step, {"w": (9, 9)},
                       {"w": (-0.5, 0.5)})
+
+
+def segmented(spelling, state=16, taps=3, softplus=softplus):
+    """Mamba-1's scan of several sequences in a row, with a convolution in front of it if there are
+    taps: no state reaches over a boundary, not even what is not a number. Where a flag is set
+    `where` selects 0 as the state, `decay` as its factor, `product` multiplies by 1 - flag, `ids`
+    selects where the id is not the last step's."""
+    past = [f"p{n}" for n in range(taps - 1)]
+
+    def build(g, h, a, dt, u, z, b, c, mark, last=None, bias=None, weights=None, **window):
+        one = g.add("CastLike", g.constant(np.float32(1)), mark)
+        zero = g.add("Sub", one, one)
+        if spelling == "ids":
+            mark = g.add("Round", mark)
+            starts = g.add("Not", g.add("Equal", mark, last))
+        else:
+            starts = g.add("Greater", mark, zero)
+        flag = g.add("CastLike", starts, one)
+
+        def kept(value, *axes):
+            if spelling == "product":
+                return g.add("Mul", value, unsqueeze(g, g.add("Sub", one, flag), *axes))
+            return g.add("Where", unsqueeze(g, starts, *axes), zero, value)
+        x, elements = u, []
+        if taps:
+            elements = [kept(value, -1) for value in window.values()] + [u]
+            x = bias
+            for n, element in enumerate(elements):
+                tap = g.add("Gather", weights, g.constant(np.array(n)), axis=1)
+                x = g.add("Add", x, g.add("Mul", element, tap))
+            x = g.add("Mul", x, g.add("Sigmoid", x))
+        dt = softplus(g, dt)
+        decay = g.add("Exp", g.add("Mul", unsqueeze(g, dt, -1), a))
+        if spelling == "decay":
+            decay = kept(decay, -1, -2)
+        else:
+            h = kept(h, -1, -2)
+        drive = g.add("Mul", unsqueeze(g, g.add("Mul", dt, x), -1), unsqueeze(g, b, 1))
+        new = g.add("Add", g.add("Mul", decay, h), drive)
+        y = reduce_sum(g, g.add("Mul", new, unsqueeze(g, c, 1)), -1)
+        y = g.add("Mul", y, g.add("Mul", z, g.add("Sigmoid", z)))
+        news = [new, *[g.add("Identity", element) for element in elements[1:]]]
+        return news + ([g.add("Identity", mark)] if spelling == "ids" else []), [y]
+
+    def step(h, a, dt, u, z, b, c, mark, last=None, bias=None, weights=None, **window):
+        mark = np.round(mark) if spelling == "ids" else mark
+        starts = mark != last if spelling == "ids" else mark > 0
+        x, elements = u, []
+        if taps:
+            elements = [np.where(starts[:, None], 0, value) for value in window.values()] + [u]
+            x = bias + sum(element * weights[:, n] for n, element in enumerate(elements))
+            x = x / (1 + np.exp(-x))
+        dt = np.logaddexp(0, dt)
+        h = np.where(starts[:, None, None], 0, h)
+        new = np.exp(dt[..., None] * a) * h + (dt * x)[..., None] * b[:, None]
+        y = np.einsum("bdn,bn->bd", new, c)
+        return [new, *elements[1:], *([mark] if spelling == "ids" else [])], \
+            [y * z / (1 + np.exp(-z))]
+    carries = {"h": ("B", "D", state), **{name: ("B", "D") for name in past}}
+    if spelling == "ids":
+        carries["last"] = ("B",)
+    return Recurrence(carries,
+                      {"dt": ("B", "D"), "u": ("B", "D"), "z": ("B", "D"), "b": ("B", state),
+                       "c": ("B", state), "mark": ("B",)},
+                      {"y": ("B", "D")}, build, step,
+                      {"a": ("D", state), **({"bias": ("D",), "weights": ("D", taps)} if taps else {})},
+                      {"dt": (-4, 0), "a": (-3, -0.1),
+                       "mark": (0, 2) if spelling == "ids" else (-9, 1)})

@@ -174,6 +174,7 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   StringRef budget = args.getLastArgValue(OPT_spill_budget);
   if (!budget.empty() && (budget.getAsInteger(10, options.spillBudget) || options.spillBudget < 0))
     return createStringError("--spill-budget " + budget + ": expected a number of bytes");
+  options.f32Products = args.getLastArgValue(OPT_f32_products, options.f32Products).str();
   options.weightsDir = args.getLastArgValue(OPT_weights_dir).str();
   StringRef limit = args.getLastArgValue(OPT_max_weights);
   if (!limit.empty() &&

@@ -31,6 +31,9 @@ defm cpu : V<"cpu", "<names>",
 defm ptxas : V<"ptxas", "<path>", "NVIDIA's assembler (default: on PATH, in CUDA_HOME, in a wheel)">;
 defm spill_budget : V<"spill-budget", "<bytes>",
                       "Fail if a thread of a GPU's kernel spills more than that">;
+defm f32_products : V<"f32-products", "<how>",
+                      "Products of f32 matrices on a GPU: ieee (default) by multiply-adds, or on tensor "
+                      "cores: tf32x3 (about as exact, factors below 2^127), tf32 (11 bits of a factor)">;
 defm entry : V<"entry", "<name>=<file>",
                "One more model, as an entry of that name; a model without a name is 'main'">;
 defm state : V<"state", "<input>=<output>", "A recurrent state that names do not tell">;

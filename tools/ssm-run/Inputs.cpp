@@ -135,6 +135,10 @@ static HostTensor makeRandom(const ssmrt_value_info &info, std::vector<int64_t> 
       put(tensor.bytes, i, int32_t(number));
     else if (info.type.bits == 16)
       put(tensor.bytes, i, int16_t(number));
+    else if (info.type.code == 10 || info.type.code == 12)
+      // An 8-bit float of at most 1, whose bits these are.
+      put(tensor.bytes, i, uint8_t(random.between(0, 1) << 7 |
+                                   random.between(0, info.type.code == 10 ? 0x38 : 0x3c)));
     else
       put(tensor.bytes, i, int8_t(number));
   }

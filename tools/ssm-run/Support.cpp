@@ -38,6 +38,10 @@ std::string ssmrun::typeName(DLDataType type) {
     return "float" + std::to_string(type.bits);
   case 4:
     return "bfloat" + std::to_string(type.bits);
+  case 10:
+    return "float8_e4m3fn";
+  case 12:
+    return "float8_e5m2";
   default:
     return "bool";
   }

@@ -22,6 +22,26 @@ void ssm::onnx::registerContractionOperators(OperatorTable &table) {
   registerConvOperators(table);
 }
 
+LogicalResult ssm::onnx::requireByte(InferContext &ctx, unsigned i) {
+  auto type = dyn_cast<IntegerType>(ctx.elementType(i));
+  if (type && type.getWidth() == 8)
+    return success();
+  return ctx.error("input " + Twine(i) + " has another element type than int8 or uint8");
+}
+
+Value ssm::onnx::widenByte(ImplicitLocOpBuilder &b, Value byte, Type type) {
+  if (isUnsigned(type))
+    return arith::ExtUIOp::create(b, b.getI32Type(), byte);
+  return arith::ExtSIOp::create(b, b.getI32Type(), byte);
+}
+
+bool ssm::onnx::isZeroPointOfZero(LoweringContext &ctx, unsigned i) {
+  if (!ctx.hasInput(i))
+    return true;
+  DenseElementsAttr known = ctx.constantInput(i);
+  return known && llvm::all_of(known.getValues<APInt>(), [](const APInt &x) { return x.isZero(); });
+}
+
 void ssm::onnx::bindBroadcastSize(LoweringContext &ctx, AffineExpr size,
                                   ArrayRef<AffineExpr> operands) {
   if (!isa<AffineSymbolExpr>(size) || ctx.isBound(size))

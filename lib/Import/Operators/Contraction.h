@@ -49,6 +49,13 @@ LabelledTensor contractLabels(LoweringContext &ctx, const LabelledTensor &lhs,
                               const LabelledTensor &rhs, llvm::ArrayRef<int> result,
                               const LabelSizes &sizes, mlir::Type type);
 
+/// Factors of the products of bytes: i8 or u8.
+llvm::LogicalResult requireByte(InferContext &ctx, unsigned i);
+/// One of them in i32.
+mlir::Value widenByte(mlir::ImplicitLocOpBuilder &b, mlir::Value byte, mlir::Type type);
+/// Whether input i is left out, or known to be all zeros.
+bool isZeroPointOfZero(LoweringContext &ctx, unsigned i);
+
 } // namespace ssm::onnx
 
 #endif // SSM_LIB_IMPORT_OPERATORS_CONTRACTION_H

@@ -1,4 +1,4 @@
-//===- ContractionConv.cpp - Conv -----------------------------------------===//
+//===- ContractionConv.cpp - Conv, ConvInteger ----------------------------===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -119,11 +119,11 @@ static AffineExpr stridedSize(const ShapeFacts &facts, const ConvForm &form, int
   return facts.add(facts.sub(padded, span), stride);
 }
 
-static LogicalResult inferConv(InferContext &ctx) {
+/// Sizes of the convolution of inputs 0 and 1.
+static LogicalResult inferSizes(InferContext &ctx, Type type) {
   // Loops and indices of more spatial axes than this are no model's.
   constexpr int64_t kMaxRank = 8;
-  if (failed(requireReal(ctx, 0)) || failed(ctx.requireSameElementType(0, 1)) ||
-      failed(ctx.requireRank(0, 3, kMaxRank)) ||
+  if (failed(ctx.requireRank(0, 3, kMaxRank)) ||
       failed(ctx.requireRank(1, ctx.rank(0), ctx.rank(0))) || failed(checkForm(ctx)))
     return failure();
   ConvForm form = readForm(ctx);
@@ -139,12 +139,6 @@ static LogicalResult inferConv(InferContext &ctx) {
   if (auto features = constantValue(weight[0]); features && *features % form.group != 0)
     return ctx.error("the weight has " + Twine(*features) +
                      " output channels, expected a multiple of group " + Twine(form.group));
-  if (ctx.hasInput(2)) {
-    if (failed(ctx.requireSameElementType(0, 2)) || failed(ctx.requireRank(2, 1, 1)) ||
-        failed(ctx.requireEqual(ctx.dim(2, 0), weight[0],
-                                "sizes of the bias and of the weight's output channels")))
-      return failure();
-  }
   auto kernelShape = ctx.getInts("kernel_shape");
   Dims result = {data[0], weight[0]};
   for (int64_t axis = 0; axis < form.numSpatial; ++axis) {
@@ -175,7 +169,39 @@ static LogicalResult inferConv(InferContext &ctx) {
     // Null where only the run can tell; setResult makes a symbol of it.
     result.push_back(size);
   }
-  ctx.setResult(0, ctx.elementType(0), result);
+  ctx.setResult(0, type, result);
+  return success();
+}
+
+static LogicalResult inferConv(InferContext &ctx) {
+  if (failed(requireReal(ctx, 0)) || failed(ctx.requireSameElementType(0, 1)) ||
+      failed(inferSizes(ctx, ctx.elementType(0))))
+    return failure();
+  if (!ctx.hasInput(2))
+    return success();
+  if (failed(ctx.requireSameElementType(0, 2)) || failed(ctx.requireRank(2, 1, 1)))
+    return failure();
+  return ctx.requireEqual(ctx.dim(2, 0), ctx.dim(1, 0),
+                          "sizes of the bias and of the weight's output channels");
+}
+
+static LogicalResult inferConvInteger(InferContext &ctx) {
+  for (unsigned i : {0u, 1u}) {
+    if (failed(requireByte(ctx, i)))
+      return failure();
+    if (ctx.hasInput(i + 2) && failed(ctx.requireSameElementType(i, i + 2)))
+      return failure();
+  }
+  if (failed(inferSizes(ctx, IntegerType::get(ctx.getNode().getContext(), 32))))
+    return failure();
+  AffineExpr one = ctx.facts.constant(1);
+  for (unsigned i : {2u, 3u})
+    if (ctx.hasInput(i) &&
+        (failed(ctx.requireRank(i, 0, 1)) ||
+         (ctx.rank(i) == 1 && constantValue(ctx.dim(i, 0)) != 1 &&
+          failed(ctx.requireEqual(ctx.dim(i, 0), i == 2 ? one : ctx.dim(1, 0),
+                                  "sizes of input " + Twine(i) + " and of what it is for")))))
+      return failure();
   return success();
 }
 
@@ -340,10 +366,9 @@ static TensorValue convolve(LoweringContext &ctx, const ConvForm &form, TensorVa
   return ctx.reshape(sum, result);
 }
 
-static LogicalResult lowerConv(LoweringContext &ctx) {
-  ConvForm form = readForm(ctx);
-  TensorValue data = ctx.get(0), weight = ctx.get(1);
-  Dims dims(ctx.resultDims(0));
+/// What both operators do: checks sizes, pads the input with zeros.
+static TensorValue checkAndPad(LoweringContext &ctx, const ConvForm &form, const TensorValue &data,
+                               const TensorValue &weight, ArrayRef<AffineExpr> dims) {
   ctx.checkEqual(data.dims[1], ctx.facts.mul(weight.dims[1], ctx.facts.constant(form.group)),
                  "channels of input 0 and of the weight times group");
   auto kernelShape = ctx.getInts("kernel_shape");
@@ -354,8 +379,14 @@ static LogicalResult lowerConv(LoweringContext &ctx) {
                      "attribute 'kernel_shape' and the weight's size");
     bindOutputSize(ctx, form, axis, data.dims[2 + axis], kernel, dims[2 + axis]);
   }
-  data = padInput(ctx, form, data, weight.dims, dims);
+  return padInput(ctx, form, data, weight.dims, dims);
+}
 
+static LogicalResult lowerConv(LoweringContext &ctx) {
+  ConvForm form = readForm(ctx);
+  TensorValue weight = ctx.get(1);
+  Dims dims(ctx.resultDims(0));
+  TensorValue data = checkAndPad(ctx, form, ctx.get(0), weight, dims);
   Type type = ctx.resultElementType(0);
   if (!ctx.hasInput(2)) {
     ctx.set(0, convolve(ctx, form, data, weight, dims, type).value);
@@ -376,8 +407,38 @@ static LogicalResult lowerConv(LoweringContext &ctx) {
   return success();
 }
 
+/// Input i less its zero point in i32: pads are zeros of that.
+static TensorValue centred(LoweringContext &ctx, unsigned i) {
+  Type i32 = ctx.b.getI32Type();
+  TensorValue input = ctx.get(i);
+  if (isZeroPointOfZero(ctx, i + 2))
+    return ctx.cast(input, i32);
+  TensorValue zero = ctx.get(i + 2);
+  // Of the weight it may be one for each output channel, the first axis.
+  if (i == 1 && !zero.dims.empty()) {
+    Dims column(input.dims.size(), ctx.facts.constant(1));
+    column[0] = zero.dims[0];
+    zero = ctx.reshape(zero, column);
+  }
+  return ctx.map({input, zero}, input.dims, i32,
+                 [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+                   return arith::SubIOp::create(b, widenByte(b, args[0], input.type),
+                                                widenByte(b, args[1], input.type));
+                 });
+}
+
+static LogicalResult lowerConvInteger(LoweringContext &ctx) {
+  ConvForm form = readForm(ctx);
+  Dims dims(ctx.resultDims(0));
+  TensorValue weight = centred(ctx, 1);
+  TensorValue data = checkAndPad(ctx, form, centred(ctx, 0), weight, dims);
+  ctx.set(0, convolve(ctx, form, data, weight, dims, ctx.resultElementType(0)).value);
+  return success();
+}
+
 void ssm::onnx::registerConvOperators(OperatorTable &table) {
   static constexpr AttrSpec attrs[] = {{"auto_pad", 's'},     {"dilations", 'I'}, {"group", 'i'},
                                        {"kernel_shape", 'I'}, {"pads", 'I'},      {"strides", 'I'}};
   table.add({"", "Conv", 1, 2, 3, 1, 1, attrs, inferConv, lowerConv});
+  table.add({"", "ConvInteger", 10, 2, 4, 1, 1, attrs, inferConvInteger, lowerConvInteger});
 }

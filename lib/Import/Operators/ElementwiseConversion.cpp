@@ -33,6 +33,10 @@ static Type typeOf(int64_t number, MLIRContext *context) {
     return Float16Type::get(context);
   case ElementType::BFloat16:
     return BFloat16Type::get(context);
+  case ElementType::Float8E4M3FN:
+    return Float8E4M3FNType::get(context);
+  case ElementType::Float8E5M2:
+    return Float8E5M2Type::get(context);
   case ElementType::Bool:
     return integer(1);
   case ElementType::Int8:
@@ -65,13 +69,14 @@ static FailureOr<Type> targetType(InferContext &ctx) {
                          ? getElementTypeName(static_cast<ElementType>(number)).str()
                          : "unknown";
   (void)ctx.error("attribute 'to' is " + Twine(number) + " (" + name +
-                  "), expected a float type of 16 to 64 bits, an integer type of 8 to 64 bits "
-                  "or bool");
+                  "), expected a float type of 16 to 64 bits, FLOAT8E4M3FN, FLOAT8E5M2, an integer "
+                  "type of 8 to 64 bits or bool");
   return failure();
 }
 
 static LogicalResult requireNumberOrBool(InferContext &ctx, unsigned i) {
-  return isBool(ctx.elementType(i)) ? success() : requireNumber(ctx, i);
+  Type type = ctx.elementType(i);
+  return isBool(type) || isFloat8(type) ? success() : requireNumber(ctx, i);
 }
 
 /// The result has the sizes of input 0 and that type.
@@ -103,7 +108,23 @@ static LogicalResult inferCastLike(InferContext &ctx) {
 }
 
 static LogicalResult lowerCast(LoweringContext &ctx) {
-  ctx.set(0, ctx.cast(ctx.get(0), ctx.resultElementType(0)).value);
+  TensorValue input = ctx.get(0);
+  Type type = ctx.resultElementType(0);
+  if (!isFloat8(type) || input.type == type || !ctx.getInt("saturate", 1)) {
+    ctx.set(0, ctx.cast(input, type).value);
+    return success();
+  }
+  // Infinities too become the largest number; NaN stays.
+  auto largest = llvm::APFloat::getLargest(cast<FloatType>(type).getFloatSemantics());
+  double bound = largest.convertToDouble();
+  input = ctx.cast(input, ctx.b.getF32Type());
+  TensorValue result =
+      ctx.map({input}, input.dims, type, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+        Value low = realConstant(b, args[0].getType(), -bound);
+        Value high = realConstant(b, args[0].getType(), bound);
+        return arith::MaximumFOp::create(b, arith::MinimumFOp::create(b, args[0], high), low);
+      });
+  ctx.set(0, result.value);
   return success();
 }
 
@@ -312,7 +333,7 @@ static LogicalResult lowerClipOfAttributes(LoweringContext &ctx) {
 //===----------------------------------------------------------------------===//
 
 void ssm::onnx::registerConversionOperators(OperatorTable &table) {
-  // saturate and round_mode matter for 8-bit floats only, which inference refuses.
+  // round_mode matters for float8e8m0 only, which inference refuses.
   static constexpr AttrSpec to[] = {{"to", 'i', true}};
   static constexpr AttrSpec castAttrs[] = {
       {"to", 'i', true}, {"saturate", 'i'}, {"round_mode", 's'}};

@@ -30,28 +30,46 @@ static LogicalResult inferExtremeIndex(InferContext &ctx) {
   return success();
 }
 
-/// Whether `value` takes the place of `best`, which came before it. The first NaN
-/// stays, as NumPy has it.
-static Value replaces(ImplicitLocOpBuilder &b, Value value, Value best, Type type, bool greatest,
-                      bool selectLast) {
-  if (!isa<FloatType>(type)) {
-    Value before = comesBefore(b, value, best, type, greatest);
-    if (!selectLast)
-      return before;
-    Value same = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, value, best);
-    return arith::OrIOp::create(b, before, same);
+/// The greatest or least along the axis, NaN if there is one.
+static TensorValue extreme(LoweringContext &ctx, const TensorValue &input, int64_t axis,
+                           bool greatest) {
+  Type type = computeType(input.type);
+  if (isa<FloatType>(type)) {
+    double worst = std::numeric_limits<double>::infinity();
+    return ctx.reduce(input, axis, type, realConstant(ctx.b, type, greatest ? -worst : worst),
+                      [&](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+                        if (greatest)
+                          return arith::MaximumFOp::create(b, acc, element);
+                        return arith::MinimumFOp::create(b, acc, element);
+                      });
   }
-  arith::CmpFPredicate predicate =
-      greatest ? (selectLast ? arith::CmpFPredicate::OGE : arith::CmpFPredicate::OGT)
-               : (selectLast ? arith::CmpFPredicate::OLE : arith::CmpFPredicate::OLT);
-  Value better = arith::CmpFOp::create(b, predicate, value, best);
-  Value isNaN = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, value, value);
-  if (!selectLast)
-    isNaN = arith::AndIOp::create(b, isNaN,
-                                  arith::CmpFOp::create(b, arith::CmpFPredicate::ORD, best, best));
-  return arith::OrIOp::create(b, better, isNaN);
+  unsigned bits = type.getIntOrFloatBitWidth();
+  bool isOrdered = !isUnsigned(input.type);
+  APInt worst = greatest ? (isOrdered ? APInt::getSignedMinValue(bits) : APInt::getZero(bits))
+                         : (isOrdered ? APInt::getSignedMaxValue(bits) : APInt::getAllOnes(bits));
+  Value init = arith::ConstantOp::create(ctx.b, ctx.b.getIntegerAttr(type, worst));
+  return ctx.reduce(input, axis, type, init,
+                    [&](ImplicitLocOpBuilder &b, Value acc, Value element) -> Value {
+                      if (greatest)
+                        return isOrdered ? Value(arith::MaxSIOp::create(b, acc, element))
+                                         : Value(arith::MaxUIOp::create(b, acc, element));
+                      return isOrdered ? Value(arith::MinSIOp::create(b, acc, element))
+                                       : Value(arith::MinUIOp::create(b, acc, element));
+                    });
 }
 
+/// Whether two of a kind are the same; NaN is.
+static Value areSame(ImplicitLocOpBuilder &b, Value x, Value y) {
+  if (!isa<FloatType>(x.getType()))
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, x, y);
+  Value areNaN = arith::AndIOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, x, x),
+                                       arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, y, y));
+  Value areEqual = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, x, y);
+  return arith::OrIOp::create(b, areEqual, areNaN);
+}
+
+/// Two reductions: the extreme, then the first or last index of what equals it. The first NaN
+/// counts, as NumPy has it.
 template <bool greatest> static LogicalResult lowerExtremeIndex(LoweringContext &ctx) {
   auto &b = ctx.b;
   Type i64 = b.getI64Type();
@@ -74,27 +92,23 @@ template <bool greatest> static LogicalResult lowerExtremeIndex(LoweringContext 
     if (d != axis)
       results.push_back(b.getAffineDimExpr(d));
   AffineMap resultMap = AffineMap::get(rank, 0, results, b.getContext());
+  TensorValue best = extreme(ctx, input, axis, greatest);
   SmallVector<AffineMap> maps = {b.getMultiDimIdentityMap(rank), resultMap, resultMap};
-  // Index -1 says that there is no best value yet.
-  Value minusOne = intConstant(b, i64, -1);
-  Value inits[] = {ctx.filled(kept, type, zeroConstant(b, computeType(type))),
-                   ctx.filled(kept, i64, minusOne)};
+  Value nowhere = intConstant(b, i64, selectLast ? -1 : std::numeric_limits<int64_t>::max());
+  Value inputs[] = {input.value, best.value};
   auto generic = linalg::GenericOp::create(
-      b, TypeRange(ValueRange(inits)), input.value, inits, maps, iterators,
+      b, ctx.empty(kept, i64).getType(), inputs, ctx.filled(kept, i64, nowhere), maps, iterators,
       [&](OpBuilder &builder, Location loc, ValueRange args) {
         ImplicitLocOpBuilder nested(loc, builder);
-        Value value = LoweringContext::load(nested, args[0], type);
-        Value best = LoweringContext::load(nested, args[1], type);
-        Value none = arith::CmpIOp::create(nested, arith::CmpIPredicate::eq, args[2], minusOne);
-        Value take = arith::OrIOp::create(
-            nested, none, replaces(nested, value, best, type, greatest, selectLast));
+        Value hit = areSame(nested, LoweringContext::load(nested, args[0], type), args[1]);
         Value index =
             arith::IndexCastOp::create(nested, i64, linalg::IndexOp::create(nested, axis));
-        Value next[] = {arith::SelectOp::create(nested, take, args[0], args[1]),
-                        arith::SelectOp::create(nested, take, index, args[2])};
+        index = arith::SelectOp::create(nested, hit, index, nowhere);
+        Value next = selectLast ? Value(arith::MaxSIOp::create(nested, args[2], index))
+                                : Value(arith::MinSIOp::create(nested, args[2], index));
         linalg::YieldOp::create(nested, next);
       });
-  TensorValue found = ctx.make(generic.getResult(1), i64, kept);
+  TensorValue found = ctx.make(generic.getResult(0), i64, kept);
   ctx.set(0, ctx.reshape(found, Dims(ctx.resultDims(0))).value);
   return success();
 }

@@ -3,8 +3,12 @@
 // Up to eight rows of 16-bit numbers: sixteen lines of the weights a block, its eight warps share
 // out their depth, on tensor cores. What is asked for before the kernel waits for others is a weight.
 // CHECK-LABEL: func.func private @kernel_matmul(
+// Long sums for few columns have sixteen warps.
 // CHECK: %[[FEW:.*]] = arith.cmpi ule, %{{.*}}, %c8
+// CHECK: arith.cmpi ugt, %{{.*}}, %c1024
+// CHECK: arith.cmpi ule, %{{.*}}, %c66
 // CHECK: scf.if
+// CHECK:   ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_narrow grid(%{{.*}}, %c1, %c1) threads %c512
 // CHECK:   ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_rows grid(%{{.*}}, %c1, %c1) threads %c256
 // CHECK: else
 // CHECK: gpu.func @kernel_matmul_rows(
@@ -12,6 +16,7 @@
 // CHECK-SAME: ssm.flags = 1
 // CHECK: nvvm.griddepcontrol launch_dependents
 // CHECK-COUNT-8: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<8xbf16>
+// CHECK: nvvm.cp.async.bulk.prefetch
 // CHECK: nvvm.griddepcontrol wait
 // CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x?xbf16>, vector<8xbf16>
 // CHECK: llvm.inline_asm
@@ -80,10 +85,16 @@ func.func private @kernel_matmul(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !l
 // CHECK: %[[PARTS:.*]] = ssm.pointer %{{.*}} : memref<?xi64> -> !llvm.ptr
 // CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_16_16_rows grid(%c40, %[[COUNT:c[0-9]+]], %c1) threads %c128 args({{.*}}, %[[PARTS]], %[[COUNT]]
 // CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_16_16_rows_sums grid(%c40, %c2, %c1) threads %c128 args({{.*}}, %[[PARTS]], %[[COUNT]]
+// Copies of the weights, seven stages of them, are asked for before the kernel waits.
 // CHECK: gpu.func @kernel_matmul_16_16_rows(
-// CHECK: nvvm.griddepcontrol wait
+// CHECK-SAME: ssm.flags = 1
+// CHECK-NOT: nvvm.griddepcontrol wait
 // CHECK: gpu.block_id y
+// CHECK-COUNT-28: nvvm.cp.async.shared.global
+// CHECK-NOT: nvvm.cp.async
+// CHECK: nvvm.griddepcontrol wait
 // CHECK: nvvm.cp.async.shared.global
+// CHECK: nvvm.cp.async.commit.group
 // CHECK: nvvm.mma.sync
 // CHECK: gpu.func @kernel_matmul_16_16_rows_sums(
 // CHECK: nvvm.griddepcontrol wait

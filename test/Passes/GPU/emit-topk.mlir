@@ -2,16 +2,29 @@
 
 // A block for each row. Rows of up to 128 and of up to 1024 elements have a thread for each: a
 // bitonic network, by shuffles in a warp and shared memory between warps. Longer ones are
-// searched for the last key that is taken, digit by digit.
+// searched for the last key that is taken, digit by digit, or sorted: by a block that has all of
+// them, or where much is asked for, or rows are long and few, by many, digit by digit. More than
+// 2^32 elements end the run.
 
 // CHECK-LABEL: func.func private @rows
+// CHECK: ssm.check %{{.*}}, "TopK", {{.*}} values(%{{.*}} : index)
 // CHECK: arith.cmpi ule, %{{.*}}, %c128
 // CHECK: math.ctlz
 // CHECK: arith.maxui %{{.*}}, %c32
 // CHECK: ssm.launch {{.*}}@device::@rows_short grid(%{{.*}}, %c1, %c1) threads %{{.*}} args
 // CHECK: arith.cmpi ule, %{{.*}}, %c1024
 // CHECK: ssm.launch {{.*}}@device::@rows_row grid(%{{.*}}, %c1, %c1) threads %{{.*}} args
+// CHECK: arith.cmpi ule, %{{.*}}, %c4096
+// CHECK: ssm.launch {{.*}}@device::@rows_block grid(%{{.*}}, %c1, %c1) threads %c256
+// CHECK: ssm.segment_alloc
+// CHECK: scf.for %[[PASS:.*]] = %c0 to %c4
+// CHECK: ssm.launch {{.*}}@device::@rows_count {{.*}} threads %c256 args({{.*}}, %[[PASS]] :
+// CHECK: ssm.launch {{.*}}@device::@rows_add
+// CHECK: ssm.launch {{.*}}@device::@rows_place
+// CHECK: ssm.segment_release
 // CHECK: ssm.launch {{.*}}@device::@rows grid(%{{.*}}, %c1, %c1) threads %c1024
+// CHECK: arith.cmpi ugt, %{{.*}}, %c1024
+// CHECK: ssm.launch {{.*}}@device::@rows_order grid(%{{.*}}, %c1, %c1) threads %c256
 // CHECK: gpu.func @rows_short
 // CHECK: %[[KEY:.*]] = arith.xori %{{.*}}, %c-2147483648_i32
 // CHECK: arith.cmpf uno
@@ -24,6 +37,14 @@
 // CHECK-NOT: atomic_rmw
 // CHECK: gpu.func @rows_row
 // CHECK-NOT: atomic_rmw
+// CHECK: gpu.func @rows_block
+// CHECK: nvvm.vote.sync ballot
+// CHECK: llvm.intr.ctpop
+// CHECK: gpu.shuffle idx
+// CHECK: gpu.barrier
+// CHECK: gpu.shuffle up
+// CHECK: gpu.func @rows_place
+// CHECK: nvvm.vote.sync ballot
 // CHECK: gpu.func @rows(
 // CHECK: scf.for %{{.*}} = %c0 to %c3
 // CHECK: memref.atomic_rmw addi

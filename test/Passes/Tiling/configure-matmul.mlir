@@ -2,6 +2,8 @@
 // RUN: ssm-opt %s -pass-pipeline='builtin.module(ssm-configure-kernels{vector-bits=256 registers=16})' | FileCheck %s --check-prefix=AVX2
 // RUN: ssm-opt %s -pass-pipeline='builtin.module(ssm-configure-kernels{vector-bits=128 registers=16})' | FileCheck %s --check-prefix=SSE
 
+// RUN: ssm-opt %s -pass-pipeline='builtin.module(ssm-configure-kernels{vector-bits=512 registers=32 l2-bytes=1048576})' | FileCheck %s --check-prefix=ROW
+
 #a = affine_map<(m, n, k) -> (m, k)>
 #b = affine_map<(m, n, k) -> (k, n)>
 #bt = affine_map<(m, n, k) -> (n, k)>
@@ -23,6 +25,22 @@ func.func @product(%a: tensor<?x?xf32>, %b: tensor<?x?xf32>, %v: tensor<?xf32>, 
     ssm.yield %u : f32
   } -> tensor<?x?xf32>
   return %y : tensor<?x?xf32>
+}
+
+// A row of a matrix that is no weight takes many vectors of it at a time; where the height is
+// open, the last tile tells how many.
+// ROW-LABEL: func.func @product
+// ROW: tiles = [12, 2, 1, 1024, 655360, 16]>
+// ROW-LABEL: func.func @row
+// ROW: tiles = [1, 16, 1,
+func.func @row(%a: tensor<1x?xf32>, %b: tensor<?x?xf32>, %e: tensor<1x?xf32>) -> tensor<1x?xf32> {
+  %y = ssm.kernel loops 3 ins(%a, %b : tensor<1x?xf32>, tensor<?x?xf32>) outs(%e : tensor<1x?xf32>) maps [#a, #b, #c] {
+  ^bb0(%l: f32, %r: f32):
+    %p = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %p over [2] : f32
+    ssm.yield %s : f32
+  } -> tensor<1x?xf32>
+  return %y : tensor<1x?xf32>
 }
 
 // One vector is enough for few columns.

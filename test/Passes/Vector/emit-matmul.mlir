@@ -153,3 +153,22 @@ func.func @row(%x: memref<?xf32>, %w: memref<?x?xf32>, %y: memref<?xf32>) {
   }
   return
 }
+
+
+// An open height is one at times: then a tile is a row of eight vectors.
+// CHECK-LABEL: func.func @maybe_row
+// CHECK: arith.cmpi eq, %{{.*}}, %c1
+// CHECK: scf.if
+// CHECK: memref.alloca() {{.*}} : memref<{{.*}}x32xf32>
+// CHECK: } else {
+// CHECK: memref.alloca() {{.*}} : memref<{{.*}}x8xf32>
+func.func @maybe_row(%a: memref<?x24xf32>, %b: memref<24x?xf32>, %c: memref<?x?xf32>) {
+  ssm.kernel loops 3 ins(%a, %b : memref<?x24xf32>, memref<24x?xf32>) outs(%c : memref<?x?xf32>)
+      maps [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (k, n)>, affine_map<(m, n, k) -> (m, n)>] config <matmul, lane_loop = 1, lanes = 4, tiles = [2, 2, 1, 2048, 65536, 8]> {
+  ^bb0(%l: f32, %r: f32):
+    %x = arith.mulf %l, %r : f32
+    %s = ssm.reduce addf %x over [2] : f32
+    ssm.yield %s : f32
+  }
+  return
+}

@@ -1,4 +1,5 @@
 // RUN: ssm-opt %s -ssm-expand-math-f64 -verify-diagnostics -split-input-file | FileCheck %s
+// RUN: ssm-opt %s -ssm-expand-math-f64=only-vectors -split-input-file | FileCheck %s --check-prefix=VECTORS
 
 // By way of f64, rounded once.
 // CHECK-LABEL: @single
@@ -19,6 +20,28 @@ func.func @left(%x: f32, %y: bf16) -> (f32, bf16) {
   %0 = math.exp %x : f32
   %1 = math.tanh %y : bf16
   return %0, %1 : f32, bf16
+}
+
+// VECTORS-LABEL: @left
+// VECTORS: math.tanh %{{.*}} : bf16
+
+// Vectors of one axis stay vectors; angles may be large in each lane.
+// CHECK-LABEL: @vectors
+// CHECK: arith.extf %{{.*}} : vector<8xf32> to vector<8xf64>
+// CHECK: vector.reduction <and>
+// CHECK: scf.if
+// CHECK: } else {
+// CHECK: scf.for
+// CHECK: arith.truncf %{{.*}} : vector<8xf64> to vector<8xf32>
+// VECTORS-LABEL: @vectors
+// VECTORS-NOT: math.sin
+// VECTORS: math.sin %{{.*}} : vector<8xf64>
+// VECTORS: arith.remf
+func.func @vectors(%x: vector<8xf32>, %y: vector<8xf64>) -> (vector<8xf32>, vector<8xf64>, vector<8xf32>) {
+  %0 = math.sin %x : vector<8xf32>
+  %1 = math.sin %y : vector<8xf64>
+  %2 = arith.remf %0, %x : vector<8xf32>
+  return %0, %1, %2 : vector<8xf32>, vector<8xf64>, vector<8xf32>
 }
 
 // CHECK-LABEL: @lanes

@@ -288,6 +288,42 @@ template <bool isBf16> INLINE void mma(Thread &t, u32 line, Mma &mine) {
   t.meet(line, -1u, &mine, mmaTogether<isBf16>);
 }
 
+/// Of factors in words: a lane's are side by side along the depth.
+struct WordMma {
+  u32 d[4], a[4], b[2];
+};
+template <class A, class B> struct Bytes {
+  static u32 add(u32 sum, u32 a, u32 b) {
+    for (u32 i = 0; i < 4; ++i)
+      sum += u32(s32(A(a >> 8 * i)) * s32(B(b >> 8 * i)));
+    return sum;
+  }
+};
+struct Tf32 {
+  static u32 add(u32 sum, u32 a, u32 b) {
+    return bits(f(sum) + f(a & ~0x1fffu) * f(b & ~0x1fffu));
+  }
+};
+template <class Kind> static void mmaOfWordsTogether(void *const *lanes, u64) {
+  u32 a[16][8], b[8][8];
+  for (u32 i = 0; i < 32; ++i) {
+    auto *mine = (const WordMma *)lanes[i];
+    for (u32 r = 0; r < 4; ++r)
+      a[i / 4 + r % 2 * 8][i % 4 + r / 2 * 4] = mine->a[r];
+    for (u32 r = 0; r < 2; ++r)
+      b[i % 4 + r * 4][i / 4] = mine->b[r];
+  }
+  for (u32 i = 0; i < 32; ++i)
+    for (u32 r = 0; r < 4; ++r)
+      for (u32 k = 0; k < 8; ++k) {
+        u32 &sum = ((WordMma *)lanes[i])->d[r];
+        sum = Kind::add(sum, a[i / 4 + r / 2 * 8][k], b[k][i % 4 * 2 + r % 2]);
+      }
+}
+template <class Kind> INLINE void mmaOfWords(Thread &t, u32 line, WordMma &mine) {
+  t.meet(line, -1u, &mine, mmaOfWordsTogether<Kind>);
+}
+
 struct LoadMatrix {
   const u8 *row;
   u32 values[4];
@@ -318,6 +354,14 @@ INLINE void copyAsync(Thread &t, u32 line, u64 to, u64 from, u32 bytes, u32 give
   checkAligned(t, line, from, bytes);
   const u8 *source = given ? t.global(line, from, given, range) : nullptr;
   t.copyLater(shared(t, line, to, bytes), source, bytes, given);
+}
+
+/// Moves nothing, but what it names has to be there.
+INLINE void prefetch(Thread &t, u32 line, u64 from, u32 bytes, Range &range) {
+  if (bytes == 0 || bytes % 16)
+    t.fail(line, "a prefetch that is not of a multiple of 16 bytes", bytes);
+  checkAligned(t, line, from, 16);
+  t.global(line, from, bytes, range);
 }
 
 } // namespace ssm_emulator

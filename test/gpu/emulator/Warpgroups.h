@@ -75,57 +75,92 @@ struct Factor {
     if (mode == 4 || (descriptor >> 49 & 7))
       t.fail(line, "wgmma of a layout that is not emulated, descriptor", descriptor);
   }
-  /// Element (row, k), where `alongRows` says which axis lies dense.
-  u64 at(u32 row, u32 k, bool alongRows) const {
-    u32 width = 16u << mode, dense = width / 2;
+  /// Element (row, k) of so many bytes, where `alongRows` says which axis lies dense.
+  u64 at(u32 row, u32 k, bool alongRows, u32 bytes) const {
+    u32 width = 16u << mode, dense = width / bytes;
     return swizzle(alongRows ? begin + row / dense * between + k / 8 * groups + k % 8 * width +
-                                   row % dense * 2
-                             : begin + row / 8 * groups + row % 8 * width + k * 2,
+                                   row % dense * bytes
+                             : begin + row / 8 * groups + row % 8 * width + k * bytes,
                    mode);
   }
 };
 
-struct Wgmma {
-  f32 *d;
+/// What elements are stored as, and their numbers.
+struct F16 {
+  using Bits = u16;
+  static f32 number(u16 x) { return h(x); }
+};
+struct Bf16 {
+  using Bits = u16;
+  static f32 number(u16 x) { return b(x); }
+};
+struct E5m2 {
+  using Bits = u8;
+  static f32 number(u8 x) { return h(u16(x << 8)); }
+};
+/// f16 has the same with 8 for 7 as the exponent's base, but for NaN.
+struct E4m3 {
+  using Bits = u8;
+  static f32 number(u8 x) {
+    return (x & 0x7f) == 0x7f ? __builtin_nanf("")
+                              : h(u16((x & 0x80) << 8 | (x & 0x7f) << 7)) * 256;
+  }
+};
+struct S8 {
+  using Bits = u8;
+  static u32 number(u8 x) { return u32(s32(s8(x))); }
+};
+struct Tf32Word {
+  using Bits = u32;
+  static f32 number(u32 x) { return f(x & ~0x1fffu); }
+};
+struct U8 {
+  using Bits = u8;
+  static u32 number(u8 x) { return x; }
+};
+
+template <class Sum> struct Wgmma {
+  Sum *d;
   const Factor *a, *b;
   u32 sharedBytes;
   bool isGood;
 };
-template <u32 n, bool isBf16, bool turnedA, bool turnedB>
+template <class Sum, u32 n, class A, class B, bool turnedA, bool turnedB>
 static void wgmmaTogether(void *const *lanes, u64) {
-  auto *first = (Wgmma *)lanes[0];
-  static f32 a[64][16], b[16][n], d[64][n];
-  auto read = [&](const Factor &factor, u32 row, u32 k, bool turned) {
-    u64 at = factor.at(row, k, turned);
-    first->isGood &= at + 2 <= first->sharedBytes;
-    u16 element = first->isGood ? get<u16>(factor.shared + at) : 0;
-    return isBf16 ? ssm_emulator::b(element) : h(element);
+  constexpr u32 depth = 32 / sizeof(typename A::Bits);
+  auto *first = (Wgmma<Sum> *)lanes[0];
+  static Sum a[64][depth], b[depth][n], d[64][n];
+  auto read = [&](const Factor &factor, u32 row, u32 k, bool turned, auto kind) {
+    using Bits = typename decltype(kind)::Bits;
+    u64 at = factor.at(row, k, turned, sizeof(Bits));
+    first->isGood &= at + sizeof(Bits) <= first->sharedBytes;
+    return kind.number(first->isGood ? get<Bits>(factor.shared + at) : Bits(0));
   };
   first->isGood = true;
-  for (u32 k = 0; k < 16; ++k) {
+  for (u32 k = 0; k < depth; ++k) {
     for (u32 row = 0; row < 64; ++row)
-      a[row][k] = read(*first->a, row, k, turnedA);
+      a[row][k] = read(*first->a, row, k, turnedA, A());
     for (u32 row = 0; row < n; ++row)
-      b[k][row] = read(*first->b, row, k, turnedB);
+      b[k][row] = read(*first->b, row, k, turnedB, B());
   }
   __builtin_memset(d, 0, sizeof(d));
   for (u32 m = 0; m < 64; ++m)
-    for (u32 k = 0; k < 16; ++k)
+    for (u32 k = 0; k < depth; ++k)
       for (u32 column = 0; column < n; ++column)
         d[m][column] += a[m][k] * b[k][column];
   for (u32 i = 0; i < 128; ++i) {
-    auto *mine = (Wgmma *)lanes[i];
+    auto *mine = (Wgmma<Sum> *)lanes[i];
     for (u32 r = 0; r < n / 2; ++r)
       mine->d[r] += d[i / 32 * 16 + i % 32 / 4 + r / 2 % 2 * 8][r / 4 * 8 + i % 4 * 2 + r % 2];
     mine->isGood = first->isGood;
   }
 }
 /// Sums are there at once; on a GPU they may come as late as what waits for them.
-template <u32 n, bool isBf16, bool turnedA, bool turnedB>
-INLINE void wgmma(Thread &t, u32 line, f32 *d, u64 a, u64 b) {
+template <u32 n, class A, class B, bool turnedA, bool turnedB, class Sum>
+INLINE void wgmma(Thread &t, u32 line, Sum *d, u64 a, u64 b) {
   Factor left(t, line, a), right(t, line, b);
-  Wgmma mine = {d, &left, &right, t.sharedBytes, true};
-  t.meetGroup(line, &mine, wgmmaTogether<n, isBf16, turnedA, turnedB>);
+  Wgmma<Sum> mine = {d, &left, &right, t.sharedBytes, true};
+  t.meetGroup(line, &mine, wgmmaTogether<Sum, n, A, B, turnedA, turnedB>);
   if (!mine.isGood)
     t.fail(line, "a factor lies outside of shared memory, descriptors", a);
 }

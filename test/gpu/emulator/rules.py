@@ -380,6 +380,17 @@ def mma(k, line, match, operands):
     return code + "".join(f" {k.register(text)} = bits(mine.d[{i}]);" for i, text in enumerate(d))
 
 
+@rule(r"mma\.sync\.aligned\.m16n8k(?:32\.row\.col\.s32\.([us])8\.([us])8\.s32|"
+      r"8\.row\.col\.f32\.tf32\.tf32\.f32)")
+def mma_of_words(k, line, match, operands):
+    """Of bytes, four to a word, or of tf32."""
+    d, a, b, c = (k.list(text) for text in operands)
+    lists = ", ".join("{" + ", ".join(map(k.value, words)) + "}" for words in (c, a, b))
+    kind = f"Bytes<{match[1]}8, {match[2]}8>" if match[1] else "Tf32"
+    return (f"WordMma mine = {{{lists}}}; mmaOfWords<{kind}>(t, {line}, mine);" +
+            "".join(f" {k.register(text)} = mine.d[{i}];" for i, text in enumerate(d)))
+
+
 @rule(r"ldmatrix\.sync\.aligned\.m8n8\.x([124])(\.trans)?\.shared\.b16")
 def load_matrix(k, line, match, operands):
     code = f"u32 values[4]; loadMatrix<{match[1]}, {'true' if match[2] else 'false'}>" \
@@ -393,6 +404,12 @@ def copy(k, line, match, operands):
     given = k.value(operands[3]) if len(operands) > 3 else operands[2]
     return (f"static Range range; copyAsync(t, {line}, {k.address(operands[0])}, "
             f"{k.address(operands[1])}, {operands[2]}, {given}, range);")
+
+
+@rule(r"cp\.async\.bulk\.prefetch\.L2\.global")
+def prefetch(k, line, match, operands):
+    return (f"static Range range; prefetch(t, {line}, {k.address(operands[0])}, "
+            f"{k.value(operands[1])}, range);")
 
 
 @rule(r"cp\.async\.(commit_group|wait_group|wait_all)")
@@ -431,15 +448,27 @@ def move_box(k, line, match, operands):
             f"{k.address(operands[0])}, {k.value(map_.strip())}, origin, {k.address(operands[2])});")
 
 
-@rule(r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k16\.f32\.(b?f16)\.\2")
+FACTORS = {"f16": "F16", "bf16": "Bf16", "e4m3": "E4m3", "e5m2": "E5m2", "s8": "S8", "u8": "U8",
+           "tf32": "Tf32Word"}
+DEPTHS = {"f16": 16, "bf16": 16, "tf32": 8}
+
+
+@rule(r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k(8|16|32)\.(f32|s32)\.(\w+)\.(\w+)")
 def wgmma(k, line, match, operands):
-    sums, a, b, scale, scale_a, scale_b, turn_a, turn_b = operands
-    if a.startswith("{") or (scale_a, scale_b) != ("1", "1"):
+    """Of factors of 32 bytes along the depth; only those of 16 bits can be turned."""
+    sums, a, b, scale, *rest = operands
+    scales, turns = (rest[:2], rest[2:]) if match[3] == "f32" else (["1", "1"], rest)
+    if a.startswith("{") or scales != ["1", "1"]:
         raise unknown("a factor in registers, or one that is negated")
+    if any(DEPTHS.get(kind, 32) != int(match[2]) for kind in match.groups()[3:]) or \
+            len(turns) != 2 * (match[2] == "16"):
+        raise unknown("such factors")
     registers = [k.register(text) for text in k.list(sums)]
-    flags = ", ".join(str(flag).lower() for flag in
-                      (match[2] == "bf16", turn_a == "1", turn_b == "1"))
-    begin = ", ".join(f"{k.value(scale)} ? f({name}) : 0" for name in registers)
-    return (f"f32 sums[] = {{{begin}}}; wgmma<{match[1]}, {flags}>(t, {line}, sums, {k.value(a)}, "
-            f"{k.value(b)});" + "".join(f" {name} = bits(sums[{i}]);"
-                                        for i, name in enumerate(registers)))
+    flags = ", ".join(str(turn == "1").lower() for turn in (turns or "00"))
+    kinds = ", ".join(FACTORS[kind] for kind in match.groups()[3:])
+    type_ = match[3].replace("s32", "u32")
+    number, to_bits = ("f", "bits") if type_ == "f32" else ("", "")
+    begin = ", ".join(f"{k.value(scale)} ? {number}({name}) : 0" for name in registers)
+    return (f"{type_} sums[] = {{{begin}}}; wgmma<{match[1]}, {kinds}, {flags}>(t, {line}, sums, "
+            f"{k.value(a)}, {k.value(b)});" + "".join(f" {name} = {to_bits}(sums[{i}]);"
+                                                      for i, name in enumerate(registers)))

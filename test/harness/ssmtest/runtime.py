@@ -65,6 +65,7 @@ TYPES = {
     (1, 8): np.uint8, (1, 16): np.uint16, (1, 32): np.uint32, (1, 64): np.uint64,
     (2, 16): np.float16, (2, 32): np.float32, (2, 64): np.float64,
     (4, 16): ml_dtypes.bfloat16, (6, 8): np.bool_,
+    (10, 8): ml_dtypes.float8_e4m3fn, (12, 8): ml_dtypes.float8_e5m2,
 }
 CODES = {np.dtype(type_): key for key, type_ in TYPES.items()}
 

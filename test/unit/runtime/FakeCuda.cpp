@@ -499,6 +499,7 @@ EXPORT cuLaunchKernelEx(const LaunchConfig *config, Function function, void **pa
   }
   return add(config->stream, [=] {
     fake.launched.push_back(kernel->name);
+    fake.overlapped.push_back(launch.overlaps);
     fake.lastLaunch = launch;
     record(kernel->name, launch);
     virtualTime += 1;

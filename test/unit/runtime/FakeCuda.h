@@ -55,6 +55,7 @@ struct FakeCuda {
   std::map<std::string, int32_t> fails; // the next call of it, with this
   std::map<std::string, int64_t> calls;
   std::vector<std::string> launched; // kernels, as they were done
+  std::vector<bool> overlapped;      // whether each may begin early
   FakeLaunch lastLaunch;             // done
   std::string loadedChip;            // of the last image
   int64_t used = 0, pinned = 0;      // bytes now

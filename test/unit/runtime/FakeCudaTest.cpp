@@ -292,6 +292,28 @@ TEST_F(Fake, OverlapsWhatWaits) {
   }
 }
 
+TEST_F(Fake, InputsAreThereForWhoReadsThemEarly) {
+  MainCase values(random, 3);
+  std::vector<ssm_device_kernel> kernels(
+      deviceModule.device_kernels, deviceModule.device_kernels + deviceModule.num_device_kernels);
+  ssm_module description = deviceModule;
+  description.device_kernels = kernels.data();
+  for (ssm_device_kernel &kernel : kernels)
+    kernel.flags |= SSM_KERNEL_OVERLAPS;
+  for (bool readsEarly : {false, true}) {
+    if (readsEarly)
+      kernels[1].flags |= SSM_KERNEL_READS_EARLY;
+    Module module = createOn("cuda", description);
+    Session session = makeSession(module.get(), "main");
+    // The third run is a recording.
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      fake().overlapped.clear();
+      values.expectGood(session);
+      EXPECT_EQ(fake().overlapped, (std::vector<bool>{!readsEarly, true})) << repeat;
+    }
+  }
+}
+
 TEST_F(Fake, BoundsPersistentGrids) {
   fake().multiprocessors = 5;
   fake().residentBlocks = 3;

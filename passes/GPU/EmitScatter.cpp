@@ -1,0 +1,530 @@
+//===- EmitScatter.cpp - Loops that write where data tells ----------------===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A scatter is a nest of loops whose points write one element each, in order: of two that meet the
+// later one counts, or both are combined. Loops that are an index of the element by themselves
+// keep points apart, so threads share those out; the others run in order within a thread. Where
+// these are long, points meet by their numbers instead: of plain writes the greatest number that
+// comes to an element is found first; what is combined is sorted by its element, and a thread
+// takes all of one in their order. The result is that of the loops, bit by bit.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/EmitSort.h"
+#include "passes/GPU/TeamReduce.h"
+
+#include "passes/GPU/DeviceBuilder.h"
+#include "llvm/ADT/SetVector.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+
+using namespace mlir;
+using namespace ssm;
+using Predicate = arith::CmpIPredicate;
+
+namespace {
+
+constexpr int64_t kThreads = 256;
+/// Points that a thread takes in order rather than let them meet by numbers.
+constexpr int64_t kFewPoints = 8, kFewCombined = 64;
+/// Threads that are enough to combine in order, however long.
+constexpr int64_t kEnoughThreads = int64_t(1) << 14;
+
+class ScatterNest {
+public:
+  /// Whether the nest is one.
+  bool match(Operation *nest);
+  bool isCombined() const { return static_cast<bool>(current); }
+
+  /// The loops that are an index of the element and nothing else; of these the ones that no other
+  /// index depends on; all but those.
+  SmallVector<unsigned> apart, isFree, numbered, inOrder;
+  SmallVector<scf::ForOp> loops;
+  memref::StoreOp store;
+  /// The read of the element that is combined.
+  memref::LoadOp current;
+  /// Axes of the out that are no free loop.
+  SmallVector<int64_t> axes;
+
+private:
+  bool findLoops(Operation *nest);
+  bool findBody();
+  void classify();
+};
+
+class ScatterEmitter {
+public:
+  ScatterEmitter(const ScatterNest &nest, ImplicitLocOpBuilder &b) : n(nest), b(b), d{b} {}
+
+  Value count(ArrayRef<unsigned> loops) {
+    Value result = index(1);
+    for (unsigned loop : loops)
+      result = d.mul(result, sizeOf(loop));
+    return result;
+  }
+  /// Elements that differ in more than free loops.
+  Value places() {
+    Value result = index(1);
+    for (int64_t axis : n.axes)
+      result = d.mul(result, b.createOrFold<memref::DimOp>(memref::StoreOp(n.store).getMemRef(), axis));
+    return result;
+  }
+  SmallVector<unsigned> allLoops() const {
+    return llvm::to_vector(llvm::seq<unsigned>(0, n.loops.size()));
+  }
+  const ScatterNest &nest() const { return n; }
+  /// Blocks of a thread for each.
+  Value blocks(Value points) { return d.ceilDiv(points, kThreads); }
+
+  void writeInOrder();
+  void clear(Value memory);
+  void claim(Value memory);
+  void writeLatest(Value memory);
+  void tellPlaces(Value keys);
+  void combineRuns(Value keys, Value order);
+
+private:
+  using Values = SmallVector<Value>;
+
+  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+  Value ivOf(unsigned loop) { return scf::ForOp(n.loops[loop]).getInductionVar(); }
+  Value sizeOf(unsigned loop) { return scf::ForOp(n.loops[loop]).getUpperBound(); }
+  Value point() {
+    Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+    Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+    return d.add(d.mul(block, kThreads), thread);
+  }
+  /// The loops' indices, from a number in their order.
+  void setLoops(ArrayRef<unsigned> loops, Value number);
+  Value numberOf(ArrayRef<unsigned> loops);
+  /// The body but for the store, at the loops' indices; `current` read from where it is.
+  void emitBody();
+  Value placeNow();
+  void ifInside(llvm::function_ref<void()> body);
+  void storeHere() {
+    memref::StoreOp::create(b, mapping.lookupOrDefault(memref::StoreOp(n.store).getValue()), memref::StoreOp(n.store).getMemRef(),
+                            indicesNow());
+  }
+  Values indicesNow() {
+    return llvm::map_to_vector(memref::StoreOp(n.store).getIndices(),
+                               [&](Value at) { return mapping.lookupOrDefault(at); });
+  }
+  Value wordAt(Value memory, Value place) { return d.after(memory, d.mul(d.toWide(place), 4)); }
+
+  const ScatterNest &n;
+  ImplicitLocOpBuilder &b;
+  DeviceBuilder d;
+  IRMapping mapping;
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// What is a scatter
+//===----------------------------------------------------------------------===//
+
+bool ScatterNest::findLoops(Operation *nest) {
+  for (Operation *op = nest;;) {
+    auto loop = dyn_cast<scf::ForOp>(op);
+    if (!loop || loop.getNumRegionIterArgs() > 0 || !matchPattern(loop.getLowerBound(), m_Zero()) ||
+        !matchPattern(loop.getStep(), m_One()) ||
+        nest->isAncestor(loop.getUpperBound().getParentBlock()->getParentOp()))
+      return false;
+    loops.push_back(loop);
+    Block &body = *loop.getBody();
+    if (!isa<scf::ForOp>(body.front()))
+      return true;
+    if (!llvm::hasNItems(body, 2))
+      return false;
+    op = &body.front();
+  }
+}
+
+static Value rootOf(Value buffer) {
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  if (auto view = buffer.getDefiningOp<ArenaViewOp>())
+    return view.getArena();
+  return buffer;
+}
+
+bool ScatterNest::findBody() {
+  SmallVector<memref::LoadOp> loads;
+  for (Operation &op : loops.back().getBody()->without_terminator()) {
+    if (auto load = dyn_cast<memref::LoadOp>(op)) {
+      loads.push_back(load);
+    } else if (auto written = dyn_cast<memref::StoreOp>(op)) {
+      if (store)
+        return false;
+      store = written;
+    } else if (op.getNumRegions() > 0 || !isMemoryEffectFree(&op)) {
+      return false;
+    }
+  }
+  // Nobody else has the out's memory.
+  auto memory = store ? dyn_cast<BlockArgument>(rootOf(store.getMemRef())) : BlockArgument();
+  auto function =
+      memory ? dyn_cast<FunctionOpInterface>(memory.getOwner()->getParentOp()) : nullptr;
+  if (!function || !function.getArgAttr(memory.getArgNumber(), "llvm.noalias"))
+    return false;
+  for (memref::LoadOp load : loads) {
+    if (rootOf(load.getMemRef()) != memory)
+      continue;
+    if (current || load.getMemRef() != store.getMemRef() ||
+        load.getIndices() != store.getIndices())
+      return false;
+    current = load;
+  }
+  return true;
+}
+
+void ScatterNest::classify() {
+  llvm::DenseMap<Value, unsigned> numberOf;
+  for (auto [i, loop] : llvm::enumerate(loops))
+    numberOf[loop.getInductionVar()] = i;
+  llvm::SmallBitVector isIndex(loops.size()), isUsed(loops.size());
+  for (Value at : store.getIndices()) {
+    auto loop = numberOf.find(at);
+    if (loop != numberOf.end() && !isIndex.test(loop->second)) {
+      isIndex.set(loop->second);
+      continue;
+    }
+    llvm::SetVector<Value> parts;
+    parts.insert(at);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (auto loop = numberOf.find(parts[i]); loop != numberOf.end())
+        isUsed.set(loop->second);
+      else if (Operation *op = parts[i].getDefiningOp(); op && loops.front()->isAncestor(op))
+        parts.insert(op->operand_begin(), op->operand_end());
+    }
+  }
+  for (unsigned loop = 0; loop < loops.size(); ++loop) {
+    bool isOwn = isIndex.test(loop), isAlone = isOwn && !isUsed.test(loop);
+    (isOwn ? apart : inOrder).push_back(loop);
+    (isAlone ? isFree : numbered).push_back(loop);
+  }
+  llvm::SmallBitVector seen(loops.size());
+  for (auto [axis, at] : llvm::enumerate(store.getIndices())) {
+    auto loop = numberOf.find(at);
+    if (loop != numberOf.end() && !seen.test(loop->second)) {
+      seen.set(loop->second);
+      if (llvm::is_contained(isFree, loop->second))
+        continue;
+    }
+    axes.push_back(axis);
+  }
+}
+
+bool ScatterNest::match(Operation *nest) {
+  if (!isa<scf::ForOp>(nest) || !findLoops(nest) || !findBody())
+    return false;
+  classify();
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Points
+//===----------------------------------------------------------------------===//
+
+void ScatterEmitter::setLoops(ArrayRef<unsigned> loops, Value number) {
+  for (unsigned loop : llvm::reverse(loops)) {
+    Value size = sizeOf(loop);
+    bool isLast = loop == loops.front();
+    mapping.map(ivOf(loop), isLast ? number : d.rem(number, size));
+    if (!isLast)
+      number = d.div(number, size);
+  }
+}
+
+Value ScatterEmitter::numberOf(ArrayRef<unsigned> loops) {
+  Value number = index(0);
+  for (unsigned loop : loops)
+    number = d.add(d.mul(number, sizeOf(loop)),
+                   mapping.lookup(ivOf(loop)));
+  return number;
+}
+
+void ScatterEmitter::emitBody() {
+  for (Operation &op : scf::ForOp(n.loops.back()).getBody()->without_terminator())
+    if (&op != memref::StoreOp(n.store).getOperation() && !mapping.contains(op.getResult(0)))
+      b.clone(op, mapping);
+}
+
+Value ScatterEmitter::placeNow() {
+  Values indices = indicesNow();
+  Value place = index(0);
+  for (int64_t axis : n.axes)
+    place = d.add(d.mul(place, b.createOrFold<memref::DimOp>(memref::StoreOp(n.store).getMemRef(), axis)),
+                  indices[axis]);
+  return place;
+}
+
+/// Kernels run behind a check that failed, too.
+void ScatterEmitter::ifInside(llvm::function_ref<void()> body) {
+  Value fits;
+  Values indices = indicesNow();
+  for (int64_t axis : n.axes) {
+    Value size = b.createOrFold<memref::DimOp>(memref::StoreOp(n.store).getMemRef(), axis);
+    Value isInside = d.isLess(indices[axis], size);
+    fits = fits ? d.make<arith::AndIOp>(fits, isInside) : isInside;
+  }
+  if (fits)
+    d.branch(fits, body);
+  else
+    body();
+}
+
+/// A thread has the points that only the other loops tell apart.
+void ScatterEmitter::writeInOrder() {
+  Value number = point();
+  d.branch(d.isLess(number, count(n.apart)), [&] {
+    setLoops(n.apart, number);
+    d.loop(index(0), count(n.inOrder), index(1), {}, [&](Value step, ValueRange) {
+      setLoops(n.inOrder, step);
+      IRMapping outside = mapping;
+      emitBody();
+      storeHere();
+      mapping = outside;
+      return Values();
+    });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// The latest counts
+//===----------------------------------------------------------------------===//
+
+void ScatterEmitter::clear(Value memory) {
+  Value place = point();
+  d.branch(d.isLess(place, places()), [&] { d.store(d.constant(0), wordAt(memory, place), 4); });
+}
+
+void ScatterEmitter::claim(Value memory) {
+  Value number = point();
+  d.branch(d.isLess(number, count(n.numbered)), [&] {
+    setLoops(n.numbered, number);
+    for (unsigned loop : n.isFree)
+      mapping.map(ivOf(loop), index(0));
+    emitBody();
+    ifInside([&] {
+      LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::umax, wordAt(memory, placeNow()),
+                                d.toInt(d.add(number, 1)), LLVM::AtomicOrdering::monotonic,
+                                "device");
+    });
+  });
+}
+
+void ScatterEmitter::writeLatest(Value memory) {
+  SmallVector<unsigned> all = allLoops();
+  Value number = point();
+  d.branch(d.isLess(number, count(all)), [&] {
+    setLoops(all, number);
+    emitBody();
+    ifInside([&] {
+      Value latest = d.load(b.getI32Type(), wordAt(memory, placeNow()), 4);
+      Value own = d.toInt(d.add(numberOf(n.numbered), 1));
+      d.branch(d.isEqual(latest, own), [&] { storeHere(); });
+    });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// All are combined
+//===----------------------------------------------------------------------===//
+
+void ScatterEmitter::tellPlaces(Value keys) {
+  Value number = point();
+  d.branch(d.isLess(number, count(n.numbered)), [&] {
+    setLoops(n.numbered, number);
+    for (unsigned loop : n.isFree)
+      mapping.map(ivOf(loop), index(0));
+    emitBody();
+    memref::StoreOp::create(b, d.toWide(placeNow()), keys, number);
+  });
+}
+
+/// A thread has the first of the points that come to an element, and takes all of them.
+void ScatterEmitter::combineRuns(Value keys, Value order) {
+  SmallVector<unsigned> free = n.isFree;
+  Value all = count(n.numbered), others = count(free);
+  Value id = point();
+  d.branch(d.isLess(id, d.mul(all, others)), [&] {
+    Value first = d.div(id, others);
+    if (!free.empty())
+      setLoops(free, d.rem(id, others));
+    auto pointOf = [&](Value at) {
+      return d.toIndex(memref::LoadOp::create(b, order, at));
+    };
+    auto keyOf = [&](Value at) -> Value { return memref::LoadOp::create(b, keys, pointOf(at)); };
+    Value key = keyOf(first), zero = index(0);
+    Value before = keyOf(d.select(d.isEqual(first, zero), zero, d.sub(first, index(1))));
+    Value isFirst = d.make<arith::OrIOp>(d.isEqual(first, 0),
+                                         d.compare(Predicate::ne, before, key));
+    d.branch(isFirst, [&] {
+      IRMapping outside = mapping;
+      setLoops(n.numbered, pointOf(first));
+      emitBody();
+      ifInside([&] {
+        Values place = indicesNow();
+        Value start = mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
+        mapping = outside;
+        auto loop = scf::WhileOp::create(b, TypeRange{b.getIndexType(), start.getType()},
+                                         ValueRange{d.add(first, index(1)), start});
+        {
+          OpBuilder::InsertionGuard guard(b);
+          Location loc = b.getLoc();
+          Block *ahead = b.createBlock(&loop.getBefore(), {}, loop.getResultTypes(), {loc, loc});
+          Value at = ahead->getArgument(0), isThere = d.isLess(at, all);
+          Value next = keyOf(d.min(at, d.sub(all, index(1))));
+          scf::ConditionOp::create(b, d.make<arith::AndIOp>(isThere, d.isEqual(next, key)),
+                                   ahead->getArguments());
+          Block *body = b.createBlock(&loop.getAfter(), {}, loop.getResultTypes(), {loc, loc});
+          setLoops(n.numbered, pointOf(body->getArgument(0)));
+          mapping.map(memref::LoadOp(n.current).getResult(), body->getArgument(1));
+          emitBody();
+          scf::YieldOp::create(b, ValueRange{d.add(body->getArgument(0), index(1)),
+                                             mapping.lookupOrDefault(memref::StoreOp(n.store).getValue())});
+        }
+        memref::StoreOp::create(b, loop.getResult(1), memref::StoreOp(n.store).getMemRef(), place);
+      });
+    });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Queues a kernel of threads for so many points.
+struct ScatterLaunches {
+  KernelLaunches &launches;
+  const ScatterNest &nest;
+
+  void launch(StringRef suffix, ArrayRef<Value> more, Value points,
+              llvm::function_ref<void(ScatterEmitter &, ImplicitLocOpBuilder &, ValueRange)> emit) {
+    launches.launch(suffix, more,
+                    [&](Operation *copy, gpu::GPUFuncOp, ValueRange given) -> LaunchShape {
+                      ScatterNest inside;
+                      inside.match(copy);
+                      ImplicitLocOpBuilder b(copy->getLoc(), copy);
+                      ScatterEmitter emitter(inside, b);
+                      emit(emitter, b, given);
+                      copy->erase();
+                      ImplicitLocOpBuilder &host = launches.host;
+                      Value one = arith::ConstantIndexOp::create(host, 1);
+                      Value blocks = ScatterEmitter(nest, host).blocks(points);
+                      return {{blocks, one, one},
+                              arith::ConstantIndexOp::create(host, kThreads),
+                              kThreads};
+                    });
+  }
+
+  void inOrder() {
+    launch("", {}, ScatterEmitter(nest, launches.host).count(nest.apart),
+           [](ScatterEmitter &emitter, ImplicitLocOpBuilder &, ValueRange) {
+             emitter.writeInOrder();
+           });
+  }
+
+  void latest() {
+    DeviceBuilder d{launches.host};
+    ScatterEmitter host(nest, launches.host);
+    launches.withMemory(d.ceilDiv(host.places(), 2), [&](Value memory) {
+      auto one = [&](StringRef suffix, Value points, void (ScatterEmitter::*emit)(Value)) {
+        launch(suffix, memory, points,
+               [&](ScatterEmitter &emitter, ImplicitLocOpBuilder &, ValueRange given) {
+                 (emitter.*emit)(given[0]);
+               });
+      };
+      one("_clear", host.places(), &ScatterEmitter::clear);
+      one("_claim", host.count(nest.numbered), &ScatterEmitter::claim);
+      one("_latest", host.count(host.allLoops()), &ScatterEmitter::writeLatest);
+    });
+  }
+
+  /// Two buffers of 64-bit numbers in the memory, one behind the other.
+  static std::pair<Value, Value> buffersOf(ImplicitLocOpBuilder &b, Value memory, Value count) {
+    DeviceBuilder d{b};
+    auto type = MemRefType::get({ShapedType::kDynamic}, b.getI64Type());
+    Value zero = arith::ConstantIndexOp::create(b, 0), behind = d.mul(count, 8);
+    return {ArenaViewOp::create(b, type, memory, zero, count),
+            ArenaViewOp::create(b, type, memory, behind, count)};
+  }
+
+  void sorted() {
+    ImplicitLocOpBuilder &h = launches.host;
+    DeviceBuilder d{h};
+    ScatterEmitter host(nest, h);
+    Value points = host.count(nest.numbered);
+    launches.withMemory(d.mul(points, 2), [&](Value memory) {
+      launch("_places", memory, points,
+             [&](ScatterEmitter &emitter, ImplicitLocOpBuilder &b, ValueRange given) {
+               Value count = emitter.count(emitter.nest().numbered);
+               emitter.tellPlaces(buffersOf(b, given[0], count).first);
+             });
+      auto makeSort = [&](ImplicitLocOpBuilder &b, Value memory, Value count) {
+        auto [keys, order] = buffersOf(b, memory, count);
+        return TopKOp::create(b, TypeRange(), b.getI64IntegerAttr(0), b.getUnitAttr(),
+                              b.getUnitAttr(), keys, order);
+      };
+      TopKOp sort = makeSort(h, memory, points);
+      emitSortOf(sort, launches, memory,
+                 [&](Operation *copy, ImplicitLocOpBuilder &b, Value memory) {
+                   ScatterNest inside;
+                   inside.match(copy);
+                   Value count = ScatterEmitter(inside, b).count(inside.numbered);
+                   return makeSort(b, memory, count);
+                 });
+      sort.erase();
+      launch("_combine", memory, d.mul(points, host.count(nest.isFree)),
+             [&](ScatterEmitter &emitter, ImplicitLocOpBuilder &b, ValueRange given) {
+               Value count = emitter.count(emitter.nest().numbered);
+               auto [keys, order] = buffersOf(b, given[0], count);
+               emitter.combineRuns(keys, order);
+             });
+    });
+  }
+};
+} // namespace
+
+SmallVector<KernelForm> ssm::getScatterForms(Operation *nest) {
+  ScatterNest found;
+  SmallVector<KernelForm> forms;
+  if (!found.match(nest))
+    return forms;
+  auto isFit = [nest](ImplicitLocOpBuilder &h) -> Value {
+    ScatterNest found;
+    found.match(nest);
+    ScatterEmitter host(found, h);
+    DeviceBuilder d{h};
+    Value isLong = d.compare(Predicate::ugt, host.count(found.inOrder),
+                             found.isCombined() ? kFewCombined : kFewPoints);
+    Value areFew = d.isLess(host.count(found.numbered), (int64_t(1) << 32) - 1);
+    Value fits = d.make<arith::AndIOp>(isLong, areFew);
+    if (!found.isCombined())
+      return fits;
+    Value isNarrow = d.isLess(host.count(found.apart), kEnoughThreads);
+    return d.make<arith::AndIOp>(fits, isNarrow);
+  };
+  KernelForm byNumbers{found.isCombined() ? "_combine" : "_latest", isFit, nullptr};
+  byNumbers.emitAll = [nest](KernelLaunches &launches) {
+    ScatterNest found;
+    found.match(nest);
+    ScatterLaunches all{launches, found};
+    if (found.isCombined())
+      all.sorted();
+    else
+      all.latest();
+  };
+  KernelForm any{"", nullptr, nullptr};
+  any.emitAll = [nest](KernelLaunches &launches) {
+    ScatterNest found;
+    found.match(nest);
+    ScatterLaunches{launches, found}.inOrder();
+  };
+  return {byNumbers, any};
+}
