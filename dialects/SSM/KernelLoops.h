@@ -29,9 +29,6 @@ llvm::SmallVector<unsigned> listLoops(LoopSet set);
 /// Whether an input of a padded kernel under this map may be read outside of it: a loop by
 /// itself has its size.
 bool mayLeadOutside(mlir::AffineMap map);
-/// Whether an input of a padded kernel under this map may be read outside of it: loops by
-/// themselves have its sizes.
-bool mayLeadOutside(mlir::AffineMap map);
 
 /// The loops that each value of a kernel's region depends on. Values from outside
 /// depend on none and need not be asked for.

@@ -627,7 +627,9 @@ KernelOp Merger::merge() {
 FailureOr<KernelOp> ssm::mergeKernels(RewriterBase &rewriter, KernelOp producer, KernelOp consumer,
                                       KeepResults keep, StringRef *why) {
   Merger merger(rewriter, producer, consumer, keep);
-  StringRef reason = merger.plan();
+  StringRef reason = producer.getPadded() || consumer.getPadded()
+                         ? "an input is read outside of it"
+                         : merger.plan();
   if (why)
     *why = reason;
   if (!reason.empty())

@@ -251,6 +251,9 @@ static LogicalResult verifyPadded(KernelOp op) {
   if (op.getTime() || !llvm::hasSingleElement(reduces) ||
       (*reduces.begin()).getKind() != arith::AtomicRMWKind::addf)
     return op.emitOpError("is padded, expected no time and one reduction, a sum");
+  if (op.getConfig() && op.getConfig()->getForm() != Form::Window &&
+      op.getConfig()->getForm() != Form::Loops)
+    return op.emitOpError("is padded, expected the form window or loops");
   llvm::DenseSet<Value> outside;
   for (unsigned i = 0; i < op.getInputs().size(); ++i)
     if (mayLeadOutside(op.getInputMap(i)))

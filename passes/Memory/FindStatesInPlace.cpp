@@ -213,9 +213,8 @@ StringRef Pair::checkKernel(KernelOp kernel) {
     isUneven |= summed && over != summed;
     summed = over;
   }
-  int64_t numFull = llvm::count_if(llvm::seq<unsigned>(0, kernel.getOuts().size()), [&](unsigned i) {
-    return loopsOf(kernel.getOutMap(i)) == all;
-  });
+  auto isFull = [&](unsigned out) { return loopsOf(kernel.getOutMap(out)) == all; };
+  int64_t numFull = llvm::count_if(llvm::seq<unsigned>(0, kernel.getOuts().size()), isFull);
   if (isUneven && numFull > 1)
     return "its kernel writes several outs one after the other";
   unsigned firstOut = kernel.getOuts().getBeginOperandIndex();

@@ -151,6 +151,10 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     // A column is a row of numbers that are added up.
     if (width == 1)
       return {};
+    // Rows of an image that no other features share.
+    if (std::optional<Window> window = matchWindow(kernel, lanes);
+        window && !what->m && paysWindow(kernel, *window, lanes))
+      return {};
     auto isDenseOrWeight = [&](unsigned input) {
       AffineMap map = kernel.getInputMap(input);
       return !map.isFunctionOfDim(what->n) || isDenseAlong(map, what->n) ||

@@ -428,7 +428,6 @@ void WindowEmitter::emitItem(Value low, Value high) {
   Value first = window.row ? e.index(0) : low;
   Value size = window.row ? e.size(window.lane) : high;
   int64_t span = (tapsOf(&laneAxis) - 1) * laneAxis.dilation;
-  int64_t width = sideVectors * lanes;
   auto at = [&](Value i, llvm::function_ref<void()> body) {
     PointEmitter::Scope scope(e);
     e.at[window.lane] = i;
@@ -445,12 +444,17 @@ void WindowEmitter::emitItem(Value low, Value high) {
   Value room = e.sub(imageSize(laneAxis), e.index(span + laneAxis.begin));
   Value whole = b.createOrFold<arith::DivUIOp>(max(room, e.index(0)), e.index(laneAxis.stride));
   whole = max(min(whole, size), inner);
-  whole = e.sub(whole, b.createOrFold<arith::RemUIOp>(e.sub(whole, inner), e.index(width)));
   oneByOne(first, inner);
-  e.loop(inner, whole, width, [&](Value i) {
-    at(i, [&] { emitVectors(sideVectors, /*isMasked=*/false, low, high); });
-  });
-  oneByOne(whole, size);
+  // Several at a time, then one by one: a mask takes longer.
+  for (int64_t vectors = sideVectors; vectors > 0; vectors = vectors > 1 ? 1 : 0) {
+    int64_t width = vectors * lanes;
+    Value end = e.sub(whole, b.createOrFold<arith::RemUIOp>(e.sub(whole, inner), e.index(width)));
+    e.loop(inner, end, width, [&](Value i) {
+      at(i, [&] { emitVectors(vectors, /*isMasked=*/false, low, high); });
+    });
+    inner = end;
+  }
+  oneByOne(inner, size);
 }
 
 void WindowEmitter::emit() {

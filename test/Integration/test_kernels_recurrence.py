@@ -206,7 +206,8 @@ def test_half(kind, way, dtype, level):
         sizes = dict(B=batch, D=channels, H=channels % 7)
         if level == "-O0" and kind.startswith("guarded") and dtype == f16:
             # Beyond that f16 has no exp, which only steps in f32 get over.
-            recurrence = dataclasses.replace(recurrence, ranges={**recurrence.ranges, "dt": (-4, 9)})
+            ranges = {**recurrence.ranges, "dt": (-4, 9)}
+            recurrence = dataclasses.replace(recurrence, ranges=ranges)
         if level == "-O0" and kind.startswith(("selective", "guarded")):
             check_roundings(session, recurrence, rng, sizes, length, dtype, **ways)
         else:
@@ -230,7 +231,7 @@ def check_roundings(session, recurrence, rng, sizes, length, dtype, **ways):
     for name, want in recurrence.run(given, 1, **ways).items():
         value, bound = np.real(bounds[name]), np.imag(bounds[name])
         assert got[name].shape == want.shape and got[name].dtype == dtype
-        np.testing.assert_allclose(value, want, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(value, want, rtol=1e-7, atol=1e-8)
         off = np.abs(got[name].astype(np.float64) - want)
         assert (off <= bound).all(), f"{name}: error {off.max():.3g} above its bound"
         # A bound that says something: it is far below the values themselves.

@@ -7,6 +7,7 @@
 """States whose output is written where their input lies, against the same run with
 buffers of their own and against NumPy; and those where that would be wrong."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -163,7 +164,7 @@ def test_unsafe(make, width):
     h, x = g.input("past_h", ["n", 8]), g.input("x", ["n", width])
     new, y = make(g, h, x)
     g.output(new, ["n", 8], name="present_h")
-    g.output(y, name="y")
+    g.output(y, ["n", "m"], name="y")
     module = runtime.Module(compiler.compile_model(g.model()))
     assert module.states_in_place() == []
     rng = generator(f"unsafe {make.__name__}")
@@ -172,6 +173,13 @@ def test_unsafe(make, width):
     with pytest.raises(runtime.RuntimeFailure, match="'present_h' overlaps that of 'past_h': this "
                                                      "state is read after it is written"):
         module.session().bind(given, {"present_h": given["past_h"]})()
+
+
+def test_described(tmp_path):
+    path = compiler.compile_model(r.total().model(), ["--state", "h=last_h"])
+    done = subprocess.run([str(build.tool("ssm-run")), str(path), "--describe"], text=True,
+                          capture_output=True, check=True)
+    assert "h -> last_h, fixed, in place" in done.stdout
 
 
 def test_refused():

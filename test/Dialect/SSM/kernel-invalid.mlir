@@ -233,3 +233,47 @@ func.func @lane_loop(%x: tensor<?xf32>, %e: tensor<?xf32>) -> tensor<?xf32> {
 
 // expected-error @below {{config has tile 0, expected 1 to 16777216}}
 #tile = #ssm.config<matmul, lane_loop = 0, lanes = 4, tiles = [4, 0]>
+
+// -----
+
+func.func @padded_maximum(%x: tensor<8xf32>, %w: tensor<3xf32>, %e: tensor<8xf32>) -> tensor<8xf32> {
+  // expected-error @below {{is padded, expected no time and one reduction, a sum}}
+  %y = ssm.kernel loops 2 ins(%x, %w : tensor<8xf32>, tensor<3xf32>) outs(%e : tensor<8xf32>)
+      maps [affine_map<(i, k) -> (i + k - 1)>, affine_map<(i, k) -> (k)>, affine_map<(i, k) -> (i)>] padded {
+    ^bb0(%a: f32, %b: f32):
+      %m = arith.mulf %a, %b : f32
+      %s = ssm.reduce maximumf %m over [1] : f32
+      ssm.yield %s : f32
+  } -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+func.func @padded_form(%x: tensor<8xf32>, %w: tensor<3xf32>, %e: tensor<8xf32>) -> tensor<8xf32> {
+  // expected-error @below {{is padded, expected the form window or loops}}
+  %y = ssm.kernel loops 2 ins(%x, %w : tensor<8xf32>, tensor<3xf32>) outs(%e : tensor<8xf32>)
+      maps [affine_map<(i, k) -> (i + k - 1)>, affine_map<(i, k) -> (k)>, affine_map<(i, k) -> (i)>]
+      config <rows, lane_loop = 0, lanes = 16> padded {
+    ^bb0(%a: f32, %b: f32):
+      %m = arith.mulf %a, %b : f32
+      %s = ssm.reduce addf %m over [1] : f32
+      ssm.yield %s : f32
+  } -> tensor<8xf32>
+  return %y : tensor<8xf32>
+}
+
+// -----
+
+func.func @padded_out(%x: tensor<8xf32>, %w: tensor<3xf32>, %e: tensor<8xf32>, %f: tensor<8x3xf32>) -> tensor<8x3xf32> {
+  // expected-error @below {{is padded, but yields for out 1 what may be read outside of an input}}
+  %y:2 = ssm.kernel loops 2 ins(%x, %w : tensor<8xf32>, tensor<3xf32>) outs(%e, %f : tensor<8xf32>, tensor<8x3xf32>)
+      maps [affine_map<(i, k) -> (i + k - 1)>, affine_map<(i, k) -> (k)>, affine_map<(i, k) -> (i)>,
+            affine_map<(i, k) -> (i, k)>] padded {
+    ^bb0(%a: f32, %b: f32):
+      %m = arith.mulf %a, %b : f32
+      %s = ssm.reduce addf %m over [1] : f32
+      ssm.yield %s, %m : f32, f32
+  } -> tensor<8xf32>, tensor<8x3xf32>
+  return %y#1 : tensor<8x3xf32>
+}

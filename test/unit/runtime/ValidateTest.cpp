@@ -135,6 +135,8 @@ TEST(Validate, RefusesEachSpoiledField) {
       {"kind", [](Copy &c) { c.states[1][0].kind = 2; }},
       {"axis", [](Copy &c) { c.states[1][1].axis = 3; }},
       {"axis", [](Copy &c) { c.states[1][1].axis = -1; }},
+      {"in place", [](Copy &c) { c.states[1][0].in_place = 2; }},
+      {"in place", [](Copy &c) { c.states[1][1].in_place = 1; }},
       {"no text", [](Copy &c) { c.checks[1][0].text = nullptr; }},
       {"no text", [](Copy &c) { c.checks[1][0].node = nullptr; }},
       {"no name", [](Copy &c) { c.kernels[0][0].name = nullptr; }},
