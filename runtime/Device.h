@@ -128,6 +128,8 @@ public:
   ssmrt_status clear(void *data, size_t bytes);
   /// Until all that was queued is done.
   ssmrt_status wait();
+  /// The same in a stream of its own, before what it uses is given back.
+  void finish();
   /// The same, and looks whether a check has failed on the device.
   ssmrt_status waitAndCheck(CallContext &context);
   /// The same after a run that failed: what the device has found does not count.

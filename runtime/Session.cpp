@@ -68,6 +68,8 @@ ssmrt_status ssmrt_session::initialize(ssmrt_module *owner, int32_t index,
 }
 
 ssmrt_session::~ssmrt_session() {
+  if (queue)
+    queue->finish();
   arena.release(allocator);
   segment.destroy(allocator);
   for (Input &input : inputs)

@@ -367,6 +367,8 @@ SSMRT_API ssmrt_status ssmrt_session_options_set_graphs(ssmrt_session_options *o
 SSMRT_API ssmrt_status ssmrt_session_create(ssmrt_module *module, const char *entry,
                                             const ssmrt_session_options *options,
                                             ssmrt_session **session);
+/* Waits for what is queued in the session's own stream; on the caller's stream nothing of it may
+ * be left. */
 SSMRT_API void ssmrt_session_destroy(ssmrt_session *session);
 
 /* The index of the session's entry. */

@@ -45,7 +45,16 @@ ssmrt_status Queue::create(DeviceModule &of, const ssmrt_session_options &option
   pinned = static_cast<uint8_t *>(host);
   if (result)
     return device().failed(result, "making a session");
-  return clear(faultWords, faultBytes + flagBytes);
+  SSMRT_TRY(clear(faultWords, faultBytes + flagBytes));
+  // A session may never run, and be destroyed after the caller's stream.
+  return wait();
+}
+
+void Queue::finish() {
+  if (!ownsStream)
+    return;
+  Current current(&device());
+  driver->streamWait(stream);
 }
 
 Queue::~Queue() {

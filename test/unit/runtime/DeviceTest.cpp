@@ -340,6 +340,20 @@ TEST(Device, MovesByTensorMaps) {
   }
 }
 
+TEST(Device, GivesBackWhatNeverRan) {
+  Module module = createOn("cuda");
+  Tensor<float> x({1, 4}, {1, 2, 3, 4});
+  {
+    Session unused = makeSession(module.get(), "main");
+    Session queued = makeCarrying(module.get());
+    ASSERT_EQ(runAsync(queued, {{"x", &x.view}}), SSMRT_OK);
+  }
+  Session session = makeCarrying(module.get());
+  Steps expected;
+  ASSERT_EQ(run(session, {{"x", &x.view}}), SSMRT_OK) << ssmrt_last_message();
+  EXPECT_EQ(valuesOf<float>(outputOf(session, 0)), expected.step(x.values));
+}
+
 TEST(Device, UsesTheCallersStream) {
   Module module = createOn("cuda");
   TestDevice device;
