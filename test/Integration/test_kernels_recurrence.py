@@ -234,9 +234,9 @@ def check_roundings(session, recurrence, rng, sizes, length, dtype, **ways):
         np.testing.assert_allclose(value, want, rtol=1e-7, atol=1e-8)
         off = np.abs(got[name].astype(np.float64) - want)
         assert (off <= bound).all(), f"{name}: error {off.max():.3g} above its bound"
-        # A bound that says something: it is far below the values themselves.
+        # A bound that says something: it is below the values themselves, in f16 far below.
         if want.size > 100:
-            assert np.median(bound) < 0.25 * np.abs(want).max()
+            assert np.median(bound) < (0.1 if dtype == f16 else 0.5) * np.abs(want).max()
 
 
 @pytest.mark.parametrize("dtype", [f16, bf16], ids=["f16", "bf16"])
