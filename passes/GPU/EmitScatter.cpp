@@ -81,6 +81,8 @@ public:
 
   void writeInOrder();
   void clear(Value memory);
+  /// At the thread's point of the numbered loops, the others at 0, behind the body.
+  void atNumbered(llvm::function_ref<void(Value)> body);
   void claim(Value memory);
   void writeLatest(Value memory);
   void tellPlaces(Value keys);
@@ -302,13 +304,19 @@ void ScatterEmitter::clear(Value memory) {
   d.branch(d.isLess(place, places()), [&] { d.store(d.constant(0), wordAt(memory, place), 4); });
 }
 
-void ScatterEmitter::claim(Value memory) {
+void ScatterEmitter::atNumbered(llvm::function_ref<void(Value)> body) {
   Value number = point();
   d.branch(d.isLess(number, count(n.numbered)), [&] {
     setLoops(n.numbered, number);
     for (unsigned loop : n.isFree)
       mapping.map(ivOf(loop), index(0));
     emitBody();
+    body(number);
+  });
+}
+
+void ScatterEmitter::claim(Value memory) {
+  atNumbered([&](Value number) {
     ifInside([&] {
       LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::umax, wordAt(memory, placeNow()),
                                 d.toInt(d.add(number, 1)), LLVM::AtomicOrdering::monotonic,
@@ -336,12 +344,7 @@ void ScatterEmitter::writeLatest(Value memory) {
 //===----------------------------------------------------------------------===//
 
 void ScatterEmitter::tellPlaces(Value keys) {
-  Value number = point();
-  d.branch(d.isLess(number, count(n.numbered)), [&] {
-    setLoops(n.numbered, number);
-    for (unsigned loop : n.isFree)
-      mapping.map(ivOf(loop), index(0));
-    emitBody();
+  atNumbered([&](Value number) {
     memref::StoreOp::create(b, d.toWide(placeNow()), keys, number);
   });
 }

@@ -83,8 +83,7 @@ def environment(chip):
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels(name, tmp_path):
     script, chip, only, options = KERNELS[name]
-    make = ["build", f"--target=cuda:{chip}"] if script in ("matmul", "convolutions") else \
-        ["pack" if script == "recurrences" else "build", f"--chip={chip}"]
+    make = ["pack" if script == "recurrences" else "build", f"--chip={chip}"]
     for words in (make, ["run", options]):
         done = subprocess.run(
             [sys.executable, str(build.ROOT / "test" / "gpu" / f"{script}.py"), words[0],

@@ -7,13 +7,12 @@
 # ===----------------------------------------------------------------------===#
 """Convolutions on a GPU: values against float64, time beside torch (cuDNN, channels first).
 
-usage: convolutions.py build FOLDER [--target T] [--only NAME,..]  compiles the models
+usage: convolutions.py build FOLDER [--chip sm_90a] [--only NAME,..]  compiles the models
        convolutions.py run FOLDER [--time] [--only NAME,..]        runs them where the GPU is; with
                                                                    SSM_BUILD_DIR where libssmrt is
 Sizes are odd, 0, 1, aligned and not.
 """
 
-import argparse
 import os
 import pathlib
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "gpu")]
+import command  # noqa: E402
 from ssmtest import runtime  # noqa: E402
 
 
@@ -80,7 +80,7 @@ BOUNDS = {"float16": 2e-3, "bfloat16": 1.2e-2, "float": 1e-5}
 DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float": np.float32}
 
 
-def build(folder, target, only):
+def build(folder, chip, only):
     import onnx
     from onnx import helper
     from ssmtest import compiler
@@ -118,7 +118,7 @@ def build(folder, target, only):
                                   ir_version=10)
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
-        done = compiler.run_compiler([path, f"--target={target}", "--cpu=x86-64-v3", "-o",
+        done = compiler.run_compiler([path, f"--target=cuda:{chip}", "--cpu=x86-64-v3", "-o",
                                       path.with_suffix(".so")])
         if done.returncode:
             failed += 1
@@ -270,20 +270,5 @@ def time_models(folder, only):
             torch.cuda.empty_cache()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "run"])
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--target", default="cuda:sm_90a")
-    parser.add_argument("--only", default=",".join(MODELS))
-    parser.add_argument("--most", type=float, help="no convolutions of more multiplications")
-    parser.add_argument("--time", action="store_true")
-    options = parser.parse_args()
-    only = options.only.split(",")
-    sys.exit(1 if (build(options.folder, options.target, only) if options.what == "build"
-                   else run(options.folder, options.time, only, options.most)) else 0)
-
-
 if __name__ == "__main__":
-    main()
+    command.main(__doc__, MODELS, build, run, "no convolutions of more multiplications")

@@ -6,13 +6,12 @@
 # ===----------------------------------------------------------------------===#
 """Products of matrices on a GPU: values against float64, time beside torch.
 
-usage: matmul.py build FOLDER [--target T] [--only NAME,..]  compiles the models
+usage: matmul.py build FOLDER [--chip sm_90a] [--only NAME,..]  compiles the models
        matmul.py run FOLDER [--time] [--only NAME,..]        runs them where the GPU is; with
                                                              SSM_BUILD_DIR where libssmrt is
 Sizes are odd, 0, 1, aligned and not. `--time`: in torch's memory and on its stream.
 """
 
-import argparse
 import ctypes
 import os
 import pathlib
@@ -24,6 +23,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "test" / "harness")]
+import command  # noqa: E402
 from ssmtest import runtime  # noqa: E402
 
 # Name: element type, dims of A and B as stored, whether each is transposed, parts around the product.
@@ -101,7 +101,7 @@ def option(table, name, otherwise):
     return next((value for start, value in table.items() if name.startswith(start)), otherwise)
 
 
-def build(folder, target, only):
+def build(folder, chip, only):
     import onnx
     from onnx import helper
     from ssmtest import compiler
@@ -180,7 +180,7 @@ def build(folder, target, only):
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
-        done = compiler.run_compiler([path, f"--target={target}", "--cpu=x86-64-v3",
+        done = compiler.run_compiler([path, f"--target=cuda:{chip}", "--cpu=x86-64-v3",
                                       *option(OPTIONS, name, []), "-o", path.with_suffix(".so")])
         if done.returncode:
             failed += 1
@@ -426,20 +426,5 @@ def time_model(torch, name, session):
         print(text, flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "run"])
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--target", default="cuda:sm_90a")
-    parser.add_argument("--only", default=",".join(MODELS))
-    parser.add_argument("--most", type=int, help="no products of more multiplications")
-    parser.add_argument("--time", action="store_true")
-    options = parser.parse_args()
-    only = options.only.split(",")
-    sys.exit(1 if (build(options.folder, options.target, only) if options.what == "build"
-                   else run(options.folder, options.time, only, options.most)) else 0)
-
-
 if __name__ == "__main__":
-    main()
+    command.main(__doc__, MODELS, build, run, "no products of more multiplications")

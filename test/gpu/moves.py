@@ -14,7 +14,6 @@ usage: moves.py build FOLDER [--chip sm_90a] [--only NAME,..]  compiles the modu
 Bytes are those of all outs and of what is read of the inputs, indices included.
 """
 
-import argparse
 import os
 import sys
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "test" / "harness"), str(ROOT / "test" / "models"),
                 str(Path(__file__).resolve().parent)]
+import command  # noqa: E402
 from memory import Runner, copy_rate, median, to_torch  # noqa: E402
 from ssmtest import runtime  # noqa: E402
 
@@ -377,20 +377,5 @@ def time_moves(torch, folder, only):
         torch.cuda.empty_cache()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("build", "run"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--time", action="store_true")
-    parser.add_argument("--only", default=",".join(MOVES))
-    parser.add_argument("--chip", default="sm_90a")
-    parser.add_argument("--most", type=int, help="no inputs of more elements than this")
-    options = parser.parse_args()
-    only = options.only.split(",")
-    sys.exit(build(options.folder, options.chip, only) if options.what == "build"
-             else run(options.folder, options.time, only, options.most))
-
-
 if __name__ == "__main__":
-    main()
+    command.main(__doc__, MOVES, build, run, "no inputs of more elements than this")

@@ -13,7 +13,6 @@ usage: sorts.py build FOLDER [--chip sm_90a] [--only NAME,..]  compiles the modu
 Time is measured in torch's memory, of many calls in a row.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "test" / "harness"), str(Path(__file__).resolve().parent)]
+import command  # noqa: E402
 from memory import Runner, median, time_queue, to_torch  # noqa: E402
 from ssmtest import runtime  # noqa: E402
 
@@ -176,20 +176,5 @@ def time_models(torch, folder, only):
             torch.cuda.empty_cache()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("build", "run"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--time", action="store_true")
-    parser.add_argument("--only", default=",".join(MODELS))
-    parser.add_argument("--chip", default="sm_90a")
-    parser.add_argument("--most", type=int, help="no more elements than this")
-    options = parser.parse_args()
-    only = options.only.split(",")
-    sys.exit(build(options.folder, options.chip, only) if options.what == "build"
-             else run(options.folder, options.time, only, options.most))
-
-
 if __name__ == "__main__":
-    main()
+    command.main(__doc__, MODELS, build, run, "no more elements than this")
