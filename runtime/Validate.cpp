@@ -193,7 +193,8 @@ ssmrt_status Checker::deviceKernel(const ssm_device_kernel &kernel) {
     return bad("device kernel", kernel.name, "threads out of range", kernel.max_threads);
   if (kernel.dynamic_shared < 0 || kernel.dynamic_shared > maxCount)
     return bad("device kernel", kernel.name, "shared memory out of range", kernel.dynamic_shared);
-  if (kernel.flags & ~(SSM_KERNEL_OVERLAPS | SSM_KERNEL_PERSISTENT | SSM_KERNEL_READS_EARLY))
+  if (kernel.flags & ~(SSM_KERNEL_OVERLAPS | SSM_KERNEL_PERSISTENT | SSM_KERNEL_READS_EARLY |
+                       SSM_KERNEL_CLUSTERS))
     return bad("device kernel", kernel.name, "unknown flags", kernel.flags);
   // What the hardware has room for.
   constexpr int32_t most = 32764;

@@ -154,7 +154,9 @@ enum {
   SSM_KERNEL_PERSISTENT = 2,
   /* Reads inputs of the run before it waits: what was queued before the run has to be done
    * before its first kernel begins. */
-  SSM_KERNEL_READS_EARLY = 4
+  SSM_KERNEL_READS_EARLY = 4,
+  /* Blocks that differ along axis 1 alone, up to 8, are a cluster; one block is none. */
+  SSM_KERNEL_CLUSTERS = 8
 };
 
 /* A kernel of a version's images. Numbers are those of the image for the

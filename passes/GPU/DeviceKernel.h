@@ -38,8 +38,8 @@ struct DeviceKernel {
   KernelOp hostKernel, kernel;
   mlir::ImplicitLocOpBuilder host, device;
   mlir::gpu::GPUFuncOp function;
-  /// Of a form that splits sums: the memory of their parts, and how many parts, on the device
-  /// and on the host.
+  /// Of a form that splits sums: the memory of their parts, if they have any, and how many parts, on
+  /// the device and on the host.
   mlir::Value parts = nullptr, numParts = nullptr, hostNumParts = nullptr;
   /// What the launch gives the kernel behind the arguments of the host function.
   llvm::SmallVector<mlir::Value> tensorMaps = {};
@@ -74,10 +74,10 @@ struct KernelForm {
   /// Whether it is to run, from values of the host; null: always.
   std::function<mlir::Value(mlir::ImplicitLocOpBuilder &)> isFit;
   std::function<LaunchShape(DeviceKernel &)> emit;
-  /// Of a form in two kernels: the first leaves parts of sums in memory, the second takes them.
-  /// How many parts, and words of 64 bits for all of them, from values of the host.
+  /// Of a form that splits sums: how many parts, from values of the host. In two kernels the first
+  /// leaves parts in memory, of so many words of 64 bits for all, the second takes them.
   struct Split {
-    mlir::Value numParts, words;
+    mlir::Value numParts, words = nullptr;
   };
   std::function<Split(mlir::ImplicitLocOpBuilder &)> split = nullptr;
   std::function<LaunchShape(DeviceKernel &)> emitSecond = nullptr;

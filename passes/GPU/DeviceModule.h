@@ -15,8 +15,9 @@ namespace ssm {
 
 inline constexpr llvm::StringLiteral kDeviceModule = "device";
 /// As in include/ssmrt/module_abi.h: flags of kernels (SSM_KERNEL_OVERLAPS, _PERSISTENT,
-/// _READS_EARLY), and the words of the memory behind ssm.fault (SSM_FAULT_WORDS, SSM_FLAG_WORDS).
-inline constexpr int64_t kOverlaps = 1, kPersistent = 2, kReadsEarly = 4;
+/// _READS_EARLY, _CLUSTERS), blocks of a cluster, and the words of the memory behind ssm.fault (SSM_FAULT_WORDS, SSM_FLAG_WORDS).
+inline constexpr int64_t kOverlaps = 1, kPersistent = 2, kReadsEarly = 4, kClusters = 8;
+inline constexpr int64_t kMaxCluster = 8;
 inline constexpr int64_t kFaultWords = 16, kFlagWords = 1024;
 
 /// Made if there is none.

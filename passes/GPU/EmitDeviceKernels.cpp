@@ -300,6 +300,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     if (!form.split)
       return emitForm(function, ops, form.suffix, form.emit, device, host);
     auto [numParts, words] = form.split(host);
+    if (!words)
+      return emitForm(function, ops, form.suffix, form.emit, device, host, {numParts});
     withMemory(function, host, words, [&](Value parts) {
       std::string second = (form.suffix + "_sums").str();
       emitForm(function, ops, form.suffix, form.emit, device, host, {parts, numParts});
@@ -333,8 +335,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
                }
                DeviceKernel both{kernel, cast<KernelOp>(copy), host, inside, target};
                if (!more.empty()) {
-                 both.parts = inner[0];
-                 both.numParts = inner[1];
+                 both.parts = inner.size() > 1 ? inner[0] : Value();
+                 both.numParts = inner.back();
                  both.hostNumParts = more.back();
                }
                LaunchShape shape = emit(both);

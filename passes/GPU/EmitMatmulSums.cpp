@@ -77,7 +77,7 @@ LaunchShape SumsEmitter::emit(bool overlaps) {
     Value to = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, kBytes)));
     d.store(sum, to, kBytes);
     gpu::BarrierOp::create(b);
-    finish({firstRow, d.constant(0), kRows, tile.n, thread, threads,
+    finish({firstRow, d.constant(0), d.constant(kRows), tile.n, thread, threads,
             [&](Value row, Value column) {
               Value first = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
               return SumPointers(first, d.after(first, 16));

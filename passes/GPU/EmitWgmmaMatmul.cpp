@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceModule.h"
-#include "passes/GPU/MatmulTiles.h"
+#include "passes/GPU/WarpgroupMatmul.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -18,62 +18,27 @@ using namespace ssm;
 
 namespace {
 
-constexpr int64_t kWarpgroup = 128;
 /// One warpgroup asks for copies; two have half of the tile's rows each.
-constexpr int64_t kConsumers = 2, kThreads = (1 + kConsumers) * kWarpgroup;
+constexpr int64_t kConsumers = 2, kThreads = (1 + kConsumers) * WarpgroupEmitter::kWarpgroup;
 constexpr int32_t kProducerRegisters = 24, kConsumerRegisters = 240;
-/// Rows, and bytes of the depth, of one wgmma.
-constexpr int64_t kRows = 64, kStepBytes = 32;
 /// Rows of the tiles that take turns with tiles of columns.
 constexpr int64_t kRasterRows = 2048;
 /// Shared memory of a block.
 constexpr int64_t kMaxShared = 232448;
-/// Nanoseconds that a wait may sleep.
-constexpr int64_t kTicks = 10000000;
 
-class WgmmaEmitter : public TileEmitter {
+class WgmmaEmitter : public WarpgroupEmitter {
 public:
   WgmmaEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
                MatmulTile tile, MmaKind kind)
-      : TileEmitter(kernel, what, left, right, tile, kThreads), kind(kind),
-        bytes(left.type().getIntOrFloatBitWidth() / 8) {}
+      : WarpgroupEmitter(kernel, what, left, right, tile, kind, kThreads) {}
 
   LaunchShape emit();
 
 private:
-  /// A side's stages in shared memory. Lines of 128 bytes are rows; where rows lie dense, lines
-  /// are places of the depth, a box has the rows of a line, and a tile several boxes.
-  struct Staging {
-    MatmulSide *side;
-    int64_t base, rows, depth, size; // size: bytes of an element
-    Value map;
-    bool alongDepth() const { return side->isDenseAlongDepth; }
-    int64_t lineBytes() const { return alongDepth() || rows % 64 == 0 ? 128 : 64; }
-    int64_t boxRows() const { return alongDepth() ? rows : lineBytes() / size; }
-    int64_t boxBytes() const { return boxRows() * depth * size; }
-    int64_t boxes() const { return rows / boxRows(); }
-    int64_t bytes() const { return rows * depth * size; }
-    /// What the descriptor's address grows by for each step of the depth.
-    int64_t stepBytes() const { return alongDepth() ? kStepBytes : kStepBytes / size * lineBytes(); }
-  };
-  struct Stage {
-    Value number, phase;
-  };
-
-  Staging stage(MatmulSide &side, int64_t rows, int64_t base);
-  Value barrier(int64_t base, Value stage) { return d.after(shared, d.add(d.mul(stage, 8), base)); }
-  Value full(Value stage) { return barrier(barriers, stage); }
-  Value empty(Value stage) { return barrier(barriers + 8 * stages, stage); }
-  void wait(Value barrier, Value phase);
-  Stage next(Stage now);
-  void copy(const Staging &s, Value stage, Value k);
   /// For each tile of this block.
   void forTiles(Stage first, llvm::function_ref<Stage(Stage)> body);
   void produce();
   void consume();
-  /// wgmma's view of a side, the first stage.
-  Value describe(const Staging &s, Value offset);
-  Value multiply(Value left, Value right, Value sums, bool isFirst);
   void promote(Value part, Value &sums);
   void release(Value stage, Value condition);
 
@@ -99,57 +64,12 @@ private:
   SumPointers eightSumsAt(Value row, Value column);
   void synchronize();
 
-  MmaKind kind;
-  int64_t bytes;
   Staging sides[2];
-  int64_t stages = 0, stageBytes = 0, staging = 0, barriers = 0;
-  Value zero, one, tiles, depthTiles, group, threadOfGroup, consumerRow;
+  int64_t staging = 0;
+  Value tiles, group, threadOfGroup, consumerRow;
 };
 
 } // namespace
-
-WgmmaEmitter::Staging WgmmaEmitter::stage(MatmulSide &side, int64_t rows, int64_t base) {
-  Staging s{&side, base, rows, tile.k, bytes, {}};
-  AffineMap map = kernel.getInputMap(*side.input);
-  auto box = llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) -> int32_t {
-    unsigned loop = cast<AffineDimExpr>(expr).getPosition();
-    if (loop == what.k.front())
-      return tile.k;
-    return loop == side.row ? s.boxRows() : 1;
-  });
-  s.map = k.addTensorMap(*side.input, box, s.lineBytes());
-  return s;
-}
-
-void WgmmaEmitter::wait(Value barrier, Value phase) {
-  NVVM::MBarrierTryWaitParityOp::create(b, barrier, phase, d.constant(kTicks));
-}
-
-WgmmaEmitter::Stage WgmmaEmitter::next(Stage now) {
-  Value more = d.add(now.number, 1);
-  Value isLast = d.isEqual(more, stages);
-  return {d.select(isLast, zero, more), d.select(isLast, d.bitXor(now.phase, 1), now.phase)};
-}
-
-void WgmmaEmitter::copy(const Staging &s, Value stage, Value k) {
-  AffineMap map = kernel.getInputMap(*s.side->input);
-  auto cluster = LLVM::LLVMPointerType::get(b.getContext(), /*shared memory of a cluster*/ 7);
-  Value row = d.toInt(firstRow(*s.side));
-  for (int64_t i = 0; i < s.boxes(); ++i) {
-    Values at;
-    for (AffineExpr expr : llvm::reverse(map.getResults())) {
-      unsigned loop = cast<AffineDimExpr>(expr).getPosition();
-      if (loop == what.k.front())
-        at.push_back(k);
-      else
-        at.push_back(loop == s.side->row ? d.add(row, i * s.boxRows()) : d.toInt(e.at[loop]));
-    }
-    Value to = d.after(shared, d.add(d.mul(stage, s.bytes()), s.base + i * s.boxBytes()));
-    NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
-        b, LLVM::AddrSpaceCastOp::create(b, cluster, to), s.map, at, full(stage), ValueRange(),
-        Value(), Value(), NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false, nullptr, Value());
-  }
-}
 
 void WgmmaEmitter::forTiles(Stage first, llvm::function_ref<Stage(Stage)> body) {
   Value blocks = d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::x));
@@ -169,9 +89,7 @@ void WgmmaEmitter::produce() {
                            [&](Value step, ValueRange carried) {
                              Stage now{carried[0], carried[1]};
                              wait(empty(now.number), d.bitXor(now.phase, 1));
-                             NVVM::MBarrierArriveExpectTxOp::create(
-                                 b, Type(), full(now.number), d.constant(stageBytes),
-                                 NVVM::MemScopeKind::CTA, false, Value());
+                             expect(now.number);
                              for (const Staging &s : sides)
                                copy(s, now.number, d.mul(step, tile.k));
                              Stage after = next(now);
@@ -180,51 +98,6 @@ void WgmmaEmitter::produce() {
       return Stage{last[0], last[1]};
     });
   });
-}
-
-Value WgmmaEmitter::describe(const Staging &s, Value offset) {
-  // Sixteen bytes are one: the distance of boxes, of eight lines, and the swizzle's number.
-  int64_t boxes = s.alongDepth() ? 1 : s.boxBytes() / 16;
-  int64_t swizzle = s.lineBytes() == 128 ? 1 : 2;
-  int64_t layout = boxes << 16 | (8 * s.lineBytes() / 16) << 32 | swizzle << 62;
-  Value at = LLVM::PtrToIntOp::create(b, b.getI32Type(), d.after(shared, d.add(offset, s.base)));
-  return d.add(arith::ExtUIOp::create(b, b.getI64Type(), d.div(at, 16)), layout);
-}
-
-static NVVM::WGMMATypes typeOf(const MatmulSide &side) {
-  Type type = side.type();
-  if (type.isInteger())
-    return side.isSigned ? NVVM::WGMMATypes::s8 : NVVM::WGMMATypes::u8;
-  if (isa<Float8E4M3FNType>(type))
-    return NVVM::WGMMATypes::e4m3;
-  if (isa<Float8E5M2Type>(type))
-    return NVVM::WGMMATypes::e5m2;
-  if (type.isF32())
-    return NVVM::WGMMATypes::tf32;
-  return type.isF16() ? NVVM::WGMMATypes::f16 : NVVM::WGMMATypes::bf16;
-}
-
-/// `isFirst`: what `sums` are does not count.
-Value WgmmaEmitter::multiply(Value left, Value right, Value sums, bool isFirst) {
-  MLIRContext *context = b.getContext();
-  auto typeOf = [&](const MatmulSide &side) {
-    return NVVM::WGMMATypesAttr::get(context, ::typeOf(side));
-  };
-  auto in = NVVM::WGMMAScaleInAttr::get(context, NVVM::WGMMAScaleIn::one);
-  auto layout = [&](const Staging &s, NVVM::MMALayout dense, NVVM::MMALayout other) {
-    return NVVM::MMALayoutAttr::get(context, s.alongDepth() ? dense : other);
-  };
-  return NVVM::WgmmaMmaAsyncOp::create(
-      b, sums.getType(), sums, left, right,
-      NVVM::MMAShapeAttr::get(context, kRows, tile.n, kStepBytes / bytes), typeOf(this->left),
-      typeOf(this->right),
-      NVVM::WGMMATypesAttr::get(context, kind == MmaKind::Byte ? NVVM::WGMMATypes::s32
-                                                               : NVVM::WGMMATypes::f32),
-      NVVM::WGMMAScaleOutAttr::get(context, isFirst ? NVVM::WGMMAScaleOut::zero
-                                                    : NVVM::WGMMAScaleOut::one),
-      in, in,
-      layout(sides[0], NVVM::MMALayout::row, NVVM::MMALayout::col),
-      layout(sides[1], NVVM::MMALayout::col, NVVM::MMALayout::row), nullptr);
 }
 
 /// Adds the sums of a part of the depth, as f32 does.
@@ -270,20 +143,17 @@ void WgmmaEmitter::consume() {
       Stage now{carried[0], carried[1]};
       Values sums(carried.drop_front(3));
       wait(full(now.number), now.phase);
-      auto at = [&](const Staging &s, Value first, int64_t depth) {
-        Value stage = arith::ExtUIOp::create(b, b.getI64Type(),
-                                             d.mul(now.number, s.bytes() / 16));
-        return d.add(d.add(first, stage), depth * s.stepBytes() / 16);
+      auto add = [&](Value sum, Value rows, int64_t step, bool isFirst) {
+        return multiply(sides[0], atStage(sides[0], rows, now.number, step), sides[1],
+                        atStage(sides[1], right, now.number, step), sum, isFirst);
       };
-      int64_t steps = tile.k * bytes / kStepBytes;
       if (kind == MmaKind::Float8) {
         // Tensor cores keep about 14 bits of such sums: only those of one step are theirs.
         for (auto [sum, rows] : llvm::zip_equal(sums, left)) {
           Value part = LLVM::PoisonOp::create(b, sumsType);
           NVVM::WgmmaFenceAlignedOp::create(b);
-          for (int64_t depth = 0; depth < steps; ++depth)
-            part = multiply(at(sides[0], rows, depth), at(sides[1], right, depth), part,
-                            /*isFirst=*/depth == 0);
+          for (int64_t step = 0; step < steps(); ++step)
+            part = add(part, rows, step, /*isFirst=*/step == 0);
           NVVM::WgmmaGroupSyncAlignedOp::create(b);
           NVVM::WgmmaWaitGroupSyncOp::create(b, 0);
           if (rows == left.back())
@@ -292,10 +162,9 @@ void WgmmaEmitter::consume() {
         }
       } else {
         NVVM::WgmmaFenceAlignedOp::create(b);
-        for (int64_t depth = 0; depth < steps; ++depth)
+        for (int64_t step = 0; step < steps(); ++step)
           for (auto [sum, rows] : llvm::zip_equal(sums, left))
-            sum = multiply(at(sides[0], rows, depth), at(sides[1], right, depth), sum,
-                           /*isFirst=*/false);
+            sum = add(sum, rows, step, /*isFirst=*/false);
         NVVM::WgmmaGroupSyncAlignedOp::create(b);
         // What was read in the step before is read by now.
         NVVM::WgmmaWaitGroupSyncOp::create(b, 1);
@@ -437,7 +306,7 @@ void WgmmaEmitter::finishRagged(ValueRange sums) {
                                            d.isLess(d.add(n0, d.toIndex(column)), width));
     d.branch(isInside, [&] {
       storePiece(sums, piece);
-      finish({row, column, kRows, pieceColumns(), threadOfGroup, kWarpgroup,
+      finish({row, column, d.constant(kRows), pieceColumns(), threadOfGroup, kWarpgroup,
               [&](Value row, Value column) { return eightSumsAt(row, column); }});
     });
     return Values();
@@ -467,14 +336,7 @@ LaunchShape WgmmaEmitter::emit() {
   // A warp's threads have it alike, which ptxas sees only so.
   group = NVVM::ShflOp::create(b, b.getI32Type(), d.constant(-1), d.div(thread, kWarpgroup), zero,
                                d.constant(31), NVVM::ShflKind::idx, nullptr);
-  d.branch(d.isEqual(thread, 0), [&] {
-    for (int64_t i = 0; i < stages; ++i) {
-      NVVM::MBarrierInitOp::create(b, full(d.constant(i)), one, Value());
-      NVVM::MBarrierInitOp::create(b, empty(d.constant(i)), d.constant(kConsumers), Value());
-    }
-    NVVM::FenceMbarrierInitOp::create(b);
-  });
-  gpu::BarrierOp::create(b);
+  initBarriers(kConsumers);
   d.branch(
       d.isEqual(group, 0), [&] { produce(); }, [&] { consume(); });
   return shape;

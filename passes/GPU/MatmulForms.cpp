@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/MatmulTiles.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -30,6 +31,11 @@ struct NamedTile {
 /// where tiles are fewer, blocks share out the depth, each with a few of its tiles at least.
 static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 8, 16, 16}},
                                         {"_64_rows", {64, 64, 64, 6, 32, 32}}};
+/// By warpgroups; two blocks are on a multiprocessor.
+static constexpr NamedTile kStreamTiles[] = {{"_16_rows", {16, 64, 64, 8, 0, 0}},
+                                             {"_32_rows", {32, 64, 64, 8, 0, 0}},
+                                             {"_64_rows", {64, 64, 64, 6, 0, 0}},
+                                             {"_128_rows", {128, 64, 64, 4, 0, 0}}};
 static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4;
 /// Of warpgroups.
 static constexpr NamedTile kWarpgroupTiles[] = {
@@ -94,6 +100,14 @@ static KernelForm::Split splitDepth(DeviceBuilder d, KernelOp kernel, const Matm
   Value isSplit = d.compare(arith::CmpIPredicate::ugt, numParts, 1);
   Value sums = d.mul(d.mul(tiles, numParts), tile.m * tile.n / 2);
   return {numParts, d.select(isSplit, sums, one)};
+}
+
+/// More rows than `above`, and up to `most`.
+static Value isFew(DeviceBuilder d, KernelOp kernel, const Matmul &what, int64_t above,
+                   int64_t most) {
+  Value rows = sizeOf(d, kernel, *what.m);
+  return d.make<arith::AndIOp>(d.compare(arith::CmpIPredicate::ugt, rows, above),
+                               d.compare(arith::CmpIPredicate::ule, rows, most));
 }
 
 static Value hasEnough(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
@@ -186,6 +200,8 @@ private:
   /// Of more rows than `above`, up to a tile's: blocks share out the depth.
   void addFew(StringRef name, MatmulTile tile, int64_t above, int64_t blocks, const IsFit &isFit,
               const Emit &emit);
+  /// The same by warpgroups.
+  void addStream(StringRef name, MatmulTile tile, int64_t above, ArrayRef<MatmulSide> sides);
   void addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect, const IsFit &isFit);
   void addFma(StringRef name, MatmulTile tile, const IsFit &isFit);
 
@@ -212,9 +228,7 @@ void MatmulForms::addFew(StringRef name, MatmulTile tile, int64_t above, int64_t
   add(
       name,
       [=](DeviceBuilder d) {
-        Value rows = sizeOf(d, kernel, *what.m);
-        Value isFew = d.make<arith::AndIOp>(d.compare(arith::CmpIPredicate::ugt, rows, above),
-                                            d.compare(arith::CmpIPredicate::ule, rows, tile.m));
+        Value isFew = ::isFew(d, kernel, what, above, tile.m);
         return isFit ? d.make<arith::AndIOp>(isFew, isFit(d)) : isFew;
       },
       emit);
@@ -223,6 +237,25 @@ void MatmulForms::addFew(StringRef name, MatmulTile tile, int64_t above, int64_t
   };
   forms.back().emitSecond = [=](DeviceKernel &k) {
     return emitMatmulSums(k, *matchMatmul(k.kernel), tile, overlaps);
+  };
+}
+
+void MatmulForms::addStream(StringRef name, MatmulTile tile, int64_t above,
+                            ArrayRef<MatmulSide> sides) {
+  KernelOp kernel = this->kernel;
+  Matmul what = this->what;
+  SmallVector<MatmulSide> both(sides);
+  add(
+      name,
+      [=](DeviceBuilder d) {
+        return d.make<arith::AndIOp>(isFew(d, kernel, what, above, tile.m),
+                                     areMappable(d, kernel, both));
+      },
+      [=](DeviceKernel &k) { return emitStreamMatmul(k, *matchMatmul(k.kernel), tile); });
+  forms.back().split = [=](ImplicitLocOpBuilder &h) -> KernelForm::Split {
+    DeviceBuilder d{h};
+    Value parts = splitDepth(d, kernel, what, tile, kMmaBlocks).numParts;
+    return {d.min(parts, kMaxCluster)};
   };
 }
 
@@ -242,9 +275,16 @@ void MatmulForms::addMma(MmaKind kind) {
   auto areAligned = [=](DeviceBuilder d) { return ::areAligned(d, kernel, sides); };
   bool isFloat8 = kind == MmaKind::Float8;
   int64_t above = 0;
+  bool streams = target.hasWgmma() && canStream(kernel, what, kind, sides);
+  for (const auto &[name, tile] : kStreamTiles) {
+    if (streams)
+      addStream(name, tile, above, sides);
+    above = tile.m;
+  }
+  above = 0;
   for (const auto &[name, wide] : kFewMma) {
     MatmulTile tile = ofBytes(wide, bytes);
-    if (sides[1].input && !isFloat8)
+    if (sides[1].input && !isFloat8 && !streams)
       addFew(name, tile, above, kMmaBlocks, areAligned, [=](DeviceKernel &k) {
         return emitMmaMatmul(k, *matchMatmul(k.kernel), tile, kind, /*isDirect=*/true, overlaps);
       });

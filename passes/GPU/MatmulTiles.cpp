@@ -308,7 +308,7 @@ void TileEmitter::setRow(Value m) {
 
 void TileEmitter::finish(const Part &part) {
   int64_t perRow = part.columns / kWide;
-  Value all = d.constant(part.rows * perRow), step = d.constant(part.threads);
+  Value all = d.mul(part.rows, perRow), step = d.constant(part.threads);
   d.loop(part.thread, all, step, {}, [&](Value number, ValueRange) {
     Value row = d.div(number, perRow), column = d.mul(d.rem(number, perRow), kWide);
     Value m = d.add(m0, d.toIndex(d.add(row, part.row)));
@@ -327,7 +327,7 @@ void TileEmitter::finish(const Part &part) {
 
 void TileEmitter::finishTile() {
   Value none = d.constant(0);
-  finish({none, none, tile.m, tile.n, thread, threads, [&](Value row, Value column) {
+  finish({none, none, d.constant(tile.m), tile.n, thread, threads, [&](Value row, Value column) {
             Value first = d.after(shared, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
             return SumPointers(first, d.after(first, 16));
           }});

@@ -104,7 +104,8 @@ protected:
   struct Part {
     /// Where it begins in the tile (i32).
     mlir::Value row, column;
-    int64_t rows, columns;
+    mlir::Value rows;
+    int64_t columns;
     mlir::Value thread;
     int64_t threads;
     /// From a row and column of the part.
@@ -168,6 +169,11 @@ LaunchShape emitMmaConvolution(DeviceKernel &kernel, const Convolution &what, Ma
 bool canUseWgmma(KernelOp kernel, const Matmul &what, llvm::ArrayRef<MatmulSide> sides);
 LaunchShape emitWgmmaMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile,
                             MmaKind kind);
+
+/// The same of up to tile.m rows, to which weights stream; rows of the left side along the depth.
+bool canStream(KernelOp kernel, const Matmul &what, MmaKind kind,
+               llvm::ArrayRef<MatmulSide> sides);
+LaunchShape emitStreamMatmul(DeviceKernel &kernel, const Matmul &what, MatmulTile tile);
 
 /// Products of 32-bit numbers. `isAsync`: the chip has cp.async.
 bool canUseFma(Matmul what);

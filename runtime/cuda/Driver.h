@@ -60,10 +60,11 @@ struct LaunchAttribute {
   int32_t padding;
   union {
     int32_t allowed;
+    unsigned dims[3];
     char bytes[64];
   } value;
 };
-enum : int32_t { kProgrammaticSerialization = 6 };
+enum : int32_t { kClusterDims = 4, kProgrammaticSerialization = 6 };
 
 struct LaunchConfig {
   unsigned grid[3];

@@ -209,13 +209,21 @@ int32_t Queue::launch(CallContext &context, int32_t index, const int64_t *grid, 
   config.block[1] = config.block[2] = 1;
   config.dynamicShared = unsigned(kernel.dynamic_shared);
   config.stream = target;
-  LaunchAttribute overlaps = {kProgrammaticSerialization, 0, {1}};
+  LaunchAttribute attributes[2] = {};
+  config.attributes = attributes;
   // With all done that was queued before the run, its inputs are there for every kernel.
   bool mustFollow = !hasLaunched && module->readsEarly;
   hasLaunched = true;
   if ((kernel.flags & SSM_KERNEL_OVERLAPS) && module->overlaps && !mustFollow) {
-    config.attributes = &overlaps;
-    config.numAttributes = 1;
+    LaunchAttribute &overlaps = attributes[config.numAttributes++];
+    overlaps.id = kProgrammaticSerialization;
+    overlaps.value.allowed = 1;
+  }
+  if ((kernel.flags & SSM_KERNEL_CLUSTERS) && config.grid[1] > 1) {
+    LaunchAttribute &cluster = attributes[config.numAttributes++];
+    cluster.id = kClusterDims;
+    cluster.value.dims[0] = cluster.value.dims[2] = 1;
+    cluster.value.dims[1] = config.grid[1];
   }
   bool isOwn = isTimed && !inKernel;
   if (isOwn)

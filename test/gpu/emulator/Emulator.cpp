@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <random>
 #include <tuple>
 #include <vector>
@@ -120,12 +121,16 @@ struct Fiber final : Thread {
   u32 waitsAt = 0; // a line
   std::deque<Copy> copies;
   u32 copyGroup = 0;
+  u64 clusterPhase = 0; // of its next wait
 
   void fail(u32 line, const char *what, u64 number = 0) override;
   void barrier(u32 line, u32 id, u32 count) override;
   void meet(u32 line, u32 mask, void *mine, Together together) override;
   void meetGroup(u32 line, void *mine, Together together) override;
   void spin() override { leave(State::spinning); }
+  void arriveAtCluster() override;
+  void waitForCluster() override;
+  u8 *sharedOf(u32 line, u32 rank) override;
   u8 *global(u32 line, u64 address, u32 bytes, Range &range) override;
   bool isLocal(u64 address, u32 bytes) const override {
     return address >= u64(stack) && address + bytes <= u64(stack) + stackBytes;
@@ -166,6 +171,11 @@ struct Block {
   bool isOpen = false;
 };
 
+/// Threads that came to the barrier of a cluster, and how often all have.
+struct ClusterBarrier {
+  u64 arrived = 0, phase = 0;
+};
+
 /// A launch.
 class Grid {
 public:
@@ -177,6 +187,7 @@ public:
   Fiber *running = nullptr;
   std::string error;
   u64 progress = 0; // counts all but spinning
+  std::map<std::pair<u32, u32>, ClusterBarrier> clusters; // by axes 0 and 2
 
   void wake(Block &block, std::vector<Fiber *> &fibers);
   void say(const Fiber &fiber, u32 line, const std::string &what);
@@ -230,6 +241,7 @@ void Fiber::prepare(size_t bytes) {
   state = State::ready;
   copies.clear();
   copyGroup = 0;
+  clusterPhase = 0;
 }
 
 void Fiber::leave(State as) {
@@ -265,6 +277,36 @@ void Fiber::waitCopies(u32 groupsLeft) {
     std::memset(copy.to + copy.given, 0, copy.bytes - copy.given);
     copies.pop_front();
   }
+}
+
+void Fiber::arriveAtCluster() {
+  ClusterBarrier &at = grid->clusters[{block[0], block[2]}];
+  ++grid->progress;
+  if (++at.arrived < u64(threads) * (grid->launch.hasClusters ? blocks[1] : 1))
+    return;
+  at.arrived = 0;
+  ++at.phase;
+}
+
+void Fiber::waitForCluster() {
+  while (grid->clusters[{block[0], block[2]}].phase <= clusterPhase)
+    spin();
+  ++clusterPhase;
+}
+
+u8 *Fiber::sharedOf(u32 line, u32 rank) {
+  if (rank >= (grid->launch.hasClusters ? blocks[1] : 1))
+    fail(line, "the cluster has no block", rank);
+  if (!grid->launch.hasClusters || rank == block[1])
+    return shared;
+  for (Block &other : pool) {
+    if (!other.isOpen)
+      continue;
+    const Fiber &one = other.fibers[0];
+    if (one.block[0] == block[0] && one.block[1] == rank && one.block[2] == block[2])
+      return one.shared;
+  }
+  fail(line, "reads shared memory of a block that is done or has not begun");
 }
 
 void Fiber::moveLater(const Move &move) { owner->moves.push_back(move); }
@@ -455,8 +497,10 @@ void Grid::open(Block &block, u64 index) {
     fiber.owner = &block;
     fiber.index = i;
     fiber.threads = launch.threads;
-    fiber.block[0] = u32(index % launch.grid[0]);
-    fiber.block[1] = u32(index / launch.grid[0] % launch.grid[1]);
+    // Blocks of a cluster begin together.
+    int second = launch.hasClusters ? 0 : 1;
+    fiber.block[1 - second] = u32(index % launch.grid[1 - second]);
+    fiber.block[second] = u32(index / launch.grid[1 - second] % launch.grid[second]);
     fiber.block[2] = u32(index / launch.grid[0] / launch.grid[1]);
     std::copy(launch.grid, launch.grid + 3, fiber.blocks);
     fiber.shared = shared;

@@ -38,6 +38,7 @@ private:
 struct Launch {
   const Kernel *kernel;
   u32 grid[3], threads, dynamicShared;
+  bool hasClusters; // of all blocks along axis 1
   const u8 *const *params;
   u32 residentBlocks; // as many may wait for each other
   /// An address of the device -> the allocation that it lies in, {0, 0} if in none.

@@ -159,6 +159,14 @@ INLINE u8 *shared(Thread &t, u32 line, u64 at, u32 bytes) {
     t.fail(line, "outside of shared memory, at byte", at);
   return t.shared + at;
 }
+/// The address has the block of the cluster above its place there (mapa).
+INLINE const u8 *sharedOfCluster(Thread &t, u32 line, u64 address, u32 bytes) {
+  u64 at = address & 0xffffff;
+  checkAligned(t, line, at, bytes);
+  if (at == address || at + bytes > t.sharedBytes)
+    t.fail(line, "outside of the cluster's shared memory, at", address);
+  return t.sharedOf(line, u32(address >> 24) - 1) + at;
+}
 INLINE u8 *global(Thread &t, u32 line, u64 address, u32 bytes, Range &range) {
   checkAligned(t, line, address, bytes);
   if (__builtin_expect(address - range.begin + bytes <= range.bytes && address >= range.begin &&

@@ -63,6 +63,11 @@ struct Thread {
   virtual void meetGroup(u32 line, void *mine, Together together) = 0;
   /// Was about to look for what another thread has to do.
   virtual void spin() = 0;
+  /// The barrier of all threads of a cluster.
+  virtual void arriveAtCluster() = 0;
+  virtual void waitForCluster() = 0;
+  /// Shared memory of the cluster's block `rank`, which must be there.
+  virtual u8 *sharedOf(u32 line, u32 rank) = 0;
   /// Memory of the device on the host; fails if it is none.
   virtual u8 *global(u32 line, u64 address, u32 bytes, Range &range) = 0;
   /// Whether memory of the host is this thread's own.

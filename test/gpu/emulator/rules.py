@@ -422,6 +422,27 @@ def copies(k, line, match, operands):
 # ===--- Warpgroups ----------------------------------------------------------===#
 
 
+@rule(r"barrier\.cluster\.(arrive|wait)(?:\.(?:release|acquire))?(?:\.aligned)?")
+def cluster_barrier(k, line, match, operands):
+    return f"t.{match[1]}{'At' if match[1] == 'arrive' else 'For'}Cluster();"
+
+
+@rule(r"mapa\.shared::cluster\.u(32|64)")
+def map_address(k, line, match, operands):
+    """Of another block of the cluster: a number of the block above what an address has."""
+    to, address, rank = operands
+    return (f"{k.register(to)} = u{match[1]}({k.value(address)}) + "
+            f"(u{match[1]}({k.value(rank)} + 1) << 24);")
+
+
+@rule(rf"ld\.shared::cluster{TYPE}")
+def load_of_cluster(k, line, match, operands):
+    count, kind, width = match.groups()
+    size = int(width) // 8 * int(count or 1)
+    return (f"const u8 *at = sharedOfCluster(t, {line}, {k.address(operands[1])}, {size}); " +
+            take(k, operands[0], kind, width))
+
+
 @rule(r"mbarrier\.init\.shared(?:::cta)?\.b64")
 def make_barrier(k, line, match, operands):
     return f"makeBarrier(t, {line}, {k.address(operands[0])}, {k.value(operands[1])});"

@@ -365,6 +365,7 @@ static Result emulate(const ssm_emulator::Kernel &kernel, const FakeLaunch &laun
   std::copy(launch.grid, launch.grid + 3, given.grid);
   given.threads = unsigned(launch.threads);
   given.dynamicShared = launch.dynamicShared;
+  given.hasClusters = launch.hasClusters;
   std::vector<const uint8_t *> params;
   for (const std::vector<uint8_t> &param : launch.params)
     params.push_back(param.data());
@@ -488,10 +489,20 @@ EXPORT cuLaunchKernelEx(const LaunchConfig *config, Function function, void **pa
   FakeLaunch launch = {{config->grid[0], config->grid[1], config->grid[2]},
                        int32_t(config->block[0]),
                        config->dynamicShared,
-                       config->numAttributes == 1 &&
-                           config->attributes[0].id == kProgrammaticSerialization &&
-                           config->attributes[0].value.allowed == 1,
+                       false,
+                       false,
                        {}};
+  for (unsigned i = 0; i < config->numAttributes; ++i) {
+    const LaunchAttribute &attribute = config->attributes[i];
+    if (attribute.id == kProgrammaticSerialization)
+      launch.overlaps = attribute.value.allowed == 1;
+    else if (attribute.id == kClusterDims && attribute.value.dims[0] == 1 &&
+             attribute.value.dims[1] == config->grid[1] && attribute.value.dims[1] <= 8 &&
+             attribute.value.dims[2] == 1)
+      launch.hasClusters = true;
+    else
+      return kInvalidValue;
+  }
   const FakeKernel *kernel = function->kernel;
   for (size_t i = 0; i < kernel->paramBytes.size(); ++i) {
     auto *bytes = static_cast<const uint8_t *>(params[i]);

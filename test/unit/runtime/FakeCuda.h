@@ -29,6 +29,7 @@ struct FakeLaunch {
   int32_t threads;
   uint32_t dynamicShared;
   bool overlaps;
+  bool hasClusters;
   std::vector<std::vector<uint8_t>> params;
 
   template <typename T> T param(size_t index) const {
