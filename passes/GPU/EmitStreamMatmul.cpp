@@ -38,7 +38,7 @@ private:
   void storeSums(Value sums);
   void addParts();
 
-  Staging weights, rows;
+  Staging weights, few;
   Value depthOf(Value step) { return d.mul(d.add(first, step), tile.k); }
 
   /// Steps of the depth that are this block's, and the block's number in its cluster.
@@ -70,39 +70,34 @@ void StreamEmitter::produce(bool isAhead) {
       d.branch(d.compare(arith::CmpIPredicate::uge, step, stages), begin);
     else
       begin();
-    copy(rows, now.number, depthOf(step));
+    copy(few, now.number, depthOf(step));
     Stage after = next(now);
     return Values{after.number, after.phase};
   });
 }
 
 Value StreamEmitter::consume() {
-  Value x = describe(weights, d.mul(group, kRows * weights.depth * bytes)), y = describe(rows, zero);
+  Value x = describe(weights, d.mul(group, kRows * weights.depth * bytes)), y = describe(few, zero);
   SmallVector<Type> numbers(tile.m / 2, what.sum.getType());
   auto sumsType = LLVM::LLVMStructType::getLiteral(b.getContext(), numbers);
   Value none = LLVM::ZeroOp::create(b, sumsType);
-  auto release = [&](Value stage, Value condition) {
-    d.branch(d.make<arith::AndIOp>(condition, d.isEqual(threadOfGroup, 0)),
-             [&] { NVVM::MBarrierArriveOp::create(b, Type(), empty(stage), Value()); });
-  };
-  Values end = d.loop(
-      zero, count, one, {zero, zero, zero, none}, [&](Value step, ValueRange carried) {
-        Stage now{carried[0], carried[1]};
-        Value sums = carried[3];
-        wait(full(now.number), now.phase);
-        NVVM::WgmmaFenceAlignedOp::create(b);
-        for (int64_t i = 0; i < steps(); ++i)
-          sums = multiply(weights, atStage(weights, x, now.number, i), rows,
-                          atStage(rows, y, now.number, i), sums, /*isFirst=*/false);
-        NVVM::WgmmaGroupSyncAlignedOp::create(b);
-        // What was read in the step before is read by now.
-        NVVM::WgmmaWaitGroupSyncOp::create(b, 1);
-        release(carried[2], d.compare(arith::CmpIPredicate::ne, step, 0));
-        Stage after = next(now);
-        return Values{after.number, after.phase, now.number, sums};
-      });
-  NVVM::WgmmaWaitGroupSyncOp::create(b, 0);
-  return end[3];
+  return d.loop(zero, count, one, {zero, zero, none}, [&](Value, ValueRange carried) {
+    Stage now{carried[0], carried[1]};
+    Value sums = carried[2];
+    wait(full(now.number), now.phase);
+    NVVM::WgmmaFenceAlignedOp::create(b);
+    for (int64_t i = 0; i < steps(); ++i)
+      sums = multiply(weights, atStage(weights, x, now.number, i), few,
+                      atStage(few, y, now.number, i), sums, /*isFirst=*/false);
+    NVVM::WgmmaGroupSyncAlignedOp::create(b);
+    // Products take less time than what the stage is free for again: copies.
+    NVVM::WgmmaWaitGroupSyncOp::create(b, 0);
+    d.branch(d.isEqual(threadOfGroup, 0), [&] {
+      NVVM::MBarrierArriveOp::create(b, Type(), empty(now.number), Value());
+    });
+    Stage after = next(now);
+    return Values{after.number, after.phase, sums};
+  })[2];
 }
 
 /// As the product has them: a thread has places of two of its columns, and of pairs of rows.
@@ -168,7 +163,7 @@ LaunchShape StreamEmitter::emit() {
   prepare();
   place(d.block(), kRaster);
   weights = stage(right, tile.n, 0);
-  rows = stage(left, tile.m, weights.bytes() * stages);
+  few = stage(left, tile.m, weights.bytes() * stages);
   zero = d.constant(0);
   one = d.constant(1);
   depthTiles = d.toInt(d.ceilDiv(depth, tile.k));

@@ -31,11 +31,14 @@ struct NamedTile {
 /// where tiles are fewer, blocks share out the depth, each with a few of its tiles at least.
 static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 8, 16, 16}},
                                         {"_64_rows", {64, 64, 64, 6, 32, 32}}};
-/// By warpgroups; two blocks are on a multiprocessor.
-static constexpr NamedTile kStreamTiles[] = {{"_16_rows", {16, 64, 64, 8, 0, 0}},
-                                             {"_32_rows", {32, 64, 64, 8, 0, 0}},
-                                             {"_64_rows", {64, 64, 64, 6, 0, 0}},
-                                             {"_128_rows", {128, 64, 64, 4, 0, 0}}};
+/// By warpgroups, a block on each multiprocessor: as many bytes on the way as there is room for.
+static constexpr NamedTile kStreamTiles[][2] = {
+    {{"_16_rows", {16, 64, 64, 8, 0, 0}}, {"_16_rows_wide", {16, 128, 64, 8, 0, 0}}},
+    {{"_64_rows", {64, 64, 64, 8, 0, 0}}, {"_64_rows_wide", {64, 128, 64, 8, 0, 0}}},
+    {{"_128_rows", {128, 64, 64, 8, 0, 0}}, {"_128_rows_wide", {128, 128, 64, 7, 0, 0}}},
+};
+/// Groups that clusters lie within, and multiprocessors of one at least.
+static constexpr int64_t kGroups = 8, kOfGroup = 16;
 static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4;
 /// Of warpgroups.
 static constexpr NamedTile kWarpgroupTiles[] = {
@@ -89,17 +92,42 @@ static Value countTiles(DeviceBuilder d, KernelOp kernel, const Matmul &what, Ma
   return count;
 }
 
+static Value countDepth(DeviceBuilder d, KernelOp kernel, const Matmul &what) {
+  Value depth = sizeOf(d, kernel, what.k.front());
+  for (unsigned loop : ArrayRef(what.k).drop_front())
+    depth = d.mul(depth, sizeOf(d, kernel, loop));
+  return depth;
+}
+
 static KernelForm::Split splitDepth(DeviceBuilder d, KernelOp kernel, const Matmul &what,
                                     MatmulTile tile, int64_t blocks) {
-  Value tiles = countTiles(d, kernel, what, tile), one = d.constant(tiles, 1), depth = one;
-  for (unsigned loop : what.k)
-    depth = d.mul(depth, sizeOf(d, kernel, loop));
+  Value tiles = countTiles(d, kernel, what, tile), one = d.constant(tiles, 1);
+  Value depth = countDepth(d, kernel, what);
   auto atLeastOne = [&](Value count) { return d.make<arith::MaxUIOp>(count, one); };
   Value wanted = d.div(d.constant(tiles, blocks), atLeastOne(tiles));
   Value numParts = atLeastOne(d.min(wanted, d.div(depth, kLeastDepth * tile.k)));
   Value isSplit = d.compare(arith::CmpIPredicate::ugt, numParts, 1);
   Value sums = d.mul(d.mul(tiles, numParts), tile.m * tile.n / 2);
   return {numParts, d.select(isSplit, sums, one)};
+}
+
+/// Blocks of a cluster: as many as let all clusters run at once.
+static Value countStreamParts(DeviceBuilder d, KernelOp kernel, const Matmul &what,
+                              MatmulTile tile) {
+  Value tiles = countTiles(d, kernel, what, tile), one = d.constant(tiles, 1);
+  auto atLeastOne = [&](Value count) { return d.make<arith::MaxUIOp>(count, one); };
+  Value parts = d.div(d.constant(tiles, kOfGroup), atLeastOne(d.ceilDiv(tiles, kGroups)));
+  Value most = d.min(d.div(countDepth(d, kernel, what), kLeastDepth * tile.k), kMaxCluster);
+  return atLeastOne(d.min(parts, most));
+}
+
+/// What a multiprocessor reads, which is what takes time.
+static Value streamCost(DeviceBuilder d, KernelOp kernel, const Matmul &what, MatmulTile tile) {
+  Value parts = countStreamParts(d, kernel, what, tile);
+  Value blocks = d.mul(countTiles(d, kernel, what, tile), parts);
+  Value steps = d.ceilDiv(countDepth(d, kernel, what), tile.k);
+  steps = d.div(d.add(steps, d.sub(parts, 1)), parts);
+  return d.mul(d.mul(d.ceilDiv(blocks, kMultiprocessors), steps), tile.m + tile.n);
 }
 
 /// More rows than `above`, and up to `most`.
@@ -201,7 +229,7 @@ private:
   void addFew(StringRef name, MatmulTile tile, int64_t above, int64_t blocks, const IsFit &isFit,
               const Emit &emit);
   /// The same by warpgroups.
-  void addStream(StringRef name, MatmulTile tile, int64_t above, ArrayRef<MatmulSide> sides);
+  void addStream(ArrayRef<NamedTile> tiles, int64_t above, ArrayRef<MatmulSide> sides);
   void addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect, const IsFit &isFit);
   void addFma(StringRef name, MatmulTile tile, const IsFit &isFit);
 
@@ -240,23 +268,27 @@ void MatmulForms::addFew(StringRef name, MatmulTile tile, int64_t above, int64_t
   };
 }
 
-void MatmulForms::addStream(StringRef name, MatmulTile tile, int64_t above,
+void MatmulForms::addStream(ArrayRef<NamedTile> tiles, int64_t above,
                             ArrayRef<MatmulSide> sides) {
   KernelOp kernel = this->kernel;
   Matmul what = this->what;
   SmallVector<MatmulSide> both(sides);
-  add(
-      name,
-      [=](DeviceBuilder d) {
-        return d.make<arith::AndIOp>(isFew(d, kernel, what, above, tile.m),
-                                     areMappable(d, kernel, both));
-      },
-      [=](DeviceKernel &k) { return emitStreamMatmul(k, *matchMatmul(k.kernel), tile); });
-  forms.back().split = [=](ImplicitLocOpBuilder &h) -> KernelForm::Split {
-    DeviceBuilder d{h};
-    Value parts = splitDepth(d, kernel, what, tile, kMmaBlocks).numParts;
-    return {d.min(parts, kMaxCluster)};
-  };
+  for (const NamedTile &each : tiles) {
+    MatmulTile tile = each.tile, last = tiles.back().tile;
+    add(
+        each.suffix,
+        [=](DeviceBuilder d) {
+          Value fits = d.make<arith::AndIOp>(isFew(d, kernel, what, above, tile.m),
+                                             areMappable(d, kernel, both));
+          Value isFaster = d.compare(arith::CmpIPredicate::ule, streamCost(d, kernel, what, tile),
+                                     streamCost(d, kernel, what, last));
+          return d.make<arith::AndIOp>(fits, isFaster);
+        },
+        [=](DeviceKernel &k) { return emitStreamMatmul(k, *matchMatmul(k.kernel), tile); });
+    forms.back().split = [=](ImplicitLocOpBuilder &h) -> KernelForm::Split {
+      return {countStreamParts(DeviceBuilder{h}, kernel, what, tile)};
+    };
+  }
 }
 
 void MatmulForms::addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect,
@@ -276,10 +308,10 @@ void MatmulForms::addMma(MmaKind kind) {
   bool isFloat8 = kind == MmaKind::Float8;
   int64_t above = 0;
   bool streams = target.hasWgmma() && canStream(kernel, what, kind, sides);
-  for (const auto &[name, tile] : kStreamTiles) {
+  for (ArrayRef<NamedTile> tiles : kStreamTiles) {
     if (streams)
-      addStream(name, tile, above, sides);
-    above = tile.m;
+      addStream(tiles, above, sides);
+    above = tiles.front().tile.m;
   }
   above = 0;
   for (const auto &[name, wide] : kFewMma) {

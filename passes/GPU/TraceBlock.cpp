@@ -24,7 +24,7 @@ namespace {
 constexpr int64_t kSteps = 9, kOuterSteps = 2;
 /// Of a loop whose end is known.
 constexpr int64_t kMaxSteps = 64;
-constexpr unsigned kShared = 3, kSharedOfCluster = 7;
+constexpr unsigned kShared = 3;
 
 unsigned widthOf(Type type) {
   return isa<IntegerType>(type) ? std::min(type.getIntOrFloatBitWidth(), 64u) : 64;
@@ -48,12 +48,6 @@ int64_t bytesOf(Type type) {
 bool isShared(Value pointer) {
   auto type = dyn_cast<LLVM::LLVMPointerType>(pointer.getType());
   return type && type.getAddressSpace() == kShared;
-}
-
-/// Of another block of the cluster: at the same place as its threads do what these do.
-bool isOfCluster(Value pointer) {
-  auto type = dyn_cast<LLVM::LLVMPointerType>(pointer.getType());
-  return type && type.getAddressSpace() == kSharedOfCluster;
 }
 
 class Tracer {
@@ -83,7 +77,7 @@ private:
   }
   void access(TraceEvent::Kind kind, Operation *op, const llvm::BitVector &threads, Value pointer,
               int64_t bytes) {
-    if (Known at = get(pointer); at && (isShared(pointer) || isOfCluster(pointer))) {
+    if (Known at = get(pointer); at && isShared(pointer)) {
       TraceEvent &event = add(kind, op, threads);
       event.at = at;
       event.bytes = bytes;
@@ -177,8 +171,6 @@ Known Tracer::evaluate(Operation *op) {
       return n[0] + (isFixed ? int64_t(offset) : extended(n[1], from));
     });
   }
-  if (isa<NVVM::MapaOp>(op))
-    return get(operands[0]);
   if (auto shuffle = dyn_cast<NVVM::ShflOp>(op)) {
     Known value = get(shuffle.getVal()), lane = get(shuffle.getOffset());
     if (shuffle.getKind() != NVVM::ShflKind::idx || !value || !lane)
@@ -363,8 +355,7 @@ bool Tracer::trace(Operation *op, const llvm::BitVector &threads) {
     add(TraceEvent::commitCopies, op, threads);
   } else if (auto wait = dyn_cast<NVVM::CpAsyncWaitGroupOp>(op)) {
     add(TraceEvent::waitCopies, op, threads, wait.getN());
-  } else if (isa<gpu::BarrierOp, NVVM::Barrier0Op, NVVM::ClusterWaitOp>(op)) {
-    // Of a cluster: all of this block take part.
+  } else if (isa<gpu::BarrierOp, NVVM::Barrier0Op>(op)) {
     add(TraceEvent::barrier, op, threads);
   } else if (auto barrier = dyn_cast<NVVM::BarrierOp>(op)) {
     add(TraceEvent::barrier, op, threads, uniform(barrier.getBarrierId(), 0)).bytes =

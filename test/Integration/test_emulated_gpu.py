@@ -26,6 +26,7 @@ KERNELS = {
                       "--most=6000000"),
     "products": ("matmul", "sm_80", "f32_nt_all,f32_tn_batch,i32_nn", "--most=6000000"),
     "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch", "--most=20000000"),
+    "products_stream": ("matmul", "sm_90a", "bf16_nt_batch,f16_nn_batch", "--most=45000000"),
     "products_bytes": ("matmul", "sm_80", "i8_nn,u8_nn_all,u8_nt_scale,i8_tt_batch,u8_tn_batch",
                        "--most=6000000"),
     "products_8bit_wgmma": ("matmul", "sm_90a", "i8_nt,u8_nt_scale,e4m3_nt,e5m2_nt_batch",

@@ -204,7 +204,9 @@ def test_instructions(form, chip, tmp_path):
                 assert "HGMMA.64x" in kernel and "UTMALDG.2D" in kernel
                 # Waiting for all memory, in what is a loop as a whole.
                 assert "MEMBAR" not in kernel
-        assert "_256x160:" in code
+            if re.match(r"kernel_\w*_rows(_wide)?:", kernel) and "UTMALDG" in kernel:
+                assert "HGMMA.64x" in kernel and "UCGABAR_WAIT" in kernel
+        assert "_256x160:" in code and "_16_rows_wide:" in code
     assert form not in READS or re.search(r"\bLDG\.E\.128\b", code)
     assert form not in WRITES or re.search(r"\bSTG\.E\.128\b", code)
 

@@ -32,6 +32,8 @@ MODELS = {
     "bf16_nt_bias": ("bfloat16", ["B", "M", "K"], ["N", "K"], False, True, {"bias"}),
     "bf16_tt_batch": ("bfloat16", ["B", "K", "M"], ["B", "N", "K"], True, True, set()),
     "f16_tn_batch": ("float16", ["B", "K", "M"], ["B", "K", "N"], True, False, {"residual"}),
+    "bf16_nt_batch": ("bfloat16", ["B", "M", "K"], ["B", "N", "K"], False, True, {"residual"}),
+    "f16_nn_batch": ("float16", ["B", "M", "K"], ["B", "K", "N"], False, False, {"bias"}),
     "f16_heads": ("float16", ["B", "H", "M", "K"], ["B", "H", "N", "K"], False, True, set()),
     "bf16_nt_columns": ("bfloat16", ["B", "M", "K2"], ["N", "K"], False, True, {"columns"}),
     "bf16_nt": ("bfloat16", ["M", "K"], ["N", "K"], False, True, set()),
@@ -70,7 +72,8 @@ SIZES = [
     (3, 1032, 1160, 264), (1, 1500, 1400, 97), (2, 24, 8, 8), (1, 4096, 1, 72), (1, 8, 4104, 64),
     (1, 16, 136, 1096), (1, 40, 72, 1504), (2, 13, 72, 1026), (1, 64, 72, 1024), (3, 1, 520, 264),
     (5, 200, 328, 136), (1, 1000, 2568, 648), (1, 2056, 5000, 200), (3, 328, 8, 1), (2, 136, 256, 0),
-    (2, 136, 200, 144), (1, 300, 264, 272),
+    (2, 136, 200, 144), (1, 300, 264, 272), (70, 9, 72, 40), (33, 9, 72, 776), (2, 100, 200, 1104),
+    (33, 70, 72, 776),
 ]
 # Names, and torch's product beside each.
 PEERS = {

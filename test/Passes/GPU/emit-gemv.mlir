@@ -79,53 +79,6 @@ func.func private @kernel_matmul(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !l
 
 // -----
 
-// More rows, up to 64: few tiles, so blocks share out the depth and a second kernel adds up their
-// sums, in order. The tile of up to 16 rows has four warps side by side.
-// CHECK-LABEL: func.func private @kernel_matmul_16(
-// CHECK: %[[PARTS:.*]] = ssm.pointer %{{.*}} : memref<?xi64> -> !llvm.ptr
-// CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_16_16_rows grid(%c40, %[[COUNT:c[0-9]+]], %c1) threads %c128 args({{.*}}, %[[PARTS]], %[[COUNT]]
-// CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_16_16_rows_sums grid(%c40, %c2, %c1) threads %c128 args({{.*}}, %[[PARTS]], %[[COUNT]]
-// Copies of the weights, seven stages of them, are asked for before the kernel waits.
-// CHECK: gpu.func @kernel_matmul_16_16_rows(
-// CHECK-SAME: ssm.flags = 1
-// CHECK-NOT: nvvm.griddepcontrol wait
-// CHECK: gpu.block_id y
-// CHECK-COUNT-28: nvvm.cp.async.shared.global
-// CHECK-NOT: nvvm.cp.async
-// CHECK: nvvm.griddepcontrol wait
-// CHECK: nvvm.cp.async.shared.global
-// CHECK: nvvm.cp.async.commit.group
-// CHECK: nvvm.mma.sync
-// CHECK: gpu.func @kernel_matmul_16_16_rows_sums(
-// CHECK: nvvm.griddepcontrol wait
-// CHECK-COUNT-8: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr -> vector<4xf32>
-// CHECK: llvm.inline_asm
-// CHECK: gpu.barrier
-// CHECK: arith.truncf
-// CHECK: vector.store
-
-#mk = affine_map<(m, n, k) -> (m, k)>
-#nk = affine_map<(m, n, k) -> (n, k)>
-#mn = affine_map<(m, n, k) -> (m, n)>
-func.func private @kernel_matmul_16(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !llvm.ptr {llvm.noalias}, %wp: !llvm.ptr {llvm.noalias, ssm.weight}, %yp: !llvm.ptr {llvm.noalias}) attributes {ssm.kernel} {
-  %c0 = arith.constant 0 : index
-  %x = ssm.arena_view %xp[%c0] () : !llvm.ptr -> memref<16x5120xbf16>
-  %w = ssm.arena_view %wp[%c0] () : !llvm.ptr -> memref<2560x5120xbf16>
-  %y = ssm.arena_view %yp[%c0] () : !llvm.ptr -> memref<16x2560xbf16>
-  ssm.kernel loops 3 ins(%x, %w : memref<16x5120xbf16>, memref<2560x5120xbf16>) outs(%y : memref<16x2560xbf16>) maps [#mk, #nk, #mn] config <loops, lane_loop = 0, lanes = 1> {
-  ^bb0(%a: bf16, %b: bf16):
-    %wideA = arith.extf %a : bf16 to f32
-    %wideB = arith.extf %b : bf16 to f32
-    %p = arith.mulf %wideA, %wideB : f32
-    %s = ssm.reduce addf %p over [2] : f32
-    %r = arith.truncf %s : f32 to bf16
-    ssm.yield %r : bf16
-  }
-  return
-}
-
-// -----
-
 // Several rows of f32: each element of theirs is for four lines, sums are numbers.
 // CHECK: gpu.func @kernel_matmul_4_rows(
 // CHECK-SAME: workgroup(%{{.*}} : memref<32x32xf32, 3>)
