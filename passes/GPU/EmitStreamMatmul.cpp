@@ -77,7 +77,7 @@ void StreamEmitter::produce(bool isAhead) {
 }
 
 Value StreamEmitter::consume() {
-  Value x = describe(weights, d.mul(group, kRows * weights.depth * bytes)), y = describe(few, zero);
+  Value x = describe(weights, d.mul(group, kRows * weights.boxDepth() * bytes)), y = describe(few, zero);
   SmallVector<Type> numbers(tile.m / 2, what.sum.getType());
   auto sumsType = LLVM::LLVMStructType::getLiteral(b.getContext(), numbers);
   Value none = LLVM::ZeroOp::create(b, sumsType);

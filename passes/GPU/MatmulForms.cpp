@@ -31,15 +31,16 @@ struct NamedTile {
 /// where tiles are fewer, blocks share out the depth, each with a few of its tiles at least.
 static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 8, 16, 16}},
                                         {"_64_rows", {64, 64, 64, 6, 32, 32}}};
-/// By warpgroups, a block on each multiprocessor: as many bytes on the way as there is room for.
+/// By warpgroups, a block on each multiprocessor: as many bytes on the way as there is room for,
+/// 256 of a line of weights together, which memory wants.
 static constexpr NamedTile kStreamTiles[][2] = {
-    {{"_16_rows", {16, 64, 64, 8, 0, 0}}, {"_16_rows_wide", {16, 128, 64, 8, 0, 0}}},
-    {{"_64_rows", {64, 64, 64, 8, 0, 0}}, {"_64_rows_wide", {64, 128, 64, 8, 0, 0}}},
-    {{"_128_rows", {128, 64, 64, 8, 0, 0}}, {"_128_rows_wide", {128, 128, 64, 7, 0, 0}}},
+    {{"_16_rows", {16, 64, 128, 8, 0, 0}}, {"_16_rows_wide", {16, 128, 128, 6, 0, 0}}},
+    {{"_64_rows", {64, 64, 128, 6, 0, 0}}, {"_64_rows_wide", {64, 128, 128, 4, 0, 0}}},
+    {{"_128_rows", {128, 64, 128, 4, 0, 0}}, {"_128_rows_wide", {128, 128, 128, 3, 0, 0}}},
 };
 /// Groups that clusters lie within, and multiprocessors of one at least.
 static constexpr int64_t kGroups = 8, kOfGroup = 16;
-static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4;
+static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4, kLeastStream = 256;
 /// Of warpgroups.
 static constexpr NamedTile kWarpgroupTiles[] = {
     {"_128x256", {128, 256, 64, 8, 0, 0}}, {"_256x128", {256, 128, 64, 8, 0, 0}},
@@ -117,7 +118,7 @@ static Value countStreamParts(DeviceBuilder d, KernelOp kernel, const Matmul &wh
   Value tiles = countTiles(d, kernel, what, tile), one = d.constant(tiles, 1);
   auto atLeastOne = [&](Value count) { return d.make<arith::MaxUIOp>(count, one); };
   Value parts = d.div(d.constant(tiles, kOfGroup), atLeastOne(d.ceilDiv(tiles, kGroups)));
-  Value most = d.min(d.div(countDepth(d, kernel, what), kLeastDepth * tile.k), kMaxCluster);
+  Value most = d.min(d.div(countDepth(d, kernel, what), kLeastStream), kMaxCluster);
   return atLeastOne(d.min(parts, most));
 }
 

@@ -21,7 +21,7 @@ WarpgroupEmitter::Staging WarpgroupEmitter::stage(MatmulSide &side, int64_t rows
   auto box = llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) -> int32_t {
     unsigned loop = cast<AffineDimExpr>(expr).getPosition();
     if (loop == what.k.front())
-      return tile.k;
+      return s.boxDepth();
     return loop == side.row ? s.boxRows() : 1;
   });
   s.map = k.addTensorMap(*side.input, box, s.lineBytes());
@@ -56,7 +56,7 @@ void WarpgroupEmitter::expect(Value stage) {
 
 Value WarpgroupEmitter::atStage(const Staging &s, Value first, Value stage, int64_t step) {
   Value at = arith::ExtUIOp::create(b, b.getI64Type(), d.mul(stage, s.bytes() / 16));
-  return d.add(d.add(first, at), step * s.stepBytes() / 16);
+  return d.add(d.add(first, at), s.after(step) / 16);
 }
 
 void WarpgroupEmitter::copy(const Staging &s, Value stage, Value k) {
@@ -68,9 +68,11 @@ void WarpgroupEmitter::copy(const Staging &s, Value stage, Value k) {
     for (AffineExpr expr : llvm::reverse(map.getResults())) {
       unsigned loop = cast<AffineDimExpr>(expr).getPosition();
       if (loop == what.k.front())
-        at.push_back(k);
+        at.push_back(s.alongDepth() ? d.add(k, i * s.boxDepth()) : k);
+      else if (loop == s.side->row)
+        at.push_back(s.alongDepth() ? row : d.add(row, i * s.boxRows()));
       else
-        at.push_back(loop == s.side->row ? d.add(row, i * s.boxRows()) : d.toInt(e.at[loop]));
+        at.push_back(d.toInt(e.at[loop]));
     }
     Value to = d.after(shared, d.add(d.mul(stage, s.bytes()), s.base + i * s.boxBytes()));
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(

@@ -26,8 +26,8 @@ public:
         bytes(left.type().getIntOrFloatBitWidth() / 8) {}
 
 protected:
-  /// A side's stages in shared memory. Lines of 128 bytes are rows; where rows lie dense, lines
-  /// are places of the depth, a box has the rows of a line, and a tile several boxes.
+  /// A side's stages in shared memory. Lines of 128 bytes are rows, a deeper tile has several boxes;
+  /// where rows lie dense, lines are places of the depth, and a box has the rows of a line.
   struct Staging {
     MatmulSide *side;
     int64_t base, rows, depth, size; // size: bytes of an element
@@ -35,11 +35,16 @@ protected:
     bool alongDepth() const { return side->isDenseAlongDepth; }
     int64_t lineBytes() const { return alongDepth() || rows % 64 == 0 ? 128 : 64; }
     int64_t boxRows() const { return alongDepth() ? rows : lineBytes() / size; }
-    int64_t boxBytes() const { return boxRows() * depth * size; }
-    int64_t boxes() const { return rows / boxRows(); }
+    int64_t boxDepth() const { return alongDepth() ? lineBytes() / size : depth; }
+    int64_t boxBytes() const { return boxRows() * boxDepth() * size; }
+    int64_t boxes() const { return bytes() / boxBytes(); }
     int64_t bytes() const { return rows * depth * size; }
     /// What the descriptor's address grows by for each step of the depth.
-    int64_t stepBytes() const { return alongDepth() ? kStepBytes : kStepBytes / size * lineBytes(); }
+    int64_t after(int64_t steps) const {
+      int64_t line = steps * kStepBytes;
+      return alongDepth() ? line / lineBytes() * boxBytes() + line % lineBytes()
+                          : line / size * lineBytes();
+    }
   };
   struct Stage {
     mlir::Value number, phase;
