@@ -21,6 +21,9 @@ using namespace ssm;
 
 namespace {
 
+/// Parts of a sum that are asked for together.
+constexpr int64_t kTogether = 4;
+
 class StreamEmitter : public WarpgroupEmitter {
 public:
   StreamEmitter(DeviceKernel &kernel, const Matmul &what, MatmulSide left, MatmulSide right,
@@ -131,15 +134,18 @@ void StreamEmitter::addParts() {
   barrier();
   d.loop(thread, d.mul(numRows, perRow), d.constant(threads), {}, [&](Value number, ValueRange) {
     Value place = at(d.div(number, perRow), d.mul(d.rem(number, perRow), 4));
-    Values parts;
-    for (int64_t i = 0; i < kMaxCluster; ++i) {
-      Value which = d.min(d.constant(i), d.sub(numParts, 1));
-      parts.push_back(d.load(four, NVVM::MapaOp::create(b, remote, place, which), 16));
-    }
-    Value sum = parts[0];
-    for (int64_t i = 1; i < kMaxCluster; ++i)
-      sum = d.select(d.isLess(d.constant(i), numParts),
-                     arith::AddFOp::create(b, sum, parts[i]), sum);
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(four));
+    Value sum = d.loop(zero, numParts, d.constant(kTogether), none, [&](Value base, ValueRange now) {
+      Values parts, sums = {now[0]};
+      for (int64_t i = 0; i < kTogether; ++i) {
+        Value which = d.min(d.add(base, i), d.sub(numParts, 1));
+        parts.push_back(d.load(four, NVVM::MapaOp::create(b, remote, place, which), 16));
+      }
+      for (int64_t i = 0; i < kTogether; ++i)
+        sums[0] = d.select(d.isLess(d.add(base, i), numParts),
+                           arith::AddFOp::create(b, sums[0], parts[i]), sums[0]);
+      return sums;
+    })[0];
     d.store(sum, place, 16);
     return Values();
   });

@@ -1,4 +1,5 @@
 // RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -ssm-verify-sync | FileCheck %s --check-prefix=WG
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" | sed '/wgmma.wait.group/d' | not ssm-opt -canonicalize -cse -ssm-verify-sync 2>&1 | FileCheck %s --check-prefix=PRODUCTS
 // RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90" -canonicalize -cse -ssm-verify-sync | FileCheck %s --check-prefix=MMA
 
 // Up to 128 rows by warpgroups: 64 lines of the weights are the rows of what is multiplied. Blocks of
@@ -11,20 +12,21 @@
 // WG: gpu.func @kernel_matmul_16_16_rows(
 // WG-SAME: ssm.flags = 9
 // WG: nvvm.mbarrier.init
-// WG-COUNT-8: nvvm.cp.async.bulk.tensor
+// WG-COUNT-16: nvvm.cp.async.bulk.tensor
 // WG-NOT: nvvm.cp.async.bulk.tensor
 // WG: nvvm.griddepcontrol wait
 // WG: scf.for
-// WG-COUNT-2: nvvm.cp.async.bulk.tensor
+// WG-COUNT-4: nvvm.cp.async.bulk.tensor
 // WG: scf.for
-// WG-COUNT-4: nvvm.wgmma.mma_async
+// WG-COUNT-8: nvvm.wgmma.mma_async
 // WG: nvvm.wgmma.wait.group.sync.aligned 0
 // WG: nvvm.mbarrier.arrive
 // WG: nvvm.cluster.arrive
 // WG: nvvm.cluster.wait
-// WG-COUNT-8: nvvm.mapa
+// WG-COUNT-4: nvvm.mapa
 // WG: nvvm.cluster.wait
 // WG: vector.store
+// PRODUCTS: error: 'nvvm.cp.async.bulk.tensor.shared.cluster.global' op writes shared memory that a product may have to read yet
 
 // More rows, up to 64: few tiles, so blocks share out the depth and a second kernel adds up their
 // sums, in order. The tile of up to 16 rows has four warps side by side.
