@@ -23,6 +23,8 @@ namespace {
 
 /// Parts of a sum that are asked for together.
 constexpr int64_t kTogether = 4;
+/// Stages whose weights are asked for before the wait: the first rows come behind all of these.
+constexpr int64_t kStagesAhead = 4;
 
 class StreamEmitter : public WarpgroupEmitter {
 public:
@@ -52,7 +54,7 @@ private:
 
 /// Before the wait for other kernels, weights of the first stages.
 void StreamEmitter::produceAhead() {
-  for (int64_t i = 0; i < stages; ++i) {
+  for (int64_t i = 0; i < std::min(stages, kStagesAhead); ++i) {
     Value stage = d.constant(i);
     d.branch(d.isLess(stage, count), [&] {
       expect(stage);
@@ -70,7 +72,7 @@ void StreamEmitter::produce(bool isAhead) {
       copy(weights, now.number, depthOf(step));
     };
     if (isAhead)
-      d.branch(d.compare(arith::CmpIPredicate::uge, step, stages), begin);
+      d.branch(d.compare(arith::CmpIPredicate::uge, step, std::min(stages, kStagesAhead)), begin);
     else
       begin();
     copy(few, now.number, depthOf(step));

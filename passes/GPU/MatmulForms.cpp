@@ -31,13 +31,13 @@ struct NamedTile {
 /// where tiles are fewer, blocks share out the depth, each with a few of its tiles at least.
 static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 8, 16, 16}},
                                         {"_64_rows", {64, 64, 64, 6, 32, 32}}};
-/// By warpgroups, a block on each multiprocessor: as many bytes on the way as there is room for,
-/// 256 of a line of weights together, which memory wants.
-static constexpr NamedTile kStreamTiles[][2] = {
-    {{"_16_rows", {16, 64, 128, 8, 0, 0}}, {"_16_rows_wide", {16, 128, 128, 6, 0, 0}}},
-    {{"_64_rows", {64, 64, 128, 6, 0, 0}}, {"_64_rows_wide", {64, 128, 128, 4, 0, 0}}},
-    {{"_128_rows", {128, 64, 128, 4, 0, 0}}, {"_128_rows_wide", {128, 128, 128, 3, 0, 0}}},
-};
+/// By warpgroups; two blocks have room on a multiprocessor (those that have not were slower).
+static constexpr NamedTile kStreamTiles[] = {{"_16_rows", {16, 64, 64, 8, 0, 0}},
+                                             {"_16_rows_wide", {16, 128, 64, 6, 0, 0}},
+                                             {"_64_rows", {64, 64, 64, 6, 0, 0}},
+                                             {"_128_rows", {128, 64, 64, 4, 0, 0}}};
+/// Past which tiles of so many rows are for the next form, as the second-level cache is what is slow.
+static constexpr int64_t kManyRows = 128, kFewTiles = 16;
 /// Groups that clusters lie within, and multiprocessors of one at least.
 static constexpr int64_t kGroups = 8, kOfGroup = 16;
 static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4, kLeastStream = 256;
@@ -230,7 +230,7 @@ private:
   void addFew(StringRef name, MatmulTile tile, int64_t above, int64_t blocks, const IsFit &isFit,
               const Emit &emit);
   /// The same by warpgroups.
-  void addStream(ArrayRef<NamedTile> tiles, int64_t above, ArrayRef<MatmulSide> sides);
+  void addStream(ArrayRef<MatmulSide> sides);
   void addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect, const IsFit &isFit);
   void addFma(StringRef name, MatmulTile tile, const IsFit &isFit);
 
@@ -269,26 +269,37 @@ void MatmulForms::addFew(StringRef name, MatmulTile tile, int64_t above, int64_t
   };
 }
 
-void MatmulForms::addStream(ArrayRef<NamedTile> tiles, int64_t above,
-                            ArrayRef<MatmulSide> sides) {
+void MatmulForms::addStream(ArrayRef<MatmulSide> sides) {
   KernelOp kernel = this->kernel;
   Matmul what = this->what;
   SmallVector<MatmulSide> both(sides);
-  for (const NamedTile &each : tiles) {
-    MatmulTile tile = each.tile, last = tiles.back().tile;
+  int64_t above = 0;
+  for (auto [i, each] : llvm::enumerate(kStreamTiles)) {
+    MatmulTile tile = each.tile;
+    // The same rows, other columns.
+    std::optional<MatmulTile> other;
+    if (i + 1 < std::size(kStreamTiles) && kStreamTiles[i + 1].tile.m == tile.m)
+      other = kStreamTiles[i + 1].tile;
     add(
         each.suffix,
         [=](DeviceBuilder d) {
           Value fits = d.make<arith::AndIOp>(isFew(d, kernel, what, above, tile.m),
                                              areMappable(d, kernel, both));
-          Value isFaster = d.compare(arith::CmpIPredicate::ule, streamCost(d, kernel, what, tile),
-                                     streamCost(d, kernel, what, last));
-          return d.make<arith::AndIOp>(fits, isFaster);
+          Value isFaster;
+          if (other)
+            isFaster = d.compare(arith::CmpIPredicate::ule, streamCost(d, kernel, what, tile),
+                                 streamCost(d, kernel, what, *other));
+          else if (tile.m == kManyRows)
+            isFaster = d.compare(arith::CmpIPredicate::ule, countTiles(d, kernel, what, tile),
+                                 kFewTiles);
+          return isFaster ? d.make<arith::AndIOp>(fits, isFaster) : fits;
         },
         [=](DeviceKernel &k) { return emitStreamMatmul(k, *matchMatmul(k.kernel), tile); });
     forms.back().split = [=](ImplicitLocOpBuilder &h) -> KernelForm::Split {
       return {countStreamParts(DeviceBuilder{h}, kernel, what, tile)};
     };
+    if (!other)
+      above = tile.m;
   }
 }
 
@@ -309,12 +320,8 @@ void MatmulForms::addMma(MmaKind kind) {
   bool isFloat8 = kind == MmaKind::Float8;
   int64_t above = 0;
   bool streams = target.hasWgmma() && canStream(kernel, what, kind, sides);
-  for (ArrayRef<NamedTile> tiles : kStreamTiles) {
-    if (streams)
-      addStream(tiles, above, sides);
-    above = tiles.front().tile.m;
-  }
-  above = 0;
+  if (streams)
+    addStream(sides);
   for (const auto &[name, wide] : kFewMma) {
     MatmulTile tile = ofBytes(wide, bytes);
     if (sides[1].input && !isFloat8 && !streams)

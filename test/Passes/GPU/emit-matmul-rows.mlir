@@ -3,8 +3,8 @@
 // RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90" -canonicalize -cse -ssm-verify-sync | FileCheck %s --check-prefix=MMA
 
 // Up to 128 rows by warpgroups: 64 lines of the weights are the rows of what is multiplied. Blocks of
-// a cluster share out the depth: three along axis 1 for each of 40 tiles. Weights of all stages are
-// asked for before the kernel waits; sums of all blocks are added up where they lie.
+// a cluster share out the depth: three along axis 1 for each of 40 tiles. Weights of four stages
+// are asked for before the kernel waits; sums of all blocks are added up where they lie.
 // WG-LABEL: func.func private @kernel_matmul_16(
 // WG: ssm.tensor_map %{{.*}} box [64, 64] swizzle 128
 // WG: ssm.tensor_map %{{.*}} box [16, 64] swizzle 128
@@ -12,13 +12,13 @@
 // WG: gpu.func @kernel_matmul_16_16_rows(
 // WG-SAME: ssm.flags = 9
 // WG: nvvm.mbarrier.init
-// WG-COUNT-16: nvvm.cp.async.bulk.tensor
+// WG-COUNT-4: nvvm.cp.async.bulk.tensor
 // WG-NOT: nvvm.cp.async.bulk.tensor
 // WG: nvvm.griddepcontrol wait
 // WG: scf.for
-// WG-COUNT-4: nvvm.cp.async.bulk.tensor
+// WG-COUNT-2: nvvm.cp.async.bulk.tensor
 // WG: scf.for
-// WG-COUNT-8: nvvm.wgmma.mma_async
+// WG-COUNT-4: nvvm.wgmma.mma_async
 // WG: nvvm.wgmma.wait.group.sync.aligned 0
 // WG: nvvm.mbarrier.arrive
 // WG: nvvm.cluster.arrive

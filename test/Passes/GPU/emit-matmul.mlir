@@ -5,7 +5,7 @@
 // By warpgroups: the host makes tensor maps if rows begin at multiples of 16 bytes; one thread asks
 // for copies, two warpgroups multiply and run the rest of the region on sums in shared memory.
 // WG-LABEL: func.func private @kernel_matmul
-// WG: ssm.launch {{.*}} @device::@kernel_matmul_128_rows_wide
+// WG: ssm.launch {{.*}} @device::@kernel_matmul_128_rows
 // WG: scf.if
 // WG: %[[A:.*]] = ssm.tensor_map %{{.*}} box [128, 64] swizzle 128
 // WG: %[[B:.*]] = ssm.tensor_map %{{.*}} box [64, 64] swizzle 128
