@@ -34,6 +34,7 @@ static constexpr NamedTile kFewMma[] = {{"_16_rows", {16, 64, 64, 8, 16, 16}},
 /// By warpgroups; two blocks have room on a multiprocessor (those that have not were slower).
 static constexpr NamedTile kStreamTiles[] = {{"_16_rows", {16, 64, 64, 8, 0, 0}},
                                              {"_16_rows_wide", {16, 128, 64, 6, 0, 0}},
+                                             {"_32_rows", {32, 64, 64, 8, 0, 0}},
                                              {"_64_rows", {64, 64, 64, 6, 0, 0}},
                                              {"_128_rows", {128, 64, 64, 4, 0, 0}}};
 /// Past which tiles of so many rows are for the next form, as the second-level cache is what is slow.
