@@ -216,7 +216,8 @@ def HoistWeightsInit : Pass<"ssm-hoist-weights-init", "::mlir::ModuleOp"> {
     its attribute `ssm.init_entries` tells the sources and the result of each.
     Plain views of weights stay as they are. In a repeated function, arguments that
     are weights in every call count as weights: the result becomes one more argument,
-    and each call gets its own, all computed by one function.
+    and each call gets its own, all computed by one function. Loops and branches count
+    too: what they compute from weights alone does not wait for them.
 
     ```mlir
     %w = ssm.load_weight @w : tensor<4x8xf32>
