@@ -40,6 +40,34 @@ def PlaceCarries : Pass<"ssm-place-carries", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def PlacePieces : Pass<"ssm-place-pieces", "::mlir::func::FuncOp"> {
+  let summary = "what many pieces are put side by side to becomes a buffer";
+  let description = [{
+    The outs of an unrolled loop's steps are put side by side by a chain of insert_slices. Upstream's
+    one-shot analysis compares each of them with all others, along all of the chain: 128 steps took
+    20 s. Pieces that static offsets and sizes along one axis tell to be apart need no analysis: each
+    is put into a view of one buffer.
+
+    ```mlir
+    %e = tensor.empty() : tensor<128x8xf32>
+    %0 = tensor.insert_slice %y0 into %e[0, 0] [1, 8] [1, 1]
+    %1 = tensor.insert_slice %y1 into %0[1, 0] [1, 8] [1, 1] ...
+    // becomes
+    %b = memref.alloc() : memref<128x8xf32>
+    %v0 = memref.subview %b[0, 0] [1, 8] [1, 1]
+    bufferization.materialize_in_destination %y0 in restrict writable %v0
+    %v1 = memref.subview %b[1, 0] [1, 8] [1, 1] ...
+    %r = bufferization.to_tensor %b restrict writable
+    ```
+  }];
+  let options = [
+    Option<"minPieces", "min-pieces", "int64_t", /*default=*/"16",
+           "Chains of fewer pieces stay, and are placed by bufferization.">
+  ];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
 def SeparateTemporaries : Pass<"ssm-separate-temporaries", "::mlir::func::FuncOp"> {
   let summary = "each operation writes to a temporary of its own, made in front of it";
   let description = [{
