@@ -16,6 +16,10 @@ using namespace ssm;
 /// Vectors of state that a channel must have: of a single one, the sum over lanes costs a
 /// fifth of a long sequence's steps.
 static constexpr int64_t kMinVectors = 2;
+/// A row of so many elements, as one of a vector of rows side by side, takes as long as alone.
+static constexpr int64_t kRowElements = 8;
+/// What a batch is taken for whose size only the run knows.
+static constexpr int64_t kOpenBatch = 4;
 
 bool ssm::waitsForSums(KernelOp kernel) {
   LoopSet summed = 0;
@@ -42,8 +46,8 @@ std::optional<unsigned> ssm::findStateLoop(KernelOp kernel, int64_t lanes) {
     return std::nullopt;
   unsigned state = loops.front();
   int64_t size = fixedSize(kernel, state);
-  if (size < kMinVectors * lanes || size % lanes != 0 ||
-      !canBeLaneLoop(kernel, state, lanes) || !findLaneLoop(kernel, lanes))
+  if (size < kMinVectors * lanes || size % lanes != 0 || !canBeLaneLoop(kernel, state, lanes) ||
+      !findLaneLoop(kernel, lanes))
     return std::nullopt;
   for (unsigned i = 0; i < kernel.getOuts().size(); ++i) {
     AffineMap map = kernel.getOutMap(i);
@@ -55,6 +59,85 @@ std::optional<unsigned> ssm::findStateLoop(KernelOp kernel, int64_t lanes) {
         return std::nullopt;
   }
   return waitsForSums(kernel) ? std::nullopt : std::optional(state);
+}
+
+LoopSet ssm::findSharedLoops(KernelOp kernel) {
+  LoopSet shared = ~LoopSet(0);
+  for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
+    shared &= loopsOf(kernel.getOutMap(i));
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    shared &= ~loopsOf(reduce.getLoops());
+  return shared & ~loopBit(*kernel.getTime());
+}
+
+/// Whether a carry lacks a loop that outs have and no step sums over: along that loop it would be
+/// advanced again and again.
+static bool lacksLoop(KernelOp kernel) {
+  LoopSet all = 0, summed = loopBit(*kernel.getTime());
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    summed |= loopsOf(reduce.getLoops());
+  for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
+    all |= loopsOf(kernel.getOutMap(i));
+  return llvm::any_of(llvm::seq(kernel.getNumCarries()), [&](unsigned i) {
+    return !isSubset(all & ~summed, loopsOf(kernel.getOutMap(i)));
+  });
+}
+
+std::optional<unsigned> ssm::findRowLoop(KernelOp kernel, int64_t lanes) {
+  if (!kernel.getTime() || kernel.getNumCarries() == 0 ||
+      !(waitsForSums(kernel) || lacksLoop(kernel)))
+    return std::nullopt;
+  // Steps are cut out of their operands at these loops, which the region must not know.
+  LoopSet fixed = findSharedLoops(kernel) | loopBit(*kernel.getTime());
+  for (auto index : kernel.getStep().getOps<ssm::IndexOp>())
+    if (contains(fixed, index.getLoop()))
+      return std::nullopt;
+  for (unsigned i = 0; i < kernel.getMaps().size(); ++i)
+    for (AffineExpr expr : kernel.getMap(i).getResults())
+      if (!isa<AffineDimExpr>(expr))
+        for (unsigned loop : listLoops(fixed))
+          if (expr.isFunctionOfDim(loop))
+            return std::nullopt;
+  auto lies = [&](unsigned loop) {
+    if (!canBeLaneLoop(kernel, loop, lanes))
+      return false;
+    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+      for (auto [operand, map] : {std::pair(kernel.getInits()[i], kernel.getInitMap(i)),
+                                  std::pair(kernel.getOuts()[i], kernel.getOutMap(i))})
+        if (isa<ShapedType>(operand.getType()) && map.isFunctionOfDim(loop) &&
+            !isDenseAlong(map, loop))
+          return false;
+    return true;
+  };
+  std::optional<unsigned> row;
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
+    if (!contains(fixed, loop) && lies(loop) &&
+        (!row || scoreLaneLoop(kernel, loop) > scoreLaneLoop(kernel, *row)))
+      row = loop;
+  std::optional<unsigned> other = findLaneLoop(kernel, lanes);
+  if (!row || !other)
+    return row;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    if (AffineMap map = kernel.getOutMap(i); map.isFunctionOfDim(*row) && isDenseAlong(map, *other))
+      return std::nullopt;
+  int64_t batch = fixedSize(kernel, *other), length = 1;
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
+    if (int64_t size = fixedSize(kernel, loop); !contains(fixed, loop))
+      length = ShapedType::isDynamic(size) || ShapedType::isDynamic(length) ? ShapedType::kDynamic
+                                                                            : length * size;
+  bool isOpen = ShapedType::isDynamic(batch);
+  // Steps of a batch have all inputs for each of it. What is else, as values beside the keys of a
+  // delta rule, is channels.
+  bool isBatch = llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()), [&](unsigned i) {
+    AffineMap map = kernel.getInputMap(i);
+    return map.isFunctionOfDim(*row) && map.isFunctionOfDim(*other) && !isDenseAlong(map, *other);
+  });
+  if (!isBatch && (isOpen || batch >= lanes / 2))
+    return std::nullopt;
+  batch = std::min(isOpen ? kOpenBatch : batch, lanes);
+  if (ShapedType::isDynamic(length) ? batch >= lanes / 2 : length <= batch * kRowElements)
+    return std::nullopt;
+  return row;
 }
 
 bool ssm::startsApart(KernelOp kernel, unsigned carry) {
@@ -85,8 +168,8 @@ std::optional<int64_t> ssm::findMemory(KernelOp kernel) {
       return known->second;
     Operation *op = value.getDefiningOp();
     if (!op)
-      return llvm::is_contained(kernel.getStep().getArguments().drop_front(
-                                    kernel.getInputs().size()), value)
+      return llvm::is_contained(
+                 kernel.getStep().getArguments().drop_front(kernel.getInputs().size()), value)
                  ? std::nullopt
                  : std::optional<int64_t>(0);
     if (op->getBlock() != &kernel.getStep())

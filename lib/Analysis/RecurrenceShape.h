@@ -20,6 +20,15 @@ bool waitsForSums(KernelOp kernel);
 /// long. Such a state needs no other layout than the file's.
 std::optional<unsigned> findStateLoop(KernelOp kernel, int64_t lanes);
 
+/// The loops that all outs of a recurrence have and no step sums over.
+LoopSet findSharedLoops(KernelOp kernel);
+
+/// The loop that lanes of a recurrence's steps lie along where they wait for sums over it, or some
+/// carries lack it, and nothing lies better: carries are dense along it, and what no step sums
+/// over, a batch, is absent or small beside it and nothing is dense along that. Steps are then
+/// rows, one after the other.
+std::optional<unsigned> findRowLoop(KernelOp kernel, int64_t lanes);
+
 /// Whether a carry, on buffers, begins in other memory than it ends in.
 bool startsApart(KernelOp kernel, unsigned carry);
 

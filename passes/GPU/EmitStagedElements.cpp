@@ -192,12 +192,17 @@ void StagedEmitter::computePlanes(ValueRange loaded, Value tileIndex, Value wher
       };
       if (isAlongTime()) {
         Value channel = e.mul(d.rem(chunk.blockChannel, kChunk), e.index(memory.planeValues));
-        for (auto [i, values] : llvm::enumerate(results))
-          for (int64_t at = 0; at < kChunk; ++at)
-            memref::StoreOp::create(
-                b, values[at], planes,
-                place(i, e.add(chunk.blockTime, at),
-                      e.add(channel, memory.planeValues == 1 ? 0 : int64_t(i))));
+        auto type = VectorType::get({memory.planeValues}, b.getF32Type());
+        for (unsigned first = 0; first < r.planes.size(); first += memory.planeValues)
+          for (int64_t at = 0; at < kChunk; ++at) {
+            Values together;
+            for (int64_t i = 0; i < memory.planeValues; ++i)
+              together.push_back(results[std::min<int64_t>(first + i, r.planes.size() - 1)][at]);
+            vector::StoreOp::create(
+                b, vector::FromElementsOp::create(b, type, together), planes,
+                place(first, e.add(chunk.blockTime, at), channel), /*nontemporal=*/false,
+                llvm::MaybeAlign(std::min<int64_t>(memory.planeValues * 4, 16)));
+          }
         return;
       }
       auto type = VectorType::get({4}, b.getF32Type());
@@ -325,13 +330,28 @@ void StagedEmitter::computeOuts(ValueRange loaded, Value tileIndex, Value where)
 
 void StagedEmitter::elements() {
   number = d.bitAnd(thread, kElementThreads - 1);
-  // Neighbours have chunks of one step, or channels of chunks of time: so they lie in different
-  // banks.
   int64_t width = isAlongTime() ? tile.allChannels() : tile.allChannels() / kChunk;
   int64_t height = isAlongTime() ? tile.steps / kChunk : tile.steps;
   perPass = kElementThreads / width;
   passes = std::max<int64_t>(height / perPass, 1);
-  Value across = d.rem(number, width), down = d.div(number, width);
+  // Neighbours have chunks of one step. Along time two chunks that follow each other are side by
+  // side, four of eight channels in a warp: whole sectors of memory, and of eight threads, which
+  // memory serves at once, two have a line. More would take one bank of shared memory more often.
+  int64_t pairs = isAlongTime() ? std::min({int64_t(2), height / 2, perPass / 2}) : 0;
+  Value across, down;
+  if (pairs == 0) {
+    across = d.rem(number, width);
+    down = d.div(number, width);
+  } else {
+    Value patch = d.div(number, 2 * kChunk * pairs);
+    int64_t patches = width / kChunk;
+    auto join = [&](Value low, Value high, int64_t size) {
+      return e.add(low, e.mul(high, e.index(size)));
+    };
+    across = join(d.rem(d.div(number, 2), kChunk), d.rem(patch, patches), kChunk);
+    Value pair = join(d.rem(d.div(number, 2 * kChunk), pairs), d.div(patch, patches), pairs);
+    down = join(d.rem(number, 2), pair, 2);
+  }
   hasChunk = Value();
   if (perPass > height) {
     hasChunk = d.isLess(down, height);

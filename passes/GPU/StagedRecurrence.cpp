@@ -314,6 +314,12 @@ StagedMemory ssm::layoutStagedMemory(const StagedRecurrence &what, const StagedT
   m.planeValues = areTogether ? llvm::PowerOf2Ceil(std::max<size_t>(what.planes.size(), 1)) : 1;
   m.planeChunk = kChunk * m.planeValues + (areTogether ? 4 : 0);
   m.planeChunks = channels / kChunk + (areTogether ? 0 : 1);
+  // Along time a warp stores one step in eight of some: these are in different banks if there is
+  // an odd number of chunks with a value's elements between them.
+  if (what.wide == what.time && m.planeValues <= 2) {
+    m.planeChunk = (kChunk + 1) * m.planeValues;
+    m.planeChunks = channels / kChunk | 1;
+  }
   int64_t bytes = bytesOf(what.stripType);
   m.stripWidth = what.strips.size() * tile.perLane;
   m.stripWidth = std::max<int64_t>(llvm::PowerOf2Ceil(m.stripWidth * bytes), bytes) / bytes;

@@ -49,6 +49,7 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
       weightArguments.clear();
       calls =
           function.isPrivate() ? callsOf[function.getSymNameAttr()] : SmallVector<func::CallOp>();
+      moveOutOfRegions(function);
       SmallVector<Value> roots = findRoots(function);
       for (Value root : roots)
         hoist(root, function);
@@ -160,6 +161,37 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
           inputs.insert(operand);
       }
     });
+  }
+
+  /// What loops and branches compute from weights alone, to the function's own block, with what
+  /// it takes: a loop would do it in every step.
+  void moveOutOfRegions(func::FuncOp function) {
+    Block &body = function.getBody().front();
+    for (Operation &top : llvm::make_early_inc_range(body)) {
+      auto move = [&](auto &&move, Operation *op) -> void {
+        if (op->getBlock() == &body)
+          return;
+        llvm::SetVector<Value> inputs;
+        collectInputs(op, inputs);
+        for (Value input : inputs)
+          move(move, input.getDefiningOp());
+        op->moveBefore(&top);
+      };
+      SmallVector<Operation *> derived;
+      top.walk<WalkOrder::PreOrder>([&](Operation *op) {
+        if (op == &top)
+          return WalkResult::advance();
+        if (kindOf(op) == Derived && !isView(op) &&
+            llvm::all_of(op->getResultTypes(), llvm::IsaPred<RankedTensorType>))
+          derived.push_back(op);
+        return kindOf(op) == Derived || op->hasTrait<OpTrait::IsIsolatedFromAbove>()
+                   ? WalkResult::skip()
+                   : WalkResult::advance();
+      });
+      if (kindOf(&top) != Derived)
+        for (Operation *op : derived)
+          move(move, op);
+    }
   }
 
   SmallVector<Value> findRoots(func::FuncOp function) {

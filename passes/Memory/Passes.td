@@ -40,6 +40,34 @@ def PlaceCarries : Pass<"ssm-place-carries", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def PlacePieces : Pass<"ssm-place-pieces", "::mlir::func::FuncOp"> {
+  let summary = "what many pieces are put side by side to becomes a buffer";
+  let description = [{
+    The outs of an unrolled loop's steps are put side by side by a chain of insert_slices. Upstream's
+    one-shot analysis compares each of them with all others, along all of the chain: 128 steps took
+    20 s. Pieces that static offsets and sizes along one axis tell to be apart need no analysis: each
+    is put into a view of one buffer.
+
+    ```mlir
+    %e = tensor.empty() : tensor<128x8xf32>
+    %0 = tensor.insert_slice %y0 into %e[0, 0] [1, 8] [1, 1]
+    %1 = tensor.insert_slice %y1 into %0[1, 0] [1, 8] [1, 1] ...
+    // becomes
+    %b = memref.alloc() : memref<128x8xf32>
+    %v0 = memref.subview %b[0, 0] [1, 8] [1, 1]
+    bufferization.materialize_in_destination %y0 in restrict writable %v0
+    %v1 = memref.subview %b[1, 0] [1, 8] [1, 1] ...
+    %r = bufferization.to_tensor %b restrict writable
+    ```
+  }];
+  let options = [
+    Option<"minPieces", "min-pieces", "int64_t", /*default=*/"16",
+           "Chains of fewer pieces stay, and are placed by bufferization.">
+  ];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
 def SeparateTemporaries : Pass<"ssm-separate-temporaries", "::mlir::func::FuncOp"> {
   let summary = "each operation writes to a temporary of its own, made in front of it";
   let description = [{
@@ -216,7 +244,8 @@ def HoistWeightsInit : Pass<"ssm-hoist-weights-init", "::mlir::ModuleOp"> {
     its attribute `ssm.init_entries` tells the sources and the result of each.
     Plain views of weights stay as they are. In a repeated function, arguments that
     are weights in every call count as weights: the result becomes one more argument,
-    and each call gets its own, all computed by one function.
+    and each call gets its own, all computed by one function. Loops and branches count
+    too: what they compute from weights alone does not wait for them.
 
     ```mlir
     %w = ssm.load_weight @w : tensor<4x8xf32>

@@ -137,6 +137,7 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
   pm.addNestedPass<func::FuncOp>(createDecomposeScan());
   cleanUp(pm);
   pm.addNestedPass<func::FuncOp>(createPlaceCarries());
+  pm.addNestedPass<func::FuncOp>(createPlacePieces());
   pm.addNestedPass<func::FuncOp>(createSeparateTemporaries());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;

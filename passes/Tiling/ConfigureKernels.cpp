@@ -59,8 +59,10 @@ struct ConfigureKernels : ssm::impl::ConfigureKernelsBase<ConfigureKernels> {
     int64_t lanes = lanesOf(kernel);
     if (ConfigAttr matmul = chooseMatmul(kernel, lanes))
       return matmul;
-    std::optional<unsigned> lane =
-        isVectorizable(kernel) ? findLaneLoop(kernel, lanes) : std::nullopt;
+    bool hasVectors = isVectorizable(kernel);
+    if (std::optional<unsigned> row = hasVectors ? findRowLoop(kernel, lanes) : std::nullopt)
+      return ConfigAttr::get(&getContext(), Form::Recurrence, *row, lanes, {});
+    std::optional<unsigned> lane = hasVectors ? findLaneLoop(kernel, lanes) : std::nullopt;
     if (!lane)
       return ConfigAttr::get(&getContext(), Form::Loops, 0, 1, {});
     // What is the same in all lanes takes no room in vectors.

@@ -17,8 +17,9 @@
 
 namespace ssm {
 
-/// Elementwise loops and reductions. tiles: none.
-llvm::StringRef emitRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
+/// Elementwise loops and reductions. tiles: none. `isStep`: inside of a loop over time, all of
+/// it here and now; outs may be the buffers of inputs with the same map.
+llvm::StringRef emitRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b, bool isStep = false);
 
 /// A sum of products with sums in registers. tiles: rows, vectors of a register tile;
 /// optionally neighbours along the depth that are taken at once (1 or 2), the depth of a
@@ -36,6 +37,9 @@ llvm::StringRef emitWindow(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 /// inputs. Several vectors of a row of the state are then read side by side, and from where
 /// they lie. False, and nothing is emitted, if rows cannot have it.
 bool emitStepAsRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b, unsigned lane, int64_t lanes);
+
+/// A recurrence with lanes along a loop that its steps sum over (`findRowLoop`).
+llvm::StringRef emitStepsAsRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
 } // namespace ssm
 

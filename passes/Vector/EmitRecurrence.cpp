@@ -9,24 +9,19 @@
 
 #include "lib/Analysis/RecurrenceShape.h"
 #include "lib/Emit/LaneSums.h"
-#include "passes/Vector/RecurrenceStates.h"
-#include "passes/Vector/SumFactors.h"
-#include "passes/Vector/TurnedSequences.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "passes/Vector/RecurrencePlan.h"
+#include "passes/Vector/SumFactors.h"
+#include "passes/Vector/TurnedSequences.h"
 
 using namespace mlir;
 using namespace ssm;
 
 namespace {
 
-/// Carries of at most that many vectors stay in registers over a block of time.
-constexpr int64_t kRegisterCarries = 24;
-/// Bytes of stack that carries of one tile may take otherwise; larger ones, and those of
-/// a size that only the run knows, stay where the last ones belong, in the outs.
-constexpr int64_t kMaxStack = 32 << 10; // if the configuration does not say
 /// Points of the inner loop that are taken at once, each with sums of its own.
 constexpr int64_t kUnroll = 4;
 /// Of so many lanes, one is a channel that is faster alone than all with the lanes across.
@@ -34,19 +29,10 @@ constexpr int64_t kLanesOfChannel = 3;
 /// Nanoseconds that a piece of a parallel loop should be worth.
 constexpr int64_t kPieceNs = 30000;
 
-/// Where carries are from step to step.
-enum class Home { Registers, Stack, Outs };
-
-class Recurrence {
+class Recurrence : RecurrencePlan {
 public:
   Recurrence(KernelOp kernel, ImplicitLocOpBuilder &b)
-      : kernel(kernel), b(b), time(*kernel.getTime()), lane(channelLoopOf(kernel)),
-        lanes(kernel.getConfig()->getLanes()), block(blockOf(kernel)),
-        isAlongState(lane != kernel.getConfig()->getLaneLoop()), e(kernel, b, lane, lanes),
-        sequences(e, block) {
-    ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
-    maxStack = tiles.size() < 2 ? kMaxStack : tiles[1];
-  }
+      : RecurrencePlan(kernel, b), sequences(e, block) {}
 
   StringRef run() {
     StringRef why = analyze();
@@ -56,173 +42,6 @@ public:
   }
 
 private:
-  static int64_t blockOf(KernelOp kernel) {
-    ArrayRef<int64_t> tiles = kernel.getConfig()->getTiles();
-    return tiles.empty() ? 8 : std::max<int64_t>(tiles.front(), 1);
-  }
-
-  //===--------------------------------------------------------------------===//
-  // Analysis
-  //===--------------------------------------------------------------------===//
-
-  /// The loop across lanes in the configuration, or, where that is the state, the one that
-  /// lies best across them beside it.
-  static unsigned channelLoopOf(KernelOp kernel) {
-    unsigned lane = kernel.getConfig()->getLaneLoop();
-    int64_t lanes = kernel.getConfig()->getLanes();
-    return findStateLoop(kernel, lanes) == lane ? *findLaneLoop(kernel, lanes) : lane;
-  }
-
-  /// Why it cannot be done, or "".
-  StringRef analyze() {
-    for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
-      reduces.push_back(reduce);
-      innerSet |= loopsOf(reduce.getLoops());
-    }
-    if (contains(innerSet, lane) || contains(innerSet, time))
-      return "a recurrence sums over its lanes";
-    SmallVector<unsigned> innerLoops = listLoops(innerSet);
-    if (innerLoops.size() > 1)
-      return "a recurrence sums over several loops";
-    outerSet = 0;
-    for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
-      outerSet |= loopsOf(kernel.getOutMap(i));
-    outerSet &= ~(innerSet | loopBit(time));
-    LoopSet all = outerSet | innerSet | loopBit(time);
-    for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
-      if (!contains(all, loop))
-        return "a loop of the recurrence belongs to no result";
-    // A carry that lacks a loop would be advanced once for each of its indices.
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-      if (!isSubset(outerSet, loopsOf(kernel.getOutMap(i))))
-        return "a carry lacks a loop that results have";
-    if (!innerLoops.empty()) {
-      inner = innerLoops.front();
-      innerSize = e.fixedSize(*inner);
-    }
-    home = findHome();
-    findPhases();
-    return "";
-  }
-
-  /// Whether there is a single step, and it must read its whole state before it can change it.
-  bool isReadTwice() {
-    if (e.fixedSize(time) != 1 || home == Home::Registers || isAlongState)
-      return false;
-    findAhead();
-    return !ahead.empty();
-  }
-
-  Home findHome() {
-    if (innerSize < 0)
-      return Home::Outs;
-    int64_t vectors = 0, bytes = 0;
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
-      int64_t points = isInnerCarry(i) ? innerSize : 1;
-      vectors += points;
-      bytes += points * lanes * llvm::divideCeil(carryType(i).getIntOrFloatBitWidth(), 8);
-    }
-    if (vectors <= kRegisterCarries && innerSize <= kRegisterCarries)
-      return Home::Registers;
-    return bytes <= maxStack ? Home::Stack : Home::Outs;
-  }
-
-  Type carryType(unsigned i) { return kernel.getCarryArg(i).getType(); }
-  bool isInnerCarry(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
-  bool isInner(Value value) { return inner && contains(e.loops.of(value), *inner); }
-  bool isInside(Value value) { return value.getParentBlock() == &kernel.getStep(); }
-
-  void findPhases() {
-    // What carries and sums reach, and what carries are made of.
-    llvm::DenseSet<Value> varying = findVarying(kernel);
-    llvm::DenseSet<Value> needed;
-    SmallVector<Value> work;
-    auto need = [&](Value value) {
-      if (isInside(value) && needed.insert(value).second)
-        work.push_back(value);
-    };
-    auto drain = [&] {
-      while (!work.empty())
-        if (Operation *op = work.pop_back_val().getDefiningOp())
-          llvm::for_each(op->getOperands(), need);
-    };
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-      need(kernel.getYield().getValues()[i]);
-    for (ReduceOp reduce : reduces)
-      need(reduce.getValue());
-    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i)
-      if (isInner(kernel.getYield().getValues()[i]))
-        need(kernel.getYield().getValues()[i]);
-    drain();
-
-    // An out is late if something slow lies between the steps and it, or a sum of lanes.
-    for (unsigned i = kernel.getNumCarries(); i < kernel.getOuts().size(); ++i) {
-      Value value = kernel.getYield().getValues()[i];
-      bool isInSteps = needed.contains(value) || isInner(value);
-      if (isInside(value) && !isInSteps && (isAlongState || isSlowToCompute(value, needed)))
-        phases.late.push_back(i);
-      else
-        need(value);
-    }
-    drain();
-    llvm::DenseSet<Value> seen;
-    for (unsigned i : phases.late)
-      collect(kernel.getYield().getValues()[i], needed, varying, seen);
-
-    // What steps use of values that do not depend on them and are slow to compute. Along
-    // the state, steps have one channel: what channels can compute side by side, or share.
-    for (Operation &op : kernel.getStep().without_terminator()) {
-      Value value = op.getResult(0);
-      if (!needed.contains(value) || varying.contains(value) || isInner(value))
-        continue;
-      bool isOfChannels = e.isLaneDependent(value), isCostly = isSlowToCompute(value, {});
-      if (isAlongState ? !isOfChannels && !isCostly : !isOfChannels || !isCostly)
-        continue;
-      if (!canBeKept(value))
-        continue;
-      bool usedBySteps = llvm::any_of(value.getUsers(), [&](Operation *user) {
-        if (isa<ssm::YieldOp>(user))
-          return true;
-        Value result = user->getResult(0);
-        return needed.contains(result) &&
-               (varying.contains(result) || isInner(result) || !canBeKept(result));
-      });
-      if (usedBySteps)
-        phases.before.insert(value);
-    }
-  }
-
-  /// Bits are bytes one by one, and packed in vectors.
-  static bool canBeKept(Value value) { return !value.getType().isInteger(1); }
-
-  /// Whether computing the value anew, from what `stops` has, takes more than a
-  /// few additions and multiplications.
-  bool isSlowToCompute(Value value, const llvm::DenseSet<Value> &stops) {
-    Operation *op = value.getDefiningOp();
-    if (!op || !isInside(value) || stops.contains(value))
-      return false;
-    if (isSlow(op))
-      return true;
-    return llvm::any_of(op->getOperands(),
-                        [&](Value operand) { return isSlowToCompute(operand, stops); });
-  }
-
-  /// What a late value takes from the steps: values that vary and are needed there.
-  void collect(Value value, const llvm::DenseSet<Value> &needed,
-               const llvm::DenseSet<Value> &varying, llvm::DenseSet<Value> &seen) {
-    if (!isInside(value) || !seen.insert(value).second)
-      return;
-    bool isCarry = isa<BlockArgument>(value) && varying.contains(value);
-    if (isCarry || (needed.contains(value) && varying.contains(value)) ||
-        value.getDefiningOp<ReduceOp>()) {
-      phases.fromSteps.insert(value);
-      return;
-    }
-    if (Operation *op = value.getDefiningOp())
-      for (Value operand : op->getOperands())
-        collect(operand, needed, varying, seen);
-  }
-
   //===--------------------------------------------------------------------===//
   // Loops
   //===--------------------------------------------------------------------===//
@@ -408,9 +227,9 @@ private:
     for (Value value : phases.fromSteps) {
       SmallVector<Value> channels;
       for (int64_t channel = 0; channel < lanes; ++channel)
-        channels.push_back(vector::LoadOp::create(
-            b, e.vectorOf(value.getType()), phases.partialSums[value],
-            ValueRange{step, e.index(channel), e.index(0)}));
+        channels.push_back(vector::LoadOp::create(b, e.vectorOf(value.getType()),
+                                                  phases.partialSums[value],
+                                                  ValueRange{step, e.index(channel), e.index(0)}));
       e.provide(value, reduceLanesOf(e, value.getDefiningOp<ReduceOp>().getKind(), channels));
     }
   }
@@ -617,41 +436,6 @@ private:
     return {isInnerCarry(i) ? e.at[*inner] : e.index(0), e.index(0)};
   }
 
-  /// Whether a value can be computed at inner points with the reductions so far.
-  bool isReady(Value value, const llvm::DenseSet<Value> &done) {
-    if (!isInside(value) || isa<BlockArgument>(value) || done.contains(value))
-      return true;
-    Operation *op = value.getDefiningOp();
-    return !isa<ReduceOp>(op) &&
-           llvm::all_of(op->getOperands(), [&](Value operand) { return isReady(operand, done); });
-  }
-
-  bool isInnerOut(unsigned i) {
-    return isInner(kernel.getYield().getValues()[i]) ||
-           (i < kernel.getNumCarries() && isInnerCarry(i));
-  }
-
-  /// Where a step must read its whole state before it can change it, as in the delta rule, the
-  /// step before reads it for it, element by element as it makes it: `ahead` are the sums that
-  /// need nothing but the state and inputs.
-  void findAhead() {
-    ahead.clear();
-    llvm::DenseSet<Value> none;
-    bool needsSums = false;
-    for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
-      needsSums |= isInnerOut(i) && !isReady(kernel.getYield().getValues()[i], none);
-    if (!needsSums)
-      return;
-    for (ReduceOp reduce : reduces) {
-      auto parts = findParts(kernel, {reduce.getValue()}, [](Value) { return false; });
-      bool canBeAhead = isReady(reduce.getValue(), none);
-      for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-        canBeAhead &= isInnerCarry(i) || !parts.contains(kernel.getCarryArg(i));
-      if (canBeAhead)
-        ahead.push_back(reduce);
-    }
-  }
-
   /// The sums ahead of a block's first step.
   SmallVector<Value> sumFirstStep(Value first, Value count, Value steps) {
     SmallVector<Type> types;
@@ -765,7 +549,8 @@ private:
                                llvm::function_ref<void()> enterNext, ValueRange sums) {
     return e.loop(low, high, unroll, sums, [&](Value row, ValueRange now) {
       SmallVector<Value> next(now);
-      size_t each = sums.size() / std::max<size_t>(round.size() + (enterNext ? ahead.size() : 0), 1);
+      size_t each =
+          sums.size() / std::max<size_t>(round.size() + (enterNext ? ahead.size() : 0), 1);
       auto addUp = [&](size_t k, ReduceOp reduce, int64_t u) {
         Value &sum = next[k * each + u];
         sum = e.combine(reduce.getKind(), sum, e.getVector(reduce.getValue()));
@@ -785,8 +570,8 @@ private:
           continue;
         SmallVector<Value> carries;
         for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-          carries.push_back(
-              isInnerCarry(i) ? e.getVector(kernel.getYield().getValues()[i]) : Value());
+          carries.push_back(isInnerCarry(i) ? e.getVector(kernel.getYield().getValues()[i])
+                                            : Value());
         enterNext();
         for (auto [value, emitted] : sharedByNext)
           e.provide(value, emitted);
@@ -814,29 +599,17 @@ private:
     }
   }
 
-  KernelOp kernel;
-  ImplicitLocOpBuilder &b;
-  unsigned time, lane;
-  int64_t lanes, block, maxStack;
-  /// Whether lanes of the steps lie along the state; those of what comes before and after
-  /// them always lie across channels.
-  bool isAlongState;
-  PointEmitter e;
   TurnedSequences sequences;
-  SmallVector<ReduceOp> reduces;
-  LoopSet innerSet = 0, outerSet = 0;
-  std::optional<unsigned> inner;
-  int64_t innerSize = 0;
-  Home home = Home::Registers;
-  Phases phases;
   SmallVector<Value> carryBuffers;
   SmallVector<llvm::DenseMap<Value, Value>> points;
-  SmallVector<ReduceOp> ahead;
   SmallVector<std::pair<Value, Value>> sharedByNext;
 };
 } // namespace
 
 StringRef ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
+  ConfigAttr config = *kernel.getConfig();
+  if (findRowLoop(kernel, config.getLanes()) == config.getLaneLoop())
+    return emitStepsAsRows(kernel, b);
   takeFactorsOutOfSums(kernel);
   return Recurrence(kernel, b).run();
 }

@@ -36,8 +36,13 @@ constexpr int64_t kMaxUnrolled = 8;
 
 class RowEmitter : public RowPlan {
 public:
-  RowEmitter(KernelOp kernel, ImplicitLocOpBuilder &b)
-      : RowPlan(kernel), b(b), lanes(kernel.getConfig()->getLanes()) {}
+  RowEmitter(KernelOp kernel, ImplicitLocOpBuilder &b, bool isStep)
+      : RowPlan(kernel), b(b), lanes(kernel.getConfig()->getLanes()), isStep(isStep) {}
+
+  /// Several nests, of one out after the other, would read carries that are written.
+  LogicalResult plan() {
+    return success(succeeded(RowPlan::plan()) && (!isStep || nests.size() == 1));
+  }
 
   void emit();
 
@@ -65,6 +70,7 @@ private:
 
   ImplicitLocOpBuilder &b;
   int64_t lanes;
+  bool isStep;
 };
 
 void RowEmitter::takeFromStashes(PointEmitter &point, LoopSet open) {
@@ -164,7 +170,7 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
       stashes = std::move(before);
     return results;
   };
-  if (set != 0 || !nest.reduces.empty())
+  if (set != 0 || !nest.reduces.empty() || isStep)
     return openLoops(nest, toOpen, points, carried, body);
   openParallel(nest, toOpen, points, body);
   return {};
@@ -541,13 +547,13 @@ void RowEmitter::emit() {
 
 } // namespace
 
-StringRef ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b) {
+StringRef ssm::emitRows(KernelOp kernel, ImplicitLocOpBuilder &b, bool isStep) {
   StringRef why = "its sums and results have loops that do not nest";
-  if (failed(RowEmitter(kernel, b).plan()))
+  if (failed(RowEmitter(kernel, b, isStep).plan()))
     return why;
   invertRowDivisors(kernel);
   collapseLoops(kernel, b);
-  RowEmitter emitter(kernel, b);
+  RowEmitter emitter(kernel, b, isStep);
   if (failed(emitter.plan()))
     return why;
   emitter.emit();

@@ -204,8 +204,9 @@ def test_profile():
     prompt, steps = told.split("The prompt:")[1].split("The steps, a mean:")
     for table in (prompt, steps):
         assert "\nkernel_rmsnorm " in table and "\na run " in table and "GFLOP/s" in table
-    assert "compile it with --profile" in run(language_model(), "--prompt", "a", "--profile",
-                                              fails=True)[1]
+    if build.DEVICE != "cuda":  # A GPU's events need nothing in the module.
+        assert "compile it with --profile" in run(language_model(), "--prompt", "a", "--profile",
+                                                  fails=True)[1]
 
 
 def test_states_of_another_model(tmp_path):

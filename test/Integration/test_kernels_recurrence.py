@@ -47,6 +47,8 @@ KINDS = {
     "delayed": (r.delayed(), None), "window": (r.window(), None),
     "centred": (r.centred(), None),
     "normalised": (r.normalised(), None),
+    **{f"distribution{n}": (r.distribution(n), True) for n in (1, 17, 40, 200)},
+    "frames3x33": (r.frames(3, 33), True),
     "dense": (r.dense(), False),
     **{f"segments_{spelling}{taps}": (r.segmented(spelling, 7, taps), True)
        for spelling, taps in (("where", 0), ("where", 3), ("decay", 0), ("product", 3), ("ids", 0),
@@ -152,7 +154,8 @@ DIRECTIONS = {
 @pytest.mark.parametrize("kind,axes", [("diagonal16", 1), ("diagonal5", 0), ("per_head7x3", 1),
                                        ("selective16", 1), ("selective48", 2),
                                        ("delta5x17", 1), ("gated_delta16x8", 0),
-                                       ("total", 1), ("stabilised", 0), ("nonlinear", 2)])
+                                       ("total", 1), ("stabilised", 0), ("nonlinear", 2),
+                                       ("distribution40", 1), ("distribution200", 2)])
 def test_directions(kind, axes, direction, flips, tmp_path):
     recurrence, _ = KINDS[kind]
     choose_inputs, choose_outs = DIRECTIONS[direction]
@@ -193,7 +196,7 @@ HALF_BOUNDS = {f16: {"-O0": 4e-3, "-O3": 1e-3}, bf16: {"-O0": 3e-2, "-O3": 8e-3}
 @pytest.mark.parametrize("dtype", [f16, bf16], ids=["f16", "bf16"])
 @pytest.mark.parametrize("way", ["forward", "backward", "flips"])
 @pytest.mark.parametrize("kind", ["diagonal16", "selective16", "selective7", "guarded16",
-                                  "per_head7x3", "per_head4x16", "gated_delta7x33", "nonlinear"])
+                                  "per_head7x3", "per_head4x16", "gated_delta7x33", "nonlinear", "frames3x33"])
 def test_half(kind, way, dtype, level):
     recurrence, _ = KINDS[kind]
     rng = generator(f"half {kind} {way} {np.dtype(dtype)} {level}")
@@ -300,7 +303,7 @@ def test_zero_start(kind, level):
 
 
 @pytest.mark.parametrize("kind", ["diagonal17", "per_head16x17", "gated_delta16x8", "crossed",
-                                  "stabilised", "dense"])
+                                  "stabilised", "distribution40", "dense"])
 def test_pieces(kind):
     recurrence, _ = KINDS[kind]
     rng = generator(f"pieces {kind}")
@@ -322,7 +325,7 @@ def test_pieces(kind):
 
 
 @pytest.mark.parametrize("kind", ["diagonal16", "per_head4x16", "gated_delta7x33", "stabilised",
-                                  "nonlinear", "states"])
+                                  "nonlinear", "states", "distribution40"])
 def test_threads(kind):
     """The same bits again with the same threads; the bound between numbers of them."""
     recurrence, _ = KINDS[kind]
@@ -338,7 +341,8 @@ def test_threads(kind):
 
 
 @pytest.mark.parametrize("cpu", ["v2", "v3", "v4"])
-@pytest.mark.parametrize("kind", ["diagonal16", "gated_delta7x33", "selective48", "per_head3x208"])
+@pytest.mark.parametrize("kind", ["diagonal16", "gated_delta7x33", "selective48", "per_head3x208",
+                                  "distribution40"])
 def test_targets(kind, cpu):
     recurrence, _ = KINDS[kind]
     rng = generator(f"targets {kind} {cpu}")

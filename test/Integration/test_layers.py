@@ -108,6 +108,42 @@ def test_chain_is_right():
                         np.dtype(f32), 1e-4)
 
 
+def unrolled(steps, channels=24, axis=1, spare=False):
+    """A recurrence whose steps stand one behind the other, as exporters that trace a loop write
+    them: its outs are put side by side in the end. spare: some outs are used elsewhere too."""
+    g = Builder()
+    h, x = g.input("h", ["batch", channels]), g.input("x", ["batch", steps, channels])
+    w, outs = g.weight(np.linspace(-1, 1, channels, dtype=f32)), []
+    for step in range(steps):
+        now = g.add("Gather", x, g.weight(np.array(step)), axis=1)
+        h = g.add("Add", g.add("Mul", g.add("Sigmoid", g.add("Mul", now, w)), h), now)
+        outs.append(g.add("Unsqueeze", g.add("Tanh", h), g.ints(axis)))
+    if spare:
+        outs[3] = outs[2]
+        g.output(outs[5], [None] * 3, name="one")
+        outs[7] = g.add("Concat", x, x, axis=1) if axis == 1 else outs[7]
+    g.output(g.add("Concat", *outs, axis=axis), [None] * 3, name="y")
+    g.output(h, ["batch", channels], name="last")
+    return g.model()
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+@pytest.mark.parametrize("steps,axis,spare", [(15, 1, False), (16, 1, False), (40, 1, True),
+                                              (23, 0, True), (33, 2, False)])
+def test_unrolled_loop(steps, axis, spare, level):
+    model = unrolled(steps, 5, axis, spare)
+    session = runtime.Module(compiler.compile_model(model, [level])).session()
+    peer = onnxruntime.InferenceSession(model.SerializeToString(),
+                                        providers=["CPUExecutionProvider"])
+    rng = generator(f"unrolled#{steps}#{axis}#{spare}#{level}")
+    for batch in (1, 3, 0):
+        inputs = {"h": rng.standard_normal((batch, 5), f32),
+                  "x": rng.standard_normal((batch, steps, 5), f32)}
+        got = session.run(inputs)
+        for output, wanted in zip(peer.get_outputs(), peer.run(None, inputs)):
+            compare.check_close(output.name, got[output.name], wanted, np.dtype(f32), 1e-5)
+
+
 # ===----------------------------------------------------------------------===#
 # Time and size
 # ===----------------------------------------------------------------------===#
@@ -168,6 +204,13 @@ def test_chain_grows_linearly(tmp_path):
     few, many = made["few"].seconds, made["many"].seconds
     print(f"500 products / 50: {many:.2f} s / {few:.2f} s")
     assert many < 10 * few
+
+
+def test_unrolled_loop_grows_linearly(tmp_path):
+    made = compile_in_turns(tmp_path, few=unrolled(32), many=unrolled(256))
+    few, many = made["few"].seconds, made["many"].seconds
+    print(f"256 steps / 32: {many:.2f} s / {few:.2f} s")
+    assert many < 12 * few
 
 
 def test_a_block_takes_less_than_three_seconds(tmp_path):

@@ -249,6 +249,55 @@ def _mamba2():
     return mamba2_scan(512)
 
 
+def steps(body, states, width, length=128, weights=()):
+    """A Scan of a body with inputs "h0", .. and "x", states of those shapes, one row of that width
+    in each step, and weights of the graph around it."""
+    g = Builder()
+    names = [g.input(f"h{i}", list(shape)) for i, shape in enumerate(states)]
+    for name, array in weights:
+        g.weights.append(numpy_helper.from_array(array, name))
+    *lasts, ys = g.add("Scan", *names, g.input("x", [length, *states[0][:-1], width]),
+                       count=len(states) + 1, num_scan_inputs=1, body=body.graph("step"))
+    for i, last in enumerate(lasts):
+        g.output(last, list(states[i]), name=f"last{i}")
+    g.output(ys, [length, *states[0]], name="y")
+    return g.model(), {**{n: np.zeros(s, f32) for n, s in zip(names, states)},
+                       "x": normal(length, *states[0][:-1], width)}
+
+
+def distribution(batch, width):
+    """Each step a softmax of the state: it waits for sums over all channels."""
+    body = Builder("step_")
+    h, x = body.input("h", [batch, width]), body.input("s", [batch, width])
+    new = body.add("Softmax", body.add("Add", h, x), axis=-1)
+    body.output(new, [batch, width])
+    body.output(body.add("Identity", new), [batch, width])
+    return steps(body, [(batch, width)], width)
+
+
+def lstm(batch, width):
+    """The state times a matrix, as exported loops have it."""
+    body = Builder("step_")
+    h, c, x = (body.input(n, [batch, w]) for n, w in (("h", width), ("c", width), ("s", 4 * width)))
+    gates = body.add("Split", body.add("Add", body.add("MatMul", h, "recurrent"), x), count=4,
+                     axis=1, num_outputs=4)
+    i, f, o = (body.add("Sigmoid", gate) for gate in gates[:3])
+    cell = body.add("Add", body.add("Mul", f, c), body.add("Mul", i, body.add("Tanh", gates[3])))
+    new = body.add("Mul", o, body.add("Tanh", cell))
+    for value in (new, cell, body.add("Identity", new)):
+        body.output(value, [batch, width])
+    return steps(body, [(batch, width)] * 2, 4 * width,
+                 weights=[("recurrent", normal(width, 4 * width, scale=width ** -0.5))])
+
+
+for _batch, _width in ((1, 64), (1, 1536), (4, 256)):
+    workload(f"recurrence of {_batch}x{_width} softmax", "scan", 128 * 2 * 12 * _batch * _width)(
+        lambda form=(_batch, _width): distribution(*form))
+    if _width <= 256:
+        workload(f"recurrence of {_batch}x{_width} lstm", "scan", 128 * 8 * _batch * _width**2)(
+            lambda form=(_batch, _width): lstm(*form))
+
+
 def linear_attention(rule, length, heads, size):
     """Heads of size x size states, as ONNX Runtime's own operator."""
     width = heads * size

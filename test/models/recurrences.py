@@ -424,6 +424,41 @@ def normalised():
     return Recurrence({"h": ("B", "D")}, {"x": ("B", "D")}, {"y": ("B", "D")}, build, step)
 
 
+def distribution(width):
+    """Logarithms of a distribution h [B, H, P] that each step scales to a sum of 1, and of all the
+    factors so far."""
+    def build(g, h, n, x):
+        raw = g.add("Add", h, x)
+        total = g.add("ReduceLogSumExp", raw, g.constant(np.array([-1])), keepdims=1)
+        new = g.add("Sub", raw, total)
+        factors = g.add("Add", n, g.add("Squeeze", total, g.constant(np.array([-1]))))
+        return [new, factors], [g.add("Exp", new), factors]
+
+    def step(h, n, x):
+        raw = h + x
+        total = np.log(np.exp(raw).sum(-1))
+        new = raw - total[..., None]
+        return [new, n + total], [np.exp(new), n + total]
+    return Recurrence({"h": ("B", "H", width), "n": ("B", "H")}, {"x": ("B", "H", width)},
+                      {"y": ("B", "H", width), "factors": ("B", "H")}, build, step)
+
+
+def frames(rows, columns):
+    """Images of largest element 1: a step needs the largest over two axes."""
+    def build(g, h, x):
+        raw = g.add("Add", g.add("Abs", h), g.add("Exp", x))
+        largest = g.add("ReduceMax", raw, g.constant(np.array([-2, -1])), keepdims=1)
+        new = g.add("Div", raw, largest)
+        return [new], [g.add("Mul", new, x)]
+
+    def step(h, x):
+        raw = np.abs(h) + np.exp(x)
+        new = raw / raw.max((-2, -1), keepdims=True)
+        return [new], [new * x]
+    dims = ("B", rows, columns)
+    return Recurrence({"h": dims}, {"x": dims}, {"y": dims}, build, step)
+
+
 def dense():
     """An Elman network: the state times a full matrix."""
     def build(g, h, x, w):

@@ -39,6 +39,26 @@ func.func @varying(%x: tensor<4x8xf32>) -> tensor<8x4xf32> {
   return %t : tensor<8x4xf32>
 }
 
+// A loop does not compute it in every step.
+// CHECK-LABEL: func.func @looped
+// CHECK: %[[D:.*]] = ssm.load_weight @derived
+// CHECK: scf.for
+// CHECK-NOT: linalg.transpose
+// CHECK: linalg.add ins(%{{.*}}, %[[D]]
+func.func @looped(%x: tensor<8x4xf32>, %n: index) -> tensor<8x4xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %w = ssm.load_weight @w : tensor<4x8xf32>
+  %y = scf.for %i = %c0 to %n step %c1 iter_args(%h = %x) -> tensor<8x4xf32> {
+    %e = tensor.empty() : tensor<8x4xf32>
+    %t = linalg.transpose ins(%w : tensor<4x8xf32>) outs(%e : tensor<8x4xf32>) permutation = [1, 0]
+    %s = linalg.add ins(%h, %t : tensor<8x4xf32>, tensor<8x4xf32>)
+        outs(%e : tensor<8x4xf32>) -> tensor<8x4xf32>
+    scf.yield %s : tensor<8x4xf32>
+  }
+  return %y : tensor<8x4xf32>
+}
+
 // CHECK: module @weights_init attributes {
 // CHECK-SAME: ssm.init_entries = [{entry = "weights_init_0", inputs = [@w], output = @derived}]
 // CHECK: func.func @weights_init_0(%[[W:.*]]: tensor<4x8xf32> {bufferization.writable = false}) -> tensor<8x4xf32>

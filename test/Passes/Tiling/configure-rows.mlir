@@ -47,6 +47,36 @@ func.func @turned(%table: tensor<9x?xf32>, %more: tensor<9x?xf32>, %e: tensor<?x
   return %y : tensor<?x8xf32>
 }
 
+// Steps that sum over a row are rows: what a batch would lie across is strided, and open.
+// CHECK-LABEL: @steps
+// CHECK: config <recurrence, lane_loop = 2, lanes = 16>
+func.func @steps(%x: tensor<?x?x64xf32>, %h: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %y = ssm.kernel loops 3 time 0 ins(%x : tensor<?x?x64xf32>) inits(%h : tensor<?x64xf32>) outs(%h : tensor<?x64xf32>)
+      maps [#tdu, affine_map<(t, b, d) -> (b, d)>, affine_map<(t, b, d) -> (b, d)>] {
+    ^bb0(%v: f32, %c: f32):
+      %p = arith.addf %v, %c : f32
+      %m = ssm.reduce maximumf %p over [2] : f32
+      %n = arith.subf %p, %m : f32
+      ssm.yield %n : f32
+  } -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// Many rows of few elements lie across lanes better.
+// CHECK-LABEL: @batches
+// CHECK: config <recurrence, lane_loop = 1, lanes = 16
+func.func @batches(%x: tensor<?x32x64xf32>, %h: tensor<32x64xf32>) -> tensor<32x64xf32> {
+  %y = ssm.kernel loops 3 time 0 ins(%x : tensor<?x32x64xf32>) inits(%h : tensor<32x64xf32>) outs(%h : tensor<32x64xf32>)
+      maps [#tdu, affine_map<(t, b, d) -> (b, d)>, affine_map<(t, b, d) -> (b, d)>] {
+    ^bb0(%v: f32, %c: f32):
+      %p = arith.addf %v, %c : f32
+      %m = ssm.reduce maximumf %p over [2] : f32
+      %n = arith.subf %p, %m : f32
+      ssm.yield %n : f32
+  } -> tensor<32x64xf32>
+  return %y : tensor<32x64xf32>
+}
+
 // What the user wrote stays.
 // CHECK-LABEL: @kept
 // CHECK: config <rows, lane_loop = 0, lanes = 4>

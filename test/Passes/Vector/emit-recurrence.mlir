@@ -247,3 +247,32 @@ func.func @single_step(%k: memref<1x40xf32>, %v: memref<1x64xf32>, %h0: memref<4
   }
   return
 }
+
+// -----
+
+// A step that sums over its only channels is a row: lanes lie along them, and the carries are in
+// the out, which first gets where they begin.
+// CHECK-LABEL: @rows
+// CHECK-SAME: %[[X:[a-z0-9]+]]: memref<?x64xf32>, %[[H0:[a-z0-9]+]]: memref<64xf32>, %[[H:[a-z0-9]+]]: memref<64xf32>
+// CHECK-NOT: vector.gather
+// CHECK: vector.load %[[H0]]
+// CHECK: vector.store {{.*}} %[[H]]
+// CHECK: scf.for %[[T:.*]] = %c0
+// CHECK: memref.subview %[[X]][%[[T]], 0]
+// CHECK: vector.load %[[H]]
+// CHECK: vector.reduction <maximumf>
+// CHECK: scf.for
+// CHECK: vector.load %[[H]]
+// CHECK: vector.store {{.*}} %[[H]]
+func.func @rows(%x: memref<?x64xf32>, %h0: memref<64xf32>, %eh: memref<64xf32>) {
+  ssm.kernel loops 2 time 0 ins(%x : memref<?x64xf32>) inits(%h0 : memref<64xf32>) outs(%eh : memref<64xf32>)
+      maps [affine_map<(t, d) -> (t, d)>, affine_map<(t, d) -> (d)>, affine_map<(t, d) -> (d)>]
+      config <recurrence, lane_loop = 1, lanes = 16> {
+    ^bb0(%v: f32, %c: f32):
+      %p = arith.addf %v, %c : f32
+      %m = ssm.reduce maximumf %p over [1] : f32
+      %n = arith.subf %p, %m : f32
+      ssm.yield %n : f32
+  }
+  return
+}

@@ -88,16 +88,19 @@ def selective(g, state, u, dt, b, c, a, skip):
     return new, g.add("Add", y, g.add("Mul", u, skip))
 
 
-def scan(channels, states=16):
-    """Mamba-1's selective scan: softplus of dt, D and the gate with it."""
+def scan(channels, is_first=False, states=16):
+    """Mamba-1's selective scan: softplus of dt, D and the gate with it. `is_first`: channels in
+    front of time in memory."""
     g = Graph()
-    u, dt, z = g.tensors(**{n: ("B", "L", channels) for n in ("u", "dt", "z")})
+    dims = ("B", channels, "L") if is_first else ("B", "L", channels)
+    turned = (lambda v: g.add("Transpose", v, perm=[0, 2, 1])) if is_first else lambda v: v
+    u, dt, z = map(turned, g.tensors(**{n: dims for n in ("u", "dt", "z")}))
     b, c = g.tensors(**{n: ("B", "L", states) for n in ("b", "c")})
     a, skip, bias = g.floats(a=(channels, states), skip=(channels,), bias=(channels,))
     state, = g.floats(state=("B", channels, states))
     step = g.add("Softplus", g.add("Add", g.wide(dt), bias))
     new, y = selective(g, state, g.wide(u), step, g.wide(b), g.wide(c), a, skip)
-    g.output(g.narrow(g.add("Mul", y, g.silu(g.wide(z)))), ["B", "L", channels], BF16, "y")
+    g.output(turned(g.narrow(g.add("Mul", y, g.silu(g.wide(z))))), dims, BF16, "y")
     g.output(new, ["B", channels, states], name="new_state")
     return g
 
@@ -232,6 +235,7 @@ class Source:
 SOURCES = {
     "matmul": Source(matmul), "elementwise": Source(elementwise),
     **{f"scan{n}": Source(scan, (n,)) for n in (2048, 4096, 5120)},
+    "scan4096_first": Source(scan, (4096, True)),
     **{f"conv{n}": Source(conv, (n,)) for n in (4096, 5376, 8192)},
     "plane64": Source(plane, (64,)), "plane256": Source(plane, (256,)),
     "plane64_channels": Source(plane, (64, 64)),

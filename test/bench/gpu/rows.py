@@ -62,10 +62,14 @@ def scan_inputs(b, d, length, n):
             "bias": f32(d, scale=0.5, shift=-4.0), "state": f32(b, d, n)}
 
 
-def scan(b, d, length, n, target, with_peer):
+def scan(b, d, length, n, target, with_peer, is_first=False):
     points = b * d * length
-    ALL.append(Row(f"scan {b}x{d}x{length}, {n} states", f"scan{d}",
-                   lambda: scan_inputs(b, d, length, n), peers.scan if with_peer else None,
+
+    def inputs():
+        given = scan_inputs(b, d, length, n)
+        return given | {name: given[name].mT.contiguous() for name in ("u", "dt", "z") if is_first}
+    ALL.append(Row(f"scan {b}x{d}x{length}, {n} states" + ", time innermost" * is_first,
+                   f"scan{d}" + "_first" * is_first, inputs, peers.scan if with_peer else None,
                    ["y", "new_state"], moved=8 * points, exps=points * (n + 4), loop=True,
                    target=target, like={"y": "u", "new_state": "state"}))
 
@@ -156,6 +160,7 @@ ALL.append(Row("SiLU of 268 M", "elementwise", lambda: {"x": bf16(1 << 28)}, pee
                ["y"], moved=4 << 28))
 scan(8, 2048, 2048, 16, 0.20, True)
 scan(1, 4096, 8192, 16, 0.24, False)
+scan(1, 4096, 8192, 16, 0.24, False, is_first=True)
 scan(1, 5120, 65536, 16, 2.2, False)
 scan(64, 2048, 512, 16, 0.46, True)
 scan(1, 5120, 4096, 16, 0.16, False)
