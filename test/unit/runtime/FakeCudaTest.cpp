@@ -314,6 +314,22 @@ TEST_F(Fake, InputsAreThereForWhoReadsThemEarly) {
   }
 }
 
+TEST_F(Fake, BlocksAlongAxisOneAreClusters) {
+  MainCase values(random, 3);
+  std::vector<ssm_device_kernel> kernels(
+      deviceModule.device_kernels, deviceModule.device_kernels + deviceModule.num_device_kernels);
+  ssm_module description = deviceModule;
+  description.device_kernels = kernels.data();
+  for (ssm_device_kernel &kernel : kernels)
+    kernel.flags |= SSM_KERNEL_CLUSTERS | SSM_KERNEL_OVERLAPS;
+  Module module = createOn("cuda", description);
+  Session session = makeSession(module.get(), "main");
+  values.expectGood(session);
+  // One block is none.
+  EXPECT_EQ(fake().lastLaunch.hasClusters, fake().lastLaunch.grid[1] > 1);
+  EXPECT_TRUE(fake().lastLaunch.overlaps);
+}
+
 TEST_F(Fake, BoundsPersistentGrids) {
   fake().multiprocessors = 5;
   fake().residentBlocks = 3;

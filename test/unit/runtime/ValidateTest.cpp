@@ -197,7 +197,7 @@ TEST(Validate, RefusesEachSpoiledFieldOfADevice) {
       {"threads", [](Copy &c) { c.deviceKernels[0].max_threads = 1025; }},
       {"shared", [](Copy &c) { c.deviceKernels[0].dynamic_shared = -1; }},
       {"shared", [](Copy &c) { c.deviceKernels[0].dynamic_shared = INT32_MAX; }},
-      {"flags", [](Copy &c) { c.deviceKernels[0].flags = 8; }},
+      {"flags", [](Copy &c) { c.deviceKernels[0].flags = 16; }},
       {"parameters", [](Copy &c) { c.deviceKernels[6].num_params = -1; }},
       {"parameters", [](Copy &c) { c.deviceKernels[6].num_params = INT32_MAX; }},
       {"missing", [](Copy &c) { c.deviceKernels[6].param_bytes = nullptr; }},
