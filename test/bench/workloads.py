@@ -186,6 +186,23 @@ def _heads():
                {"perm": [0, 2, 1, 3]})
 
 
+for _mode in ("constant", "reflect", "edge", "wrap"):
+    @workload(f"pad {_mode} 16x224x224", "layout", moved=4 * 16 * (224**2 + 230**2))
+    def _pad(mode=_mode):
+        return one("Pad", {"x": normal(1, 16, 224, 224)}, [1, 16, 230, 230], {"mode": mode},
+                   {"pads": np.array([0, 0, 3, 3, 0, 0, 3, 3])})
+
+
+for _rows, _columns, _places in ((512, 64, 8), (16, 4096, 32), (1, 50280, 50)):
+    @workload(f"topk {_places} of {_rows}x{_columns}", "layout", moved=4 * _rows * _columns)
+    def _topk(rows=_rows, columns=_columns, places=_places):
+        nodes = [("TopK", ["x", "k"], ["y", "i"], {}, "")]
+        shape = [rows, places]
+        return model(nodes, {"x": (TensorProto.FLOAT, [rows, columns])},
+                     {"y": (TensorProto.FLOAT, shape), "i": (TensorProto.INT64, shape)},
+                     {"k": np.array([places])}), {"x": normal(rows, columns)}
+
+
 # ===----------------------------------------------------------------------===#
 # Recurrences
 # ===----------------------------------------------------------------------===#
