@@ -216,6 +216,7 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
     return;
   cleanUp(pm);
   pm.addPass(createLoopInvariantCodeMotionPass());
+  pm.addPass(createExpandDivision());
   ExpandMathF64Options wide;
   wide.onlyVectors = true;
   pm.addPass(createExpandMathF64(wide));

@@ -118,6 +118,16 @@ def _elementwise():
                  {"a": normal(COLUMNS), "b": normal(COLUMNS)}), {"x": normal(ROWS, COLUMNS)}
 
 
+for _op, _type, _attributes in (("Mod", f32, {"fmod": 1}), ("Mod", np.int32, {}),
+                                ("Div", np.int32, {}), ("Div", np.int64, {})):
+    @workload(f"{_op.lower()} {np.dtype(_type).name}", "elementwise",
+              moved=3 * 512 * 768 * np.dtype(_type).itemsize)
+    def _division(op=_op, dtype=_type, attributes=_attributes):
+        x = (normal(512, 768) * 100).astype(dtype)
+        y = rng().uniform(1, 20, (512, 768)).astype(dtype)
+        return one(op, {"x": x, "z": y}, [512, 768], attributes)
+
+
 @workload("softmax rows", "rows", moved=PASS)
 def _softmax():
     return one("Softmax", {"x": normal(ROWS, COLUMNS)}, [ROWS, COLUMNS], {"axis": -1})
