@@ -146,6 +146,94 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     // What its users did not take.
     leavesToUsers = false;
     fuseAll(block);
+    joinReductions(block);
+  }
+
+  /// Reductions of the same operands read them once, as the checks do that ask for the least and
+  /// the greatest index.
+  void joinReductions(Block &block) {
+    IRRewriter rewriter(&getContext());
+    DominanceInfo dominance;
+    SmallVector<KernelOp> seen;
+    for (KernelOp second : llvm::make_early_inc_range(block.getOps<KernelOp>())) {
+      if (!isReduction(second))
+        continue;
+      auto first = llvm::find_if(seen, [&](KernelOp other) { return isAlike(other, second); });
+      if (first == seen.end() || !moveToFirstUser(rewriter, dominance, *first, second)) {
+        seen.push_back(second);
+        continue;
+      }
+      *first = join(rewriter, *first, second);
+      remark::passed(first->getLoc(), remark::RemarkOpts::name("Joined").category("fuse"))
+          << "reductions of the same operands are one loop";
+    }
+  }
+
+  /// In place of the second. (mergeKernels joins on loops of results; these have none.)
+  static KernelOp join(IRRewriter &rewriter, KernelOp first, KernelOp second) {
+    rewriter.setInsertionPoint(second);
+    SmallVector<Value> outs(first.getOuts());
+    llvm::append_range(outs, second.getOuts());
+    SmallVector<Attribute> maps(first.getMaps().getValue());
+    llvm::append_range(maps, second.getMaps().getValue().drop_front(second.getInputs().size()));
+    Location loc = rewriter.getFusedLoc({first.getLoc(), second.getLoc()});
+    auto joined = KernelOp::create(
+        rewriter, loc, ValueRange(outs).getTypes(), rewriter.getI64IntegerAttr(first.getNumLoops()),
+        IntegerAttr(), first.getInputs(), ValueRange(), outs, rewriter.getArrayAttr(maps),
+        rewriter.getDenseBoolArrayAttr({}), TransitionAttr(), ConfigAttr());
+    joined->setDiscardableAttrs(llvm::to_vector(second->getDiscardableAttrs()));
+    Block *step = rewriter.createBlock(&joined.getBody());
+    SmallVector<Value> yields;
+    for (KernelOp part : {first, second}) {
+      IRMapping mapping;
+      for (BlockArgument arg : part.getStep().getArguments()) {
+        unsigned i = arg.getArgNumber();
+        mapping.map(arg,
+                    part == first ? step->addArgument(arg.getType(), loc) : step->getArgument(i));
+      }
+      for (Operation &op : part.getStep().without_terminator())
+        rewriter.clone(op, mapping);
+      for (Value value : part.getYield().getValues())
+        yields.push_back(mapping.lookupOrDefault(value));
+    }
+    YieldOp::create(rewriter, loc, yields);
+    unsigned numFirst = first.getNumResults();
+    rewriter.replaceOp(first, joined.getResults().take_front(numFirst));
+    rewriter.replaceOp(second, joined.getResults().drop_front(numFirst));
+    return joined;
+  }
+
+  /// Whether all that a kernel gives is what it reduces to.
+  static bool isReduction(KernelOp kernel) {
+    KernelLoops loops(kernel);
+    LoopSet outer = outerLoops(kernel);
+    return kindOf(kernel) == Kind::Rows && !kernel.getPadded() &&
+           llvm::all_of(kernel.getYield().getValues(),
+                        [&](Value value) { return isSubset(loops.of(value), outer); });
+  }
+
+  static bool isAlike(KernelOp x, KernelOp y) {
+    return x.getNumLoops() == y.getNumLoops() && llvm::equal(x.getInputs(), y.getInputs()) &&
+           llvm::all_of(llvm::seq<unsigned>(0, x.getInputs().size()),
+                        [&](unsigned i) { return x.getInputMap(i) == y.getInputMap(i); }) &&
+           summedLoops(x) == summedLoops(y) && outerLoops(x) == outerLoops(y) &&
+           x.getStep().getOperations().size() + y.getStep().getOperations().size() <= kMaxOps;
+  }
+
+  /// Brings the second kernel in front of all who use the first one's results.
+  static bool moveToFirstUser(IRRewriter &rewriter, DominanceInfo &dominance, KernelOp first,
+                              KernelOp second) {
+    Operation *earliest = second;
+    for (Operation *user : first->getUsers())
+      if (Operation *top = second->getBlock()->findAncestorOpInBlock(*user);
+          top->isBeforeInBlock(earliest))
+        earliest = top;
+    if (earliest == second)
+      return true;
+    if (failed(moveOperationDependencies(rewriter, second, earliest, dominance)))
+      return false;
+    rewriter.moveOpBefore(second, earliest);
+    return true;
   }
 
   void fuseAll(Block &block) {
@@ -251,9 +339,9 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     for (Operation *user : consumer->getUsers()) {
       auto kernel = dyn_cast<KernelOp>(user);
       if (!kernel || kernel->getBlock() != consumer->getBlock() ||
-          kindOf(kernel) == Kind::Contraction ||
-          llvm::any_of(kernel.getInits(),
-                       [&](Value init) { return init.getDefiningOp() == consumer; }))
+          kindOf(kernel) == Kind::Contraction || llvm::any_of(kernel.getInits(), [&](Value init) {
+            return init.getDefiningOp() == consumer;
+          }))
         return false;
       ++users;
     }

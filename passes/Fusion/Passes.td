@@ -23,7 +23,9 @@ def FuseKernels : Pass<"ssm-fuse-kernels"> {
       activation, residual, gate;
     - sums over the state of each step of a recurrence into the step;
     - reductions over the same rows with what is computed from them: softmax,
-      normalisations.
+      normalisations;
+    - reductions of the same operands over the same loops, such as the least and the greatest
+      index of a gather, into each other: one loop that reads once.
 
     Nothing goes in front of a product of matrices: its tiles read the left operand
     again for every strip of columns, and writing it once costs a percent of the

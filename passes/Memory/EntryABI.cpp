@@ -283,10 +283,13 @@ struct EntryABI : ssm::impl::EntryABIBase<EntryABI> {
     block.insertArgument(1u, pointer, loc);
     Value ok = arith::ConstantIntOp::create(builder, loc, 0, 32);
     func::ReturnOp::create(builder, loc, ok);
+    unsigned numResults = ret.getNumOperands();
     ret.erase();
     function.removeArgAttrsAttr();
     function.removeResAttrsAttr();
     function.setType(builder.getFunctionType(block.getArgumentTypes(), ok.getType()));
+    for (unsigned i = block.getNumArguments() - numResults; i < block.getNumArguments(); ++i)
+      function.setArgAttr(i, kResultPlace, builder.getUnitAttr());
     // Callers that are entries add the table and the context when they are converted.
     for (auto [call, made] : llvm::zip_equal(calls, places)) {
       OpBuilder b(call);

@@ -43,6 +43,16 @@ static bool areApart(memref::SubViewOp x, memref::SubViewOp y) {
   return false;
 }
 
+/// Whether no other value stands for the same memory: a temporary, an output, or where a caller
+/// wants the result of a repeated function.
+static bool isOwn(Value buffer) {
+  if (auto argument = dyn_cast<BlockArgument>(buffer)) {
+    auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+    return function && function.getArgAttr(argument.getArgNumber(), kResultPlace);
+  }
+  return isa<memref::AllocOp, OutputOp>(buffer.getDefiningOp());
+}
+
 namespace {
 /// A copy of a temporary that one kernel writes, and nothing else knows, into a part of a buffer.
 class CopyForwarder {
@@ -104,8 +114,7 @@ bool CopyForwarder::match() {
   bool isCarry = out < writer.getNumCarries();
   if (!isCarry && !place.getType().isLastDimUnitStride())
     return false;
-  Operation *known = rootOf(place).getDefiningOp();
-  if (!isa_and_nonnull<memref::AllocOp, OutputOp>(known) ||
+  if (!isOwn(rootOf(place)) ||
       llvm::any_of(place->getOperands(),
                    [&](Value operand) { return !dominance.dominates(operand, writer); }))
     return false;
@@ -132,6 +141,8 @@ struct ForwardCopies : ssm::impl::ForwardCopiesBase<ForwardCopies> {
     for (memref::CopyOp copy : copies)
       if (CopyForwarder forwarder(copy, dominance); forwarder.match())
         forwarder.forward();
+    for (unsigned i = 0; i < getOperation().getNumArguments(); ++i)
+      getOperation().removeArgAttr(i, kResultPlace);
   }
 };
 } // namespace

@@ -11,6 +11,10 @@
 #include "mlir/Pass/Pass.h"
 
 namespace ssm {
+/// Of an argument of a repeated function, from ssm-entry-abi to ssm-forward-copies: where a caller
+/// wants a result, memory that no other argument stands for.
+inline constexpr llvm::StringLiteral kResultPlace = "ssm.result_place";
+
 #define GEN_PASS_DECL
 #include "passes/Memory/Passes.h.inc"
 #define GEN_PASS_REGISTRATION

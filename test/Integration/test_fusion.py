@@ -192,11 +192,24 @@ def transposed_products(g):
     g.out(g.add("Add", b, g.add("ReduceMax", b, g.ints(1), keepdims=1)), "y")
 
 
+def statistics(g):
+    """Reductions of the same values, some with work behind them that the others wait for."""
+    x = g.x("x", "n", 6, "m")
+    for axes in ((2,), (0, 1), (0, 2)):
+        sums = g.add("ReduceSum", x, g.ints(*axes), keepdims=1)
+        largest = g.add("ReduceMax", g.add("Tanh", x), g.ints(*axes), keepdims=1)
+        squares = g.add("ReduceSumSquare", x, g.ints(*axes), keepdims=1)
+        magnitudes = g.add("ReduceL1", g.add("Add", x, g.add("Sigmoid", sums)), g.ints(*axes),
+                           keepdims=1)
+        for name, value in zip("slqm", (sums, largest, squares, magnitudes)):
+            g.out(value, f"{name}{len(axes)}{axes[0]}{axes[-1]}")
+
+
 GRAPHS = {"residual": residual, "gated": gated, **{f"softmax{a}": softmax(a) for a in (0, 1, 2)},
           **{f"attention-{how}": attention(how) for how in ("add", "where", "guarded")},
           "gelu-erf": gelu_erf, "diamond": diamond, "heads": heads, "broadcasts": broadcasts,
           "both-means": both_means, "logsumexp": logsumexp, "dead": dead, "two-norms": two_norms,
-          "transposed-products": transposed_products}
+          "transposed-products": transposed_products, "statistics": statistics}
 SIZES = [dict(b=2, n=3, m=5), dict(b=1, n=1, m=1), dict(b=1, n=17, m=33), dict(b=3, n=1, m=16),
          dict(b=1, n=40, m=9), dict(b=0, n=4, m=2), dict(b=1, n=0, m=3)]
 # Operators one after the other, each within the bound of one.
@@ -244,6 +257,14 @@ def test_graph(name, dtype, level):
         for key, want in evaluate(wide, given).items():
             compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(dtype),
                                 OPERATORS * compare.BOUNDS[np.dtype(dtype)])
+
+
+def test_reductions_of_the_same_values_are_one_kernel():
+    g = Graph(3, f32, f32)
+    x = g.x("x", "n", "m")
+    for op in ("ReduceMax", "ReduceMin", "ReduceSum"):
+        g.out(g.add(op, x, g.ints(1), keepdims=0), op, 1)
+    assert len(list_kernels(compiler.compile_model(g.model()))) == 1
 
 
 def list_kernels(module):

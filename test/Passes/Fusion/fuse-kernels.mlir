@@ -366,3 +366,43 @@ func.func @sum_of_channels(%a: tensor<?x?x8xf32>, %h0: tensor<?x8xf32>, %eh: ten
   } -> tensor<?x?xf32>
   return %h, %y : tensor<?x8xf32>, tensor<?x?xf32>
 }
+
+// -----
+
+#nm = affine_map<(n, m) -> (n, m)>
+#n = affine_map<(n, m) -> (n)>
+#m = affine_map<(n, m) -> (m)>
+
+// Reductions of the same rows read them once; the second one goes where the first one's user
+// waits for it no longer. Those of columns stay.
+
+// CHECK-LABEL: @least_and_greatest
+// CHECK: %[[R:.*]]:2 = ssm.kernel loops 2 ins(%arg0 : tensor<?x?xi64>)
+// CHECK: ssm.reduce mins
+// CHECK: ssm.reduce maxs
+// CHECK: tensor.extract %[[R]]#0
+// CHECK: ssm.kernel loops 2 ins(%arg0 : tensor<?x?xi64>)
+// CHECK: ssm.reduce maxs {{.*}} over [0]
+func.func @least_and_greatest(%x: tensor<?x?xi64>, %n: index, %m: index) -> (i64, tensor<?xi64>, tensor<?xi64>) {
+  %c0 = arith.constant 0 : index
+  %e = tensor.empty(%n) : tensor<?xi64>
+  %least = ssm.kernel loops 2 ins(%x : tensor<?x?xi64>) outs(%e : tensor<?xi64>) maps [#nm, #n] {
+    ^bb0(%v: i64):
+      %0 = ssm.reduce mins %v over [1] : i64
+      ssm.yield %0 : i64
+  } -> tensor<?xi64>
+  %first = tensor.extract %least[%c0] : tensor<?xi64>
+  %f = tensor.empty(%n) : tensor<?xi64>
+  %greatest = ssm.kernel loops 2 ins(%x : tensor<?x?xi64>) outs(%f : tensor<?xi64>) maps [#nm, #n] {
+    ^bb0(%v: i64):
+      %0 = ssm.reduce maxs %v over [1] : i64
+      ssm.yield %0 : i64
+  } -> tensor<?xi64>
+  %g = tensor.empty(%m) : tensor<?xi64>
+  %columns = ssm.kernel loops 2 ins(%x : tensor<?x?xi64>) outs(%g : tensor<?xi64>) maps [#nm, #m] {
+    ^bb0(%v: i64):
+      %0 = ssm.reduce maxs %v over [0] : i64
+      ssm.yield %0 : i64
+  } -> tensor<?xi64>
+  return %first, %greatest, %columns : i64, tensor<?xi64>, tensor<?xi64>
+}

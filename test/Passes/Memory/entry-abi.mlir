@@ -86,7 +86,7 @@ func.func @calls(%x: memref<?xf32>) -> memref<?xf32> {
   %z = call @repeated(%y, %n) : (memref<?xf32>, index) -> memref<?xf32>
   return %z : memref<?xf32>
 }
-// CHECK: func.func private @repeated(%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %[[X:.*]]: memref<?xf32>, %{{.*}}: index, %[[P:.*]]: memref<?xf32>) -> i32 attributes {ssm.repeated}
+// CHECK: func.func private @repeated(%{{.*}}: !llvm.ptr, %{{.*}}: !llvm.ptr, %[[X:.*]]: memref<?xf32>, %{{.*}}: index, %[[P:.*]]: memref<?xf32> {ssm.result_place}) -> i32 attributes {ssm.repeated}
 // CHECK-NOT: memref.alloc
 // CHECK: linalg.map {{.*}} ins(%[[X]]{{.*}}) outs(%[[P]]
 func.func private @repeated(%x: memref<?xf32>, %n: index) -> (memref<?xf32> {ssm.sizes = array<i64: 1>}) attributes {ssm.repeated} {

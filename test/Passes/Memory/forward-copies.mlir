@@ -25,6 +25,27 @@ func.func @side_by_side(%x: memref<?x?xf32>, %p: memref<?xf32>, %n: index) -> me
   return %y : memref<?x2xf32>
 }
 
+// Into the result of a repeated function.
+// CHECK-LABEL: func.func private @repeated
+// CHECK-SAME: %[[Y:[a-z0-9]+]]: memref<?x2xf32>)
+// CHECK-NOT: memref.copy
+// CHECK: %[[B:.*]] = memref.subview %[[Y]][0, 1]
+// CHECK: ssm.kernel {{.*}} outs(%[[B]] :
+// CHECK-NOT: memref.copy
+// CHECK: return
+func.func private @repeated(%x: memref<?x?xf32>, %p: memref<?xf32>, %n: index,
+                            %y: memref<?x2xf32> {ssm.result_place}) {
+  %t = memref.alloc(%n) : memref<?xf32>
+  ssm.kernel loops 2 time 0 ins(%x : memref<?x?xf32>) inits(%p : memref<?xf32>)
+      outs(%t : memref<?xf32>) maps [#td, #d, #d] {
+    ^bb0(%v: f32, %q: f32):
+      ssm.yield %v : f32
+  }
+  %b = memref.subview %y[0, 1] [%n, 1] [1, 1] : memref<?x2xf32> to memref<?xf32, strided<[2], offset: 1>>
+  memref.copy %t, %b : memref<?xf32> to memref<?xf32, strided<[2], offset: 1>>
+  return
+}
+
 // What has another reader, is written where others lie, is read meanwhile, or is of a buffer of
 // unknown relations stays.
 // CHECK-LABEL: func.func @stays
