@@ -217,6 +217,7 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   cleanUp(pm);
   pm.addPass(createLoopInvariantCodeMotionPass());
   pm.addPass(createExpandDivision());
+  pm.addPass(createExpandArcs());
   ExpandMathF64Options wide;
   wide.onlyVectors = true;
   pm.addPass(createExpandMathF64(wide));

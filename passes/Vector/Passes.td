@@ -123,6 +123,20 @@ def FitVectors : Pass<"ssm-fit-vectors"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
+def ExpandArcs : Pass<"ssm-expand-arcs"> {
+  let summary = "atan, asin and acos of vectors of f32 as arithmetic";
+  let description = [{
+    In single precision, within 3 units in the last place: atan by one division, asin and acos by one
+    square root. Those of ssm-expand-math-f64 are closer and take twice as long.
+
+    ```mlir
+    %a = math.asin %x : vector<16xf32>
+    // becomes s + s z p(z) with s = |x|, z = s s, or s = sqrt((1 - |x|) / 2), and then pi / 2 - 2 that
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
 def ExpandDivision : Pass<"ssm-expand-division"> {
   let summary = "remainders of f32, quotients and remainders of integers, on vectors";
   let description = [{

@@ -118,6 +118,13 @@ def _elementwise():
                  {"a": normal(COLUMNS), "b": normal(COLUMNS)}), {"x": normal(ROWS, COLUMNS)}
 
 
+for _op in ("Elu", "Sin", "Atan", "Acos"):
+    @workload(_op.lower(), "elementwise", moved=PASS)
+    def _function(op=_op):
+        x = normal(ROWS, COLUMNS)
+        return one(op, {"x": np.clip(x, -1, 1) if op == "Acos" else x}, [ROWS, COLUMNS])
+
+
 for _op, _type, _attributes in (("Mod", f32, {"fmod": 1}), ("Mod", np.int32, {}),
                                 ("Div", np.int32, {}), ("Div", np.int64, {})):
     @workload(f"{_op.lower()} {np.dtype(_type).name}", "elementwise",
