@@ -83,35 +83,36 @@ static bool lacksLoop(KernelOp kernel) {
   });
 }
 
-std::optional<unsigned> ssm::findRowLoop(KernelOp kernel, int64_t lanes) {
+bool ssm::canBeRowLoop(KernelOp kernel, unsigned loop, int64_t lanes) {
   if (!kernel.getTime() || kernel.getNumCarries() == 0 ||
       !(waitsForSums(kernel) || lacksLoop(kernel)))
-    return std::nullopt;
+    return false;
   // Steps are cut out of their operands at these loops, which the region must not know.
   LoopSet fixed = findSharedLoops(kernel) | loopBit(*kernel.getTime());
+  if (contains(fixed, loop) || !canBeLaneLoop(kernel, loop, lanes))
+    return false;
   for (auto index : kernel.getStep().getOps<ssm::IndexOp>())
     if (contains(fixed, index.getLoop()))
-      return std::nullopt;
+      return false;
   for (unsigned i = 0; i < kernel.getMaps().size(); ++i)
     for (AffineExpr expr : kernel.getMap(i).getResults())
       if (!isa<AffineDimExpr>(expr))
-        for (unsigned loop : listLoops(fixed))
-          if (expr.isFunctionOfDim(loop))
-            return std::nullopt;
-  auto lies = [&](unsigned loop) {
-    if (!canBeLaneLoop(kernel, loop, lanes))
-      return false;
-    for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
-      for (auto [operand, map] : {std::pair(kernel.getInits()[i], kernel.getInitMap(i)),
-                                  std::pair(kernel.getOuts()[i], kernel.getOutMap(i))})
-        if (isa<ShapedType>(operand.getType()) && map.isFunctionOfDim(loop) &&
-            !isDenseAlong(map, loop))
-          return false;
-    return true;
-  };
+        for (unsigned other : listLoops(fixed))
+          if (expr.isFunctionOfDim(other))
+            return false;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i)
+    for (auto [operand, map] : {std::pair(kernel.getInits()[i], kernel.getInitMap(i)),
+                                std::pair(kernel.getOuts()[i], kernel.getOutMap(i))})
+      if (isa<ShapedType>(operand.getType()) && map.isFunctionOfDim(loop) &&
+          !isDenseAlong(map, loop))
+        return false;
+  return true;
+}
+
+std::optional<unsigned> ssm::findRowLoop(KernelOp kernel, int64_t lanes) {
   std::optional<unsigned> row;
   for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
-    if (!contains(fixed, loop) && lies(loop) &&
+    if (canBeRowLoop(kernel, loop, lanes) &&
         (!row || scoreLaneLoop(kernel, loop) > scoreLaneLoop(kernel, *row)))
       row = loop;
   std::optional<unsigned> other = findLaneLoop(kernel, lanes);
@@ -121,6 +122,7 @@ std::optional<unsigned> ssm::findRowLoop(KernelOp kernel, int64_t lanes) {
     if (AffineMap map = kernel.getOutMap(i); map.isFunctionOfDim(*row) && isDenseAlong(map, *other))
       return std::nullopt;
   int64_t batch = fixedSize(kernel, *other), length = 1;
+  LoopSet fixed = findSharedLoops(kernel) | loopBit(*kernel.getTime());
   for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
     if (int64_t size = fixedSize(kernel, loop); !contains(fixed, loop))
       length = ShapedType::isDynamic(size) || ShapedType::isDynamic(length) ? ShapedType::kDynamic

@@ -23,10 +23,13 @@ std::optional<unsigned> findStateLoop(KernelOp kernel, int64_t lanes);
 /// The loops that all outs of a recurrence have and no step sums over.
 LoopSet findSharedLoops(KernelOp kernel);
 
-/// The loop that lanes of a recurrence's steps lie along where they wait for sums over it, or some
-/// carries lack it, and nothing lies better: carries are dense along it, and what no step sums
-/// over, a batch, is absent or small beside it and nothing is dense along that. Steps are then
-/// rows, one after the other.
+/// Whether steps of a recurrence can be rows, one after the other, with lanes along a loop that not
+/// all outs have: they wait for sums over it, or some carries lack it; the others are dense along
+/// it.
+bool canBeRowLoop(KernelOp kernel, unsigned loop, int64_t lanes);
+
+/// The best of such loops, if nothing lies better: what no step sums over, a batch, is absent or
+/// small beside it, and no carry with the loop is dense along that.
 std::optional<unsigned> findRowLoop(KernelOp kernel, int64_t lanes);
 
 /// Whether a carry, on buffers, begins in other memory than it ends in.

@@ -9,6 +9,8 @@
 // threads in front. Of rows of several parts a first kernel leaves what each part comes to, a
 // second what is in front of it. No atomics: the same input gives the same bits.
 //
+// Threads read and write memory side by side, and turn what they have in shared memory.
+//
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceBuilder.h"
@@ -65,8 +67,20 @@ private:
   Value init();
   /// The block's row and part of it.
   void begin();
-  Value stepOf(int64_t i) { return e.add(first, i); }
+  /// Steps that follow each other in a thread, and those of neighbours.
+  Value ownStep(int64_t i) { return e.add(first, i); }
+  Value sharedStep(int64_t i) { return e.add(aside, i * kThreads); }
+  /// Of the steps of neighbours.
   Values terms();
+  void shareTerms(ArrayRef<Value> terms);
+  Values ownTerms();
+  /// Where a step is in shared memory, [thread][its steps]. With one more element in a row neither
+  /// neighbours nor a thread's own steps meet in a bank.
+  Values ownPlace(int64_t i) { return {thread, e.index(i)}; }
+  Values sharedPlace(int64_t i) {
+    return {e.add(d.div(thread, kPerThread), i * (kThreads / kPerThread)),
+            d.bitAnd(thread, kPerThread - 1)};
+  }
   Value total(ArrayRef<Value> terms);
   /// Of what threads have, that of all lanes below.
   Value overLanesBelow(Value value);
@@ -82,7 +96,7 @@ private:
   unsigned time;
   Type type;
   SmallVector<unsigned> rowLoops;
-  Value thread, lane, steps, row, part, first;
+  Value thread, lane, steps, row, part, first, aside, turned;
 };
 
 } // namespace
@@ -166,19 +180,35 @@ void PrefixEmitter::begin() {
   row = d.div(block, parts);
   part = d.rem(block, parts);
   setRow(row);
-  first = e.add(d.mul(part, kPart), d.mul(thread, kPerThread));
+  Value base = d.mul(part, kPart);
+  first = e.add(base, d.mul(thread, kPerThread));
+  aside = e.add(base, thread);
+  turned = k.addShared({kThreads, kPerThread + 1}, type);
 }
 
 SmallVector<Value> PrefixEmitter::terms() {
   Values all;
   for (int64_t i = 0; i < kPerThread; ++i) {
     PointEmitter::Scope scope(e);
-    setStep(stepOf(i));
+    setStep(sharedStep(i));
     all.push_back(e.get(what.term));
   }
-  for (auto [i, term] : llvm::enumerate(all))
-    term = d.select(d.isLess(stepOf(i), steps), term, neutral());
   return all;
+}
+
+void PrefixEmitter::shareTerms(ArrayRef<Value> terms) {
+  for (auto [i, term] : llvm::enumerate(terms))
+    memref::StoreOp::create(b, term, turned, sharedPlace(i));
+  gpu::BarrierOp::create(b);
+}
+
+SmallVector<Value> PrefixEmitter::ownTerms() {
+  Values own;
+  for (int64_t i = 0; i < kPerThread; ++i) {
+    Value term = memref::LoadOp::create(b, turned, ownPlace(i));
+    own.push_back(d.select(d.isLess(ownStep(i), steps), term, neutral()));
+  }
+  return own;
 }
 
 Value PrefixEmitter::total(ArrayRef<Value> terms) {
@@ -205,7 +235,8 @@ Value PrefixEmitter::placeIn(Value memory, Value row, Value part) {
 
 void PrefixEmitter::combineParts(Value memory) {
   begin();
-  Value all = reduceOverBlock(k, e, what.kind, total(terms()));
+  shareTerms(terms());
+  Value all = reduceOverBlock(k, e, what.kind, total(ownTerms()));
   d.branch(d.isEqual(thread, 0),
            [&] { d.store(all, placeIn(memory, row, part), kWordBytes); });
 }
@@ -242,8 +273,10 @@ void PrefixEmitter::addParts(Value memory) {
 void PrefixEmitter::runSteps(Value memory) {
   begin();
   Values terms = this->terms();
+  shareTerms(terms);
+  Values ownTerms = this->ownTerms();
   Value start = memory ? d.load(type, placeIn(memory, row, part), kWordBytes) : init();
-  Value own = total(terms), below = overLanesBelow(own);
+  Value own = total(ownTerms), below = overLanesBelow(own);
   // The last lane of a warp tells what all of it comes to.
   Value sums = k.addShared({kWarps}, type), warp = d.div(thread, kWarp);
   d.branch(d.isEqual(lane, kWarp - 1),
@@ -253,21 +286,29 @@ void PrefixEmitter::runSteps(Value memory) {
     Value sum = memref::LoadOp::create(b, sums, e.index(other));
     start = d.select(d.compare(Predicate::ugt, warp, other), combine(start, sum), start);
   }
+  // In place of the terms, what is in front of each step.
   Value now = combine(start, below);
   for (int64_t i = 0; i < kPerThread; ++i) {
-    Value step = stepOf(i), next = combine(now, terms[i]);
+    memref::StoreOp::create(b, now, turned, ownPlace(i));
+    now = d.select(d.isLess(ownStep(i), steps), combine(now, ownTerms[i]), now);
+  }
+  Value hasLast = d.make<arith::AndIOp>(
+      d.isLess(first, steps), d.compare(Predicate::uge, e.add(first, kPerThread), steps));
+  gpu::BarrierOp::create(b);
+  for (int64_t i = 0; i < kPerThread; ++i) {
+    Value step = sharedStep(i);
     d.branch(d.isLess(step, steps), [&] {
       PointEmitter::Scope scope(e);
       setStep(step);
+      Value before = memref::LoadOp::create(b, turned, sharedPlace(i));
       e.provide(what.term, terms[i]);
-      e.provide(kernel.getCarryArg(0), now);
-      e.provide(kernel.getYield().getValues()[0], next);
+      e.provide(kernel.getCarryArg(0), before);
+      e.provide(kernel.getYield().getValues()[0], combine(before, terms[i]));
       for (unsigned out = 1; out < kernel.getOuts().size(); ++out)
         e.storeOut(out, e.get(kernel.getYield().getValues()[out]));
-      d.branch(d.isEqual(e.add(step, 1), steps), [&] { e.storeOut(0, next); });
     });
-    now = next;
   }
+  d.branch(hasLast, [&] { e.storeOut(0, now); });
 }
 
 //===----------------------------------------------------------------------===//

@@ -27,7 +27,8 @@ constexpr int64_t kShortSum = 16;
 constexpr int64_t kPerThread = 8;
 /// The most lanes of a vector.
 constexpr int64_t kMaxLanes = 8;
-/// Points from which on, and lengths of rows from which on, warps take rows; points of a thread then.
+/// Points from which on, and lengths of rows from which on, warps take rows; points of a thread
+/// then.
 constexpr int64_t kManyPoints = 1 << 20, kLeastRow = 16, kPointsOfThread = 8;
 
 } // namespace
@@ -124,17 +125,15 @@ void TeamEmitter::chooseWideLoop(bool ownSums) {
     AffineMap map = kernel.getMap(i);
     if (!map.isFunctionOfDim(loop))
       continue;
-    bool isDense = llvm::none_of(map.getResults().drop_back(), [&](AffineExpr expr) {
-      return expr.isFunctionOfDim(loop);
-    });
+    bool isDense = llvm::none_of(map.getResults().drop_back(),
+                                 [&](AffineExpr expr) { return expr.isFunctionOfDim(loop); });
     if (!take(operand, isDense && isa<AffineDimExpr>(map.getResults().back())))
       return;
   }
   for (Operation &op : kernel.getStep().without_terminator()) {
     auto read = getIndexedRead(&op);
-    if (!read || llvm::none_of(read->indices, [&](Value index) {
-          return contains(e.loops.of(index), loop);
-        }))
+    if (!read || llvm::none_of(read->indices,
+                               [&](Value index) { return contains(e.loops.of(index), loop); }))
       continue;
     // Other addresses than neighbours' would be as many accesses.
     bool isDense = getLaneAccess(e.loops, *read, loop) == LaneAccess::Dense;
@@ -214,13 +213,13 @@ LaunchShape TeamEmitter::launch() {
   if (alone) {
     Value perBlock = constant(kBlock * lanes);
     if (canTakeRows()) {
-      Value isMany = h.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge, total,
-                                                   constant(kManyPoints));
-      perBlock = h.createOrFold<arith::SelectOp>(isMany, constant(kBlock * pointsOfThread()),
-                                                 perBlock);
+      Value isMany =
+          h.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge, total, constant(kManyPoints));
+      perBlock =
+          h.createOrFold<arith::SelectOp>(isMany, constant(kBlock * pointsOfThread()), perBlock);
     }
-    return {{h.createOrFold<arith::CeilDivUIOp>(total, perBlock), one, one}, constant(kBlock),
-            kBlock};
+    return {
+        {h.createOrFold<arith::CeilDivUIOp>(total, perBlock), one, one}, constant(kBlock), kBlock};
   }
   Value longest = one;
   auto lengthen = [&](Value length) { longest = h.createOrFold<arith::MaxUIOp>(longest, length); };
@@ -325,8 +324,8 @@ bool TeamEmitter::canTakeRows() {
 int64_t TeamEmitter::pointsOfThread() const { return lanes > 1 ? lanes : kPointsOfThread; }
 
 /// A warp takes pieces of rows. Where a piece lies is found by divisions for a warp's first one
-/// alone: those of a thread's points would take longer than memory does. From one piece to the next,
-/// all loops' indices grow like the digits of a number.
+/// alone: those of a thread's points would take longer than memory does. From one piece to the
+/// next, all loops' indices grow like the digits of a number.
 void TeamEmitter::emitRows() {
   DeviceBuilder d{b};
   unsigned inner = pointLoops.back();
@@ -354,14 +353,22 @@ void TeamEmitter::emitRows() {
     PointEmitter::Scope scope(e);
     for (auto [loop, index] : llvm::zip(ArrayRef(pointLoops).drop_back(), now))
       e.at[loop] = index;
-    Value begin = d.mul(now.back(), length);
-    Value end = d.min(d.add(begin, length), size);
-    d.loop(d.add(begin, lane), end, constant(kWarp), {}, [&](Value at, ValueRange) {
-      PointEmitter::Scope each(e);
-      e.at[inner] = at;
-      emitPoint();
-      return SmallVector<Value>();
-    });
+    Value begin = d.mul(now.back(), length), afterLast = d.add(begin, length);
+    auto one = [&] {
+      d.loop(d.add(begin, lane), d.min(afterLast, size), constant(kWarp), {},
+             [&](Value at, ValueRange) {
+               PointEmitter::Scope each(e);
+               e.at[inner] = at;
+               emitPoint();
+               return SmallVector<Value>();
+             });
+    };
+    if (canTakeTogether())
+      d.branch(
+          d.compare(arith::CmpIPredicate::ule, afterLast, size),
+          [&] { emitTogether(d.add(begin, lane)); }, one);
+    else
+      one();
     SmallVector<Value> next(now);
     Value carry = zero;
     for (size_t i = sizes.size(); i-- > 0;) {
@@ -373,6 +380,39 @@ void TeamEmitter::emitRows() {
       carry = d.select(isOver, constant(1), zero);
     }
     return next;
+  });
+}
+
+/// Elementwise, with operands that registers hold for all of a thread's points.
+bool TeamEmitter::canTakeTogether() {
+  constexpr size_t most = 32;
+  Block &step = kernel.getStep();
+  return step.getOps<ReduceOp>().empty() && step.getOperations().size() <= most &&
+         kernel.getInputs().size() * pointsOfThread() <= most &&
+         llvm::all_of(llvm::seq<unsigned>(0, kernel.getOuts().size()),
+                      [&](unsigned out) { return loopsOf(kernel.getOutMap(out)) == points; });
+}
+
+/// All points of a thread are read before one is written: an element at a time is too little on its
+/// way for memory's latency.
+void TeamEmitter::emitTogether(Value first) {
+  auto yielded = kernel.getYield().getValues();
+  SmallVector<SmallVector<Value>> values;
+  auto forEach = [&](llvm::function_ref<void(int64_t)> body) {
+    for (int64_t i = 0; i < pointsOfThread(); ++i) {
+      PointEmitter::Scope scope(e);
+      e.at[pointLoops.back()] = e.add(first, i * kWarp);
+      body(i);
+    }
+  };
+  forEach([&](int64_t) {
+    SmallVector<Value> &results = values.emplace_back();
+    for (Value value : yielded)
+      results.push_back(e.get(value));
+  });
+  forEach([&](int64_t i) {
+    for (auto [out, value] : llvm::enumerate(values[i]))
+      e.storeOut(out, value);
   });
 }
 
@@ -518,8 +558,7 @@ SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel, bool overlaps) {
   addTurnForms(kernel, forms);
   addRowForms(kernel, overlaps, forms);
   addSplitForms(kernel, forms);
-  forms.push_back({"", nullptr, [overlaps](DeviceKernel &both) {
-                     return TeamEmitter(both, overlaps).emit();
-                   }});
+  forms.push_back(
+      {"", nullptr, [overlaps](DeviceKernel &both) { return TeamEmitter(both, overlaps).emit(); }});
   return forms;
 }

@@ -55,6 +55,8 @@ protected:
   /// vectors.
   void emitPoints();
   void emitRows();
+  bool canTakeTogether();
+  void emitTogether(mlir::Value first);
   bool canTakeRows();
   int64_t pointsOfThread() const;
   void emitPoint();

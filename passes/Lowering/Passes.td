@@ -121,9 +121,12 @@ def OutlineRepeats : Pass<"ssm-outline-repeats", "::mlir::ModuleOp"> {
 }
 
 def DecomposeTopK : Pass<"ssm-decompose-topk", "::mlir::func::FuncOp"> {
-  let summary = "ssm.topk on buffers to heaps";
+  let summary = "ssm.topk on buffers to lists and heaps";
   let description = [{
-    For every row a heap of the k best indices, its root the worst of them: each element
+    With vectors, up to 64 places are a sorted list in registers, into which an element is put by
+    two comparisons and two shuffles; neighbours are compared with its last place as a vector first,
+    so that of a long row few elements are looked at one by one. More places, or without vectors:
+    for every row a heap of the k best indices, its root the worst of them: each element
     that beats the root replaces it. Taking the roots away one by one, from the back of
     the same k places, sorts the row. O(n log k) for any k, in place in the result; k = n,
     a full sort, is common where tokens are grouped by expert.
@@ -137,8 +140,12 @@ def DecomposeTopK : Pass<"ssm-decompose-topk", "::mlir::func::FuncOp"> {
     scf.for %n = %c1 to %c4 step %c1 { ... }  // sorted
     ```
   }];
+  let options = [
+    Option<"vectors", "vectors", "bool", /*default=*/"false", "Vectors of elements are compared.">
+  ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
 }
 
 def DecomposeScan : Pass<"ssm-decompose-scan", "::mlir::func::FuncOp"> {

@@ -194,7 +194,9 @@ static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options)
 static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
   if (!options.chip.empty())
     return buildDeviceVector(pm, options);
-  pm.addNestedPass<func::FuncOp>(createDecomposeTopK());
+  DecomposeTopKOptions topk;
+  topk.vectors = options.optLevel > 0;
+  pm.addNestedPass<func::FuncOp>(createDecomposeTopK(topk));
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToKernel());
   if (options.optLevel > 0)
@@ -214,6 +216,8 @@ static void buildVector(OpPassManager &pm, const PipelineOptions &options) {
     return;
   cleanUp(pm);
   pm.addPass(createLoopInvariantCodeMotionPass());
+  pm.addPass(createExpandDivision());
+  pm.addPass(createExpandArcs());
   ExpandMathF64Options wide;
   wide.onlyVectors = true;
   pm.addPass(createExpandMathF64(wide));

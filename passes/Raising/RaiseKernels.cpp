@@ -73,6 +73,31 @@ static bool isUniform(Value value, Block &body) {
          llvm::all_of(op->getOperands(), [&](Value operand) { return isUniform(operand, body); });
 }
 
+/// Whether a divisor is never 0, nor, of a signed division, -1: another number is selected then.
+static bool isGuarded(Value divisor, bool isSigned) {
+  auto select = divisor.getDefiningOp<arith::SelectOp>();
+  APInt instead;
+  if (!select || !matchPattern(select.getTrueValue(), m_ConstantInt(&instead)) ||
+      instead.isZero() || instead.isAllOnes())
+    return false;
+  bool hasZero = false, hasOnes = false;
+  SmallVector<Value> work = {select.getCondition()};
+  while (!work.empty()) {
+    Value condition = work.pop_back_val();
+    if (auto either = condition.getDefiningOp<arith::OrIOp>())
+      work.append({either.getLhs(), either.getRhs()});
+    auto compare = condition.getDefiningOp<arith::CmpIOp>();
+    APInt value;
+    if (!compare || compare.getPredicate() != arith::CmpIPredicate::eq ||
+        compare.getLhs() != select.getFalseValue() ||
+        !matchPattern(compare.getRhs(), m_ConstantInt(&value)))
+      continue;
+    hasZero |= value.isZero();
+    hasOnes |= value.isAllOnes();
+  }
+  return hasZero && (hasOnes || !isSigned);
+}
+
 /// A division traps for some operands. Lanes outside of a vector's mask hold any
 /// value, so it must be safe for all, except where its divisor is the same for all.
 static bool mayTrap(Operation &op, Block &body) {
@@ -83,6 +108,9 @@ static bool mayTrap(Operation &op, Block &body) {
   APInt constant;
   if (matchPattern(divisor, m_ConstantInt(&constant)))
     return constant.isZero() || constant.isAllOnes();
+  if (isGuarded(divisor, isa<arith::DivSIOp, arith::RemSIOp>(op)) &&
+      isa<arith::DivSIOp, arith::RemSIOp, arith::DivUIOp, arith::RemUIOp>(op))
+    return false;
   return !divisor.getType().isIndex() || !isUniform(divisor, body);
 }
 

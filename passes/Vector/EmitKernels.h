@@ -38,7 +38,7 @@ llvm::StringRef emitWindow(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 /// they lie. False, and nothing is emitted, if rows cannot have it.
 bool emitStepAsRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b, unsigned lane, int64_t lanes);
 
-/// A recurrence with lanes along a loop that its steps sum over (`findRowLoop`).
+/// A recurrence with lanes along a loop that its steps sum over (`canBeRowLoop`).
 llvm::StringRef emitStepsAsRows(KernelOp kernel, mlir::ImplicitLocOpBuilder &b);
 
 } // namespace ssm

@@ -608,7 +608,7 @@ private:
 
 StringRef ssm::emitRecurrence(KernelOp kernel, ImplicitLocOpBuilder &b) {
   ConfigAttr config = *kernel.getConfig();
-  if (findRowLoop(kernel, config.getLanes()) == config.getLaneLoop())
+  if (canBeRowLoop(kernel, config.getLaneLoop(), config.getLanes()))
     return emitStepsAsRows(kernel, b);
   takeFactorsOutOfSums(kernel);
   return Recurrence(kernel, b).run();

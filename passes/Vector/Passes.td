@@ -123,6 +123,41 @@ def FitVectors : Pass<"ssm-fit-vectors"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"];
 }
 
+def ExpandArcs : Pass<"ssm-expand-arcs"> {
+  let summary = "atan, asin and acos of vectors of f32 as arithmetic";
+  let description = [{
+    In single precision, within 3 units in the last place: atan by one division, asin and acos by one
+    square root. Those of ssm-expand-math-f64 are closer and take twice as long.
+
+    ```mlir
+    %a = math.asin %x : vector<16xf32>
+    // becomes s + s z p(z) with s = |x|, z = s s, or s = sqrt((1 - |x|) / 2), and then pi / 2 - 2 that
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+def ExpandDivision : Pass<"ssm-expand-division"> {
+  let summary = "remainders of f32, quotients and remainders of integers, on vectors";
+  let description = [{
+    No processor divides vectors of integers, and LLVM calls fmodf for each lane. Both follow from a
+    division in f64: integers of up to 32 bits have an exact quotient there, and a remainder of
+    f32 is exact as long as the quotient has at most 28 bits. If it has more in any lane, its
+    digits are taken 28 bits at a time.
+
+    ```mlir
+    %q = arith.divsi %x, %y : vector<16xi32>
+    // becomes
+    %a = arith.sitofp %x : vector<16xi32> to vector<16xf64>
+    %b = arith.sitofp %y : vector<16xi32> to vector<16xf64>
+    %r = arith.divf %a, %b : vector<16xf64>
+    %q = arith.fptosi %r : vector<16xf64> to vector<16xi32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
 def RelaxSums : Pass<"ssm-relax-sums"> {
   let summary = "sums of linalg operations may be taken in any order, products contracted";
   let description = [{

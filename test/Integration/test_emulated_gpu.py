@@ -53,7 +53,7 @@ KERNELS = {
               "argmax,gather_nd,split,nonzero,compress", "--most=20000"),
     "segments": ("recurrences", "sm_80", "segments_where0,segments_decay0,segments_where3,"
                  "segments_ids0,segments_first_where,segments_bfloat16", "--every=9"),
-    "parts": ("memory", "sm_80", "pad_f16,cut_f16", "--most=500000"),
+    "parts": ("memory", "sm_80", "pad_f16,cut_f16", "--most=3000000"),
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
                  "--most=8000000"),
     "scans": ("recurrences", "sm_80",

@@ -104,9 +104,10 @@ def products():
              "transposed 1 row ": {"transposed": True, "m": 1, "k": 512, "n": 512},
              "transposed 8 rows ": {"transposed": True, "m": 8},
              "f16 ": {"dtype": f16}, "bf16 ": {"dtype": bf16},
-             "batch ": {"batch": [16], "m": 32, "k": 32, "n": 32}}
+             "batch ": {"batch": [16], "m": 32, "k": 32, "n": 32},
+             "batch 1 row ": {"batch": [12], "m": 1, "k": 64, "n": 64}}
     found = {f"matmul {form}{axis}": product(axis, **sizes) for form, sizes in forms.items()
-             for axis in ("kn" if "m" in sizes and "batch" not in sizes else "mkn")}
+             for axis in ("kn" if "m" in sizes and sizes["m"] in (1, 8) else "mkn")}
     for form, sizes in forms.items():
         if "batch" in sizes:
             continue
@@ -159,6 +160,8 @@ ROWS = {
     "softmax of columns": on_rows(op("Softmax", axis=0)),
     "sigmoid": on_rows(op("Sigmoid")),
     "sigmoid f16": on_rows(op("Sigmoid"), dtype=f16),
+    "elu": on_rows(op("Elu")),
+    "sin": on_rows(op("Sin")),
     "layernorm": normalization(centred=True),
     "rmsnorm": normalization(centred=False),
     "sum of rows": on_rows(op("ReduceSum", -1, keepdims=1)),

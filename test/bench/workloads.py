@@ -118,6 +118,23 @@ def _elementwise():
                  {"a": normal(COLUMNS), "b": normal(COLUMNS)}), {"x": normal(ROWS, COLUMNS)}
 
 
+for _op in ("Elu", "Sin", "Atan", "Acos"):
+    @workload(_op.lower(), "elementwise", moved=PASS)
+    def _function(op=_op):
+        x = normal(ROWS, COLUMNS)
+        return one(op, {"x": np.clip(x, -1, 1) if op == "Acos" else x}, [ROWS, COLUMNS])
+
+
+for _op, _type, _attributes in (("Mod", f32, {"fmod": 1}), ("Mod", np.int32, {}),
+                                ("Div", np.int32, {}), ("Div", np.int64, {})):
+    @workload(f"{_op.lower()} {np.dtype(_type).name}", "elementwise",
+              moved=3 * 512 * 768 * np.dtype(_type).itemsize)
+    def _division(op=_op, dtype=_type, attributes=_attributes):
+        x = (normal(512, 768) * 100).astype(dtype)
+        y = rng().uniform(1, 20, (512, 768)).astype(dtype)
+        return one(op, {"x": x, "z": y}, [512, 768], attributes)
+
+
 @workload("softmax rows", "rows", moved=PASS)
 def _softmax():
     return one("Softmax", {"x": normal(ROWS, COLUMNS)}, [ROWS, COLUMNS], {"axis": -1})
@@ -184,6 +201,23 @@ def _transpose():
 def _heads():
     return one("Transpose", {"x": normal(1, ROWS, 24, 64)}, [1, 24, ROWS, 64],
                {"perm": [0, 2, 1, 3]})
+
+
+for _mode in ("constant", "reflect", "edge", "wrap"):
+    @workload(f"pad {_mode} 16x224x224", "layout", moved=4 * 16 * (224**2 + 230**2))
+    def _pad(mode=_mode):
+        return one("Pad", {"x": normal(1, 16, 224, 224)}, [1, 16, 230, 230], {"mode": mode},
+                   {"pads": np.array([0, 0, 3, 3, 0, 0, 3, 3])})
+
+
+for _rows, _columns, _places in ((512, 64, 8), (16, 4096, 32), (1, 50280, 50)):
+    @workload(f"topk {_places} of {_rows}x{_columns}", "layout", moved=4 * _rows * _columns)
+    def _topk(rows=_rows, columns=_columns, places=_places):
+        nodes = [("TopK", ["x", "k"], ["y", "i"], {}, "")]
+        shape = [rows, places]
+        return model(nodes, {"x": (TensorProto.FLOAT, [rows, columns])},
+                     {"y": (TensorProto.FLOAT, shape), "i": (TensorProto.INT64, shape)},
+                     {"k": np.array([places])}), {"x": normal(rows, columns)}
 
 
 # ===----------------------------------------------------------------------===#

@@ -235,7 +235,7 @@ MOVES = {
                  lambda x: np.tile(x, (1, 4)), lambda t, x: x.repeat(1, 4), dict(N=16384, M=1024),
                  (F32, ("N", "4*M"))),
     "nonzero": Move({"x": (I8, "NM")}, lambda g: g.add("NonZero", "x"),
-                    lambda x: np.stack(np.nonzero(x)), lambda t, x: t.nonzero(), dict(N=4096, M=4096),
+                    lambda x: np.stack(np.nonzero(x)), lambda t, x: x.nonzero(), dict(N=4096, M=4096),
                     (I64, ("2", None))),
     "compress": Move({"x": (F32, "NM"), "c": (BOOL, "N")},
                      lambda g: g.add("Compress", "x", "c", axis=0), lambda x, c: x[c],

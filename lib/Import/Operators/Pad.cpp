@@ -129,18 +129,49 @@ static void lowerPads(LoweringContext &ctx, ArrayRef<AxisPad> pads, StringRef mo
     return;
   }
   SmallVector<Value> starts = sizeValues(ctx, low), sizes = sizeValues(ctx, core);
-  TensorValue result = generateStored(
-      ctx, dims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange indices) -> Value {
-        SmallVector<Value> source;
-        for (size_t axis = 0; axis < dims.size(); ++axis)
-          source.push_back(core[axis] == dims[axis]
-                               ? indices[axis]
-                               : foldIndex(b, mode,
-                                           arith::SubIOp::create(b, indices[axis], starts[axis]),
-                                           sizes[axis]));
-        return extractStored(b, input, source);
-      });
-  ctx.set(0, result.value);
+  size_t last = dims.size() - 1;
+  // The part from `first` on along the last axis, of `size` elements.
+  auto part = [&](AffineExpr first, AffineExpr size, bool isCore) {
+    Dims partDims(dims);
+    partDims[last] = size;
+    Value start = ctx.size(first);
+    return generateStored(
+        ctx, partDims, input.type, [&](ImplicitLocOpBuilder &b, ValueRange indices) -> Value {
+          SmallVector<Value> source;
+          for (size_t axis = 0; axis < dims.size(); ++axis) {
+            if (core[axis] == dims[axis] || (axis == last && isCore)) {
+              source.push_back(indices[axis]);
+              continue;
+            }
+            Value at = arith::SubIOp::create(b, indices[axis], starts[axis]);
+            if (axis == last)
+              at = arith::AddIOp::create(b, at, start);
+            source.push_back(foldIndex(b, mode, at, sizes[axis]));
+          }
+          return extractStored(b, input, source);
+        });
+  };
+  if (core[last] == dims[last]) {
+    ctx.set(0, part(zero, dims[last], /*isCore=*/true).value);
+    return;
+  }
+  // What lies between the pads of the last axis is read as it lies: rows, and no gathers.
+  AffineExpr high = facts.max(pads[last].end, zero);
+  Value result = ctx.empty(dims, input.type);
+  SmallVector<OpFoldResult> strides(dims.size(), b.getIndexAttr(1));
+  auto put = [&](AffineExpr first, AffineExpr size, bool isCore) {
+    if (constantValue(size) == 0)
+      return;
+    Dims offsets(dims.size(), zero), partDims(dims);
+    offsets[last] = first;
+    partDims[last] = size;
+    result = tensor::InsertSliceOp::create(b, part(first, size, isCore).value, result,
+                                           ctx.sizes(offsets), ctx.sizes(partDims), strides);
+  };
+  put(low[last], core[last], /*isCore=*/true);
+  put(zero, low[last], /*isCore=*/false);
+  put(facts.add(low[last], core[last]), high, /*isCore=*/false);
+  ctx.set(0, result);
 }
 
 //===----------------------------------------------------------------------===//

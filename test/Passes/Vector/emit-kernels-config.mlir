@@ -102,13 +102,18 @@ func.func @crossing_sums(%x: memref<?x?xf32>, %r: memref<?xf32>, %c: memref<?xf3
   return
 }
 
+// Steps that know their number are no rows.
 // CHECK-LABEL: @sum_over_lanes
 // CHECK: config <loops, lane_loop = 0, lanes = 1>
 func.func @sum_over_lanes(%x: memref<?x?x?xf32>, %h: memref<?xf32>, %e: memref<?xf32>) {
   ssm.kernel loops 3 time 0 ins(%x : memref<?x?x?xf32>) inits(%h : memref<?xf32>) outs(%e : memref<?xf32>)
       maps [#tdk, #d, #d] config <recurrence, lane_loop = 2, lanes = 4> {
     ^bb0(%v: f32, %s: f32):
-      %0 = ssm.reduce addf %v over [2] : f32
+      %t = ssm.index 0
+      %n = arith.index_cast %t : index to i32
+      %f = arith.sitofp %n : i32 to f32
+      %p = arith.mulf %v, %f : f32
+      %0 = ssm.reduce addf %p over [2] : f32
       %1 = arith.addf %0, %s : f32
       ssm.yield %1 : f32
   }

@@ -50,6 +50,10 @@ class StateInfo(Structure):
                 ("kind", c_int32), ("axis", c_int32), ("in_place", c_int32)]
 
 
+RANGE = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64)
+PARALLEL_FOR = ctypes.CFUNCTYPE(c_int32, c_void_p, RANGE, c_void_p, c_int64, c_int64)
+
+
 class Input(Structure):
     _fields_ = [("name", c_char_p), ("tensor", POINTER(DLTensor))]
 
@@ -216,16 +220,17 @@ class Module:
         return found
 
     def session(self, entry=None, threads=1, carry_states=False, stream=None,
-                graphs=True):
-        return Session(self, entry, threads, carry_states, stream, graphs)
+                graphs=True, parallel_for=None):
+        return Session(self, entry, threads, carry_states, stream, graphs, parallel_for)
 
 
 class Session:
     """A session of one entry of a module; on a device on `stream`, an address,
-    and without `graphs` of the runtime's own."""
+    and without `graphs` of the runtime's own. `parallel_for`, a function of n, grain and one
+    that runs a piece, takes the place of the runtime's threads."""
 
     def __init__(self, module, entry=None, threads=1, carry_states=False, stream=None,
-                 graphs=True):
+                 graphs=True, parallel_for=None):
         lib = library()
         self._module = module
         self._outputs = [value.name for value in module.values("output", entry)]
@@ -238,6 +243,11 @@ class Session:
             if stream is not None:
                 check(lib.ssmrt_session_options_set_stream(options, stream))
             check(lib.ssmrt_session_options_set_graphs(options, int(graphs)))
+            if parallel_for:
+                self._parallel_for = PARALLEL_FOR(
+                    lambda user, fn, closure, n, grain:
+                    parallel_for(n, grain, lambda low, high: fn(closure, low, high)))
+                check(lib.ssmrt_session_options_set_parallel_for(options, self._parallel_for, None))
             check(lib.ssmrt_session_create(module._handle, entry.encode() if entry else None,
                                            options, byref(self._handle)))
         finally:
