@@ -94,6 +94,11 @@ bool ssm::canBeRowLoop(KernelOp kernel, unsigned loop, int64_t lanes) {
   for (auto index : kernel.getStep().getOps<ssm::IndexOp>())
     if (contains(fixed, index.getLoop()))
       return false;
+  // What has other loops than the row is no part of it.
+  for (unsigned i = 0; i < kernel.getOuts().size(); ++i)
+    if (LoopSet loops = loopsOf(kernel.getOutMap(i));
+        !contains(loops, loop) && !isSubset(loops, fixed))
+      return false;
   for (unsigned i = 0; i < kernel.getMaps().size(); ++i)
     for (AffineExpr expr : kernel.getMap(i).getResults())
       if (!isa<AffineDimExpr>(expr))

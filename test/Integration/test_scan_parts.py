@@ -139,10 +139,20 @@ def one_value_for_two():
     return step, ["s", "r"], ["x"], [new, new], [step.binary("Add", s, x)]
 
 
+def apart():
+    """Two recurrences with channels of their own in one step, of which one needs no state."""
+    step = Step()
+    names = [step.input(f"s{i}", width) for i, width in enumerate((3, 3, 8))]
+    x = step.input("x", 8)
+    once = step.scaled(step.tanh(step.slice(x, 2, 5)), 1.5)
+    twice = step.tanh(once)
+    return (step, names, ["x"], [once, twice, step.scaled(step.tanh(names[2]), 0.5)], [twice, x])
+
+
 STEPS = {"newest-first-3": lambda: newest_first(3), "newest-first-5": lambda: newest_first(5),
          "turned": lambda: turned(5, 2), "turned-pair": lambda: turned(2, 1),
          "single-and-others": single_and_others, "the-same-twice": the_same_twice,
-         "one-value-for-two": one_value_for_two}
+         "one-value-for-two": one_value_for_two, "apart": apart}
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
