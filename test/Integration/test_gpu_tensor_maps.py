@@ -157,16 +157,26 @@ def test_maps(compiled, turned):
 
 def test_batch(compiled):
     module = compiled(True, True)
-    assert module.run((0x2000000, [3, 128, 64]), (0x4000000, [3, 64, 64])) == 0
+    assert module.run((0x2000000, [3, 256, 64]), (0x4000000, [3, 64, 64])) == 0
     left, right = module.maps
-    assert left[2:] == ([64, 128, 3], [128, 128 * 128], [64, 128, 1], 3)
-    assert module.chosen() == "128x64" and module.launches[0][1] == [3, 1, 1]
+    assert left[2:] == ([64, 256, 3], [128, 128 * 256], [64, 128, 1], 3)
+    assert module.chosen() == "128x64" and module.launches[0][1] == [6, 1, 1]
+
+
+def test_batch_of_some_rows(compiled):
+    """The columns, which are what tensor cores have rows of, come first."""
+    module = compiled(True, True)
+    assert module.run((0x2000000, [3, 128, 64]), (0x4000000, [3, 64, 64])) == 0
+    columns, rows = module.maps
+    assert columns[2:] == ([64, 64, 3], [128, 128 * 64], [64, 64, 1], 3)
+    assert rows[2:] == ([64, 128, 3], [128, 128 * 128], [64, 128, 1], 3)
+    assert module.chosen() == "128_rows" and module.launches[0][1] == [3, 1, 1]
 
 
 @pytest.mark.parametrize("sizes, tile", [
     ((8192, 8192), "128x224"), ((2048, 2048), "128x256"), ((4096, 2560), "256x160"),
-    ((4096, 10576), "128x224"), ((512, 512), "128x64"), ((65, 8), "128x64"),
-    ((2048, 1024), "128x128"),
+    ((4096, 10576), "128x224"), ((512, 512), "128x64"), ((129, 8), "128x64"),
+    ((2048, 1024), "128x128"), ((65, 8), "128_rows"),
 ])
 def test_tile_follows_sizes(compiled, sizes, tile):
     module = compiled(True)

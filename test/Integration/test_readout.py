@@ -142,10 +142,11 @@ def reference(name, given, gate=True, backward=False):
         h = keep * h + np.einsum(f"b{form['fed'][0]},b{form['fed'][1]}->b{state}",
                                  wide["x"][:, t], wide["w"][:, t])
         hs[:, t] = h
-    y = np.einsum(f"bt{state},bt{form['c']}->bt{form['y']}", hs, wide["c"])
-    if gate:
-        y = (y + wide["z"]) / (1 + np.exp(-wide["z"]))
-    return {"y": y, "last": h, "hs": hs}
+    def read(hs, c, z):
+        y = np.einsum(f"bt{state},bt{form['c']}->bt{form['y']}", hs, c)
+        return (y + z) / (1 + np.exp(-wide["z"])) if gate else y
+    return {"y": read(hs, wide["c"], wide["z"]), "last": h, "hs": hs,
+            "most": read(abs(hs), abs(wide["c"]), abs(wide["z"]))}
 
 
 def kernels(model, tmp_path):
@@ -159,10 +160,14 @@ def kernels(model, tmp_path):
 
 def check(session, name, given, dtype, **options):
     got = session.run(given)
-    for key, want in reference(name, given, **options).items():
+    wanted = reference(name, given, **options)
+    for key, want in wanted.items():
         if key in got:
+            # A sum of few elements can be small beside what is summed up.
+            largest = abs(want).max(initial=0)
+            lost = wanted["most"].max() / largest if key == "y" and largest > 0 else 1
             compare.check_close(f"{key} of {given['x'].shape}", got[key], want, np.dtype(dtype),
-                                2 * compare.BOUNDS[np.dtype(dtype)])
+                                2 * compare.BOUNDS[np.dtype(dtype)] * max(1, lost))
 
 
 CASES = [(name, read) for name in FORMS for read in READS]
