@@ -396,6 +396,9 @@ bool TeamEmitter::canTakeTogether() {
 /// All points of a thread are read before one is written: an element at a time is too little on its
 /// way for memory's latency.
 void TeamEmitter::emitTogether(Value first) {
+  // For chips before sm_90 ptxas would rather spill than have five blocks on a multiprocessor.
+  if (!overlaps)
+    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(5));
   auto yielded = kernel.getYield().getValues();
   SmallVector<SmallVector<Value>> values;
   auto forEach = [&](llvm::function_ref<void(int64_t)> body) {
