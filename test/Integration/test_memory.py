@@ -86,6 +86,44 @@ def test_states_are_not_copied():
         assert memory(module, 8, 16, **sizes)["arena_bytes"] < 16 * 1024
 
 
+TAKEN = """
+import sys
+sys.path[:0] = [{harness!r}, {models!r}]
+import mamba
+from ssmtest import runtime
+from ssmtest.case import generator
+
+
+def tell(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+
+
+session = runtime.Module({module!r}).session()
+inputs = [mamba.block_inputs(generator("memory"), 2, length, 768, 1536, 16)
+          for length in (1, 1024)]
+session.run(inputs[0])  # reads all weights
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the most so far is what it is now
+before = tell("VmRSS")
+session.run(inputs[1])
+print(tell("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(build.IS_EMULATED or build.DEVICE != "", reason="memory of this process")
+def test_a_run_takes_what_is_told():
+    module = compiler.compile_model(mamba.block(768, 1536, 16, 48), ["-O3"])
+    told = memory(module, 2, 1024)["total_bytes"] - memory(module, 2, 1)["total_bytes"]
+    script = TAKEN.format(harness=str(build.ROOT / "test" / "harness"), models=str(build.MODELS),
+                          module=str(module))
+    taken = int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True,
+                               text=True).stdout)
+    assert told > 40 << 20
+    # What the first run left in its arena is used again.
+    assert 0.85 * told < taken < 1.05 * told + (4 << 20)
+
+
 def test_reshaped_results_are_not_copied():
     """What makes a result whose last node reshapes it writes to the output at once."""
     g = Builder()
