@@ -8,6 +8,7 @@
 #include "passes/Vector/EmitKernels.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -16,6 +17,8 @@
 #include "lib/Emit/RowDivision.h"
 #include "lib/Emit/TransposeSquare.h"
 #include "passes/Vector/RowPlan.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -26,8 +29,20 @@ namespace {
 /// Before that loop is open there is one.
 using Points = std::vector<PointEmitter>;
 
+void setAll(Points &points, unsigned loop, Value index) {
+  for (PointEmitter &point : points)
+    point.at[loop] = index;
+}
+
 /// What a piece of a parallel loop should take at least, in cycles a vector, roughly.
 constexpr int64_t kPieceCost = 75000;
+/// So many partial results a sum in pieces has at most; their number depends on sizes
+/// alone, so that the sum is the same with any number of threads.
+constexpr int64_t kMaxPieces = 64;
+/// What a piece of a sum takes at least: all of it waits for memory.
+constexpr int64_t kSumCost = 20000;
+/// From so many rows on, rows keep all threads busy.
+constexpr int64_t kManyRows = 16;
 /// Squares along the lane loop that are turned before the next along the other: so
 /// that rows of the outs are written, and pages of them used, by some cache lines.
 constexpr int64_t kSquares = 4;
@@ -61,8 +76,15 @@ private:
   SmallVector<Value> openTail(PointEmitter &point, Value low, Value high, ValueRange carried,
                               Body body);
   void openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points, Body body);
+  Value hasLongSums(const Nest &nest, ArrayRef<unsigned> toOpen, PointEmitter &point);
   void openBlocks(const Nest &nest, PointEmitter &point, Body body);
   void reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points);
+  bool canBeInPieces(const Nest &nest);
+  void reduceInPieces(const Nest &nest, Points &points);
+  SmallVector<Value> startOf(const Nest &nest, int64_t slots, PointEmitter &point);
+  SmallVector<Value> combineLanes(ArrayRef<ReduceOp> group, PointEmitter &point,
+                                  ValueRange carried);
+  void provide(ArrayRef<ReduceOp> group, Points &points, ValueRange sums);
   SmallVector<Value> accumulate(const Nest &nest, Points &points, ValueRange carried);
   void hoist(PointEmitter &point, Value value, LoopSet open, DenseSet<Value> &seen);
   void hoist(const Nest &nest, LoopSet open, Points &points);
@@ -71,6 +93,8 @@ private:
   ImplicitLocOpBuilder &b;
   int64_t lanes;
   bool isStep;
+  bool isSerial = !isStep; // no loop around runs in pieces
+  bool inPieces = false;   // what is being emitted is a sum's piece
 };
 
 void RowEmitter::takeFromStashes(PointEmitter &point, LoopSet open) {
@@ -170,8 +194,17 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
       stashes = std::move(before);
     return results;
   };
-  if (set != 0 || !nest.reduces.empty() || isStep)
+  if (!nest.reduces.empty() || !isSerial)
     return openLoops(nest, toOpen, points, carried, body);
+  if (Value isLong = set == 0 ? hasLongSums(nest, toOpen, points.front()) : Value()) {
+    auto branch = scf::IfOp::create(b, isLong, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    (void)openLoops(nest, toOpen, points, {}, body);
+    b.setInsertionPointToStart(branch.elseBlock());
+    openParallel(nest, toOpen, points, body);
+    return {};
+  }
   openParallel(nest, toOpen, points, body);
   return {};
 }
@@ -194,16 +227,14 @@ SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> to
     SmallVector<Value> results(carried);
     for (int64_t i = 0; i < size; ++i) {
       Points inner(points);
-      for (PointEmitter &point : inner)
-        point.at[loop] = point.index(i);
+      setAll(inner, loop, first.index(i));
       results = inside(inner, results);
     }
     return results;
   }
   return first.loop(first.index(0), first.size(loop), 1, carried, [&](Value i, ValueRange args) {
     Points inner(points);
-    for (PointEmitter &point : inner)
-      point.at[loop] = i;
+    setAll(inner, loop, i);
     return inside(inner, args);
   });
 }
@@ -343,7 +374,7 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
     cost += ssm::costOf(&op);
   Value work = first.index(splitsLanes ? cost * step / lanes : cost);
   for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
-    if (!llvm::is_contained(spread, loop) && !(splitsLanes && loop == lane))
+    if (!llvm::is_contained(spread, loop) && !(splitsLanes && loop == lane) && !first.at[loop])
       work = first.mul(work, loop == lane ? first.ceilDiv(first.size(loop), lanes)
                                           : first.size(loop));
   work = first.add(work, 1);
@@ -351,6 +382,7 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
 
   auto parallel = ParallelForOp::create(b, count, grain);
   OpBuilder::InsertionGuard guard(b);
+  llvm::SaveAndRestore inside(isSerial, false);
   Block *block = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
                                {b.getLoc(), b.getLoc()});
   Value low = block->getArgument(0), high = block->getArgument(1);
@@ -381,7 +413,7 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
       if (splitsLanes)
         at = takeOff(steps);
       for (unsigned loop : llvm::reverse(spread))
-        made.front().at[loop] = loop == spread.front() ? left : takeOff(first.size(loop));
+        setAll(made, loop, loop == spread.front() ? left : takeOff(first.size(loop)));
       if (splitsLanes)
         runSteps(made, at, first.add(at, 1));
       else
@@ -390,6 +422,37 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
   }
   b.setInsertionPointToEnd(block);
   ssm::YieldOp::create(b, ValueRange());
+}
+
+/// Whether what is reduced to is so little and of so much that each part is worth all
+/// threads: known when the kernel runs. Null: never.
+Value RowEmitter::hasLongSums(const Nest &nest, ArrayRef<unsigned> toOpen, PointEmitter &point) {
+  bool hasSums = llvm::any_of(nest.placed, [&](ReduceOp reduce) {
+    return loops.of(reduce) == nest.levels[1] &&
+           contains(loops.of(reduce) | loopsOf(reduce.getLoops()), lane);
+  });
+  if (!hasSums || nest.turned)
+    return nullptr;
+  Value rows = point.index(1), length = point.index(1);
+  int64_t fixedRows = 1, fixedLength = 1;
+  for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop) {
+    int64_t vector = loop == lane ? lanes : 1, fixed = point.fixedSize(loop);
+    bool isOpen = llvm::is_contained(toOpen, loop);
+    Value &size = isOpen ? rows : length;
+    int64_t &product = isOpen ? fixedRows : fixedLength;
+    size = point.mul(size, point.ceilDiv(point.size(loop), vector));
+    if (fixed >= 0)
+      product *= llvm::divideCeil(fixed, vector);
+    else if (!isOpen)
+      product = std::max(product, kSumCost); // may be anything
+  }
+  // Each loop over a row then has two pieces or more.
+  int64_t least = 4 * kSumCost / std::max<int64_t>(costOf(nest), 4);
+  if (fixedRows >= kManyRows || fixedLength < least)
+    return nullptr;
+  auto isFew = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, rows, point.index(kManyRows));
+  auto isLong = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, length, point.index(least));
+  return arith::AndIOp::create(b, isFew, isLong);
 }
 
 /// Runs over the turned loop by `lanes` indices, or those from where the point is: the
@@ -471,35 +534,150 @@ void RowEmitter::reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points) 
     if (points.front().isProvided(reduce))
       given.insert(reduce);
   (void)finish(nest, open, given); // plan() has seen that it succeeds
+  if (isSerial && canBeInPieces(nest)) {
+    reduceInPieces(nest, points);
+    return;
+  }
   bool across = contains(nest.all() & ~open, lane);
   int64_t slots = across ? unrollOf(nest) : points.size();
+  SmallVector<Value> carried = level(nest, 0, open, points, startOf(nest, slots, points.front()));
+  for (Stash &stash : stashes)
+    stash.isStored |= stash.wasUsed;
+  if (across)
+    carried = combineLanes(group, points.front(), carried);
+  provide(group, points, carried);
+}
+
+void RowEmitter::provide(ArrayRef<ReduceOp> group, Points &points, ValueRange sums) {
+  for (auto [p, point] : llvm::enumerate(points))
+    for (auto [r, reduce] : llvm::enumerate(group))
+      point.provide(ReduceOp(reduce), sums[p * group.size() + r]);
+}
+
+/// What so many sums side by side begin with.
+SmallVector<Value> RowEmitter::startOf(const Nest &nest, int64_t slots, PointEmitter &point) {
+  bool across = contains(nest.all() & ~nest.levels.front(), lane);
   SmallVector<Value> carried;
   for (int64_t slot = 0; slot < slots; ++slot)
-    for (ReduceOp reduce : group) {
-      PointEmitter &point = points.front();
+    for (ReduceOp reduce : nest.reduces) {
       bool wide = across || point.isLaneDependent(reduce.getValue());
       Type type = reduce.getType();
       carried.push_back(point.neutral(reduce.getKind(), wide ? point.vectorOf(type) : type));
     }
-  carried = level(nest, 0, open, points, carried);
-  for (Stash &stash : stashes)
-    stash.isStored |= stash.wasUsed;
-  for (unsigned r = 0; r < group.size(); ++r) {
-    ReduceOp reduce = group[r];
-    if (!across) {
-      for (auto [p, point] : llvm::enumerate(points))
-        point.provide(reduce, carried[p * group.size() + r]);
-      continue;
-    }
-    PointEmitter &point = points.front();
+  return carried;
+}
+
+/// Of a group's sums side by side, what each reduction comes to.
+SmallVector<Value> RowEmitter::combineLanes(ArrayRef<ReduceOp> group, PointEmitter &point,
+                                            ValueRange carried) {
+  SmallVector<Value> results;
+  for (auto [r, each] : llvm::enumerate(group)) {
+    ReduceOp reduce = each;
     SmallVector<Value> parts;
-    for (int64_t slot = 0; slot < slots; ++slot)
-      parts.push_back(carried[slot * group.size() + r]);
+    for (size_t slot = r; slot < carried.size(); slot += group.size())
+      parts.push_back(carried[slot]);
     for (; parts.size() > 1; parts.resize(parts.size() / 2))
       for (unsigned i = 0; i < parts.size() / 2; ++i)
         parts[i] = point.combine(reduce.getKind(), parts[i], parts[i + parts.size() / 2]);
-    point.provide(reduce, point.reduceLanes(reduce.getKind(), parts[0]));
+    results.push_back(point.reduceLanes(reduce.getKind(), parts[0]));
   }
+  return results;
+}
+
+/// Whether all loops of the sums are open at once, and may be long: pieces of the first
+/// one may then run at the same time.
+bool RowEmitter::canBeInPieces(const Nest &nest) {
+  if (nest.levels.size() != 2 || !nest.placed.empty())
+    return false;
+  PointEmitter point(kernel, b, lane, lanes);
+  int64_t length = 1;
+  for (unsigned loop : listLoops(nest.all() & ~nest.levels.front())) {
+    int64_t size = point.fixedSize(loop);
+    if (size < 0)
+      return true;
+    length *= loop == lane ? llvm::divideCeil(size, lanes) : size;
+  }
+  return length * (costOf(nest) + 1) >= 2 * kSumCost;
+}
+
+/// Each piece leaves what it comes to in a buffer; these are then put together in order.
+void RowEmitter::reduceInPieces(const Nest &nest, Points &points) {
+  PointEmitter &point = points.front();
+  SmallVector<ReduceOp> reduces(nest.reduces);
+  LoopSet summed = nest.all() & ~nest.levels.front();
+  SmallVector<unsigned> toOpen = orderOf(summed);
+  unsigned split = toOpen.front();
+  bool across = contains(summed, lane);
+  int64_t unroll = unrollOf(nest), step = split == lane ? unroll * lanes : 1;
+  Value count = point.ceilDiv(point.size(split), step);
+  int64_t vectors = split == lane ? unroll : across ? 1 : points.size();
+  Value work = point.index((costOf(nest) + 1) * vectors);
+  for (unsigned loop : ArrayRef(toOpen).drop_front())
+    work = point.mul(work, point.ceilDiv(point.size(loop), loop == lane ? lanes : 1));
+  Value pieces = b.createOrFold<arith::DivUIOp>(point.mul(count, work), point.index(kSumCost));
+  pieces = point.min(point.min(pieces, count), point.index(kMaxPieces));
+  pieces = b.createOrFold<arith::MaxUIOp>(pieces, point.index(1));
+
+  SmallVector<Value> start = startOf(nest, across ? unroll : points.size(), point), buffers;
+  SmallVector<Value> neutral(start);
+  if (across) {
+    neutral.clear();
+    for (ReduceOp reduce : reduces)
+      neutral.push_back(point.neutral(reduce.getKind(), reduce.getType()));
+  }
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&kernel->getParentOfType<FunctionOpInterface>().front());
+    for (Value part : neutral)
+      buffers.push_back(memref::AllocaOp::create(b, MemRefType::get({kMaxPieces}, part.getType()),
+                                                 b.getI64IntegerAttr(64)));
+  }
+  auto parallel = ParallelForOp::create(b, pieces, point.index(1));
+  {
+    OpBuilder::InsertionGuard guard(b);
+    llvm::SaveAndRestore inside(isSerial, false), piece(inPieces, true);
+    Block *block = b.createBlock(&parallel.getBody(), {}, {b.getIndexType(), b.getIndexType()},
+                                 {b.getLoc(), b.getLoc()});
+    point.loop(block->getArgument(0), block->getArgument(1), 1, [&](Value number) {
+      auto boundOf = [&](Value number) {
+        Value at = b.createOrFold<arith::DivUIOp>(point.mul(count, number), pieces);
+        return point.mul(at, point.index(step));
+      };
+      Value low = boundOf(number);
+      Value high = point.min(boundOf(point.add(number, 1)), point.size(split));
+      auto body = [&](Points &inner, ValueRange args) {
+        return level(nest, 1, nest.all(), inner, args);
+      };
+      Points made(points);
+      hoist(nest, nest.levels.front(), made);
+      SmallVector<Value> sums;
+      if (split == lane)
+        sums = openLanes(nest, made.front(), low, high, unroll, start, body);
+      else
+        sums = point.loop(low, high, 1, start, [&](Value i, ValueRange args) {
+          Points inner(made);
+          setAll(inner, split, i);
+          return openLoops(nest, ArrayRef(toOpen).drop_front(), inner, args, body);
+        });
+      if (across)
+        sums = combineLanes(reduces, point, sums);
+      for (auto [sum, buffer] : llvm::zip_equal(sums, buffers))
+        memref::StoreOp::create(b, sum, buffer, number);
+    });
+    b.setInsertionPointToEnd(block);
+    ssm::YieldOp::create(b, ValueRange());
+  }
+  for (Stash &stash : stashes)
+    stash.isStored |= stash.wasUsed;
+  provide(reduces, points,
+          point.loop(point.index(0), pieces, 1, neutral, [&](Value number, ValueRange sums) {
+            SmallVector<Value> next;
+            for (auto [i, sum] : llvm::enumerate(sums)) {
+              Value part = memref::LoadOp::create(b, buffers[i], number);
+              next.push_back(point.combine(reduces[i % reduces.size()].getKind(), sum, part));
+            }
+            return next;
+          }));
 }
 
 SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, ValueRange carried) {
@@ -522,7 +700,7 @@ SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, Valu
   // The last lanes of a row stay in a register: what was stored under a mask cannot be
   // loaded before it has reached the cache.
   ReduceOp reduce = nest.reduces[0];
-  bool keepsTail = loops.of(reduce) != 0 && loopsOf(reduce.getLoops()) == loopBit(lane);
+  bool keepsTail = !inPieces && loops.of(reduce) != 0 && loopsOf(reduce.getLoops()) == loopBit(lane);
   for (Stash &stash : stashes)
     if (!stash.isStored)
       for (PointEmitter &point : points)

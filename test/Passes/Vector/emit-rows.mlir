@@ -31,7 +31,7 @@ func.func @elementwise(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
 // row, less than the four of a step, go to different maxima too. The exponentials of the
 // last lanes stay in a register.
 // CHECK-LABEL: @softmax
-// CHECK-SAME: %[[X:.+]]: memref<?x?xf32>, %[[Y:.+]]: memref<?x?xf32>
+// CHECK-SAME: %[[X:.+]]: memref<64x?xf32>, %[[Y:.+]]: memref<64x?xf32>
 // CHECK: ssm.parallel_for
 // CHECK: scf.for %[[ROW:.+]] =
 // CHECK: %[[STEPS:.+]]:4 = scf.for
@@ -64,8 +64,8 @@ func.func @elementwise(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
 // CHECK: arith.mulf %[[TAIL]]#1
 // CHECK: vector.maskedstore %[[Y]][%[[ROW]]
 // CHECK-NOT: ssm.kernel
-func.func @softmax(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
-  ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?x?xf32>) maps [#ij, #ij]
+func.func @softmax(%x: memref<64x?xf32>, %y: memref<64x?xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<64x?xf32>) outs(%y : memref<64x?xf32>) maps [#ij, #ij]
       config <rows, lane_loop = 1, lanes = 8> {
     ^bb0(%v: f32):
       %m = ssm.reduce maximumf %v over [1] : f32
@@ -78,14 +78,42 @@ func.func @softmax(%x: memref<?x?xf32>, %y: memref<?x?xf32>) {
   return
 }
 
+// Of few rows that are long each is summed in pieces, which are put together in order.
+// CHECK-LABEL: @long
+// CHECK: %[[PARTS:.+]] = memref.alloca() {alignment = 64 : i64} : memref<64xf32>
+// CHECK: %[[FEW:.+]] = arith.cmpi ult, %{{.*}}, %c16
+// CHECK: %[[LONG:.+]] = arith.cmpi uge
+// CHECK: %[[BOTH:.+]] = arith.andi %[[FEW]], %[[LONG]]
+// CHECK: scf.if %[[BOTH]]
+// CHECK: scf.for %[[ROW:.+]] =
+// CHECK: ssm.parallel_for %[[PIECES:.+]] grain %c1
+// CHECK: scf.for %[[PIECE:.+]] =
+// CHECK: vector.load %{{.*}}[%[[ROW]],
+// CHECK: %[[PART:.+]] = vector.reduction <add>
+// CHECK: memref.store %[[PART]], %[[PARTS]][%[[PIECE]]]
+// CHECK: %[[SUM:.+]] = scf.for %[[I:.+]] = %c0 to %[[PIECES]]
+// CHECK: memref.load %[[PARTS]][%[[I]]]
+// CHECK: memref.store %[[SUM]], %{{.*}}[%[[ROW]]]
+// CHECK: } else {
+// CHECK: ssm.parallel_for
+func.func @long(%x: memref<?x?xf32>, %y: memref<?xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<?x?xf32>) outs(%y : memref<?xf32>) maps [#ij, #i]
+      config <rows, lane_loop = 1, lanes = 4> {
+    ^bb0(%v: f32):
+      %s = ssm.reduce addf %v over [1] : f32
+      ssm.yield %s : f32
+  }
+  return
+}
+
 // The lanes are columns: a sum for each.
 // CHECK-LABEL: @columns
 // CHECK: ssm.parallel_for
 // CHECK: %[[SUM:.+]] = scf.for {{.*}} -> (vector<4xf32>)
 // CHECK: vector.load
 // CHECK: vector.store %[[SUM]]
-func.func @columns(%x: memref<?x4xf32>, %y: memref<4xf32>) {
-  ssm.kernel loops 2 ins(%x : memref<?x4xf32>) outs(%y : memref<4xf32>) maps [#ij, #j]
+func.func @columns(%x: memref<100x4xf32>, %y: memref<4xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<100x4xf32>) outs(%y : memref<4xf32>) maps [#ij, #j]
       config <rows, lane_loop = 1, lanes = 4> {
     ^bb0(%v: f32):
       %s = ssm.reduce addf %v over [0] : f32
