@@ -17,6 +17,7 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "passes/Fusion/SinkConcats.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_FUSEKERNELS
@@ -146,6 +147,8 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     // What its users did not take.
     leavesToUsers = false;
     fuseAll(block);
+    for (IRRewriter rewriter(&getContext()); sinkConcats(rewriter, block);)
+      fuseAll(block);
     joinReductions(block);
   }
 

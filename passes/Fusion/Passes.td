@@ -25,7 +25,8 @@ def FuseKernels : Pass<"ssm-fuse-kernels"> {
     - reductions over the same rows with what is computed from them: softmax,
       normalisations;
     - reductions of the same operands over the same loops, such as the least and the greatest
-      index of a gather, into each other: one loop that reads once.
+      index of a gather, into each other: one loop that reads once;
+    - what follows a Concat or a Pad, piece by piece, into what made the pieces.
 
     Nothing goes in front of a product of matrices: its tiles read the left operand
     again for every strip of columns, and writing it once costs a percent of the

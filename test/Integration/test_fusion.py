@@ -205,7 +205,52 @@ def statistics(g):
             g.out(value, f"{name}{len(axes)}{axes[0]}{axes[-1]}")
 
 
-GRAPHS = {"residual": residual, "gated": gated, **{f"softmax{a}": softmax(a) for a in (0, 1, 2)},
+def rotary(g):
+    """Halves that change places, one with the other sign."""
+    x, cos, sin = g.x("x", "n", 4, "m", 10), g.x("cos", "m", 10), g.x("sin", "m", 10)
+    low = g.add("Slice", x, g.ints(0), g.ints(5), g.ints(-1))
+    high = g.add("Slice", x, g.ints(5), g.ints(10), g.ints(-1))
+    turned = g.add("Concat", g.add("Neg", high), low, axis=-1)
+    g.out(g.add("Add", g.add("Mul", x, cos), g.add("Mul", turned, sin)), "y", 4)
+
+
+def token_shift(g):
+    """Each position mixed with the one before, as a Slice of a Concat."""
+    x, first = g.x("x", "n", "m", 6), g.x("first", "n", 1, 6)
+    before = g.add("Slice", g.add("Concat", first, x, axis=1), g.ints(0), g.ints(-1), g.ints(1))
+    y = g.add("Add", x, g.add("Mul", g.add("Sub", before, x), g.w(6)))
+    g.out(g.silu(y), "y")
+
+
+def slices_of_pieces(g):
+    """From inside of the first piece to inside of the last, and from behind the first."""
+    a, b, c = g.x("a", "n", "m", 6), g.x("b", "n", 5, 6), g.x("c", "n", "m", 6)
+    for name, start, end in (("y", 1, -2), ("z", 2, 2 ** 40), ("u", 0, 3)):
+        whole = g.add("Concat", a, b, c, axis=1)
+        part = g.add("Slice", whole, g.ints(start), g.ints(end), g.ints(1))
+        g.out(g.add("Mul", g.add("Tanh", part), g.w(6)), name)
+
+
+def pad_and_mix(g):
+    x = g.x("x", "n", "m", 6)
+    y = g.add("Pad", x, g.ints(0, 2, 0, 0, 1, 0), g.c(0.5))
+    g.out(g.add("Add", g.add("Tanh", y), g.w(6)), "y")
+
+
+def joined_products(g):
+    x = g.x("x", "n", "m", 6)
+    y = g.add("Concat", g.add("MatMul", x, g.w(6, 5)), g.add("MatMul", x, g.w(6, 19)), axis=-1)
+    g.out(g.add("Mul", g.add("Gelu", y), g.w(24)), "y")
+
+
+def joined_rows(g):
+    x, y, u = g.x("x", "n", "m", 7), g.x("y", "n", 2, 7), g.x("u", "n", "m", 7)
+    g.out(g.add("Softmax", g.add("Concat", x, g.add("Neg", y), u, axis=1), axis=-1), "z")
+
+
+GRAPHS = {"rotary": rotary, "token-shift": token_shift, "slices-of-pieces": slices_of_pieces,
+          "pad-and-mix": pad_and_mix, "joined-products": joined_products,
+          "joined-rows": joined_rows, "residual": residual, "gated": gated, **{f"softmax{a}": softmax(a) for a in (0, 1, 2)},
           **{f"attention-{how}": attention(how) for how in ("add", "where", "guarded")},
           "gelu-erf": gelu_erf, "diamond": diamond, "heads": heads, "broadcasts": broadcasts,
           "both-means": both_means, "logsumexp": logsumexp, "dead": dead, "two-norms": two_norms,
@@ -265,6 +310,30 @@ def test_reductions_of_the_same_values_are_one_kernel():
     for op in ("ReduceMax", "ReduceMin", "ReduceSum"):
         g.out(g.add(op, x, g.ints(1), keepdims=0), op, 1)
     assert len(list_kernels(compiler.compile_model(g.model()))) == 1
+
+
+@pytest.mark.parametrize("name", ["rotary", "token-shift", "pad-and-mix", "joined-products",
+                                  "joined-rows"])
+def test_pieces_are_not_copied(name):
+    """What a Concat or a Pad puts together is read where it lies."""
+    kernels = list_kernels(compiler.compile_model(make(name, f32, f32)[1]))
+    assert kernels and not [k for k in kernels if "copy" in k or "fill" in k], kernels
+
+
+def test_token_shift_by_negative_pad():
+    g = Graph(5, f32, f32)
+    x = g.x("x", "n", "m", 6)
+    before, scale = g.add("Pad", x, g.ints(0, 1, 0, 0, -1, 0)), g.w(6)
+    g.out(g.add("Add", x, g.add("Mul", g.add("Sub", before, x), scale)), "y")
+    module = compiler.compile_model(g.model())
+    assert all("fill" not in k and "copy" not in k for k in list_kernels(module))
+    session, rng = runtime.Module(module).session(), generator("negative pad")
+    scale = onnx.numpy_helper.to_array(g.weights[-1]).astype(np.float64)
+    for size in [(2, 5, 6), (1, 1, 6), (3, 2, 6), (2, 0, 6), (0, 3, 6)]:
+        x = rng.uniform(-2, 2, size).astype(f32)
+        before = np.concatenate([np.zeros_like(x[:, :1]), x[:, :-1]], 1)[:, :size[1]]
+        want = x + (before.astype(np.float64) - x) * scale
+        compare.check_close(f"{size}", session.run({"x": x})["y"], want, np.dtype(f32))
 
 
 def list_kernels(module):
