@@ -9,6 +9,7 @@
 
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelMerge.h"
+#include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,7 +18,10 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/Fusion/ExpandLoops.h"
 #include "passes/Fusion/SinkConcats.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_FUSEKERNELS
@@ -274,11 +278,109 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       remark::missed(consumer.getLoc(), remark::RemarkOpts::name("NotFused").category("fuse"))
           << remark::reason(why.str().c_str());
     }
+    if (KernelOp merged = fuseThroughReshape(rewriter, consumer))
+      return merged;
     for (Operation &op : consumer.getStep())
       if (auto read = getIndexedRead(&op); read && read->source.getDefiningOp<KernelOp>())
         remark::missed(op.getLoc(), remark::RemarkOpts::name("NotFused").category("fuse"))
             << remark::reason("what is read by index would be computed at each read");
     return nullptr;
+  }
+
+  /// A producer on the other side of a reshape that joins or splits axes: the kernel that has
+  /// less axes gets those of the other, if the two then fuse.
+  KernelOp fuseThroughReshape(IRRewriter &rewriter, KernelOp consumer) {
+    for (unsigned i = 0; i < consumer.getInputs().size(); ++i) {
+      Operation *reshape = consumer.getInputs()[i].getDefiningOp();
+      if (!isa_and_present<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(reshape) ||
+          reshape->getBlock() != consumer->getBlock())
+        continue;
+      auto source = dyn_cast<OpResult>(reshape->getOperand(0));
+      auto producer = source ? dyn_cast<KernelOp>(source.getOwner()) : KernelOp();
+      if (!producer || producer->getBlock() != consumer->getBlock() || !source.hasOneUse())
+        continue;
+      KernelOp changed =
+          isa<tensor::CollapseShapeOp>(reshape)
+              ? expandConsumer(rewriter, producer, cast<tensor::CollapseShapeOp>(reshape),
+                               consumer, i)
+              : expandProducer(rewriter, producer, cast<tensor::ExpandShapeOp>(reshape), consumer);
+      if (changed)
+        return changed;
+    }
+    return nullptr;
+  }
+
+  KernelOp expandConsumer(IRRewriter &rewriter, KernelOp producer,
+                          tensor::CollapseShapeOp collapse, KernelOp consumer, unsigned input) {
+    if (llvm::any_of(collapse->getUsers(), [&](Operation *user) { return user != consumer; }))
+      return nullptr;
+    SmallVector<OpFoldResult> sizes;
+    for (int64_t axis = 0; axis < collapse.getSrcType().getRank(); ++axis)
+      sizes.push_back(getKnownSize(collapse.getSrc(), axis));
+    rewriter.setInsertionPoint(consumer);
+    FailureOr<ExpandedKernel> expanded = expandLoops(
+        rewriter, consumer, input, collapse.getReassociationIndices(), sizes);
+    if (failed(expanded))
+      return nullptr;
+    KeepResults keep = KeepResults::InMerged;
+    llvm::SaveAndRestore without(replaced, collapse.getOperation());
+    if (!refuse(producer, expanded->kernel, keep).empty()) {
+      eraseTrial(rewriter, expanded->kernel);
+      return nullptr;
+    }
+    SmallVector<Value> results;
+    for (unsigned i = 0; i < consumer.getNumResults(); ++i)
+      results.push_back(expanded->collapse(rewriter, i));
+    rewriter.replaceOp(consumer, results);
+    rewriter.eraseOp(collapse);
+    return mergeExpanded(rewriter, producer, expanded->kernel, keep, expanded->kernel);
+  }
+
+  KernelOp expandProducer(IRRewriter &rewriter, KernelOp producer, tensor::ExpandShapeOp expand,
+                          KernelOp consumer) {
+    // A product's tiles are chosen for the axes that its factors have.
+    if (producer.getNumResults() != 1 || kindOf(producer) == Kind::Contraction)
+      return nullptr;
+    rewriter.setInsertionPoint(expand);
+    FailureOr<ExpandedKernel> expanded =
+        expandLoops(rewriter, producer, producer.getInputs().size(),
+                    expand.getReassociationIndices(), expand.getMixedOutputShape());
+    if (failed(expanded))
+      return nullptr;
+    Value result = expanded->kernel.getResult(0);
+    KeepResults keep = KeepResults::InMerged;
+    if (result.getType() == expand.getType()) {
+      rewriter.replaceAllUsesWith(expand, result);
+      if (refuse(expanded->kernel, consumer, keep).empty()) {
+        rewriter.eraseOp(expand);
+        rewriter.eraseOp(producer);
+        return mergeExpanded(rewriter, expanded->kernel, consumer, keep, consumer);
+      }
+      rewriter.replaceAllUsesWith(result, expand);
+    }
+    eraseTrial(rewriter, expanded->kernel);
+    return nullptr;
+  }
+
+  /// `left`, where the regions cannot be joined after all: it is tried once more, in vain.
+  static KernelOp mergeExpanded(IRRewriter &rewriter, KernelOp producer, KernelOp consumer,
+                                KeepResults keep, KernelOp left) {
+    rewriter.setInsertionPoint(consumer);
+    FailureOr<KernelOp> merged = mergeKernels(rewriter, producer, consumer, keep);
+    if (failed(merged))
+      return left;
+    remark::passed(merged->getLoc(), remark::RemarkOpts::name("Fused").category("fuse"))
+        << "a producer on the other side of a reshape was fused";
+    return *merged;
+  }
+
+  static void eraseTrial(IRRewriter &rewriter, KernelOp kernel) {
+    SmallVector<Value> operands(kernel->getOperands());
+    rewriter.eraseOp(kernel);
+    for (Value operand : operands)
+      if (Operation *op = operand.getDefiningOp();
+          op && op->use_empty() && isa<tensor::ExpandShapeOp, tensor::EmptyOp>(op))
+        rewriter.eraseOp(op);
   }
 
   /// Why not, or "". Sets where results stay that others use.
@@ -304,7 +406,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     bool others = false;
     Operation *earliest = consumer;
     for (Operation *user : producer->getUsers()) {
-      if (user == consumer)
+      if (user == consumer || user == replaced)
         continue;
       Operation *top = consumer->getBlock()->findAncestorOpInBlock(*user);
       others = true;
@@ -472,8 +574,19 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     return phases;
   }
 
+  /// Whether it reduces along the last axis of an input.
+  static bool sumsDenseAxis(KernelOp kernel) {
+    LoopSet summed = summedLoops(kernel);
+    return llvm::any_of(llvm::seq<unsigned>(0, kernel.getInputs().size()), [&](unsigned i) {
+      AffineMap map = kernel.getInputMap(i);
+      return map.getNumResults() > 0 && (loopsOf(map.getSubMap({map.getNumResults() - 1})) & summed);
+    });
+  }
+
   /// Whether what the producer reduces to is, in the consumer's loops, what the
-  /// consumer's own reductions keep; or, without those, leading loops of its outs.
+  /// consumer's own reductions keep; or, without those, leading loops of its outs, or columns
+  /// (the loop of its outs' last axis is one of them) that the producer runs down twice
+  /// anyway: what runs down them once has a form of its own on GPUs.
   static bool isRowAligned(KernelOp producer, KernelOp consumer, AffineMap map) {
     LoopSet rows = outerLoops(producer), mapped = 0;
     for (unsigned i = 0; i < producer.getOuts().size(); ++i)
@@ -484,6 +597,9 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
             mapped |= loopBit(to.getPosition());
     if (!consumer.getStep().getOps<ReduceOp>().empty())
       return outerLoops(consumer) == mapped;
+    std::optional<unsigned> lane = lastLoop(consumer);
+    if (lane && contains(mapped, *lane) && countPhases(producer) > 1 && !sumsDenseAxis(producer))
+      return true;
     for (unsigned i = 0; i < consumer.getOuts().size(); ++i) {
       LoopSet left = mapped;
       for (AffineExpr expr : consumer.getOutMap(i).getResults()) {
@@ -511,6 +627,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     });
   }
 
+  Operation *replaced = nullptr; // the reshape that goes away if the two fuse
   llvm::DenseSet<Operation *> moved;
   bool leavesToUsers = false;
 };

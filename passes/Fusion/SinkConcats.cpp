@@ -8,6 +8,7 @@
 #include "passes/Fusion/SinkConcats.h"
 
 #include "dialects/SSM/KernelLoops.h"
+#include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
 #include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -37,19 +38,6 @@ struct Pieces {
   SmallVector<Piece> pieces; // what comes later lies over what comes before
 };
 
-/// The same constant, value, or size of one tensor.
-bool isSame(OpFoldResult x, OpFoldResult y) {
-  if (isEqualConstantIntOrValue(x, y))
-    return true;
-  auto dimOf = [](OpFoldResult size) {
-    auto value = dyn_cast_if_present<Value>(size);
-    return value ? value.getDefiningOp<tensor::DimOp>() : tensor::DimOp();
-  };
-  tensor::DimOp a = dimOf(x), b = dimOf(y);
-  return a && b && a.getSource() == b.getSource() && a.getConstantIndex() &&
-         a.getConstantIndex() == b.getConstantIndex();
-}
-
 class Sizes {
 public:
   Sizes(IRRewriter &rewriter, Location loc) : rewriter(rewriter), loc(loc) {}
@@ -59,35 +47,27 @@ public:
     return fold<arith::AddIOp>(x, y, [](int64_t x, int64_t y) { return x + y; }, 0);
   }
   OpFoldResult sub(OpFoldResult x, OpFoldResult y) {
-    if (isSame(x, y))
+    if (areEqualSizes(x, y))
       return constant(0);
     return fold<arith::SubIOp>(x, y, [](int64_t x, int64_t y) { return x - y; }, 0);
   }
   OpFoldResult min(OpFoldResult x, OpFoldResult y) {
-    if (isSame(x, y))
+    if (areEqualSizes(x, y))
       return x;
     return fold<arith::MinSIOp>(x, y, [](int64_t x, int64_t y) { return std::min(x, y); });
   }
   OpFoldResult max(OpFoldResult x, OpFoldResult y) {
-    if (isSame(x, y))
+    if (areEqualSizes(x, y))
       return x;
     return fold<arith::MaxSIOp>(x, y, [](int64_t x, int64_t y) { return std::max(x, y); });
   }
 
   /// The size of a tensor's axis, from what it is made of where that tells.
   OpFoldResult of(Value tensor, unsigned axis) {
-    auto type = cast<RankedTensorType>(tensor.getType());
-    if (!type.isDynamicDim(axis))
-      return constant(type.getDimSize(axis));
-    if (auto empty = tensor.getDefiningOp<tensor::EmptyOp>())
-      return empty.getMixedSizes()[axis];
     if (auto insert = tensor.getDefiningOp<tensor::InsertSliceOp>())
       return of(insert.getDest(), axis);
-    if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>();
-        slice && slice.getSourceType().getRank() == type.getRank())
-      return slice.getMixedSizes()[axis];
-    if (auto kernel = tensor.getDefiningOp<KernelOp>())
-      return of(kernel.getOuts()[cast<OpResult>(tensor).getResultNumber()], axis);
+    if (OpFoldResult known = getKnownSize(tensor, axis))
+      return known;
     return rewriter.createOrFold<tensor::DimOp>(loc, tensor, axis);
   }
 
@@ -134,7 +114,7 @@ FailureOr<std::optional<unsigned>> axisOf(SliceOp slice, Value whole, Sizes &siz
            slice.getMixedOffsets(), slice.getMixedSizes(), slice.getMixedStrides())) {
     if (!isConstantIntValue(stride, 1))
       return failure();
-    if (isConstantIntValue(offset, 0) && isSame(size, sizes.of(whole, i)))
+    if (isConstantIntValue(offset, 0) && areEqualSizes(size, sizes.of(whole, i)))
       continue;
     if (axis)
       return failure();
@@ -156,7 +136,7 @@ bool reachesEnd(OpFoldResult offset, OpFoldResult size, OpFoldResult total, Size
   auto sum = least.getLhs().getDefiningOp<arith::AddIOp>();
   APInt off;
   return sum && matchPattern(sum.getRhs(), m_ConstantInt(&off)) && -off.getSExtValue() == *at &&
-         isSame(OpFoldResult(sum.getLhs()), total);
+         areEqualSizes(OpFoldResult(sum.getLhs()), total);
 }
 
 /// The pieces of a tensor that nothing but `tensor`'s one user reads.
@@ -200,7 +180,7 @@ FailureOr<Pieces> findPieces(Value tensor, Sizes &sizes) {
     OpFoldResult high = sizes.add(low, size);
     if (!isConstantIntValue(low, 0))
       found.pieces.push_back({fill, zero, sizes.min(low, total), zero});
-    if (!isSame(high, total) && !reachesEnd(low, size, total, sizes))
+    if (!areEqualSizes(high, total) && !reachesEnd(low, size, total, sizes))
       found.pieces.push_back({fill, high, sizes.max(sizes.sub(total, high), zero), zero});
   } else if (!root.getDefiningOp<tensor::EmptyOp>()) {
     return failure();
@@ -286,7 +266,7 @@ void sink(IRRewriter &rewriter, KernelOp kernel, Value whole, unsigned loop, con
     auto sliced = [&](Value tensor, unsigned axis, OpFoldResult first) -> Value {
       Part part = partOf(tensor, axis, first, size, sizes);
       if (isConstantIntValue(first, 0) &&
-          isSame(size, sizes.of(tensor, axis)))
+          areEqualSizes(size, sizes.of(tensor, axis)))
         return tensor;
       return tensor::ExtractSliceOp::create(rewriter, loc, tensor, part.offsets, part.sizes,
                                             part.strides);

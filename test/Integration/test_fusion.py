@@ -248,7 +248,33 @@ def joined_rows(g):
     g.out(g.add("Softmax", g.add("Concat", x, g.add("Neg", y), u, axis=1), axis=-1), "z")
 
 
-GRAPHS = {"rotary": rotary, "token-shift": token_shift, "slices-of-pieces": slices_of_pieces,
+def grouped_norm(g):
+    """A gated norm of groups of channels: reshapes on both sides of it."""
+    x, z = g.x("x", "n", "m", 24), g.x("z", "n", "m", 24)
+    groups = g.add("Reshape", g.add("Mul", x, g.silu(z)), g.ints(0, 0, 3, 8))
+    y = g.add("Reshape", g.rms(groups, 8), g.ints(0, 0, 24))
+    g.out(g.add("Add", g.add("Mul", y, g.w(24)), x), "y")
+
+
+def middle_norm(g):
+    """By hand, over an axis that is not the last one."""
+    x = g.x("x", "n", 6, "m")
+    off = g.add("Sub", x, g.add("ReduceMean", x, g.ints(1), keepdims=1))
+    var = g.add("ReduceMean", g.add("Mul", off, off), g.ints(1), keepdims=1)
+    g.out(g.add("Div", off, g.add("Sqrt", g.add("Add", var, g.c(0.01)))), "y")
+
+
+def joined_axes(g):
+    """Elementwise work on both sides of a Reshape that joins open sizes, and one that splits."""
+    x = g.x("x", "n", "m", 4, 6)
+    y = g.add("Tanh", g.add("Reshape", g.add("Exp", g.add("Neg", x)), g.ints(-1, 24)))
+    g.out(g.add("Mul", y, g.w(24)), "y", 2)
+    rows = g.add("Reshape", g.add("Sigmoid", x), g.ints(0, 0, 24))
+    g.out(g.add("Softmax", g.add("Reshape", rows, g.ints(0, 0, 8, 3)), axis=-1), "z", 4)
+
+
+GRAPHS = {"grouped-norm": grouped_norm, "middle-norm": middle_norm, "joined-axes": joined_axes,
+          "rotary": rotary, "token-shift": token_shift, "slices-of-pieces": slices_of_pieces,
           "pad-and-mix": pad_and_mix, "joined-products": joined_products,
           "joined-rows": joined_rows, "residual": residual, "gated": gated, **{f"softmax{a}": softmax(a) for a in (0, 1, 2)},
           **{f"attention-{how}": attention(how) for how in ("add", "where", "guarded")},
@@ -318,6 +344,11 @@ def test_pieces_are_not_copied(name):
     """What a Concat or a Pad puts together is read where it lies."""
     kernels = list_kernels(compiler.compile_model(make(name, f32, f32)[1]))
     assert kernels and not [k for k in kernels if "copy" in k or "fill" in k], kernels
+
+
+@pytest.mark.parametrize("name", ["grouped-norm", "middle-norm"])
+def test_norms_are_one_kernel(name):
+    assert len(list_kernels(compiler.compile_model(make(name, f32, f32)[1]))) == 1
 
 
 def test_token_shift_by_negative_pad():
