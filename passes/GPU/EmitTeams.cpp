@@ -561,6 +561,9 @@ SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel, bool overlaps) {
   addTurnForms(kernel, forms);
   addRowForms(kernel, overlaps, forms);
   addSplitForms(kernel, forms);
+  addColumnForms(kernel, overlaps, forms);
+  if (!forms.empty() && !forms.back().isFit)
+    return forms;
   forms.push_back(
       {"", nullptr, [overlaps](DeviceKernel &both) { return TeamEmitter(both, overlaps).emit(); }});
   return forms;

@@ -115,6 +115,8 @@ protected:
 
 /// A row is read once and kept in registers.
 void addRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
+/// Sums down columns that are neighbours, and what is computed of them again. Takes all sizes.
+void addColumnForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Few long sums, or sums along columns, in two kernels: parts by many blocks, then their sums.
 void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Sums of few products with a window whose factors no rows share; together these take all sizes.

@@ -272,6 +272,20 @@ Value expandExp(F32 &f, Value x) {
   return f.mul(f.mul(fraction, first), second);
 }
 
+/// exp(x) - 1 = 2 (2^(n-1) e + (2^(n-1) - 1/2)), e = exp(r) - 1 = r + r^2 q(r): n as in exp, less
+/// one, so that 2^128 is not asked for. The sign is that of x, of 0 too.
+Value expandExpM1(F32 &f, Value x) {
+  // Beyond these the result is -1 or infinity.
+  Value clamped = f.atMost(f.atLeast(x, f.constant(-18.0)), f.constant(89.0));
+  auto [n, r] = reduceExp(f, clamped);
+  Value q = f.polynomial(r, {0.4999999403953552, 0.1666652113199234, 0.041668254882097244,
+                             0.008368662558495998, 0.0013821468455716968});
+  Value e = f.fma(f.mul(r, r), q, r);
+  Value half = f.fromBits(f.addInt(f.shiftLeft(n, 23), f.integer(0x3f000000)));
+  Value result = f.fma(half, e, f.sub(half, f.constant(0.5)));
+  return f.copySign(f.add(result, result), x);
+}
+
 /// log(1 + m) - m for 1 + m in [3/4, 3/2): -m^2/2 + m^3 p(m).
 /// p: minimax, relative error of log(1 + m) below 2^-27.
 Value expandLogTail(F32 &f, Value m) {
@@ -499,7 +513,8 @@ struct ExpandMath : ssm::impl::ExpandMathBase<ExpandMath> {
     composed.add<ExpandUnitLog1p, ExpandDivision>(&getContext(), target);
     walkAndApplyPatterns(getOperation(), std::move(composed));
     RewritePatternSet patterns(&getContext());
-    patterns.add<Expand<math::ExpOp, expandExp>, Expand<math::LogOp, expandLog>,
+    patterns.add<Expand<math::ExpOp, expandExp>, Expand<math::ExpM1Op, expandExpM1>,
+                 Expand<math::LogOp, expandLog>,
                  Expand<math::Log1pOp, expandLog1p>, Expand<math::TanhOp, expandTanh>,
                  Expand<math::ErfOp, expandErf>, ExpandExp2>(&getContext(), target);
     walkAndApplyPatterns(getOperation(), std::move(patterns));

@@ -729,7 +729,7 @@ Binary binaryOf(Operation *op) {
 bool hasSingle(Operation *op) {
   if (auto exp2 = dyn_cast<math::Exp2Op>(op))
     return arith::bitEnumContainsAll(exp2.getFastmath(), arith::FastMathFlags::afn);
-  return isa<math::ExpOp, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp>(op);
+  return isa<math::ExpOp, math::ExpM1Op, math::LogOp, math::Log1pOp, math::TanhOp, math::ErfOp>(op);
 }
 
 struct ExpandMathF64 : ssm::impl::ExpandMathF64Base<ExpandMathF64> {

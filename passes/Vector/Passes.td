@@ -11,7 +11,7 @@
 include "mlir/Pass/PassBase.td"
 
 def ExpandMath : Pass<"ssm-expand-math"> {
-  let summary = "exp, log, log1p, tanh and erf of f32 as arithmetic that vectorises";
+  let summary = "exp, expm1, log, log1p, tanh and erf of f32 as arithmetic that vectorises";
   let description = [{
     Polynomials without branches, for scalars and vectors alike: a call of libm
     would keep the loop around it scalar. All handle NaN, infinities, zeros and
@@ -26,6 +26,7 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     |---|---|---|---|
     | exp | 1.3 | 1 | 1 |
     | exp fastmath<afn> | 1.3 | 1 | 70, but 1.5 for \|x\| <= 1, 7e-8 absolute for x <= 0 |
+    | expm1 | 1.5 | 1.5 | 1.5 |
     | log | 1 | 1 | 1 |
     | log1p | 1.5 | 1.5 | 1.0 |
     | tanh | 2 | 2 | 2.1 |
@@ -73,7 +74,7 @@ def ExpandMathF64 : Pass<"ssm-expand-math-f64"> {
   let description = [{
     For targets without a library of them. Every function of one or two real numbers of the math
     dialect and arith.remf, on floats of any width and fixed vectors (those of one axis stay
-    vectors, but for remf): f16, bf16 and f32 by way of f64, rounded once more. exp, log, log1p, tanh and erf of f32 are left to
+    vectors, but for remf): f16, bf16 and f32 by way of f64, rounded once more. exp, expm1, log, log1p, tanh and erf of f32 are left to
     ssm-expand-math, those of halves become f32. What a processor has instructions for (square
     roots, rounding, absolute values) stays.
 

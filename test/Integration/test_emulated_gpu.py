@@ -44,6 +44,7 @@ KERNELS = {
     "rows": ("memory", "sm_80", "softmax_bf16,layernorm_f32,rmsnorm_bf16,rows_f16,largest_f32",
              "--most=200000"),
     "columns": ("memory", "sm_80", "columns_f32,columns_bf16,all_f32,all_f16", "--most=200000"),
+    "down": ("memory", "sm_80", "softmax_down_f32,softmax_down_bf16,norm_down_f32", "--most=200000"),
     "turns": ("memory", "sm_80", "turn_f32,turn_bf16,turn_i8,turn_add_f32,reverse_f16,swap_f64",
               "--most=200000"),
     "sorts": ("sorts", "sm_80", "f32,i8_least,f64,bf16_least,f32_columns", "--most=20000"),

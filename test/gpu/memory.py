@@ -35,6 +35,9 @@ MODELS = {
     "largest_f32": ("float32", "NM", "largest"),
     "columns_f32": ("float32", "NM", "columns"), "columns_bf16": ("bfloat16", "NM", "columns"),
     "all_f32": ("float32", "NM", "all"), "all_f16": ("float16", "NM", "all"),
+    "softmax_down_f32": ("float32", "NM", "softmax_down"),
+    "softmax_down_bf16": ("bfloat16", "NM", "softmax_down"),
+    "norm_down_f32": ("float32", "CNM", "norm_down"),
     "turn_f32": ("float32", "NM", "turn"), "turn_bf16": ("bfloat16", "NM", "turn"),
     "turn_i8": ("int8", "NM", "turn"), "turn_add_f32": ("float32", "NM", "turn_add"),
     "reverse_f16": ("float16", "NMC", "turn"), "swap_f64": ("float64", "CNM", "swap"),
@@ -49,7 +52,8 @@ SIZES = [(0, 5), (5, 0), (1, 1), (3, 7), (1, 4096), (7, 128), (33, 1000), (300, 
 # M, K, N
 PRODUCTS = [(1, 2560, 10576), (1, 8, 8), (2, 64, 24), (3, 1000, 1000), (8, 2056, 520), (7, 40, 4104),
             (4, 4096, 16), (9, 512, 512), (1, 0, 16), (0, 64, 64), (5, 8200, 248)]
-TIMED = {"gemv": [(m, k, n) for k, n in ((2560, 10576), (5120, 2560), (8192, 8192)) for m in (1, 8, 64)]}
+TIMED = {"gemv": [(m, k, n) for k, n in ((2560, 10576), (5120, 2560), (8192, 8192)) for m in (1, 8, 64)],
+         "down": [(256, 8192), (1024, 65536), (16384, 4096)]}
 BOUNDS = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-12, "int8": 0}
 
 
@@ -76,6 +80,13 @@ def build(folder, chip, only):
         out = list(dims)
         if kind == "softmax":
             y = node("Softmax", ["x"], axis=-1)
+        elif kind == "softmax_down":
+            y = node("Softmax", ["x"], axis=0)
+        elif kind == "norm_down":
+            off = node("Sub", ["x", node("ReduceMean", ["x", axes(1)], keepdims=1)])
+            squares = node("ReduceMean", [node("Mul", [off, off]), axes(1)], keepdims=1)
+            small = node("Constant", [], value_float=1e-2)
+            y = node("Div", [off, node("Sqrt", [node("Add", [squares, small])])])
         elif kind == "layernorm":
             inputs += [("scale", ["M"]), ("bias", ["M"])]
             y = node("LayerNormalization", ["x", "scale", "bias"], axis=-1)
@@ -154,6 +165,13 @@ def reference(name, inputs):
     if kind == "softmax":
         y = np.exp(x - x.max(-1, keepdims=True, initial=-np.inf))
         return y / y.sum(-1, keepdims=True), None
+    if kind == "softmax_down":
+        y = np.exp(x - x.max(0, keepdims=True, initial=-np.inf))
+        return y / y.sum(0, keepdims=True), None
+    if kind == "norm_down":
+        centred = x - x.sum(1, keepdims=True) / max(x.shape[1], 1)
+        squares = np.square(centred).sum(1, keepdims=True) / max(x.shape[1], 1)
+        return centred / np.sqrt(squares + 1e-2), None
     if kind in ("layernorm", "rmsnorm"):
         if not x.size:
             return x, None
@@ -339,7 +357,7 @@ def time_models(torch, folder, only):
         kind = MODELS[name][2]
         width = {"float64": 8, "float32": 4, "int8": 1}.get(MODELS[name][0], 2)
         rows = (1 << 26) * 4 // width // 4096
-        shapes = TIMED["gemv"] if kind.startswith("gemv") else [
+        shapes = TIMED["gemv"] if kind.startswith("gemv") else TIMED["down"] if "down" in kind else [
             (rows // 3 if "C" in MODELS[name][1] else rows, 4096)]
         for sizes in shapes:
             runner = Runner(folder / f"{name}.so")

@@ -1,0 +1,339 @@
+//===- EmitColumns.cpp - Sums down columns and what follows from them ------ ===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A softmax or a norm along an axis that does not lie dense: neighbours are columns, which have
+// sums of their own. A block has a few columns side by side, its threads share out their lengths.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/TeamReduce.h"
+#include "passes/GPU/Teams.h"
+
+#include "lib/Analysis/MatmulShape.h"
+#include "lib/Emit/RowDivision.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace ssm;
+
+namespace {
+
+/// Elements of a thread, more of which would not stay in registers.
+constexpr int64_t kElements = 16;
+/// Threads of a block at most, and bytes of neighbours that memory gives at once.
+constexpr int64_t kThreads = 512, kSectorBytes = 32;
+/// Fewer terms of a sum are not shared out.
+constexpr int64_t kShortest = 17;
+/// So many blocks of broad ones keep all multiprocessors busy.
+constexpr int64_t kManyBlocks = 264;
+/// What is on its way at once where elements are read anew for each sum.
+constexpr int64_t kAhead = 8;
+
+enum class Width { Broad, Narrow, Tall };
+
+class ColumnEmitter : public TeamEmitter {
+public:
+  ColumnEmitter(DeviceKernel &k, Width width, bool overlaps = false)
+      : TeamEmitter(k, overlaps), width(width), d{b} {
+    choosePoints();
+  }
+
+  /// Whether sums along the same loops are computed of one another, or outs of them, and the
+  /// columns are neighbours in memory.
+  bool isColumns();
+  Value isFit();
+  LaunchShape emit();
+
+private:
+  /// One of the thread's elements: whether and where it is, and what is known of it.
+  struct Part {
+    Value isInside, number;
+    SmallVector<std::pair<Value, Value>> known;
+  };
+  int64_t columns();
+  int64_t elements();
+  LaunchShape launch();
+  Value hostBlocks();
+  void open(Value number);
+  void open(const Part &part);
+  void remember(Part &part);
+  void reduce(ReduceOp op);
+  Value reduceAnew(ReduceOp op);
+  Value reduceOverColumns(arith::AtomicRMWKind kind, Value value);
+  void write();
+  void store(ArrayRef<unsigned> outs);
+
+  Width width;
+  DeviceBuilder d;
+  SmallVector<unsigned> summed, outer;
+  SmallVector<unsigned> read; // inputs along the sums
+  unsigned column = 0;
+  Value length, row, step, exists;
+  SmallVector<Part> parts;
+};
+
+} // namespace
+
+bool ColumnEmitter::isColumns() {
+  SmallVector<ReduceOp> reduces(kernel.getStep().getOps<ReduceOp>());
+  if (reduces.empty() || pointLoops.empty())
+    return false;
+  LoopSet over = loopsOf(reduces.front().getLoops());
+  column = pointLoops.back();
+  for (ReduceOp reduce : reduces)
+    if (loopsOf(reduce.getLoops()) != over || e.loops.of(reduce) != points)
+      return false;
+  bool isAgain = reduces.size() > 1; // else a sum that can be split
+  for (unsigned out = 0; out < kernel.getOuts().size(); ++out) {
+    LoopSet own = loopsOf(kernel.getOutMap(out));
+    if (own != points && own != (points | over))
+      return false;
+    isAgain |= own != points;
+  }
+  summed = listLoops(over);
+  // Few terms are one thread's.
+  int64_t fixed = 1;
+  for (unsigned loop : summed)
+    fixed *= e.fixedSize(loop) < 0 ? kShortest : e.fixedSize(loop);
+  if (fixed < kShortest)
+    return false;
+  outer = SmallVector<unsigned>(ArrayRef(pointLoops).drop_back());
+  auto isDense = [&](AffineMap map) {
+    auto last = map.getNumResults() ? dyn_cast<AffineDimExpr>(map.getResults().back())
+                                    : AffineDimExpr(nullptr);
+    return last && last.getPosition() == column;
+  };
+  for (unsigned i = 0; i < kernel.getMaps().size(); ++i) {
+    AffineMap map = kernel.getMap(i);
+    if (!(loopsOf(map) & over))
+      continue;
+    if (!isDense(map))
+      return false;
+    if (i < kernel.getInputs().size())
+      read.push_back(i);
+  }
+  return isAgain && !read.empty();
+}
+
+/// Columns of a block: a warp's, or as many as memory gives at once.
+int64_t ColumnEmitter::columns() {
+  if (width == Width::Broad)
+    return kWarp;
+  int64_t bytes = kSectorBytes / 4;
+  for (unsigned input : read) {
+    Type element = cast<MemRefType>(kernel.getInputs()[input].getType()).getElementType();
+    if (element.isIntOrFloat())
+      bytes = std::min<int64_t>(bytes, llvm::divideCeil(element.getIntOrFloatBitWidth(), 8));
+  }
+  return std::min<int64_t>(kSectorBytes / bytes, kWarp);
+}
+
+int64_t ColumnEmitter::elements() {
+  return std::max<int64_t>(kElements / read.size(), 1);
+}
+
+Value ColumnEmitter::hostBlocks() {
+  DeviceBuilder host{k.host};
+  return host.mul(hostProduct(outer), host.ceilDiv(hostProduct(column), columns()));
+}
+
+Value ColumnEmitter::isFit() {
+  if (width == Width::Tall)
+    return nullptr;
+  DeviceBuilder host{k.host};
+  Value length = hostProduct(summed);
+  Value fits = host.compare(arith::CmpIPredicate::ule, length,
+                            elements() * (kThreads / columns()));
+  fits = host.make<arith::AndIOp>(fits, host.compare(arith::CmpIPredicate::ugt, length, 0));
+  if (width == Width::Broad)
+    fits = host.make<arith::AndIOp>(
+        fits, host.compare(arith::CmpIPredicate::uge, hostBlocks(), kManyBlocks));
+  return fits;
+}
+
+LaunchShape ColumnEmitter::launch() {
+  ImplicitLocOpBuilder &h = k.host;
+  DeviceBuilder host{h};
+  // Few blocks have as many threads as there is something to do for.
+  int64_t each = width == Width::Broad ? elements() : std::min<int64_t>(elements(), 4);
+  Value one = arith::ConstantIndexOp::create(h, 1);
+  Value warps = host.ceilDiv(hostProduct(summed), each * (kWarp / columns()));
+  warps = h.createOrFold<arith::MaxUIOp>(host.min(warps, kThreads / kWarp), one);
+  return {{hostBlocks(), one, one}, host.mul(warps, kWarp), kThreads};
+}
+
+LaunchShape ColumnEmitter::emit() {
+  LaunchShape shape = launch();
+  begin();
+  if (overlaps)
+    waitForOthers(k, shape);
+  Value side = constant(columns()), size = e.size(column);
+  Value groups = d.ceilDiv(size, columns());
+  row = d.div(thread, side);
+  step = d.div(threads, side);
+  setIndices(outer, d.div(team, groups));
+  Value at = d.add(d.mul(d.rem(team, groups), side), d.rem(thread, side));
+  // Threads past the end do the last column again, and write nothing.
+  exists = d.isLess(at, size);
+  e.at[column] = d.min(at, d.sub(size, 1));
+  e.hoist(points);
+  length = product(summed);
+  if (width != Width::Tall)
+    for (int64_t i = 0; i < elements(); ++i) {
+      Value number = d.add(row, d.mul(step, i));
+      parts.push_back({d.isLess(number, length), d.min(number, d.sub(length, 1)), {}});
+      PointEmitter::Scope scope(e);
+      open(parts.back());
+      for (unsigned input : read)
+        e.get(kernel.getInputArg(input));
+      remember(parts.back());
+    }
+  for (auto op : kernel.getStep().getOps<ReduceOp>()) {
+    reduce(op);
+    e.hoist(points);
+  }
+  write();
+  return shape;
+}
+
+void ColumnEmitter::open(Value number) { setIndices(summed, number); }
+
+void ColumnEmitter::open(const Part &part) {
+  open(part.number);
+  for (auto [value, emitted] : part.known)
+    e.provide(value, emitted);
+}
+
+void ColumnEmitter::remember(Part &part) {
+  part.known.clear();
+  e.forEachKnown([&](Value value, Value emitted) {
+    if (!isSubset(e.loops.of(value), points))
+      part.known.push_back({value, emitted});
+  });
+}
+
+void ColumnEmitter::reduce(ReduceOp op) {
+  arith::AtomicRMWKind kind = op.getKind();
+  Value none = e.neutral(kind, op.getType()), sum;
+  if (width == Width::Tall)
+    sum = reduceAnew(op);
+  for (Part &part : parts) {
+    PointEmitter::Scope scope(e);
+    open(part);
+    Value value = e.get(op.getValue());
+    remember(part);
+    value = d.select(part.isInside, value, none);
+    sum = sum ? e.combine(kind, sum, value) : value;
+  }
+  e.provide(op, reduceOverColumns(kind, sum));
+}
+
+/// Several elements at a time, each for a sum of its own.
+Value ColumnEmitter::reduceAnew(ReduceOp op) {
+  arith::AtomicRMWKind kind = op.getKind();
+  Value none = e.neutral(kind, op.getType());
+  SmallVector<Value> start(kAhead, none);
+  SmallVector<Value> sums =
+      d.loop(row, length, d.mul(step, kAhead), start, [&](Value first, ValueRange sums) {
+        SmallVector<Value> next;
+        for (auto [i, sum] : llvm::enumerate(sums)) {
+          PointEmitter::Scope scope(e);
+          Value number = d.add(first, d.mul(step, static_cast<int64_t>(i)));
+          open(d.min(number, d.sub(length, 1)));
+          Value value = d.select(d.isLess(number, length), e.get(op.getValue()), none);
+          next.push_back(e.combine(kind, sum, value));
+        }
+        return next;
+      });
+  for (; sums.size() > 1; sums.resize(sums.size() / 2))
+    for (size_t i = 0; i < sums.size() / 2; ++i)
+      sums[i] = e.combine(kind, sums[i], sums[i + sums.size() / 2]);
+  return sums[0];
+}
+
+/// Threads of a column: those of a warp by shuffles, then the warps in their order.
+Value ColumnEmitter::reduceOverColumns(arith::AtomicRMWKind kind, Value value) {
+  int64_t side = columns();
+  for (int64_t distance = kWarp / 2; distance >= side; distance /= 2)
+    value = e.combine(kind, value, shuffleXor(b, value, distance));
+  Value shared = k.addShared({kThreads / kWarp, side}, value.getType());
+  Value lane = d.rem(thread, kWarp), mine = d.rem(thread, side);
+  Value warp = d.div(thread, kWarp), warps = d.div(threads, kWarp);
+  d.branch(d.isLess(lane, side), [&] {
+    memref::StoreOp::create(b, value, shared, ValueRange{warp, mine});
+  });
+  gpu::BarrierOp::create(b);
+  Value first = memref::LoadOp::create(b, shared, ValueRange{constant(0), mine});
+  return d.loop(constant(1), warps, constant(1), first, [&](Value i, ValueRange sums) {
+    Value part = memref::LoadOp::create(b, shared, ValueRange{i, mine});
+    return SmallVector<Value>{e.combine(kind, sums[0], part)};
+  })[0];
+}
+
+void ColumnEmitter::store(ArrayRef<unsigned> outs) {
+  auto yielded = kernel.getYield().getValues();
+  for (unsigned out : outs)
+    e.get(yielded[out]);
+  for (unsigned out : outs)
+    e.storeOut(out, e.get(yielded[out]));
+}
+
+void ColumnEmitter::write() {
+  SmallVector<unsigned> along, single;
+  for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
+    (loopsOf(kernel.getOutMap(out)) == points ? single : along).push_back(out);
+  if (!along.empty() && width == Width::Tall)
+    d.branch(exists, [&] {
+      d.loop(row, length, step, {}, [&](Value number, ValueRange) {
+        PointEmitter::Scope scope(e);
+        open(number);
+        store(along);
+        return SmallVector<Value>();
+      });
+    });
+  if (!along.empty())
+    for (const Part &part : parts)
+      d.branch(d.make<arith::AndIOp>(exists, part.isInside), [&] {
+        PointEmitter::Scope scope(e);
+        open(part);
+        store(along);
+      });
+  if (!single.empty())
+    d.branch(d.make<arith::AndIOp>(exists, d.isEqual(row, 0)), [&] {
+      PointEmitter::Scope scope(e);
+      store(single);
+    });
+}
+
+void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm> &forms) {
+  struct Form {
+    StringLiteral name;
+    Width width;
+  };
+  static constexpr Form all[] = {
+      {"_broad", Width::Broad}, {"_narrow", Width::Narrow}, {"_tall", Width::Tall}};
+  ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
+  DeviceKernel alone{kernel, kernel, none, none, nullptr};
+  if (!ColumnEmitter(alone, Width::Tall).isColumns())
+    return;
+  for (const Form &form : all)
+    forms.push_back({form.name,
+                     form.width == Width::Tall
+                         ? std::function<Value(ImplicitLocOpBuilder &)>()
+                         : [kernel, &form](ImplicitLocOpBuilder &h) {
+                             DeviceKernel host{kernel, kernel, h, h, nullptr};
+                             ColumnEmitter emitter(host, form.width);
+                             (void)emitter.isColumns();
+                             return emitter.isFit();
+                           },
+                     [&form, overlaps](DeviceKernel &k) {
+                       invertRowDivisors(k.kernel);
+                       ColumnEmitter emitter(k, form.width, overlaps);
+                       (void)emitter.isColumns();
+                       return emitter.emit();
+                     }});
+}
