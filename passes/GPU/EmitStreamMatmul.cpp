@@ -25,6 +25,8 @@ namespace {
 constexpr int64_t kTogether = 4;
 /// Stages whose weights are asked for before the wait: the first rows come behind all of these.
 constexpr int64_t kStagesAhead = 4;
+/// What all blocks together ask for before the wait, those among them.
+constexpr int64_t kAheadBytes = 8 << 20;
 
 class StreamEmitter : public WarpgroupEmitter {
 public:
@@ -39,6 +41,7 @@ private:
   int64_t consumers() const { return tile.n / kRows; }
   Value consume();
   void produceAhead();
+  void prefetch();
   void produce(bool isAhead);
   void storeSums(Value sums);
   void addParts();
@@ -61,6 +64,23 @@ void StreamEmitter::produceAhead() {
       copy(weights, stage, depthOf(stage));
     });
   }
+}
+
+/// More weights come to the second-level cache, a line of them by one thread.
+void StreamEmitter::prefetch() {
+  if (!right.isDenseAlongDepth)
+    return;
+  Value blocks = d.mul(d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::x)), d.toInt(k.numParts));
+  Value ahead = d.div(d.constant(kAheadBytes / (tile.n * tile.k * bytes)), blocks);
+  Value from = d.min(count, std::min(stages, kStagesAhead)), to = d.min(count, ahead);
+  Value isOne = d.make<arith::AndIOp>(d.isLess(thread, tile.n), d.isLess(from, to));
+  d.branch(isOne, [&] {
+    Value begin = depthOf(from), end = d.min(depthOf(to), d.toInt(depth));
+    Value line = d.min(d.add(n0, d.toIndex(thread)), d.sub(width, 1));
+    // Whole pieces of 16 bytes.
+    Value size = d.bitAnd(d.mul(d.sub(end, begin), bytes), -16);
+    NVVM::CpAsyncBulkPrefetchOp::create(b, address(right, line, d.toIndex(begin)), size, Value());
+  });
 }
 
 void StreamEmitter::produce(bool isAhead) {
@@ -186,8 +206,10 @@ LaunchShape StreamEmitter::emit() {
                                d.constant(31), NVVM::ShflKind::idx, nullptr);
   isProducer = d.isEqual(thread, threads - kWarpgroup);
   initBarriers(consumers());
-  if (isEarly)
+  if (isEarly) {
     d.branch(isProducer, [&] { produceAhead(); });
+    prefetch();
+  }
   waitForOthers(k, shape);
   d.branch(
       d.isEqual(group, consumers()),

@@ -92,13 +92,16 @@ func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llv
 
 // -----
 
-// A window's single step is few points: a form of its own begins early. So does the state's, which
-// it reads before it waits.
+// A window's single step is few points: a form of its own begins early, without a loop. So does the
+// state's. Both read what is an input before they wait.
 // CHECK: ssm.launch {{.*}} @device::@[[WINDOW:[a-z0-9_]*]]_step
 // CHECK: gpu.func @[[WINDOW]]_step(
-// CHECK-SAME: ssm.flags = 1
-// CHECK: nvvm.griddepcontrol wait
+// CHECK-SAME: ssm.flags = 5
+// CHECK-NOT: scf.for
 // CHECK: memref.load
+// CHECK: memref.load
+// CHECK: nvvm.griddepcontrol wait
+// CHECK: memref.store
 // CHECK: gpu.func @[[WINDOW]](
 // CHECK-SAME: ssm.flags = 0
 // CHECK: gpu.func @[[STATE:[a-z0-9_]*]]_step(
