@@ -39,6 +39,7 @@ public:
 
 private:
   int64_t consumers() const { return tile.n / kRows; }
+  int64_t stagesAhead() const { return std::min(stages, kStagesAhead); }
   Value consume();
   void produceAhead();
   void prefetch();
@@ -57,7 +58,7 @@ private:
 
 /// Before the wait for other kernels, weights of the first stages.
 void StreamEmitter::produceAhead() {
-  for (int64_t i = 0; i < std::min(stages, kStagesAhead); ++i) {
+  for (int64_t i = 0; i < stagesAhead(); ++i) {
     Value stage = d.constant(i);
     d.branch(d.isLess(stage, count), [&] {
       expect(stage);
@@ -72,7 +73,7 @@ void StreamEmitter::prefetch() {
     return;
   Value blocks = d.mul(d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::x)), d.toInt(k.numParts));
   Value ahead = d.div(d.constant(kAheadBytes / (tile.n * tile.k * bytes)), blocks);
-  Value from = d.min(count, std::min(stages, kStagesAhead)), to = d.min(count, ahead);
+  Value from = d.min(count, stagesAhead()), to = d.min(count, ahead);
   Value isOne = d.make<arith::AndIOp>(d.isLess(thread, tile.n), d.isLess(from, to));
   d.branch(isOne, [&] {
     Value begin = depthOf(from), end = d.min(depthOf(to), d.toInt(depth));
@@ -92,7 +93,7 @@ void StreamEmitter::produce(bool isAhead) {
       copy(weights, now.number, depthOf(step));
     };
     if (isAhead)
-      d.branch(d.compare(arith::CmpIPredicate::uge, step, std::min(stages, kStagesAhead)), begin);
+      d.branch(d.compare(arith::CmpIPredicate::uge, step, stagesAhead()), begin);
     else
       begin();
     copy(few, now.number, depthOf(step));

@@ -39,10 +39,8 @@ static constexpr NamedTile kStreamTiles[] = {{"_16_rows", {16, 64, 64, 8, 0, 0}}
                                              {"_128_rows", {128, 64, 64, 4, 0, 0}}};
 /// Past which tiles of so many rows are for the next form, as the second-level cache is what is slow.
 static constexpr int64_t kManyRows = 128, kFewTiles = 16;
-/// Of more rows, sums of such a depth for few tiles, and those of so few columns that one tile has
-/// them all.
-static constexpr int64_t kFewLongTiles = 12, kLong = 4096, kLeastColumns = 64, kFewColumns = 192,
-                         kLongColumns = 2048;
+/// Of more rows, a few tiles of such a depth are faster than without clusters.
+static constexpr int64_t kFewLongTiles = 12, kLong = 4096;
 /// Groups that clusters lie within, and multiprocessors of one at least.
 static constexpr int64_t kGroups = 8, kOfGroup = 16;
 static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4, kLeastStream = 256;
@@ -234,7 +232,6 @@ private:
               const Emit &emit);
   /// The same by warpgroups.
   void addStream(ArrayRef<MatmulSide> sides);
-  void addStream(StringRef name, MatmulTile tile, ArrayRef<MatmulSide> sides, const IsFit &isFit);
   void addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect, const IsFit &isFit);
   void addFma(StringRef name, MatmulTile tile, const IsFit &isFit);
 
@@ -273,30 +270,12 @@ void MatmulForms::addFew(StringRef name, MatmulTile tile, int64_t above, int64_t
   };
 }
 
-void MatmulForms::addStream(StringRef name, MatmulTile tile, ArrayRef<MatmulSide> sides,
-                            const IsFit &isFit) {
-  KernelOp kernel = this->kernel;
-  Matmul what = this->what;
-  SmallVector<MatmulSide> both(sides);
-  add(
-      name,
-      [=](DeviceBuilder d) {
-        return d.make<arith::AndIOp>(areMappable(d, kernel, both), isFit(d));
-      },
-      [=](DeviceKernel &k) { return emitStreamMatmul(k, *matchMatmul(k.kernel), tile); });
-  forms.back().split = [=](ImplicitLocOpBuilder &h) -> KernelForm::Split {
-    return {countStreamParts(DeviceBuilder{h}, kernel, what, tile)};
-  };
-}
-
 void MatmulForms::addStream(ArrayRef<MatmulSide> sides) {
   KernelOp kernel = this->kernel;
   Matmul what = this->what;
-  auto isUpTo = [=](DeviceBuilder d, Value size, int64_t most) {
+  SmallVector<MatmulSide> both(sides);
+  auto isUpTo = [](DeviceBuilder d, Value size, int64_t most) {
     return d.compare(arith::CmpIPredicate::ule, size, most);
-  };
-  auto isDeep = [=](DeviceBuilder d, int64_t least) {
-    return d.compare(arith::CmpIPredicate::uge, countDepth(d, kernel, what), least);
   };
   int64_t above = 0;
   for (auto [i, each] : llvm::enumerate(kStreamTiles)) {
@@ -305,34 +284,34 @@ void MatmulForms::addStream(ArrayRef<MatmulSide> sides) {
     std::optional<MatmulTile> other;
     if (i + 1 < std::size(kStreamTiles) && kStreamTiles[i + 1].tile.m == tile.m)
       other = kStreamTiles[i + 1].tile;
-    addStream(each.suffix, tile, sides, [=](DeviceBuilder d) {
-      Value isFew = ::isFew(d, kernel, what, above, tile.m);
-      if (other)
-        return d.make<arith::AndIOp>(
-            isFew, d.compare(arith::CmpIPredicate::ule, streamCost(d, kernel, what, tile),
-                             streamCost(d, kernel, what, *other)));
-      if (tile.m < kManyRows)
-        return isFew;
-      Value tiles = countTiles(d, kernel, what, tile);
-      Value isLong = d.make<arith::AndIOp>(isDeep(d, kLong), isUpTo(d, tiles, kFewLongTiles));
-      isLong = d.make<arith::AndIOp>(
-          isLong, d.compare(arith::CmpIPredicate::ugt, sizeOf(d, kernel, *what.m), tile.m));
-      return d.select(isFew, isUpTo(d, tiles, kFewTiles), isLong);
-    });
+    add(
+        each.suffix,
+        [=](DeviceBuilder d) {
+          Value fits = areMappable(d, kernel, both);
+          auto require = [&](Value condition) { fits = d.make<arith::AndIOp>(fits, condition); };
+          Value isFew = ::isFew(d, kernel, what, above, tile.m);
+          if (tile.m == kManyRows) {
+            Value tiles = countTiles(d, kernel, what, tile);
+            Value isLong = d.make<arith::AndIOp>(
+                d.compare(arith::CmpIPredicate::ugt, sizeOf(d, kernel, *what.m), tile.m),
+                d.compare(arith::CmpIPredicate::uge, countDepth(d, kernel, what), kLong));
+            isLong = d.make<arith::AndIOp>(isLong, isUpTo(d, tiles, kFewLongTiles));
+            require(d.select(isFew, isUpTo(d, tiles, kFewTiles), isLong));
+            return fits;
+          }
+          require(isFew);
+          if (other)
+            require(d.compare(arith::CmpIPredicate::ule, streamCost(d, kernel, what, tile),
+                              streamCost(d, kernel, what, *other)));
+          return fits;
+        },
+        [=](DeviceKernel &k) { return emitStreamMatmul(k, *matchMatmul(k.kernel), tile); });
+    forms.back().split = [=](ImplicitLocOpBuilder &h) -> KernelForm::Split {
+      return {countStreamParts(DeviceBuilder{h}, kernel, what, tile)};
+    };
     if (!other)
       above = tile.m;
   }
-  auto [operand, axis] = kernel.getSizeSource(what.n);
-  int64_t columns = cast<ShapedType>(operand.getType()).getDimSize(axis);
-  if (what.columns.size() > 1 || columns <= kLeastColumns || columns > kFewColumns)
-    return;
-  MatmulTile tile = {kManyRows, static_cast<int64_t>(llvm::alignTo(columns, 64)), 64, 4, 0, 0};
-  addStream("_columns", tile, sides, [=](DeviceBuilder d) {
-    Value isMany = d.compare(arith::CmpIPredicate::ugt, sizeOf(d, kernel, *what.m), tile.m);
-    Value isSplit = d.compare(arith::CmpIPredicate::ugt,
-                              countStreamParts(d, kernel, what, tile), 1);
-    return d.make<arith::AndIOp>(d.make<arith::AndIOp>(isMany, isSplit), isDeep(d, kLongColumns));
-  });
 }
 
 void MatmulForms::addMma(StringRef name, MatmulTile tile, MmaKind kind, bool isDirect,

@@ -4,11 +4,16 @@
 
 // An input of the run is written by none of its kernels: the second one reads it before it waits for
 // the first, and the runtime is told so (flags 1 and 4). What the first one made it reads after.
-// Rows that one kernel has are few: each thread has one vector.
+// Rows that one kernel has are few: each thread has one vector, and the scale's before there is a row.
 // OLD-NOT: griddepcontrol
 // MARKS: func.func private @kernel_rmsnorm({{.*}}%[[SCALE:[a-z0-9]*]]: !llvm.ptr {llvm.noalias, ssm.input}
 // MARKS: func.func private @kernel_matmul
 // MARKS-SAME: ssm.input
+// CHECK: gpu.func @kernel_rmsnorm_few(
+// CHECK-SAME: ssm.flags = 5
+// CHECK: vector.load {{.*}}vector<8xf32>
+// CHECK: nvvm.griddepcontrol wait
+// CHECK: vector.load {{.*}}vector<8xbf16>
 // CHECK: gpu.func @kernel_rmsnorm_row(
 // CHECK-SAME: ssm.flags = 5
 // CHECK: nvvm.prefetch level = L2
