@@ -134,7 +134,7 @@ unsigned bytesOf(Value tensor) {
   return element.isIntOrFloat() ? llvm::divideCeil(element.getIntOrFloatBitWidth(), 8u) : 8u;
 }
 
-/// The one kernel of the same block that uses the kernel's one result, each element once.
+/// The kernel of the same block that is the only one to use the kernel's one result; or null.
 KernelOp onlyUser(KernelOp kernel) {
   if (kernel->getNumResults() != 1 || !kernel->hasOneUse())
     return nullptr;
