@@ -22,8 +22,8 @@ LogicalResult TensorMapOp::verify() {
   auto type = cast<MemRefType>(getMemref().getType());
   Type element = type.getElementType();
   constexpr int64_t maxRank = 5, maxBox = 256, piece = 16;
-  if (type.getRank() < 1 || type.getRank() > maxRank || !type.getLayout().isIdentity())
-    return emitOpError("is of ") << type << ", expected up to five dense axes";
+  if (type.getRank() < 1 || type.getRank() > maxRank || !type.isLastDimUnitStride())
+    return emitOpError("is of ") << type << ", expected up to five axes, the innermost one dense";
   if (!element.isIntOrFloat() || element.getIntOrFloatBitWidth() < 8)
     return emitOpError("is of ") << element << ", expected whole bytes";
   if (static_cast<int64_t>(getBox().size()) != type.getRank())

@@ -22,7 +22,8 @@ def SSM_TensorMapOp : SSM_Op<"tensor_map", [
     `ssm.tensor_maps` has the argument's number, gets the map itself in a parameter, and a
     pointer to it. `box` are the elements that a copy moves, in the order of the buffer's
     axes; in shared memory they lie dense, pieces of 16 bytes swapped within `swizzle` bytes
-    (0, 32, 64 or 128). The buffer begins at a multiple of 16 bytes, and so do all rows. Ends
+    (0, 32, 64 or 128). The buffer begins at a multiple of 16 bytes, and so do all rows, which
+    may be parts of longer ones. Ends
     the run with a status if there is no such map. A buffer without elements has a map that a
     kernel must not use.
   }];

@@ -379,11 +379,13 @@ struct LowerModuleOps : ssm::impl::LowerModuleOpsBase<LowerModuleOps> {
       map = LLVM::AllocaOp::create(b, pointer, b.getI8Type(), constant(b, mapBytes), mapAlignment);
     }
     int64_t swizzle = op.getSwizzle();
+    Value data = LLVM::GEPOp::create(b, pointer, types->convertType(type.getElementType()),
+                                     takePointer(b, *types, metadata.getBaseBuffer()),
+                                     toI64(b, metadata.getOffset()));
     Value status =
         call(b, i32, loadPointer(b, op.getTable(), kTableTensorMap),
              {op.getContext(), map, number(onnxTypeNumber(type.getElementType())),
-              number(type.getRank()), takePointer(b, *types, op.getMemref()), onStack(b, dims),
-              onStack(b, strides), onStack(b, boxes),
+              number(type.getRank()), data, onStack(b, dims), onStack(b, strides), onStack(b, boxes),
               number(swizzle == 128 ? 3 : swizzle == 64 ? 2 : swizzle == 32 ? 1 : 0)});
     returnIfFailed(b, op, status);
     op.replaceAllUsesWith(map);

@@ -133,7 +133,23 @@ LoopSet summedLoops(KernelOp kernel) {
   return summed;
 }
 
+/// Bytes of an element.
+unsigned bytesOf(Value tensor) {
+  Type element = getElementTypeOrSelf(tensor.getType());
+  return element.isIntOrFloat() ? llvm::divideCeil(element.getIntOrFloatBitWidth(), 8u) : 8u;
+}
+
+/// The kernel of the same block that is the only one to use the kernel's one result; or null.
+KernelOp onlyUser(KernelOp kernel) {
+  if (kernel->getNumResults() != 1 || !kernel->hasOneUse())
+    return nullptr;
+  auto user = dyn_cast<KernelOp>(*kernel->user_begin());
+  return user && user->getBlock() == kernel->getBlock() ? user : KernelOp();
+}
+
 struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
+  using FuseKernelsBase::FuseKernelsBase;
+
   void runOnOperation() override {
     SmallVector<Block *> blocks;
     getOperation()->walk([&](Block *block) {
@@ -400,6 +416,8 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       return "reductions do not run inside a recurrence";
     if (StringRef why = refuseAccess(producer, consumer, from, to); !why.empty())
       return why;
+    if (device && leavesToUsers && from == Kind::Contraction && isForSteps(producer, consumer))
+      return "a recurrence computes it, from fewer bytes";
 
     // Everyone else who uses results has to come after the consumer, or gets the
     // producer's work once more.
@@ -450,10 +468,6 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
         return false;
       ++users;
     }
-    auto bytesOf = [](Value tensor) {
-      Type element = getElementTypeOrSelf(tensor.getType());
-      return element.isIntOrFloat() ? llvm::divideCeil(element.getIntOrFloatBitWidth(), 8u) : 8u;
-    };
     LoopSet all = 0;
     for (unsigned i = 0; i < consumer.getOuts().size(); ++i) {
       all |= loopsOf(consumer.getOutMap(i));
@@ -463,6 +477,24 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       if (loopsOf(consumer.getInputMap(i)) == all)
         taken += bytesOf(consumer.getInputs()[i]);
     return users > 0 && users * taken <= (users + 1) * made;
+  }
+
+  /// Whether elementwise work on what a product makes had better be done by the steps that take
+  /// it, once for each element, as what it is done on is narrower.
+  bool isForSteps(KernelOp product, KernelOp consumer) {
+    KernelOp last = consumer, user = onlyUser(consumer);
+    size_t ops = consumer.getStep().getOperations().size();
+    while (user && kindOf(last) == Kind::Map && kindOf(user) == Kind::Map) {
+      ops += user.getStep().getOperations().size();
+      last = user;
+      user = onlyUser(last);
+    }
+    if (!user || kindOf(last) != Kind::Map || kindOf(user) != Kind::Recurrence ||
+        ops + user.getStep().getOperations().size() > kMaxOps ||
+        bytesOf(product->getResult(0)) >= bytesOf(last->getResult(0)) ||
+        product.getOutMap(0).getNumResults() != last.getOutMap(0).getNumResults())
+      return false;
+    return refuseAccess(last, user, Kind::Map, Kind::Recurrence).empty();
   }
 
   /// What follows from a recurrence goes into its steps if they stay one loop over the state

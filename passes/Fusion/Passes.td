@@ -28,6 +28,9 @@ def FuseKernels : Pass<"ssm-fuse-kernels"> {
       index of a gather, into each other: one loop that reads once;
     - what follows a Concat or a Pad, piece by piece, into what made the pieces.
 
+    With `device`, what follows a product goes into a recurrence that takes it, if the
+    product's own result is narrower: on a GPU the recurrence has threads to spare.
+
     Nothing goes in front of a product of matrices: its tiles read the left operand
     again for every strip of columns, and writing it once costs a percent of the
     product. What was not fused, and why, is a remark of category `fuse`.
@@ -39,6 +42,8 @@ def FuseKernels : Pass<"ssm-fuse-kernels"> {
     %y = ssm.kernel ... { mulf, reduce, addf, maximumf }
     ```
   }];
+  let options = [Option<"device", "device", "bool", /*default=*/"false",
+                        "Kernels are a GPU's.">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::ssm::SSMDialect"];
 }
 

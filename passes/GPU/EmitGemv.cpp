@@ -27,6 +27,8 @@ namespace {
 constexpr int64_t kMaxRows = 8, kAccessBytes = 16;
 /// Warps of a block. Long sums for few columns, which so few blocks have, have more.
 constexpr int64_t kWarps = 8, kManyWarps = 16, kFewBlocks = 66;
+/// The same where the depth is known, the first of those whose bursts ask for least beyond it.
+constexpr int64_t kSomeWarps[] = {kWarps, 10, 12, 4};
 /// Lanes of a warp that lie along the line of memory (64 bytes), and lines of a warp.
 constexpr int64_t kAlong = 4, kLines = 8;
 /// Lines along the depth: lines of a thread, and chunks of each in a burst, of eight warps and of
@@ -36,6 +38,8 @@ constexpr int64_t kPerThread = 2, kBurst = 4, kNarrowBurst = 6;
 /// read is for more lines, and is many.
 constexpr int64_t kRowsAlong = 8, kRowsLines = 4, kRowsPerThread = 4, kRowsBurst = 1;
 static_assert(kRowsLines * kRowsPerThread == kLines * kPerThread);
+// A thread for each element of a tile.
+static_assert(4 * kWarp >= kMaxRows * kLines * kPerThread);
 /// What all blocks together ask for while they wait, behind their first burst. More would be in the
 /// way of the kernels that they wait for.
 constexpr int64_t kAheadBytes = 8 << 20;
@@ -477,6 +481,20 @@ static Value isNarrow(DeviceBuilder d, KernelOp kernel, const Matmul &what) {
   return d.make<arith::AndIOp>(isDeep, d.compare(arith::CmpIPredicate::ule, blocks, kFewBlocks));
 }
 
+static int64_t chooseWarps(KernelOp kernel, const Matmul &what) {
+  auto [operand, axis] = kernel.getSizeSource(what.k.front());
+  int64_t depth = cast<ShapedType>(operand.getType()).getDimSize(axis);
+  if (ShapedType::isDynamic(depth))
+    return kWarps;
+  int64_t best = kWarps, least = INT64_MAX;
+  for (int64_t warps : kSomeWarps) {
+    int64_t taken = llvm::alignTo(depth, warps * kBurst * kAlong * kAccessBytes / 2);
+    if (taken < least)
+      best = warps, least = taken;
+  }
+  return best;
+}
+
 void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
                        SmallVectorImpl<KernelForm> &forms) {
   Type sum = what.sum.getType();
@@ -492,14 +510,14 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
   // Tensor cores for 16-bit numbers alone.
   bool isHalf = chip >= 80 && getMmaKind(what, F32Products::IEEE) == MmaKind::Half;
   bool isMma = right.isDenseAlongDepth && isHalf;
-  auto add = [&](StringRef name, int64_t rows, int64_t warps = kWarps) {
+  auto add = [&](StringRef name, int64_t rows, int64_t warps) {
     forms.push_back({name,
                      [=](ImplicitLocOpBuilder &h) {
                        DeviceBuilder d{h};
                        Value fits = canRun(d, kernel, what, left, right, rows);
-                       return warps == kWarps
-                                  ? fits
-                                  : d.make<arith::AndIOp>(fits, isNarrow(d, kernel, what));
+                       return warps == kManyWarps
+                                  ? d.make<arith::AndIOp>(fits, isNarrow(d, kernel, what))
+                                  : fits;
                      },
                      [=](DeviceKernel &k) {
                        Matmul inside = *matchMatmul(k.kernel);
@@ -515,8 +533,8 @@ void ssm::addGemvForms(KernelOp kernel, Matmul what, int chip,
     add("_narrow", kMaxRows, kManyWarps);
   // Tensor cores have eight columns, used or not.
   if (!isMma)
-    add("_row", 1);
+    add("_row", 1, kWarps);
   // More rows across the depth are for tensor cores' small tiles.
   if (isMma || (what.m && !isHalf))
-    add("_rows", kMaxRows);
+    add("_rows", kMaxRows, isMma ? chooseWarps(kernel, what) : kWarps);
 }

@@ -209,7 +209,7 @@ LaunchShape LaneRecurrence::emit() {
     std::rotate(best, best + 1, outer.end());
   }
   shape = launch();
-  if (overlaps && width == 1)
+  if (overlaps && !isOnce())
     waitForOthers(k, shape);
   placePoint();
   return shape;
@@ -249,7 +249,7 @@ void LaneRecurrence::placePoint() {
     e.at[outer[i]] = b.createOrFold<arith::RemUIOp>(point, size);
     point = b.createOrFold<arith::DivUIOp>(point, size);
   }
-  width > 1 ? runOnce() : run();
+  isOnce() ? runOnce() : run();
 }
 
 Value LaneRecurrence::both(Value x, Value y) {

@@ -138,7 +138,7 @@ void LaneRecurrence::runOnce() {
       AffineMap map = kernel.getInitMap(i);
       if (!isWanted(init))
         continue;
-      if (isa<MemRefType>(init.getType()) && map.isFunctionOfDim(*inner)) {
+      if (isa<MemRefType>(init.getType()) && inner && map.isFunctionOfDim(*inner)) {
         carried[i] = loadGroups(init, map, false);
         addGroups(carried[i]);
         continue;

@@ -25,6 +25,8 @@ namespace {
 constexpr int64_t kTogether = 4;
 /// Stages whose weights are asked for before the wait: the first rows come behind all of these.
 constexpr int64_t kStagesAhead = 4;
+/// What all blocks together ask for before the wait, those among them.
+constexpr int64_t kAheadBytes = 8 << 20;
 
 class StreamEmitter : public WarpgroupEmitter {
 public:
@@ -37,8 +39,10 @@ public:
 
 private:
   int64_t consumers() const { return tile.n / kRows; }
+  int64_t stagesAhead() const { return std::min(stages, kStagesAhead); }
   Value consume();
   void produceAhead();
+  void prefetch();
   void produce(bool isAhead);
   void storeSums(Value sums);
   void addParts();
@@ -54,13 +58,30 @@ private:
 
 /// Before the wait for other kernels, weights of the first stages.
 void StreamEmitter::produceAhead() {
-  for (int64_t i = 0; i < std::min(stages, kStagesAhead); ++i) {
+  for (int64_t i = 0; i < stagesAhead(); ++i) {
     Value stage = d.constant(i);
     d.branch(d.isLess(stage, count), [&] {
       expect(stage);
       copy(weights, stage, depthOf(stage));
     });
   }
+}
+
+/// More weights come to the second-level cache, a line of them by one thread.
+void StreamEmitter::prefetch() {
+  if (!right.isDenseAlongDepth)
+    return;
+  Value blocks = d.mul(d.toInt(gpu::GridDimOp::create(b, gpu::Dimension::x)), d.toInt(k.numParts));
+  Value ahead = d.div(d.constant(kAheadBytes / (tile.n * tile.k * bytes)), blocks);
+  Value from = d.min(count, stagesAhead()), to = d.min(count, ahead);
+  Value isOne = d.make<arith::AndIOp>(d.isLess(thread, tile.n), d.isLess(from, to));
+  d.branch(isOne, [&] {
+    Value begin = depthOf(from), end = d.min(depthOf(to), d.toInt(depth));
+    Value line = d.min(d.add(n0, d.toIndex(thread)), d.sub(width, 1));
+    // Whole pieces of 16 bytes.
+    Value size = d.bitAnd(d.mul(d.sub(end, begin), bytes), -16);
+    NVVM::CpAsyncBulkPrefetchOp::create(b, address(right, line, d.toIndex(begin)), size, Value());
+  });
 }
 
 void StreamEmitter::produce(bool isAhead) {
@@ -72,7 +93,7 @@ void StreamEmitter::produce(bool isAhead) {
       copy(weights, now.number, depthOf(step));
     };
     if (isAhead)
-      d.branch(d.compare(arith::CmpIPredicate::uge, step, std::min(stages, kStagesAhead)), begin);
+      d.branch(d.compare(arith::CmpIPredicate::uge, step, stagesAhead()), begin);
     else
       begin();
     copy(few, now.number, depthOf(step));
@@ -186,8 +207,10 @@ LaunchShape StreamEmitter::emit() {
                                d.constant(31), NVVM::ShflKind::idx, nullptr);
   isProducer = d.isEqual(thread, threads - kWarpgroup);
   initBarriers(consumers());
-  if (isEarly)
+  if (isEarly) {
     d.branch(isProducer, [&] { produceAhead(); });
+    prefetch();
+  }
   waitForOthers(k, shape);
   d.branch(
       d.isEqual(group, consumers()),

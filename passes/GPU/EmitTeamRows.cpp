@@ -25,14 +25,17 @@ namespace {
 
 /// Elements of a thread, more of which would not stay in registers.
 constexpr int64_t kElements = 32;
-/// Vectors of a thread, and threads of a team at most: a warp, or a block.
+/// Rows that each have a multiprocessor for themselves: no thread waits for a second vector.
 constexpr int64_t kFewRows = 128;
+/// Vectors of a thread, and threads of a team at most: a warp, or a block.
 struct RowTeam {
   StringLiteral name;
   int64_t vectors, threads;
   bool isWarp() const { return threads == kWarp; }
+  bool isFew() const { return vectors == 1; }
 };
-constexpr RowTeam kTeams[] = {{"_warp", 4, kWarp}, {"_row", 4, 512}, {"_long", 8, 512}};
+constexpr RowTeam kTeams[] = {
+    {"_warp", 4, kWarp}, {"_few", 1, kMaxBlock}, {"_row", 4, 512}, {"_long", 8, 512}};
 
 class RowEmitter : public TeamEmitter {
 public:
@@ -60,8 +63,9 @@ private:
     SmallVector<std::pair<Value, Value>> known;
   };
   LaunchShape launch();
+  bool isScale(unsigned input, LaunchShape &shape);
   void prefetch(LaunchShape &shape);
-  void emitRow(Value point);
+  void emitRow(Value point, LaunchShape &shape);
   void open(const Part &part);
   void remember(Part &part);
   void reduce(ReduceOp op);
@@ -99,6 +103,9 @@ Value RowEmitter::isFit() {
   isWide = true;
   Value length = rowVectors();
   Value fits = d.compare(arith::CmpIPredicate::ule, length, form.vectors * form.threads);
+  if (form.isFew())
+    fits = d.make<arith::AndIOp>(
+        fits, d.compare(arith::CmpIPredicate::ule, product(pointLoops), kFewRows));
   Value isSome = d.compare(arith::CmpIPredicate::ugt, length, 0);
   return d.make<arith::AndIOp>(aligned, d.make<arith::AndIOp>(fits, isSome));
 }
@@ -111,12 +118,7 @@ LaunchShape RowEmitter::launch() {
     return {{host.ceilDiv(total, kBlock / kWarp), one, one},
             arith::ConstantIndexOp::create(h, kBlock),
             kBlock};
-  // Of few rows each has a multiprocessor for itself: no thread waits for a second vector.
-  Value isFew = host.compare(arith::CmpIPredicate::ule, total, kFewRows);
-  Value perWarp = host.select(isFew, host.constant(total, lanes * kWarp),
-                              host.constant(total, lanes * form.vectors * kWarp));
-  Value length = hostProduct(*wideLoop);
-  Value warps = host.div(host.sub(host.add(length, perWarp), 1), perWarp);
+  Value warps = host.ceilDiv(hostProduct(*wideLoop), lanes * form.vectors * kWarp);
   warps = host.min(warps, form.threads / kWarp);
   return {{total, one, one}, host.mul(warps, kWarp), form.threads};
 }
@@ -127,7 +129,8 @@ LaunchShape RowEmitter::emit() {
   isWide = true;
   if (overlaps) {
     prefetch(shape);
-    waitForOthers(k, shape);
+    if (!form.isFew())
+      waitForOthers(k, shape);
   }
   if (form.isWarp()) {
     // As many registers as let four blocks be on a multiprocessor; ptxas takes fewer, and spills.
@@ -139,23 +142,32 @@ LaunchShape RowEmitter::emit() {
     // Warps past the end do the last row again, and write nothing.
     Value total = product(pointLoops);
     exists = d.isLess(point, total);
-    emitRow(d.min(point, d.sub(total, 1)));
+    emitRow(d.min(point, d.sub(total, 1)), shape);
   } else {
+    // Left to itself, ptxas takes as few registers as let two such blocks run, and spills.
+    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(1));
     member = thread;
-    emitRow(team);
+    emitRow(team, shape);
   }
   alignAccesses(k.function.getBody());
   return shape;
 }
 
-/// What all rows take, a scale say, comes to the second-level cache before there is a row.
+/// Whether all rows take the input, a scale say, and may before there is a row.
+bool RowEmitter::isScale(unsigned input, LaunchShape &shape) {
+  Value buffer = kernel.getInputs()[input];
+  auto type = dyn_cast<MemRefType>(buffer.getType());
+  return type && type.getLayout().isIdentity() &&
+         loopsOf(kernel.getInputMap(input)) == loopBit(*wideLoop) && canReadEarly(k, buffer, shape);
+}
+
+/// Scales come to the second-level cache before there is a row, those of few rows to registers.
 void RowEmitter::prefetch(LaunchShape &shape) {
   constexpr int64_t line = 128;
   for (auto [i, buffer] : llvm::enumerate(kernel.getInputs())) {
-    auto type = dyn_cast<MemRefType>(buffer.getType());
-    if (!type || !type.getLayout().isIdentity() ||
-        loopsOf(kernel.getInputMap(i)) != loopBit(*wideLoop) || !canReadEarly(k, buffer, shape))
+    if (form.isFew() || !isScale(i, shape))
       continue;
+    auto type = cast<MemRefType>(buffer.getType());
     Value bytes = e.mul(e.size(*wideLoop), constant(type.getElementTypeBitWidth() / 8));
     Value first = PointerOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), buffer);
     d.loop(e.mul(thread, constant(line)), bytes, e.mul(threads, constant(line)), {},
@@ -170,26 +182,38 @@ void RowEmitter::prefetch(LaunchShape &shape) {
   }
 }
 
-void RowEmitter::emitRow(Value point) {
+void RowEmitter::emitRow(Value point, LaunchShape &shape) {
   setIndices(pointLoops, point);
-  e.hoist(points);
   Value length = rowVectors(), last = d.sub(length, 1);
   Value step = form.isWarp() ? constant(kWarp) : threads;
+  for (int64_t i = 0; i < form.vectors; ++i) {
+    // Threads that have none read the last one, which is another's too.
+    Value number = e.add(member, e.mul(step, constant(i)));
+    parts.push_back({d.isLess(number, length), e.mul(d.min(number, last), constant(lanes)), {}});
+  }
+  if (overlaps && form.isFew()) {
+    PointEmitter::Scope scope(e);
+    Lanes wide(*this, *wideLoop);
+    open(parts.front());
+    for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
+      if (isScale(i, shape))
+        e.get(kernel.getInputArg(i));
+    remember(parts.front());
+    waitForOthers(k, shape);
+  }
+  e.hoist(points);
   llvm::SmallSetVector<unsigned, 4> read;
   for (Operation *op : teamReduces)
     for (unsigned input : inputsOf(kernel, cast<ReduceOp>(op).getValue()))
       if (e.loops.of(kernel.getStep().getArgument(input)) & loopBit(*wideLoop))
         read.insert(input);
-  for (int64_t i = 0; i < form.vectors; ++i) {
-    // Threads that have none read the last one, which is another's too.
-    Value number = e.add(member, e.mul(step, constant(i)));
-    parts.push_back({d.isLess(number, length), e.mul(d.min(number, last), constant(lanes)), {}});
+  for (Part &part : parts) {
     PointEmitter::Scope scope(e);
     Lanes wide(*this, *wideLoop);
-    open(parts.back());
+    open(part);
     for (unsigned input : read)
       e.get(kernel.getStep().getArgument(input));
-    remember(parts.back());
+    remember(part);
   }
   for (Operation *op : teamReduces) {
     reduce(cast<ReduceOp>(op));
@@ -276,7 +300,7 @@ void ssm::addRowForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm
                        return RowEmitter(k, team, overlaps).emit();
                      }});
     // All rows fit, so no larger team is needed.
-    if (fixed >= 0)
+    if (fixed >= 0 && !team.isFew())
       return;
   }
 }

@@ -350,9 +350,9 @@ bool ssm::canUseWgmma(KernelOp kernel, const Matmul &what, ArrayRef<MatmulSide> 
              return false;
            AffineMap map = kernel.getInputMap(*side.input);
            auto type = cast<MemRefType>(kernel.getInputs()[*side.input].getType());
-           // A tensor map has at most five dimensions, here of a plain buffer.
-           return type.getLayout().isIdentity() && map.getNumResults() <= 5 && contains(loopsOf(map), *side.row) &&
-                  contains(loopsOf(map), what.k.front());
+           // A tensor map has at most five dimensions.
+           return isDenseInside(type) && map.getNumResults() <= 5 &&
+                  contains(loopsOf(map), *side.row) && contains(loopsOf(map), what.k.front());
          });
 }
 

@@ -39,6 +39,8 @@ private:
 
   bool isInner(mlir::Value value) { return inner && contains(e.loops.of(value), *inner); }
   bool isInnerOut(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
+  /// Of a single step: whether there is no loop, and all that it needs is asked for at once.
+  bool isOnce() const { return width > 1 || (overlaps && !inner); }
   int64_t pointsOf(bool isInner) { return isInner ? perLane : 1; }
 
   LaunchShape launch();

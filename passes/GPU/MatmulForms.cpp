@@ -39,6 +39,8 @@ static constexpr NamedTile kStreamTiles[] = {{"_16_rows", {16, 64, 64, 8, 0, 0}}
                                              {"_128_rows", {128, 64, 64, 4, 0, 0}}};
 /// Past which tiles of so many rows are for the next form, as the second-level cache is what is slow.
 static constexpr int64_t kManyRows = 128, kFewTiles = 16;
+/// Of more rows, a few tiles of such a depth are faster than without clusters.
+static constexpr int64_t kFewLongTiles = 12, kLong = 4096;
 /// Groups that clusters lie within, and multiprocessors of one at least.
 static constexpr int64_t kGroups = 8, kOfGroup = 16;
 static constexpr int64_t kMmaBlocks = 264, kFmaBlocks = 512, kLeastDepth = 4, kLeastStream = 256;
@@ -189,13 +191,11 @@ static Value areMappable(DeviceBuilder d, KernelOp kernel, ArrayRef<MatmulSide> 
   Value all = areAligned(d, kernel, sides);
   for (const MatmulSide &side : sides) {
     Value memref = kernel.getInputs()[*side.input];
-    Value stride = arith::ConstantIndexOp::create(d.b, side.type().getIntOrFloatBitWidth() / 8);
-    for (int64_t axis = cast<MemRefType>(memref.getType()).getRank() - 1; axis >= 0; --axis) {
+    int64_t bytes = side.type().getIntOrFloatBitWidth() / 8;
+    for (auto [axis, stride] : llvm::enumerate(layoutOf(d, memref).strides)) {
       Value size = d.b.createOrFold<memref::DimOp>(memref, axis);
       all = d.make<arith::AndIOp>(all, d.isLess(size, int64_t(1) << 31));
-      if (axis == 0)
-        all = d.make<arith::AndIOp>(all, d.isLess(stride, int64_t(1) << 40));
-      stride = d.mul(stride, size);
+      all = d.make<arith::AndIOp>(all, d.isLess(d.mul(stride, bytes), int64_t(1) << 40));
     }
   }
   return all;
@@ -274,6 +274,9 @@ void MatmulForms::addStream(ArrayRef<MatmulSide> sides) {
   KernelOp kernel = this->kernel;
   Matmul what = this->what;
   SmallVector<MatmulSide> both(sides);
+  auto isUpTo = [](DeviceBuilder d, Value size, int64_t most) {
+    return d.compare(arith::CmpIPredicate::ule, size, most);
+  };
   int64_t above = 0;
   for (auto [i, each] : llvm::enumerate(kStreamTiles)) {
     MatmulTile tile = each.tile;
@@ -284,16 +287,23 @@ void MatmulForms::addStream(ArrayRef<MatmulSide> sides) {
     add(
         each.suffix,
         [=](DeviceBuilder d) {
-          Value fits = d.make<arith::AndIOp>(isFew(d, kernel, what, above, tile.m),
-                                             areMappable(d, kernel, both));
-          Value isFaster;
+          Value fits = areMappable(d, kernel, both);
+          auto require = [&](Value condition) { fits = d.make<arith::AndIOp>(fits, condition); };
+          Value isFew = ::isFew(d, kernel, what, above, tile.m);
+          if (tile.m == kManyRows) {
+            Value tiles = countTiles(d, kernel, what, tile);
+            Value isLong = d.make<arith::AndIOp>(
+                d.compare(arith::CmpIPredicate::ugt, sizeOf(d, kernel, *what.m), tile.m),
+                d.compare(arith::CmpIPredicate::uge, countDepth(d, kernel, what), kLong));
+            isLong = d.make<arith::AndIOp>(isLong, isUpTo(d, tiles, kFewLongTiles));
+            require(d.select(isFew, isUpTo(d, tiles, kFewTiles), isLong));
+            return fits;
+          }
+          require(isFew);
           if (other)
-            isFaster = d.compare(arith::CmpIPredicate::ule, streamCost(d, kernel, what, tile),
-                                 streamCost(d, kernel, what, *other));
-          else if (tile.m == kManyRows)
-            isFaster = d.compare(arith::CmpIPredicate::ule, countTiles(d, kernel, what, tile),
-                                 kFewTiles);
-          return isFaster ? d.make<arith::AndIOp>(fits, isFaster) : fits;
+            require(d.compare(arith::CmpIPredicate::ule, streamCost(d, kernel, what, tile),
+                              streamCost(d, kernel, what, *other)));
+          return fits;
         },
         [=](DeviceKernel &k) { return emitStreamMatmul(k, *matchMatmul(k.kernel), tile); });
     forms.back().split = [=](ImplicitLocOpBuilder &h) -> KernelForm::Split {

@@ -96,7 +96,7 @@ Value ssm::reduceOverLanes(PointEmitter &e, arith::AtomicRMWKind kind, Value val
   return value;
 }
 
-/// Parts of warps are put together in their order.
+/// Parts of warps are put together by each warp, the same way.
 Value ssm::reduceOverBlock(DeviceKernel &kernel, PointEmitter &e, arith::AtomicRMWKind kind,
                            Value value) {
   ImplicitLocOpBuilder &b = e.b;
@@ -123,11 +123,10 @@ Value ssm::reduceOverBlock(DeviceKernel &kernel, PointEmitter &e, arith::AtomicR
   }
   gpu::BarrierOp::create(b);
   Value warps = arith::DivUIOp::create(b, threads, warpSize);
-  Value first = memref::LoadOp::create(b, shared, zero);
-  Value all = e.loop(e.index(1), warps, 1, first, [&](Value i, ValueRange sums) {
-    Value part = memref::LoadOp::create(b, shared, i);
-    return SmallVector<Value>{e.combine(kind, sums[0], part)};
-  })[0];
-  scf::YieldOp::create(b, all);
+  Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, lane, warps);
+  Value place = arith::SelectOp::create(b, exists, lane, zero);
+  Value part = memref::LoadOp::create(b, shared, place);
+  part = arith::SelectOp::create(b, exists, part, e.neutral(kind, type));
+  scf::YieldOp::create(b, reduceOverLanes(e, kind, part, kWarp));
   return branch.getResult(0);
 }

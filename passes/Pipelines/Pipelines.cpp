@@ -78,7 +78,9 @@ static void buildRaise(OpPassManager &pm, const PipelineOptions &options) {
 static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
   if (options.optLevel == 0)
     return;
-  pm.addPass(createFuseKernels());
+  FuseKernelsOptions fuse;
+  fuse.device = !options.chip.empty();
+  pm.addPass(createFuseKernels(fuse));
   pm.addNestedPass<func::FuncOp>(createWidenHalves());
   cleanUp(pm);
 }
@@ -334,7 +336,7 @@ llvm::ArrayRef<StringLiteral> ssm::getStages() {
   return names;
 }
 
-llvm::StringRef ssm::getFirstTargetStage() { return "tile"; }
+llvm::StringRef ssm::getFirstTargetStage() { return "fuse"; }
 
 bool ssm::buildStage(StringRef name, OpPassManager &pm, const PipelineOptions &options) {
   for (const Stage &stage : stages)

@@ -26,7 +26,8 @@ KERNELS = {
                       "--most=6000000"),
     "products": ("matmul", "sm_80", "f32_nt_all,f32_tn_batch,i32_nn", "--most=6000000"),
     "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch", "--most=20000000"),
-    "products_stream": ("matmul", "sm_90a", "bf16_nt_batch,f16_nn_batch", "--most=45000000"),
+    "products_stream": ("matmul", "sm_90a", "bf16_nt_batch,f16_nn_batch,bf16_nt_columns,bf16_nt_few",
+                        "--most=45000000"),
     "products_bytes": ("matmul", "sm_80", "i8_nn,u8_nn_all,u8_nt_scale,i8_tt_batch,u8_tn_batch",
                        "--most=6000000"),
     "products_8bit_wgmma": ("matmul", "sm_90a", "i8_nt,u8_nt_scale,e4m3_nt,e5m2_nt_batch",
@@ -64,6 +65,7 @@ KERNELS = {
               "diagonal16,per_head4x128,selective8_bfloat16,backward,from_zero", "--every=4"),
     "windows": ("recurrences", "sm_80",
                 "window,window_backward,window16,centred,delayed,swapped", "--every=9"),
+    "windows_step": ("recurrences", "sm_90a", "window,window_backward,centred,swapped", "--every=6"),
     "windows_along_time": ("recurrences", "sm_80",
                            "along_time_window_half_backward,along_time_delayed_float64,"
                            "along_time_taps5,along_time_taps16,along_time_taps16_backward",

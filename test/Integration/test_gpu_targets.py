@@ -63,7 +63,7 @@ def test_machine_code(chip, tmp_path):
     told = describe(tmp_path / "m.so", "--device", "none")
     kernels = told["device_kernels"]
     assert [kernel["name"] for kernel in kernels] == [
-        f"kernel_softmax{form}" for form in ("_warp", "_row", "_long", "")]
+        f"kernel_softmax{form}" for form in ("_warp", "_few", "_row", "_long", "")]
     for kernel in kernels:
         assert kernel["chip"] == chip and kernel["spill_bytes"] == 0
         assert 8 < kernel["registers"] <= 255

@@ -36,6 +36,7 @@ MODELS = {
     "f16_nn_batch": ("float16", ["B", "M", "K"], ["B", "K", "N"], False, False, {"bias"}),
     "f16_heads": ("float16", ["B", "H", "M", "K"], ["B", "H", "N", "K"], False, True, set()),
     "bf16_nt_columns": ("bfloat16", ["B", "M", "K2"], ["N", "K"], False, True, {"columns"}),
+    "bf16_nt_few": ("bfloat16", ["M", "K"], [72, "K"], False, True, set()),
     "bf16_nt": ("bfloat16", ["M", "K"], ["N", "K"], False, True, set()),
     "bf16_nn": ("bfloat16", ["M", "K"], ["K", "N"], False, False, set()),
     "bf16_nt_gate": ("bfloat16", ["M", "K"], ["N", "K"], False, True, {"bias", "gate"}),
@@ -73,7 +74,7 @@ SIZES = [
     (1, 16, 136, 1096), (1, 40, 72, 1504), (2, 13, 72, 1026), (1, 64, 72, 1024), (3, 1, 520, 264),
     (5, 200, 328, 136), (1, 1000, 2568, 648), (1, 2056, 5000, 200), (3, 328, 8, 1), (2, 136, 256, 0),
     (2, 136, 200, 144), (1, 300, 264, 272), (70, 9, 72, 40), (33, 9, 72, 776), (2, 100, 200, 1104),
-    (33, 70, 72, 776),
+    (33, 70, 72, 776), (1, 130, 8, 2056), (1, 130, 8, 4104),
 ]
 # Names, and torch's product beside each.
 PEERS = {
@@ -160,7 +161,7 @@ def build(folder, chip, only):
             y = node("Add", [y, "bias"])
         if "silu" in parts:
             y = node("Mul", [y, node("Sigmoid", [y])])
-        out = a[:-2] + ["M", "N"]
+        out = a[:-2] + ["M", b[-2 if turn_b else -1]]
         if "gate" in parts:
             inputs.append(("gate", out))
             y = node("Mul", [y, node("Sigmoid", ["gate"])])
@@ -192,7 +193,7 @@ def build(folder, chip, only):
 
 
 def sizes_of(dims, sizes):
-    return [dict(zip("BMNK", sizes), H=HEADS, K2=sizes[3] + 24, One=1)[d] for d in dims]
+    return [dict(zip("BMNK", sizes), H=HEADS, K2=sizes[3] + 24, One=1).get(d, d) for d in dims]
 
 
 def make_inputs(random, model, sizes):

@@ -22,10 +22,11 @@ import models  # noqa: E402
 BOUND = 3e-2
 STATES, TAPS = 16, 4
 # Width, inner width, rank; batches and lengths. The first has long sums for few columns, the second
-# odd sizes and up to 65 rows.
+# odd sizes and up to 65 rows, the third rows that a block normalises.
 LAYERS = {
     "long": (64, 1352, 40, [(1, 1), (3, 1), (8, 1), (2, 3)]),
     "odd": (72, 136, 24, [(1, 1), (5, 1), (13, 1), (16, 1), (40, 1), (65, 1), (0, 1), (2, 7)]),
+    "wide": (1048, 40, 8, [(1, 1), (3, 1), (0, 1), (5, 2)]),
 }
 
 

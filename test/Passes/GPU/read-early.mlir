@@ -4,11 +4,16 @@
 
 // An input of the run is written by none of its kernels: the second one reads it before it waits for
 // the first, and the runtime is told so (flags 1 and 4). What the first one made it reads after.
-// Rows that one kernel has are few: each thread has one vector.
+// Rows that one kernel has are few: each thread has one vector, and the scale's before there is a row.
 // OLD-NOT: griddepcontrol
 // MARKS: func.func private @kernel_rmsnorm({{.*}}%[[SCALE:[a-z0-9]*]]: !llvm.ptr {llvm.noalias, ssm.input}
 // MARKS: func.func private @kernel_matmul
 // MARKS-SAME: ssm.input
+// CHECK: gpu.func @kernel_rmsnorm_few(
+// CHECK-SAME: ssm.flags = 5
+// CHECK: vector.load {{.*}}vector<8xf32>
+// CHECK: nvvm.griddepcontrol wait
+// CHECK: vector.load {{.*}}vector<8xbf16>
 // CHECK: gpu.func @kernel_rmsnorm_row(
 // CHECK-SAME: ssm.flags = 5
 // CHECK: nvvm.prefetch level = L2
@@ -92,13 +97,16 @@ func.func @main.run(%t: !llvm.ptr, %c: !llvm.ptr, %args: !llvm.ptr, %arena: !llv
 
 // -----
 
-// A window's single step is few points: a form of its own begins early. So does the state's, which
-// it reads before it waits.
+// A window's single step is few points: a form of its own begins early, without a loop. So does the
+// state's. Both read what is an input before they wait.
 // CHECK: ssm.launch {{.*}} @device::@[[WINDOW:[a-z0-9_]*]]_step
 // CHECK: gpu.func @[[WINDOW]]_step(
-// CHECK-SAME: ssm.flags = 1
-// CHECK: nvvm.griddepcontrol wait
+// CHECK-SAME: ssm.flags = 5
+// CHECK-NOT: scf.for
 // CHECK: memref.load
+// CHECK: memref.load
+// CHECK: nvvm.griddepcontrol wait
+// CHECK: memref.store
 // CHECK: gpu.func @[[WINDOW]](
 // CHECK-SAME: ssm.flags = 0
 // CHECK: gpu.func @[[STATE:[a-z0-9_]*]]_step(
