@@ -53,7 +53,7 @@ BINARY = {
     "remf": ("arith.remf", np.fmod, 0.0),
 }
 # Only of f64: ssm-expand-math has them for f32.
-SINGLE = {"exp", "log", "log1p", "tanh", "erf"}
+SINGLE = {"exp", "expm1", "log", "log1p", "tanh", "erf"}
 TYPES = {"f32": np.float32, "f64": np.float64, "vectors": np.float32}
 
 FUNCTION = """
