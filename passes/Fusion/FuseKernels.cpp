@@ -547,7 +547,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     return "";
   }
 
-  StringRef refuseAccess(KernelOp producer, KernelOp consumer, Kind from, Kind to) {
+  static StringRef refuseAccess(KernelOp producer, KernelOp consumer, Kind from, Kind to) {
     KernelLoops loops(consumer);
     LoopSet parallel = 0; // the loops of what the consumer makes
     for (unsigned i = 0; i < consumer.getOuts().size(); ++i)
@@ -618,7 +618,7 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
   /// Whether what the producer reduces to is, in the consumer's loops, what the
   /// consumer's own reductions keep; or, without those, leading loops of its outs, or columns
   /// (the loop of its outs' last axis is one of them) that the producer runs down twice
-  /// anyway: what runs down them once has a form of its own on GPUs.
+  /// anyway: one run is faster in two kernels, of which the second has all elements to share out.
   static bool isRowAligned(KernelOp producer, KernelOp consumer, AffineMap map) {
     LoopSet rows = outerLoops(producer), mapped = 0;
     for (unsigned i = 0; i < producer.getOuts().size(); ++i)
