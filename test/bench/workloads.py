@@ -152,6 +152,59 @@ def _rmsnorm():
                weights={"s": normal(COLUMNS)})
 
 
+@workload("softmax of columns", "rows", moved=PASS)
+def _softmax_of_columns():
+    return one("Softmax", {"x": normal(ROWS, COLUMNS)}, [ROWS, COLUMNS], {"axis": 0})
+
+
+@workload("softmax of one long row", "rows", moved=PASS)
+def _softmax_of_one():
+    return one("Softmax", {"x": normal(1, ROWS * COLUMNS)}, [1, ROWS * COLUMNS], {"axis": -1})
+
+
+@workload("sum of everything", "rows", moved=PASS / 2)
+def _sum():
+    return one("ReduceSum", {"x": normal(ROWS, COLUMNS)}, [], {"keepdims": 0})
+
+
+def built(g, y, out_dims, **arrays):
+    """A graph of a Builder whose inputs are the arrays."""
+    for name, array in arrays.items():
+        g.input(name, list(array.shape))
+    g.output(y, out_dims, name="y")
+    return g.model(), arrays
+
+
+@workload("gated norm of 8 groups", "rows", moved=PASS * 1.5)
+def _gated_norm():
+    g, groups = Builder(), 8
+    y = g.add("Mul", "x", g.add("Mul", "z", g.add("Sigmoid", "z")))
+    y = g.add("Reshape", y, g.ints(ROWS, groups, COLUMNS // groups))
+    mean = g.add("ReduceMean", g.add("Mul", y, y), g.ints(-1), keepdims=1)
+    y = g.add("Div", y, g.add("Sqrt", g.add("Add", mean, g.weight(np.array(1e-5, f32)))))
+    y = g.add("Mul", g.add("Reshape", y, g.ints(ROWS, COLUMNS)), g.weight(normal(COLUMNS)))
+    return built(g, y, [ROWS, COLUMNS], x=normal(ROWS, COLUMNS), z=normal(ROWS, COLUMNS))
+
+
+@workload("rotary embedding, by halves", "layout", moved=4 * (2 * 8 + 2) * ROWS * 64)
+def _rotary():
+    g = Builder()
+    low = g.add("Slice", "x", g.ints(0), g.ints(32), g.ints(-1))
+    high = g.add("Slice", "x", g.ints(32), g.ints(64), g.ints(-1))
+    turned = g.add("Concat", g.add("Neg", high), low, axis=-1)
+    y = g.add("Add", g.add("Mul", "x", "cos"), g.add("Mul", turned, "sin"))
+    return built(g, y, [1, 8, ROWS, 64], x=normal(1, 8, ROWS, 64), cos=normal(ROWS, 64),
+                 sin=normal(ROWS, 64))
+
+
+@workload("token shift", "layout", moved=2 * 4 * ROWS * WIDTH)
+def _token_shift():
+    g = Builder()
+    before = g.add("Pad", "x", g.ints(0, 1, 0, 0, -1, 0))
+    mixed = g.add("Mul", g.add("Sub", before, "x"), g.weight(normal(WIDTH)))
+    return built(g, g.add("Add", "x", mixed), [1, ROWS, WIDTH], x=normal(1, ROWS, WIDTH))
+
+
 @workload("causal conv, width 4", "conv", 8 * ROWS * D, 2 * 4 * ROWS * D)
 def _conv():
     return one("Conv", {"x": normal(1, D, ROWS)}, [1, D, ROWS],
