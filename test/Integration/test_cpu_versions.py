@@ -176,9 +176,9 @@ def test_temporaries_of_each(tmp_path):
     done = compiler.run_compiler([path, ALL, "--save-temps", "-o", tmp_path / "m.so"])
     assert done.returncode == 0, done.stderr
     # What does not look at the processor is there once.
-    assert (tmp_path / "m.fuse.mlir").exists() and not (tmp_path / "m.tile.mlir").exists()
+    assert (tmp_path / "m.raise.mlir").exists() and not (tmp_path / "m.fuse.mlir").exists()
     for level in machine.LEVELS:
-        for extension in ("tile.mlir", "target.mlir", "weights.target.mlir", "ll"):
+        for extension in ("fuse.mlir", "tile.mlir", "target.mlir", "weights.target.mlir", "ll"):
             assert (tmp_path / f"m.{level}.{extension}").exists(), extension
 
 
