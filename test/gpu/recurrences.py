@@ -84,7 +84,7 @@ KINDS = {
     "backward": (r.diagonal(16), {"backward": ("dt", "u", "b", "c"), "outs_backward": ("y",)}),
     "half_backward": (r.delta(8, 16, True), {"backward": ("k",), "outs_backward": ("y",)}),
     "flips": (r.diagonal(8), {"backward": ("dt", "u", "b", "c"), "outs_backward": ("y",),
-                              "flips": True}),
+                              "flips": (-1, -(2**63))}),
     "from_zero": (r.diagonal(16), {"zero": True}),
     "float64": (r.delta(8, 16, True), {"dtype": np.float64}),
     "float16": (r.diagonal(16), {"dtype": np.float16}),
