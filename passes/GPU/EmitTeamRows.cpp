@@ -27,17 +27,23 @@ namespace {
 constexpr int64_t kElements = 32;
 /// Vectors of a thread, and threads of a team at most: a warp, or a block.
 constexpr int64_t kFewRows = 128;
+/// Single elements of a row from which on a warp's lanes have several.
+constexpr int64_t kLeastSingles = 128;
 struct RowTeam {
   StringLiteral name;
   int64_t vectors, threads;
+  /// Vectors are of one element: rows that do not begin at 16 bytes.
+  bool isSingle = false;
   bool isWarp() const { return threads == kWarp; }
 };
-constexpr RowTeam kTeams[] = {{"_warp", 4, kWarp}, {"_row", 4, 512}, {"_long", 8, 512}};
+constexpr RowTeam kTeams[] = {{"_warp", 4, kWarp}, {"_row", 4, 512}, {"_long", 8, 512},
+                               {"_any_row", 8, 512, true}};
 
 class RowEmitter : public TeamEmitter {
 public:
   RowEmitter(DeviceKernel &k, const RowTeam &form, bool overlaps = false)
       : TeamEmitter(k, overlaps), form(form), d{b} {
+    takesSingles = form.isSingle;
     analyze();
   }
 
@@ -99,7 +105,7 @@ Value RowEmitter::isFit() {
   isWide = true;
   Value length = rowVectors();
   Value fits = d.compare(arith::CmpIPredicate::ule, length, form.vectors * form.threads);
-  Value isSome = d.compare(arith::CmpIPredicate::ugt, length, 0);
+  Value isSome = d.compare(arith::CmpIPredicate::uge, length, form.isSingle ? kLeastSingles : 1);
   return d.make<arith::AndIOp>(aligned, d.make<arith::AndIOp>(fits, isSome));
 }
 
@@ -258,12 +264,14 @@ void RowEmitter::write() {
 void ssm::addRowForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm> &forms) {
   ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
   DeviceKernel alone{kernel, kernel, none, none, nullptr};
-  RowEmitter found(alone, kTeams[0]);
-  if (!found.isRow())
-    return;
-  int64_t fixed = found.fixedVectors();
   for (const RowTeam &team : kTeams) {
-    int64_t most = team.vectors * team.threads;
+    // For chips before sm_90 ptxas spills what single elements need.
+    if (team.isSingle && !overlaps)
+      continue;
+    RowEmitter found(alone, team);
+    if (!found.isRow())
+      continue;
+    int64_t fixed = found.fixedVectors(), most = team.vectors * team.threads;
     if (team.vectors * found.vectorLanes() > kElements || fixed > most)
       continue;
     forms.push_back({team.name,

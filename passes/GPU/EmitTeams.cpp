@@ -160,6 +160,11 @@ void TeamEmitter::chooseWideLoop(bool ownSums) {
       return;
   }
   lanes = std::min(kAccessBytes / least, kMaxLanes);
+  if (takesSingles && !wideBuffers.empty()) {
+    lanes = 1;
+    wideLoop = loop;
+    return;
+  }
   int64_t size = e.fixedSize(loop);
   if (lanes > 1 && !wideBuffers.empty() && (size < 0 || (size >= lanes && size % lanes == 0)))
     wideLoop = loop;

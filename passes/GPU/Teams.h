@@ -114,6 +114,8 @@ protected:
   /// one: an axis of another operand's size, or of size one.
   bool takesSteps = false;
   llvm::SetVector<mlir::Value> steps;
+  /// Whether vectors are of one element, wherever memory begins.
+  bool takesSingles = false;
   /// Buffers that vectors are taken of.
   llvm::SetVector<mlir::Value> wideBuffers;
   mlir::Value thread, team, threads, zero;
