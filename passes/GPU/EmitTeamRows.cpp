@@ -27,20 +27,28 @@ namespace {
 constexpr int64_t kElements = 32;
 /// Rows that each have a multiprocessor for themselves: no thread waits for a second vector.
 constexpr int64_t kFewRows = 128;
+/// Single elements of a row from which on a warp's lanes have several.
+constexpr int64_t kLeastSingles = 128;
 /// Vectors of a thread, and threads of a team at most: a warp, or a block.
 struct RowTeam {
   StringLiteral name;
   int64_t vectors, threads;
+  /// Vectors are of one element: rows that do not begin at 16 bytes.
+  bool isSingle = false;
   bool isWarp() const { return threads == kWarp; }
   bool isFew() const { return vectors == 1; }
 };
-constexpr RowTeam kTeams[] = {
-    {"_warp", 4, kWarp}, {"_few", 1, kMaxBlock}, {"_row", 4, 512}, {"_long", 8, 512}};
+constexpr RowTeam kTeams[] = {{"_warp", 4, kWarp},
+                              {"_few", 1, kMaxBlock},
+                              {"_row", 4, 512},
+                              {"_long", 8, 512},
+                              {"_any_row", 8, 512, true}};
 
 class RowEmitter : public TeamEmitter {
 public:
   RowEmitter(DeviceKernel &k, const RowTeam &form, bool overlaps = false)
       : TeamEmitter(k, overlaps), form(form), d{b} {
+    takesSingles = form.isSingle;
     analyze();
   }
 
@@ -106,7 +114,7 @@ Value RowEmitter::isFit() {
   if (form.isFew())
     fits = d.make<arith::AndIOp>(
         fits, d.compare(arith::CmpIPredicate::ule, product(pointLoops), kFewRows));
-  Value isSome = d.compare(arith::CmpIPredicate::ugt, length, 0);
+  Value isSome = d.compare(arith::CmpIPredicate::uge, length, form.isSingle ? kLeastSingles : 1);
   return d.make<arith::AndIOp>(aligned, d.make<arith::AndIOp>(fits, isSome));
 }
 
@@ -282,12 +290,14 @@ void RowEmitter::write() {
 void ssm::addRowForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm> &forms) {
   ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
   DeviceKernel alone{kernel, kernel, none, none, nullptr};
-  RowEmitter found(alone, kTeams[0]);
-  if (!found.isRow())
-    return;
-  int64_t fixed = found.fixedVectors();
   for (const RowTeam &team : kTeams) {
-    int64_t most = team.vectors * team.threads;
+    // For chips before sm_90 ptxas spills what single elements need.
+    if (team.isSingle && !overlaps)
+      continue;
+    RowEmitter found(alone, team);
+    if (!found.isRow())
+      continue;
+    int64_t fixed = found.fixedVectors(), most = team.vectors * team.threads;
     if (team.vectors * found.vectorLanes() > kElements || fixed > most)
       continue;
     forms.push_back({team.name,

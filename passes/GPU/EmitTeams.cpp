@@ -98,6 +98,19 @@ std::optional<int64_t> TeamEmitter::bytesAlong(Value buffer, bool isDense) {
   return bits / 8;
 }
 
+/// Of a read whose last index alone runs along the loop, as a multiple: the factor, if it is from
+/// outside of the kernel.
+Value TeamEmitter::stepAlong(const IndexedRead &read, unsigned loop) {
+  auto along = [&](Value index) { return contains(e.loops.of(index), loop); };
+  auto product = read.indices.back().getDefiningOp<arith::MulIOp>();
+  if (!product || llvm::any_of(read.indices.drop_back(), along))
+    return nullptr;
+  auto index = product.getLhs().getDefiningOp<ssm::IndexOp>();
+  Value step = product.getRhs();
+  bool isOutside = !kernel->isAncestor(step.getParentBlock()->getParentOp());
+  return index && along(index) && isOutside ? step : nullptr;
+}
+
 void TeamEmitter::chooseWideLoop(bool ownSums) {
   if (!isVectorizable(kernel))
     return;
@@ -137,10 +150,21 @@ void TeamEmitter::chooseWideLoop(bool ownSums) {
       continue;
     // Other addresses than neighbours' would be as many accesses.
     bool isDense = getLaneAccess(e.loops, *read, loop) == LaneAccess::Dense;
+    if (Value step = takesSteps ? stepAlong(*read, loop) : nullptr) {
+      steps.insert(step);
+      if (!take(read->source, true))
+        return;
+      continue;
+    }
     if (!take(read->source, isDense && read->indices.back().getDefiningOp<ssm::IndexOp>()))
       return;
   }
   lanes = std::min(kAccessBytes / least, kMaxLanes);
+  if (takesSingles && !wideBuffers.empty()) {
+    lanes = 1;
+    wideLoop = loop;
+    return;
+  }
   int64_t size = e.fixedSize(loop);
   if (lanes > 1 && !wideBuffers.empty() && (size < 0 || (size >= lanes && size % lanes == 0)))
     wideLoop = loop;
@@ -561,6 +585,7 @@ SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel, bool overlaps) {
   addTurnForms(kernel, forms);
   addRowForms(kernel, overlaps, forms);
   addSplitForms(kernel, forms);
+  addVectorRowForms(kernel, overlaps, forms);
   addColumnForms(kernel, overlaps, forms);
   if (!forms.empty() && !forms.back().isFit)
     return forms;

@@ -11,6 +11,7 @@
 #ifndef SSM_PASSES_GPU_TEAMS_H
 #define SSM_PASSES_GPU_TEAMS_H
 
+#include "lib/Analysis/KernelShape.h"
 #include "lib/Emit/PointEmitter.h"
 #include "passes/GPU/DeviceKernel.h"
 #include "llvm/ADT/SetVector.h"
@@ -43,6 +44,7 @@ protected:
   /// The loop whose elements may be taken as vectors, and how many at once.
   /// `ownSums`: vectors of sums too, if each is taken by one thread.
   void chooseWideLoop(bool ownSums);
+  mlir::Value stepAlong(const IndexedRead &read, unsigned loop);
   std::optional<int64_t> bytesAlong(mlir::Value buffer, bool isDense);
   /// Whether all vectors begin where memory can be accessed as a whole.
   mlir::Value isAligned();
@@ -108,6 +110,12 @@ protected:
   int64_t lanes = 1;
   /// Of the body that is being emitted.
   bool isWide = false;
+  /// Whether reads at multiples of an index count as dense, and the factors, which then have to be
+  /// one: an axis of another operand's size, or of size one.
+  bool takesSteps = false;
+  llvm::SetVector<mlir::Value> steps;
+  /// Whether vectors are of one element, wherever memory begins.
+  bool takesSingles = false;
   /// Buffers that vectors are taken of.
   llvm::SetVector<mlir::Value> wideBuffers;
   mlir::Value thread, team, threads, zero;
@@ -119,6 +127,8 @@ void addRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelFor
 void addColumnForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Few long sums, or sums along columns, in two kernels: parts by many blocks, then their sums.
 void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+/// Rows of many vectors, without sums: several of a thread's are on their way at once.
+void addVectorRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Sums of few products with a window whose factors no rows share; together these take all sizes.
 void addTapForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// What is read along one axis and written along another goes through shared memory.

@@ -49,9 +49,10 @@ class Move:
     partly: tuple = ()
 
     def small(self):
-        """Sizes: odd ones, 0, 1, vectors that fit."""
+        """Sizes: odd ones, 0, 1, vectors that fit, many of them in rows that no warp fits."""
         for values in ((5, 7, 3, 4), (1, 1, 1, 1), (64, 32, 8, 16), (0, 3, 5, 2), (3, 0, 2, 6),
-                       (130, 33, 9, 65), (2, 1000, 4, 7), (3, 4096, 2, 64), (1, 9000, 1, 3)):
+                       (130, 33, 9, 65), (2, 1000, 4, 7), (3, 4096, 2, 64), (1, 9000, 1, 3),
+                       (2, 1032, 1, 4104), (1, 1020, 4136, 1)):
             yield dict(zip("NMCK", values))
 
 

@@ -6,6 +6,10 @@
 // CHECK: @device::@kernel_softmax_warp
 // CHECK: @device::@kernel_softmax_row
 // CHECK: @device::@kernel_softmax_long
+// Rows that do not begin at 16 bytes, of at least 128 elements, one by one.
+// CHECK: arith.cmpi ule, %{{.*}}, %c4096
+// CHECK: arith.cmpi uge, %{{.*}}, %c128
+// CHECK: @device::@kernel_softmax_any_row
 // CHECK: @device::@kernel_softmax grid
 // CHECK: gpu.func @kernel_softmax_warp(
 // CHECK-SAME: nvvm.minctasm = 4 : i32
