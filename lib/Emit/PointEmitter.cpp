@@ -82,7 +82,8 @@ Value PointEmitter::get(Value value) {
   Operation *clone = b.clone(*op, mapping);
   if (wide)
     clone->getResult(0).setType(vectorOf(value.getType()));
-  if (isa<arith::AddFOp, arith::SubFOp, arith::MulFOp>(clone)) {
+  // Not differences: of equal products, one rounded before and one not, more than 0 would be left.
+  if (isa<arith::AddFOp, arith::MulFOp>(clone)) {
     auto math = cast<arith::ArithFastMathInterface>(clone);
     clone->setAttr(
         math.getFastMathAttrName(),

@@ -56,6 +56,20 @@ struct LoopSplit {
     return groups;
   }
 
+  /// Whether what was collapsed has the axes that an operand of this map is to have.
+  bool isSource(tensor::CollapseShapeOp collapse, AffineMap map) const {
+    SmallVector<ReassociationIndices> groups = groupsOf(map);
+    if (collapse.getReassociationIndices() != ArrayRef(groups))
+      return false;
+    for (auto [expr, group] : llvm::zip_equal(map.getResults(), groups))
+      if (isSplit(expr))
+        for (auto [axis, size] :
+             llvm::zip_equal(group, sizes[cast<AffineDimExpr>(expr).getPosition()]))
+          if (!isSizeOf(size, collapse.getSrc(), axis))
+            return false;
+    return true;
+  }
+
   bool changes(AffineMap map) const {
     return llvm::any_of(map.getResults(), [&](AffineExpr expr) { return isSplit(expr); });
   }
@@ -127,6 +141,8 @@ Value expandOnce(RewriterBase &rewriter, Location loc, Value tensor, RankedTenso
     if (auto expand = dyn_cast<tensor::ExpandShapeOp>(user);
         expand && expand.getType() == type && expand->getBlock() == block &&
         expand.getReassociationIndices() == groups &&
+        llvm::all_of(llvm::zip_equal(expand.getMixedOutputShape(), sizes),
+                     [](auto pair) { return areEqualSizes(std::get<0>(pair), std::get<1>(pair)); }) &&
         (rewriter.getInsertionPoint() == block->end() ||
          expand->isBeforeInBlock(&*rewriter.getInsertionPoint())))
       return expand;
@@ -151,7 +167,7 @@ FailureOr<ExpandedKernel> ssm::expandLoops(RewriterBase &rewriter, KernelOp kern
     AffineMap map = kernel.getMap(i);
     SmallVector<ReassociationIndices> own = split->groupsOf(map);
     auto collapse = value.getDefiningOp<tensor::CollapseShapeOp>();
-    if (isInput && collapse && collapse.getReassociationIndices() == own) {
+    if (isInput && collapse && split->isSource(collapse, map)) {
       value = collapse.getSrc();
     } else if (split->changes(map)) {
       auto [type, shape] = expandedShape(rewriter, loc, value, map, *split);

@@ -235,11 +235,19 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
                         [&](Value value) { return isSubset(loops.of(value), outer); });
   }
 
+  /// Whether the inputs tell the sizes of all loops, not the outs alone.
+  static bool isSized(KernelOp kernel) {
+    ArrayRef<Attribute> maps = kernel.getMaps().getValue().take_front(kernel.getInputs().size());
+    return haveSizes(kernel.getNumLoops(), llvm::map_to_vector(maps, [](Attribute map) {
+                       return cast<AffineMapAttr>(map).getValue();
+                     }));
+  }
+
   static bool isAlike(KernelOp x, KernelOp y) {
     return x.getNumLoops() == y.getNumLoops() && llvm::equal(x.getInputs(), y.getInputs()) &&
            llvm::all_of(llvm::seq<unsigned>(0, x.getInputs().size()),
                         [&](unsigned i) { return x.getInputMap(i) == y.getInputMap(i); }) &&
-           summedLoops(x) == summedLoops(y) && outerLoops(x) == outerLoops(y) &&
+           summedLoops(x) == summedLoops(y) && outerLoops(x) == outerLoops(y) && isSized(x) &&
            x.getStep().getOperations().size() + y.getStep().getOperations().size() <= kMaxOps;
   }
 
@@ -333,6 +341,8 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
     SmallVector<OpFoldResult> sizes;
     for (int64_t axis = 0; axis < collapse.getSrcType().getRank(); ++axis)
       sizes.push_back(getKnownSize(collapse.getSrc(), axis));
+    if (llvm::any_of(sizes, [](OpFoldResult size) { return size.isNull(); }))
+      return nullptr;
     rewriter.setInsertionPoint(consumer);
     FailureOr<ExpandedKernel> expanded = expandLoops(
         rewriter, consumer, input, collapse.getReassociationIndices(), sizes);
@@ -340,7 +350,10 @@ struct FuseKernels : ssm::impl::FuseKernelsBase<FuseKernels> {
       return nullptr;
     KeepResults keep = KeepResults::InMerged;
     llvm::SaveAndRestore without(replaced, collapse.getOperation());
-    if (!refuse(producer, expanded->kernel, keep).empty()) {
+    // Another way to read the same would leave the reshape and what is in front of it.
+    bool isLeft =
+        llvm::any_of(collapse->getUsers(), [&](Operation *user) { return user != consumer; });
+    if (isLeft || !refuse(producer, expanded->kernel, keep).empty()) {
       eraseTrial(rewriter, expanded->kernel);
       return nullptr;
     }

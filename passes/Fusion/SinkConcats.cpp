@@ -307,6 +307,15 @@ void sink(IRRewriter &rewriter, KernelOp kernel, Value whole, unsigned loop, con
   rewriter.replaceOp(kernel, results);
 }
 
+/// Whether other operands than `whole` tell the sizes of all loops: a scalar in its place does not.
+bool isSizedWithout(KernelOp kernel, Value whole) {
+  SmallVector<AffineMap> maps;
+  for (unsigned i = 0; i < kernel.getMaps().size(); ++i)
+    if (i >= kernel.getInputs().size() || kernel.getInputs()[i] != whole)
+      maps.push_back(kernel.getMap(i));
+  return haveSizes(kernel.getNumLoops(), maps);
+}
+
 bool sinkInto(IRRewriter &rewriter, KernelOp kernel) {
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
     Value tensor = kernel.getInputs()[i];
@@ -327,7 +336,10 @@ bool sinkInto(IRRewriter &rewriter, KernelOp kernel) {
       return kernel.getInputs()[k] != tensor ||
              kernel.getInputMap(k).getResult(*found->axis) == dim;
     });
-    if (!isAlike)
+    bool hasFill = llvm::any_of(found->pieces, [](const Piece &piece) {
+      return !isa<RankedTensorType>(piece.source.getType());
+    });
+    if (!isAlike || (hasFill && !isSizedWithout(kernel, tensor)))
       continue;
     sink(rewriter, kernel, tensor, dim.getPosition(), *found, sizes);
     return true;

@@ -273,7 +273,46 @@ def joined_axes(g):
     g.out(g.add("Softmax", g.add("Reshape", rows, g.ints(0, 0, 8, 3)), axis=-1), "z", 4)
 
 
-GRAPHS = {"grouped-norm": grouped_norm, "middle-norm": middle_norm, "joined-axes": joined_axes,
+def sums_of_repeats(g):
+    """Sums of the same values, repeated as often as others are long."""
+    x, z, c = g.x("x", "n", 4), g.x("z", "m", 4), g.x("c", 4)
+    for name, op, like in (("y", "ReduceSum", x), ("w", "ReduceMax", z)):
+        g.out(g.add(op, g.add("Expand", c, g.add("Shape", like)), g.ints(1), keepdims=0), name, 1)
+
+
+def sums_beside_pads(g):
+    """What surrounds a piece is sums of one number, of several sizes."""
+    x = g.x("x", "n", 5, "m")
+    y = g.add("Pad", x, g.ints(0, 0, 3, 0, 0, 2), g.c(0.5))
+    g.out(g.add("Softmax", y, axis=1), "y")
+    for number, op in enumerate(("ReduceSum", "ReduceMax", "ReduceMean")):
+        rows = g.add("Pad", x, g.ints(3, 0, 0, 0, 0, 0), g.c(0.5))
+        g.out(g.add(op, rows, g.ints(1, 2), keepdims=0), f"s{number}", 1)
+
+
+def other_sizes(g):
+    """Joined axes are split into as many others, of other sizes."""
+    x = g.x("x", "n", "m", 8)
+    flat = g.add("Tanh", g.add("Reshape", x, g.ints(-1, 8)))
+    n, m = (g.add("Slice", g.add("Shape", x), g.ints(i), g.ints(i + 1)) for i in (0, 1))
+    for name, sizes in (("y", (m, n)), ("z", (n, m))):
+        split = g.add("Reshape", flat, g.add("Concat", *sizes, g.ints(8), axis=0), allowzero=1)
+        g.out(g.add("ReduceSum", split, g.ints(0), keepdims=0), name, 2)
+        g.out(g.add("Softmax", split, axis=1), f"{name}s")
+
+
+def twice_through_a_reshape(g):
+    """Joined axes, read along other loops by the same kernel."""
+    x = g.x("x", "n", 4, "m")
+    flat = g.add("Reshape", g.add("Mul", x, x), g.ints(-1, 4))
+    g.out(g.add("Mul", flat, g.add("ReduceL2", flat, keepdims=1)), "y", 2)
+    g.out(g.add("Sub", g.add("Unsqueeze", flat, g.ints(0)), g.add("Unsqueeze", flat, g.ints(1))),
+          "pairs")
+
+
+GRAPHS = {"sums-of-repeats": sums_of_repeats, "sums-beside-pads": sums_beside_pads,
+          "other-sizes": other_sizes, "twice-through-a-reshape": twice_through_a_reshape,
+          "grouped-norm": grouped_norm, "middle-norm": middle_norm, "joined-axes": joined_axes,
           "rotary": rotary, "token-shift": token_shift, "slices-of-pieces": slices_of_pieces,
           "pad-and-mix": pad_and_mix, "joined-products": joined_products,
           "joined-rows": joined_rows, "residual": residual, "gated": gated, **{f"softmax{a}": softmax(a) for a in (0, 1, 2)},
@@ -328,6 +367,38 @@ def test_graph(name, dtype, level):
         for key, want in evaluate(wide, given).items():
             compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(dtype),
                                 OPERATORS * compare.BOUNDS[np.dtype(dtype)])
+
+
+@pytest.mark.parametrize("name", ["sums-of-repeats", "sums-beside-pads", "other-sizes",
+                                  "twice-through-a-reshape", "slices-of-pieces", "joined-axes"])
+def test_graph_of_fixed_sizes(name):
+    graph, proto = make(name, f32, f32)
+    _, wide = make(name, np.float64, f32)
+    for sizes in (dict(n=2, m=3), dict(n=5, m=1)):
+        module = runtime.Module(compiler.compile_model(with_sizes(proto, sizes)))
+        given = draw(graph, generator(f"fixed {name}"), sizes, f32)
+        got = module.session().run(given)
+        for key, want in evaluate(wide, given).items():
+            compare.check_close(f"{key} of {sizes}", got[key], want, np.dtype(f32),
+                                OPERATORS * compare.BOUNDS[np.dtype(f32)])
+
+
+def test_differences_of_equal_products():
+    """Nothing is left of them: a product that was rounded is not subtracted from one that was
+    not."""
+    g = Graph(5, f32, f32)
+    x, w, u = (g.x(name, "n", 1) for name in "xwu")
+    product = g.add("Mul", x, w)
+    g.out(g.add("Sub", product, g.add("Mul", u, w)), "difference", 2)
+    g.out(g.add("Sub", product, g.add("ReduceMax", product, g.ints(1), keepdims=1)), "largest", 2)
+    mean = g.add("ReduceMean", x, g.ints(1), keepdims=1)
+    squares = g.add("ReduceMean", g.add("Mul", x, x), g.ints(1), keepdims=1)
+    g.out(g.add("Sqrt", g.add("Sub", squares, g.add("Mul", mean, mean))), "deviation", 2)
+    rng = generator("differences")
+    x, w = rng.uniform(-2, 2, (2, 300, 1)).astype(f32)
+    session = runtime.Module(compiler.compile_model(g.model())).session()
+    for name, value in session.run({"x": x, "w": w, "u": x}).items():
+        assert not value.any(), name
 
 
 def test_reductions_of_the_same_values_are_one_kernel():
