@@ -376,6 +376,9 @@ LogicalResult Compilation::prepareDevice(DeviceOptions &device) {
   device.ptxas = *ptxas;
   if (options.spillBudget >= 0)
     device.spillBudget = options.spillBudget;
+  if (ptxas->empty() && device.spillBudget)
+    return fail(llvm::createStringError("--spill-budget needs ptxas, which was not found (install "
+                                        "it, or give --ptxas=PATH)"));
   if (ptxas->empty())
     diagnostics.warning("ptxas was not found: the module has PTX only, which the driver compiles "
                         "when it is loaded (install it, or give --ptxas=PATH)");
@@ -390,6 +393,14 @@ LogicalResult Compilation::package() {
   for (Version &version : versions)
     parts.push_back({version.target, version.gpu, *version.module,
                      version.init ? *version.init : ModuleOp()});
+  // The lowest chip's, of those whose code later ones run.
+  ModuleVersion *lowest = nullptr;
+  for (ModuleVersion &part : parts)
+    if (part.gpu && !part.gpu->isSpecific &&
+        (!lowest || part.gpu->version < lowest->gpu->version))
+      lowest = &part;
+  if (lowest)
+    lowest->withPtx = true;
   packaging.inputs.base =
       (llvm::sys::path::extension(options.reproducer) == ".mlir"
            ? StringRef(options.reproducer).drop_back(strlen(".mlir"))

@@ -278,7 +278,7 @@ Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget
     code.images.push_back({target.chip, std::move(*cubin), /*isPtx=*/false});
     for (const DeviceKernel &kernel : code.kernels)
       if (options.spillBudget && kernel.spillBytes > *options.spillBudget)
-        return createStringError("kernel '" + kernel.name + "' spills " +
+        return createStringError("kernel '" + kernel.name + "' for " + target.chip + " spills " +
                                  std::to_string(kernel.spillBytes) + " bytes, expected at most " +
                                  std::to_string(*options.spillBudget));
   }

@@ -203,7 +203,9 @@ makeLLVM(const ModuleVersion &version, const ModuleSpec &spec, const WeightsPlac
   std::optional<DeviceCode> device;
   if (version.gpu) {
     Step step(options, "device");
-    Expected<DeviceCode> built = buildDeviceCode(version.module, *version.gpu, options.device);
+    DeviceOptions own = options.device;
+    own.withPtx = version.withPtx;
+    Expected<DeviceCode> built = buildDeviceCode(version.module, *version.gpu, own);
     if (!built)
       return built.takeError();
     device = std::move(*built);

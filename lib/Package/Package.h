@@ -29,6 +29,8 @@ struct ModuleVersion {
   mlir::ModuleOp module;
   /// The functions of the derived weights; null if there are none.
   mlir::ModuleOp init;
+  /// Its PTX rides along, for chips that none of the versions is for.
+  bool withPtx = false;
 
   const std::string &name() const { return gpu ? gpu->chip : target.cpu; }
 };

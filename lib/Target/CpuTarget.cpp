@@ -78,8 +78,8 @@ Expected<std::string> ssm::parseTarget(StringRef target) {
                  triple.isOSBinFormatELF();
   if (kind != "cpu" || !isKnown)
     return createStringError("unknown target '" + target +
-                             "', expected cpu (this machine), cpu:x86_64-linux-gnu or "
-                             "cpu:aarch64-linux-gnu");
+                             "', expected cpu (this machine), cpu:x86_64-linux-gnu, "
+                             "cpu:aarch64-linux-gnu or cuda:CHIP, such as cuda:sm_90a");
   // The same target by another name gives the same bytes.
   return isHost(triple) ? sys::getProcessTriple() : triple.str();
 }

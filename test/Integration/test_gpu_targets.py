@@ -259,8 +259,55 @@ def test_tensor_maps_are_parameters(tmp_path):
     assert len(re.findall(r"\.param \.align 64 \.b8 \w+\[128\]", kernel[:kernel.index("{")])) == 2
 
 
-def test_without_ptxas(tmp_path):
-    """PTX alone, with a warning; it tells its chip and entry."""
+def images(module, chip):
+    """What a module has, as a GPU tells that can run none of it."""
+    done = subprocess.run(
+        [build.tool("ssm-run"), str(module), "--device", "cuda", "--describe"], check=False,
+        capture_output=True, text=True,
+        env=os.environ | {"SSMRT_CUDA_DRIVER": str(build.BUILD / "lib" / "libFakeCuda.so"),
+                          "SSM_FAKE_CUDA_CHIP": chip})
+    told = re.search("has kernels for (.*), and none that", done.stderr)
+    assert done.returncode and told, done.stderr
+    return told[1]
+
+
+@needs_ptxas
+def test_ptx_rides_along(tmp_path):
+    """That of the lowest chip whose code later ones run."""
+    for targets, expected in (
+            ("cuda:sm_80", "sm_80 (cubin), sm_80 (PTX)"), ("cuda:sm_90a", "sm_90a (cubin)"),
+            ("cuda:sm_90a,cuda:sm_89,cuda:sm_80",
+             "sm_90a (cubin), sm_89 (cubin), sm_80 (cubin), sm_80 (PTX)")):
+        done = compile_to(tmp_path, f"--target={targets}")
+        assert done.returncode == 0, done.stderr
+        assert images(tmp_path / "m.so", "sm_75") == expected
+
+
+def test_machine_without_ptxas(tmp_path):
+    """A compiler with none beside it, on PATH or elsewhere."""
+    if os.path.exists("/usr/local/cuda/bin/ptxas"):
+        pytest.skip("there is one where CUDA is installed")
+    compiler = tmp_path / "bin" / "ssm-compile"
+    compiler.parent.mkdir()
+    shutil.copy(build.tool("ssm-compile"), compiler)
+    onnx.save(softmax(), tmp_path / "m.onnx")
+    env = {name: value for name, value in os.environ.items()
+           if name not in ("CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV")}
+    env["PATH"] = "/usr/lib/llvm-22/bin:/usr/bin:/bin"
+
+    def run(*options):
+        return subprocess.run([str(compiler), str(tmp_path / "m.onnx"), "--target=cuda:sm_80",
+                               *options, "-o", str(tmp_path / "m.so")], env=env,
+                              capture_output=True, text=True, check=False)
+    done = run()
+    assert done.returncode == 0 and "warning: ptxas was not found" in done.stderr, done.stderr
+    assert images(tmp_path / "m.so", "sm_75") == "sm_80 (PTX)"
+    done = run("--spill-budget=0")
+    assert done.returncode == 1 and "--spill-budget needs ptxas" in done.stderr, done.stderr
+
+
+def test_ptx_as_text(tmp_path):
+    """It tells its chip and entry."""
     done = compile_to(tmp_path, "--target=cuda:sm_80", "--emit=ptx", "-o", tmp_path / "m.ptx")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "m.ptx").read_text()

@@ -125,8 +125,8 @@ TEST(CpuTarget, Targets) {
   for (const char *name : {"", "gpu", "cpu:", "cpux", "cpu:riscv64-linux-gnu", "cpu:aarch64",
                            "cpu:aarch64-linux-musl", "cpu:aarch64-apple-darwin",
                            "cpu:x86_64-pc-windows-msvc", "gpu:x86_64-linux-gnu"})
-    EXPECT_NE(parse(name).find("expected cpu (this machine), cpu:x86_64-linux-gnu or "
-                               "cpu:aarch64-linux-gnu"),
+    EXPECT_NE(parse(name).find("expected cpu (this machine), cpu:x86_64-linux-gnu, "
+                               "cpu:aarch64-linux-gnu or cuda:CHIP"),
               std::string::npos)
         << name;
 }
