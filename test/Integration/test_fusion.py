@@ -264,6 +264,15 @@ def middle_norm(g):
     g.out(g.add("Div", off, g.add("Sqrt", g.add("Add", var, g.c(0.01)))), "y")
 
 
+def few_columns(g):
+    """Sums down three columns side by side, of fixed number; the lanes are rows."""
+    x = g.x("x", "n", "m", 3)
+    g.out(g.add("Softmax", x, axis=1), "y")
+    g.out(g.add("ReduceMax", g.add("Tanh", x), g.ints(1), keepdims=1), "largest")
+    off = g.add("Sub", x, g.add("ReduceMean", x, g.ints(1), keepdims=1))
+    g.out(g.add("Mul", off, g.w(3)), "off")
+
+
 def joined_axes(g):
     """Elementwise work on both sides of a Reshape that joins open sizes, and one that splits."""
     x = g.x("x", "n", "m", 4, 6)
@@ -312,7 +321,8 @@ def twice_through_a_reshape(g):
 
 GRAPHS = {"sums-of-repeats": sums_of_repeats, "sums-beside-pads": sums_beside_pads,
           "other-sizes": other_sizes, "twice-through-a-reshape": twice_through_a_reshape,
-          "grouped-norm": grouped_norm, "middle-norm": middle_norm, "joined-axes": joined_axes,
+          "grouped-norm": grouped_norm, "middle-norm": middle_norm, "few-columns": few_columns,
+          "joined-axes": joined_axes,
           "rotary": rotary, "token-shift": token_shift, "slices-of-pieces": slices_of_pieces,
           "pad-and-mix": pad_and_mix, "joined-products": joined_products,
           "joined-rows": joined_rows, "residual": residual, "gated": gated, **{f"softmax{a}": softmax(a) for a in (0, 1, 2)},

@@ -64,9 +64,11 @@ LINEAR = [
 
 
 def causal_conv(dtype=f32, width=4, bias=True, past=True, channels=6, **attributes):
-    sets = [[rand(dtype, b, channels, n), rand(dtype, channels, 1, width),
-             rand(dtype, channels) if bias else None,
-             rand(dtype, b, channels, width - 1) if past else None]
+    # What a single element is the sum of must not cancel.
+    ends = dict(low=0.1, high=1) if channels == 1 else {}
+    sets = [[rand(dtype, b, channels, n, **ends), rand(dtype, channels, 1, width, **ends),
+             rand(dtype, channels, **ends) if bias else None,
+             rand(dtype, b, channels, width - 1, **ends) if past else None]
             for b, n in ((2, 7), (1, 1), (3, 2), (1, 65), (2, 0), (0, 3))]
     return Case("CausalConvWithState", sets, attributes, 27, outputs=(dtype, dtype),
                 reference=ref.causal_conv_with_state, note="past" if past else "no-past")
