@@ -26,7 +26,7 @@ def ExpandMath : Pass<"ssm-expand-math"> {
     |---|---|---|---|
     | exp | 1.3 | 1 | 1 |
     | exp fastmath<afn> | 1.3 | 1 | 70, but 1.5 for \|x\| <= 1, 7e-8 absolute for x <= 0 |
-    | expm1 | 1.5 | 1.5 | 1.5 |
+    | expm1 | 1.8 | 1.5 | 1.5 |
     | log | 1 | 1 | 1 |
     | log1p | 1.5 | 1.5 | 1.0 |
     | tanh | 2 | 2 | 2.1 |

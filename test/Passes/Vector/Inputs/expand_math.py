@@ -39,7 +39,7 @@ ONE_PLUS_EXP = """%one = arith.constant C1 : T
 FUNCTIONS = {
     "exp": ("%v = math.exp %x : T", np.exp, (1.3, 1.0, 1.0)),
     "exp_afn": ("%v = math.exp %x fastmath<afn> : T", np.exp, (1.3, 1.0, 70)),
-    "expm1": ("%v = math.expm1 %x : T", np.expm1, (1.5, 1.5, 1.5)),
+    "expm1": ("%v = math.expm1 %x : T", np.expm1, (1.8, 1.5, 1.5)),
     "log": ("%v = math.log %x : T", np.log, (1.0, 1.0, 1.0)),
     "log1p": ("%v = math.log1p %x : T", np.log1p, (1.5, 1.5, 1.0)),
     "softplus": (EXP_NEGATIVE_ABS + """%l = math.log1p %e : T
