@@ -10,7 +10,6 @@
 #include "dialects/SSM/KernelLoops.h"
 #include "dialects/SSM/KernelViews.h"
 #include "dialects/SSM/SSMOps.h"
-#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
