@@ -137,6 +137,13 @@ public:
   /// Reduction of two values, and the neutral element.
   mlir::Value combine(mlir::arith::AtomicRMWKind kind, mlir::Value a, mlir::Value b);
   mlir::Value neutral(mlir::arith::AtomicRMWKind kind, mlir::Type type);
+  /// Reduction of several values, a power of two of them, by halves.
+  mlir::Value combineAll(mlir::arith::AtomicRMWKind kind, llvm::SmallVector<mlir::Value> values) {
+    for (; values.size() > 1; values.resize(values.size() / 2))
+      for (size_t i = 0; i < values.size() / 2; ++i)
+        values[i] = combine(kind, values[i], values[i + values.size() / 2]);
+    return values[0];
+  }
   /// All lanes of a vector reduced to a scalar.
   mlir::Value reduceLanes(mlir::arith::AtomicRMWKind kind, mlir::Value vector);
 

@@ -249,10 +249,7 @@ Value ColumnEmitter::reduceAnew(ReduceOp op) {
         }
         return next;
       });
-  for (; sums.size() > 1; sums.resize(sums.size() / 2))
-    for (size_t i = 0; i < sums.size() / 2; ++i)
-      sums[i] = e.combine(kind, sums[i], sums[i + sums.size() / 2]);
-  return sums[0];
+  return e.combineAll(kind, std::move(sums));
 }
 
 /// Threads of a column: those of a warp by shuffles, then the warps in their order.

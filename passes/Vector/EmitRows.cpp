@@ -576,10 +576,8 @@ SmallVector<Value> RowEmitter::combineLanes(ArrayRef<ReduceOp> group, PointEmitt
     SmallVector<Value> parts;
     for (size_t slot = r; slot < carried.size(); slot += group.size())
       parts.push_back(carried[slot]);
-    for (; parts.size() > 1; parts.resize(parts.size() / 2))
-      for (unsigned i = 0; i < parts.size() / 2; ++i)
-        parts[i] = point.combine(reduce.getKind(), parts[i], parts[i + parts.size() / 2]);
-    results.push_back(point.reduceLanes(reduce.getKind(), parts[0]));
+    Value all = point.combineAll(reduce.getKind(), std::move(parts));
+    results.push_back(point.reduceLanes(reduce.getKind(), all));
   }
   return results;
 }
