@@ -437,10 +437,9 @@ def test_killed_compilations(tmp_path, rng):
             time.sleep(took * rng.uniform(0.2, 1.1))
         else:
             # At the moment when a file has got its name.
-            before = {file.name: file.stat().st_ino for file in out.iterdir()}
-            while process.poll() is None and all(
-                    before.get(name) == (out / name).stat().st_ino
-                    for name in ("m.so", "m.weights.safetensors")):
+            files = [out / "m.so", out / "m.weights.safetensors"]
+            before = [file.stat().st_ino for file in files]
+            while process.poll() is None and before == [file.stat().st_ino for file in files]:
                 pass
         process.kill()
         process.wait()
