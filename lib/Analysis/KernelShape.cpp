@@ -223,38 +223,6 @@ int64_t ssm::fixedSize(KernelOp kernel, unsigned loop) {
   return cast<ShapedType>(operand.getType()).getDimSize(axis);
 }
 
-/// Where vectors along `lane` would be a few columns wide and reductions run down the columns: the
-/// loop of the rows, of which a vector takes one column's elements, a few apart.
-static std::optional<unsigned> findRowsOfColumns(KernelOp kernel, unsigned lane, int64_t lanes) {
-  // Beyond these putting vectors together takes longer than what they save.
-  bool hasSlowOps = llvm::any_of(kernel.getStep(), [](Operation &op) { return isSlow(&op); });
-  int64_t columns = fixedSize(kernel, lane), most = lanes / 4 - !hasSlowOps;
-  auto reduces = kernel.getStep().getOps<ReduceOp>();
-  if (kernel.getTime() || columns < 2 || columns > most || reduces.empty())
-    return std::nullopt;
-  LoopSet summed = loopsOf((*reduces.begin()).getLoops());
-  if (llvm::popcount(summed) != 1)
-    return std::nullopt;
-  unsigned rows = listLoops(summed).front();
-  int64_t size = fixedSize(kernel, rows);
-  bool hasRows = llvm::all_of(reduces, [&](ReduceOp reduce) {
-    return loopsOf(reduce.getLoops()) == summed;
-  });
-  if (!hasRows || (size >= 0 && size < 2 * lanes) || !canBeLaneLoop(kernel, rows, lanes))
-    return std::nullopt;
-  for (unsigned i = 0; i < kernel.getMaps().size(); ++i) {
-    AffineMap map = kernel.getMap(i);
-    unsigned rank = map.getNumResults();
-    auto isLoop = [&](unsigned axis, unsigned loop) {
-      return map.getResult(axis) == getAffineDimExpr(loop, map.getContext());
-    };
-    if (map.isFunctionOfDim(rows) &&
-        (rank < 2 || !isLoop(rank - 2, rows) || !isLoop(rank - 1, lane)))
-      return std::nullopt;
-  }
-  return rows;
-}
-
 std::optional<unsigned> ssm::findLaneLoop(KernelOp kernel, int64_t lanes) {
   LoopSet excluded = 0;
   LoopSet needed = ~LoopSet(0);
@@ -280,8 +248,5 @@ std::optional<unsigned> ssm::findLaneLoop(KernelOp kernel, int64_t lanes) {
       bestScore = score;
     }
   }
-  if (best)
-    if (std::optional<unsigned> rows = findRowsOfColumns(kernel, *best, lanes))
-      return rows;
   return best;
 }

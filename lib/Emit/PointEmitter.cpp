@@ -304,6 +304,19 @@ Value PointEmitter::loadEvery(Value buffer, ArrayRef<Value> indices, int64_t str
 }
 
 Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
+  if (isOfColumns(map)) {
+    Scope scope(*this);
+    at[*laneLoop] = index(0);
+    mask = nullptr;
+    Access where = access(buffer, map, mirrored);
+    Value offsets = packed->column;
+    if (!where.isDense) {
+      Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);
+      offsets = arith::MulIOp::create(b, offsets, spread(stride));
+    }
+    buffer = flatten(buffer, where);
+    return gather(buffer, where, offsets);
+  }
   return load(buffer, access(buffer, map, mirrored));
 }
 
@@ -332,6 +345,14 @@ void PointEmitter::prefetch(Value buffer, AffineMap map, bool mirrored) {
 }
 
 void PointEmitter::store(Value value, Value buffer, AffineMap map, bool mirrored) {
+  std::optional<Scope> scope;
+  if (isOfColumns(map)) {
+    // The first row's lanes have it.
+    if (packed->offset > 0)
+      return;
+    scope.emplace(*this);
+    mask = packed->existing;
+  }
   Access where = access(buffer, map, mirrored);
   if (where.isUniform) {
     if (isa<VectorType>(value.getType()))

@@ -17,6 +17,18 @@
 
 namespace ssm {
 
+/// Whole rows of few columns, one behind the other across the lanes: the lane loop runs
+/// over the columns, of which there are so few that a vector takes several rows.
+struct PackedRows {
+  unsigned rows;        // the loop of the rows; `at` has the first of a block
+  mlir::Value columns;  // how many there are
+  mlir::Value count;    // rows in a block
+  mlir::Value column;   // of each lane (vector of i64)
+  mlir::Value existing; // the mask of the first vector's first row
+  int64_t offset;       // of the first lane in its block
+  bool isRagged = false;
+};
+
 class PointEmitter {
 public:
   /// Without a lane loop everything is scalar.
@@ -36,6 +48,8 @@ public:
   mlir::Value mirroredTime;
   /// The lanes that exist (vector of i1), or null: all.
   mlir::Value mask;
+  /// Where lanes lie along rows and columns both; `at` of the lane loop is then the offset.
+  std::optional<PackedRows> packed;
 
   /// What is emitted while a scope lives is forgotten with it: for values computed
   /// inside a loop. Indices and mask are restored too.
@@ -148,6 +162,10 @@ public:
   mlir::Value reduceLanes(mlir::arith::AtomicRMWKind kind, mlir::Value vector);
 
 private:
+  /// Whether the map is that of something with one element a column, and lanes are packed.
+  bool isOfColumns(mlir::AffineMap map) const {
+    return packed && map.isFunctionOfDim(*laneLoop) && !map.isFunctionOfDim(packed->rows);
+  }
   mlir::Value evaluate(mlir::AffineExpr expr, bool mirrored);
   llvm::SmallVector<mlir::Value> evaluate(mlir::AffineMap map, bool mirrored);
   /// How the lane loop runs through a buffer: indices of the first lane, and the

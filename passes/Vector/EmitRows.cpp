@@ -16,6 +16,7 @@
 #include "lib/Emit/PointEmitter.h"
 #include "lib/Emit/RowDivision.h"
 #include "lib/Emit/TransposeSquare.h"
+#include "passes/Vector/PackedRows.h"
 #include "passes/Vector/RowPlan.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/Support/SaveAndRestore.h"
@@ -24,10 +25,6 @@ using namespace mlir;
 using namespace ssm;
 
 namespace {
-
-/// Points that are computed side by side: neighbouring vectors along the lane loop.
-/// Before that loop is open there is one.
-using Points = std::vector<PointEmitter>;
 
 void setAll(Points &points, unsigned loop, Value index) {
   for (PointEmitter &point : points)
@@ -62,7 +59,7 @@ public:
   void emit();
 
 private:
-  using Body = llvm::function_ref<SmallVector<Value>(Points &, ValueRange)>;
+  using Body = PointsBody;
 
   int64_t unrollOf(const Nest &nest);
   SmallVector<Value> level(const Nest &nest, unsigned number, LoopSet open, Points &points,
@@ -75,6 +72,9 @@ private:
                               ValueRange carried, Body body);
   SmallVector<Value> openTail(PointEmitter &point, Value low, Value high, ValueRange carried,
                               Body body);
+  void choose(Value condition, llvm::function_ref<void()> first,
+              llvm::function_ref<void()> second);
+  void openOuts(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points, Body body);
   void openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points, Body body);
   Value hasLongSums(const Nest &nest, ArrayRef<unsigned> toOpen, PointEmitter &point);
   void openBlocks(const Nest &nest, PointEmitter &point, Body body);
@@ -95,6 +95,8 @@ private:
   bool isStep;
   bool isSerial = !isStep; // no loop around runs in pieces
   bool inPieces = false;   // what is being emitted is a sum's piece
+  bool packs = false;      // the lane loop opens as packed rows
+  std::optional<unsigned> packedRows;
 };
 
 void RowEmitter::takeFromStashes(PointEmitter &point, LoopSet open) {
@@ -196,17 +198,50 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
   };
   if (!nest.reduces.empty() || !isSerial)
     return openLoops(nest, toOpen, points, carried, body);
-  if (Value isLong = set == 0 ? hasLongSums(nest, toOpen, points.front()) : Value()) {
-    auto branch = scf::IfOp::create(b, isLong, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    (void)openLoops(nest, toOpen, points, {}, body);
-    b.setInsertionPointToStart(branch.elseBlock());
+  if (set != 0) {
     openParallel(nest, toOpen, points, body);
     return {};
   }
-  openParallel(nest, toOpen, points, body);
+  bool canPack = packedRows && !nest.turned && contains(next, lane) && !contains(next, *packedRows);
+  llvm::SaveAndRestore packing(packs, canPack);
+  Value isFew = canPack ? hasFewColumns(points.front()) : Value();
+  SmallVector<Stash> before(stashes);
+  choose(
+      isFew,
+      [&] {
+        // What was stored under a mask keeps the next block's loads waiting, about 6 ns.
+        if (canPack && !fillVectors(points.front()))
+          llvm::erase_if(stashes, [](const Stash &stash) { return !stash.isOut; });
+        openOuts(nest, toOpen, points, body);
+        stashes = std::move(before);
+      },
+      [&] {
+        packs = false;
+        openOuts(nest, toOpen, points, body);
+      });
   return {};
+}
+
+/// The first where the condition holds or there is none, else the second.
+void RowEmitter::choose(Value condition, llvm::function_ref<void()> first,
+                        llvm::function_ref<void()> second) {
+  if (!condition)
+    return first();
+  auto branch = scf::IfOp::create(b, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  first();
+  b.setInsertionPointToStart(branch.elseBlock());
+  second();
+}
+
+/// The outermost loops of outs: at once, or in turn where each has much to do by itself.
+void RowEmitter::openOuts(const Nest &nest, ArrayRef<unsigned> toOpen, Points &points, Body body) {
+  Value isLong = hasLongSums(nest, toOpen, points.front());
+  if (!isLong)
+    return openParallel(nest, toOpen, points, body);
+  choose(isLong, [&] { (void)openLoops(nest, toOpen, points, {}, body); },
+         [&] { openParallel(nest, toOpen, points, body); });
 }
 
 SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> toOpen,
@@ -218,6 +253,12 @@ SmallVector<Value> RowEmitter::openLoops(const Nest &nest, ArrayRef<unsigned> to
   auto inside = [&](Points &inner, ValueRange args) {
     return openLoops(nest, toOpen.drop_front(), inner, args, body);
   };
+  if (loop == lane && packs) {
+    Points packed = packRows(first, *packedRows);
+    return inside(packed, carried);
+  }
+  if (first.packed && loop == *packedRows)
+    return loopBlocks(points, first.index(0), countBlocks(first), carried, inside);
   if (loop == lane)
     return openLanes(nest, first, first.index(0), first.size(lane), unrollOf(nest), carried,
                      inside);
@@ -359,11 +400,14 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
     if (loop != lane)
       spread.push_back(loop);
   bool hasLanes = spread.size() < toOpen.size();
-  bool splitsLanes = hasLanes && (spread.empty() || nest.turned || hasColumns(nest));
+  bool splitsLanes = hasLanes && !packs && (spread.empty() || nest.turned || hasColumns(nest));
   int64_t step = splitsLanes ? (nest.turned ? kSquares : unrollOf(nest)) * lanes : 1;
+  auto countOf = [&](unsigned loop) {
+    return first.packed && loop == *packedRows ? countBlocks(first) : first.size(loop);
+  };
   Value count = first.index(1), steps;
   for (unsigned loop : spread)
-    count = first.mul(count, first.size(loop));
+    count = first.mul(count, countOf(loop));
   if (splitsLanes) {
     steps = first.ceilDiv(first.size(lane), step);
     count = first.mul(count, steps);
@@ -399,7 +443,9 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
       (void)openLanes(nest, point, start, end, 1, {}, body);
     });
   };
-  if (spread.empty()) {
+  if (spread.empty() && packs) {
+    (void)openLoops(nest, toOpen, points, {}, body);
+  } else if (spread.empty()) {
     runSteps(points, low, high);
   } else {
     first.loop(low, high, 1, [&](Value i) {
@@ -412,9 +458,17 @@ void RowEmitter::openParallel(const Nest &nest, ArrayRef<unsigned> toOpen, Point
       };
       if (splitsLanes)
         at = takeOff(steps);
-      for (unsigned loop : llvm::reverse(spread))
-        setAll(made, loop, loop == spread.front() ? left : takeOff(first.size(loop)));
-      if (splitsLanes)
+      Value block;
+      for (unsigned loop : llvm::reverse(spread)) {
+        Value index = loop == spread.front() ? left : takeOff(countOf(loop));
+        if (first.packed && loop == *packedRows)
+          block = index;
+        else
+          setAll(made, loop, index);
+      }
+      if (block)
+        (void)loopBlocks(made, block, first.add(block, 1), {}, body);
+      else if (splitsLanes)
         runSteps(made, at, first.add(at, 1));
       else
         (void)openLoops(nest, hasLanes ? ArrayRef(lane) : ArrayRef<unsigned>(), made, {}, body);
@@ -549,9 +603,19 @@ void RowEmitter::reduce(ArrayRef<ReduceOp> group, LoopSet open, Points &points) 
 }
 
 void RowEmitter::provide(ArrayRef<ReduceOp> group, Points &points, ValueRange sums) {
+  SmallVector<Value> columns(sums);
+  if (points.front().packed)
+    for (size_t r = 0; r < group.size(); ++r) {
+      SmallVector<Value> parts;
+      for (size_t at = r; at < columns.size(); at += group.size())
+        parts.push_back(columns[at]);
+      parts = combineColumns(points, ReduceOp(group[r]).getKind(), parts);
+      for (auto [p, part] : llvm::enumerate(parts))
+        columns[p * group.size() + r] = part;
+    }
   for (auto [p, point] : llvm::enumerate(points))
     for (auto [r, reduce] : llvm::enumerate(group))
-      point.provide(ReduceOp(reduce), sums[p * group.size() + r]);
+      point.provide(ReduceOp(reduce), columns[p * group.size() + r]);
 }
 
 /// What so many sums side by side begin with.
@@ -607,7 +671,9 @@ void RowEmitter::reduceInPieces(const Nest &nest, Points &points) {
   unsigned split = toOpen.front();
   bool across = contains(summed, lane);
   int64_t unroll = unrollOf(nest), step = split == lane ? unroll * lanes : 1;
-  Value count = point.ceilDiv(point.size(split), step);
+  bool inBlocks = point.packed && split == *packedRows;
+  Value end = inBlocks ? countBlocks(point) : point.size(split);
+  Value count = point.ceilDiv(end, step);
   int64_t vectors = split == lane ? unroll : across ? 1 : points.size();
   Value work = point.index((costOf(nest) + 1) * vectors);
   for (unsigned loop : ArrayRef(toOpen).drop_front())
@@ -642,7 +708,7 @@ void RowEmitter::reduceInPieces(const Nest &nest, Points &points) {
         return point.mul(at, point.index(step));
       };
       Value low = boundOf(number);
-      Value high = point.min(boundOf(point.add(number, 1)), point.size(split));
+      Value high = point.min(boundOf(point.add(number, 1)), end);
       auto body = [&](Points &inner, ValueRange args) {
         return level(nest, 1, nest.all(), inner, args);
       };
@@ -651,6 +717,10 @@ void RowEmitter::reduceInPieces(const Nest &nest, Points &points) {
       SmallVector<Value> sums;
       if (split == lane)
         sums = openLanes(nest, made.front(), low, high, unroll, start, body);
+      else if (inBlocks)
+        sums = loopBlocks(made, low, high, start, [&](Points &inner, ValueRange args) {
+          return openLoops(nest, ArrayRef(toOpen).drop_front(), inner, args, body);
+        });
       else
         sums = point.loop(low, high, 1, start, [&](Value i, ValueRange args) {
           Points inner(made);
@@ -690,7 +760,8 @@ SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, Valu
       bool wide = isa<VectorType>(sum.getType());
       Value value = wide ? point.getVector(reduce.getValue()) : point.get(reduce.getValue());
       // Lanes that do not exist must not count where lanes are put together.
-      if (point.mask && contains(loopsOf(reduce.getLoops()), lane))
+      if (point.mask && (contains(loopsOf(reduce.getLoops()), lane) ||
+                         (point.packed && point.packed->isRagged)))
         value = arith::SelectOp::create(b, point.mask, value,
                                         point.neutral(reduce.getKind(), value.getType()));
       sum = point.combine(reduce.getKind(), sum, value);
@@ -713,6 +784,8 @@ SmallVector<Value> RowEmitter::accumulate(const Nest &nest, Points &points, Valu
 }
 
 void RowEmitter::emit() {
+  if (!isStep)
+    packedRows = findPackedRows(kernel, lane, lanes);
   for (const Nest &nest : nests) {
     findStashes(nest);
     Points points;

@@ -265,7 +265,7 @@ def middle_norm(g):
 
 
 def few_columns(g):
-    """Sums down three columns side by side, of fixed number; the lanes are rows."""
+    """Sums down three columns side by side, of fixed number."""
     x = g.x("x", "n", "m", 3)
     g.out(g.add("Softmax", x, axis=1), "y")
     g.out(g.add("ReduceMax", g.add("Tanh", x), g.ints(1), keepdims=1), "largest")

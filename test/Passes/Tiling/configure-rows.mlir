@@ -77,40 +77,6 @@ func.func @batches(%x: tensor<?x32x64xf32>, %h: tensor<32x64xf32>) -> tensor<32x
   return %y : tensor<32x64xf32>
 }
 
-// Three columns would fill three lanes of sixteen: the lanes are rows.
-// CHECK-LABEL: @three_columns
-// CHECK: config <rows, lane_loop = 0, lanes = 16>
-func.func @three_columns(%x: tensor<?x3xf32>, %e: tensor<3xf32>) -> tensor<3xf32> {
-  %y = ssm.kernel loops 2 ins(%x : tensor<?x3xf32>) outs(%e : tensor<3xf32>)
-      maps [#td, affine_map<(t, d) -> (d)>] {
-    ^bb0(%v: f32):
-      %m = ssm.reduce maximumf %v over [0] : f32
-      ssm.yield %m : f32
-  } -> tensor<3xf32>
-  return %y : tensor<3xf32>
-}
-
-// Four of them are worth it for something slow only.
-// CHECK-LABEL: @four_columns
-// CHECK: config <rows, lane_loop = 1, lanes = 16>
-// CHECK: config <rows, lane_loop = 0, lanes = 16>
-func.func @four_columns(%x: tensor<?x4xf32>, %e: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
-  %y = ssm.kernel loops 2 ins(%x : tensor<?x4xf32>) outs(%e : tensor<4xf32>)
-      maps [#td, affine_map<(t, d) -> (d)>] {
-    ^bb0(%v: f32):
-      %m = ssm.reduce maximumf %v over [0] : f32
-      ssm.yield %m : f32
-  } -> tensor<4xf32>
-  %z = ssm.kernel loops 2 ins(%x : tensor<?x4xf32>) outs(%e : tensor<4xf32>)
-      maps [#td, affine_map<(t, d) -> (d)>] {
-    ^bb0(%v: f32):
-      %p = math.exp %v : f32
-      %m = ssm.reduce addf %p over [0] : f32
-      ssm.yield %m : f32
-  } -> tensor<4xf32>
-  return %y, %z : tensor<4xf32>, tensor<4xf32>
-}
-
 // What the user wrote stays.
 // CHECK-LABEL: @kept
 // CHECK: config <rows, lane_loop = 0, lanes = 4>

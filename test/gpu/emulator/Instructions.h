@@ -50,6 +50,10 @@ INLINE f32 flush(f32 x) { return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copy
 
 template <typename T> INLINE T smaller(T x, T y) { return x < y ? x : y; }
 template <typename T> INLINE T larger(T x, T y) { return x > y ? x : y; }
+/// Of the two halves of a word.
+template <typename T> INLINE u32 halves(T (*of)(T, T), u32 x, u32 y) {
+  return u32(u16(of(T(x >> 16), T(y >> 16)))) << 16 | u16(of(T(x), T(y)));
+}
 /// Numbers before NaN.
 template <typename T> INLINE T fmin(T x, T y) {
   return x != x ? y : y != y ? x : x < y || (x == y && __builtin_signbit(x)) ? x : y;
