@@ -12,6 +12,10 @@
 
 namespace ssm {
 
+/// Of a conversion between floating-point types: the model asks for it by a Cast, and it is no
+/// rounding of an operator's result, which is left open.
+inline constexpr llvm::StringLiteral kCastAttr = "ssm.cast";
+
 /// A kernel that writes each element of `out` from the element of `source` at
 /// `read` (of out's indices): as it is, or as `compute` makes it.
 KernelOp buildElementwise(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value source,

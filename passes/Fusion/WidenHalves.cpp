@@ -24,12 +24,14 @@ using namespace ssm;
 
 static bool isHalf(Type type) { return type.isF16() || type.isBF16(); }
 
-/// What users extend again is used as it was before it was rounded.
+/// What users extend again is used as it was before it was rounded, except where a Cast there and
+/// a Cast back ask for just that.
 static void dropRoundings(KernelOp kernel) {
   for (Operation &op : llvm::make_early_inc_range(kernel.getStep())) {
     auto extend = dyn_cast<arith::ExtFOp>(op);
     auto round = extend ? extend.getIn().getDefiningOp<arith::TruncFOp>() : arith::TruncFOp();
-    if (!round || !isHalf(round.getType()) || round.getIn().getType() != extend.getType())
+    if (!round || !isHalf(round.getType()) || round.getIn().getType() != extend.getType() ||
+        (round->hasAttr(kCastAttr) && extend->hasAttr(kCastAttr)))
       continue;
     extend.replaceAllUsesWith(round.getIn());
     extend.erase();
@@ -126,6 +128,7 @@ struct WidenHalves : ssm::impl::WidenHalvesBase<WidenHalves> {
       dropRoundings(kernel);
       widenCarries(rewriter, kernel);
     }
+    getOperation().walk([](Operation *op) { op->removeDiscardableAttr(kCastAttr); });
   }
 };
 } // namespace

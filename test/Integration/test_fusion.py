@@ -448,6 +448,23 @@ def test_token_shift_by_negative_pad():
         compare.check_close(f"{size}", session.run({"x": x})["y"], want, np.dtype(f32))
 
 
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+@pytest.mark.parametrize("half", [f16, bf16], ids=["f16", "bf16"])
+def test_casts_round(half, level):
+    """To a half and back, as models simulate it: rounded, and infinite where it is too large."""
+    g = Graph(5, f32, f32)
+    x = g.x("x", "n", "m")
+    y = g.add("Mul", x, x)
+    y = g.add("Cast", y, to=helper.np_dtype_to_tensor_dtype(np.dtype(half)))
+    g.out(g.add("Mul", g.add("Cast", y, to=helper.np_dtype_to_tensor_dtype(np.dtype(f32))), g.w(1)), "y", 2)
+    session = runtime.Module(compiler.compile_model(g.model(), [level])).session()
+    scale = onnx.numpy_helper.to_array(g.weights[-1])
+    x = generator("casts").uniform(-300, 300, (37, 19)).astype(f32)
+    with np.errstate(over="ignore"):
+        want = (x * x).astype(half).astype(f32) * scale
+    assert np.array_equal(session.run({"x": x})["y"], want)
+
+
 def list_kernels(module):
     told = subprocess.run([str(build.tool("ssm-run")), str(module), "--describe"], check=True,
                           capture_output=True, text=True).stdout

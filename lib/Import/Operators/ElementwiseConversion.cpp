@@ -7,6 +7,7 @@
 
 #include "lib/Import/Operators/Elementwise.h"
 
+#include "dialects/SSM/KernelBuilders.h"
 #include "lib/Import/Reader/ElementType.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 
@@ -111,7 +112,13 @@ static LogicalResult lowerCast(LoweringContext &ctx) {
   TensorValue input = ctx.get(0);
   Type type = ctx.resultElementType(0);
   if (!isFloat8(type) || input.type == type || !ctx.getInt("saturate", 1)) {
-    ctx.set(0, ctx.cast(input, type).value);
+    Value result = ctx.cast(input, type).value;
+    auto made = result.getDefiningOp<linalg::GenericOp>();
+    if (made && result != input.value)
+      for (Operation &op : *made.getBody())
+        if (isa<arith::ExtFOp, arith::TruncFOp>(op))
+          op.setAttr(kCastAttr, ctx.b.getUnitAttr());
+    ctx.set(0, result);
     return success();
   }
   // Infinities too become the largest number; NaN stays.
