@@ -38,6 +38,31 @@ template <typename Op, typename Kept> struct KeepExtreme : OpRewritePattern<Op> 
   }
 };
 
+/// Across lanes each step of a maximum that keeps NaN waits for a test of the one before. Whether
+/// any lane is NaN can be asked beside it.
+struct ExtremeOfLanes : OpRewritePattern<vector::ReductionOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(vector::ReductionOp op, PatternRewriter &rewriter) const override {
+    using Kind = vector::CombiningKind;
+    Value lanes = op.getVector();
+    bool isMax = op.getKind() == Kind::MAXIMUMF;
+    if ((!isMax && op.getKind() != Kind::MINIMUMF) || op.getAcc() || !op.getType().isF32() ||
+        !arith::bitEnumContainsAll(op.getFastmath(), arith::FastMathFlags::nsz))
+      return rewriter.notifyMatchFailure(op, "not the maximum or minimum of a vector of f32");
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    Value isNan = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, lanes, lanes);
+    Value hasNan = vector::ReductionOp::create(b, Kind::OR, isNan);
+    Value extreme = vector::ReductionOp::create(
+        b, isMax ? Kind::MAXNUMF : Kind::MINNUMF, lanes,
+        arith::FastMathFlags::nsz | arith::FastMathFlags::nnan);
+    Value nan = arith::ConstantOp::create(
+        b, b.getF32FloatAttr(std::numeric_limits<float>::quiet_NaN()));
+    rewriter.replaceOpWithNewOp<arith::SelectOp>(op, hasNan, nan, extreme);
+    return success();
+  }
+};
+
 struct MaskOfBits : OpRewritePattern<vector::CreateMaskOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -67,7 +92,7 @@ struct FitVectors : ssm::impl::FitVectorsBase<FitVectors> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add<KeepExtreme<arith::MaximumFOp, LLVM::MaximumOp>,
-                 KeepExtreme<arith::MinimumFOp, LLVM::MinimumOp>>(&getContext());
+                 KeepExtreme<arith::MinimumFOp, LLVM::MinimumOp>, ExtremeOfLanes>(&getContext());
     if (avx512)
       patterns.add<MaskOfBits>(&getContext());
     walkAndApplyPatterns(getOperation(), std::move(patterns));

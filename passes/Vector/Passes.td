@@ -106,6 +106,9 @@ def FitVectors : Pass<"ssm-fit-vectors"> {
     - Maxima and minima of f32 `fastmath<nsz>`, as reductions have them, become LLVM's own:
       three instructions, of which one waits for the result so far. arith-expand makes
       two comparisons of them, an `or` and a selection, which all do.
+    - Those of the lanes of a vector leave NaN out, which is asked for beside them: else each
+      step of the reduction waits for a test of the one before. A softmax of 16384 rows of
+      16 elements took 0.158 ms before and 0.140 after, of 48 0.276 and 0.250.
     - `vector.create_mask` becomes the bits of a number with `avx512`. LLVM compares lane
       numbers, and again in each step of a loop that uses the mask.
 

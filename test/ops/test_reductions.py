@@ -15,6 +15,19 @@ EMPTY = [(0, 5, 7), (3, 0, 7)]
 AXES_AS_INPUT = 18
 
 
+def with_nans(inputs):
+    """One NaN at any place in every other row, infinities of both signs in every third."""
+    x = inputs[0].copy()
+    rng = np.random.default_rng(list(x.tobytes()[:16]))
+    for row in range(len(x)):
+        where = rng.permutation(x.shape[1])
+        if row % 3 == 0:
+            x[row, where[:2]] = (-np.inf, np.inf)
+        if row % 2 == 0:
+            x[row, where[-1]] = np.nan
+    return [x, *inputs[1:]]
+
+
 def reduce_cases(op, dtypes, low=None, high=None, empty=True, opset=AXES_AS_INPUT, **options):
     """Axes as an initializer, in every combination that differs."""
     shapes = SETS + (EMPTY if empty else EMPTY[:1])
@@ -76,6 +89,9 @@ REDUCTIONS = [
          constant=(1,), note="long"),
     Case("ReduceMax", [[ints(1, np.nan, 3, dtype=f32).reshape(1, 3), ints(1)]], opset=18,
          constant=(1,), note="nan", reference=reduce_numpy(np.max)),
+    *[Case(f"Reduce{name}", [[rand(t, 40, n), ints(1)] for n in (2, 15, 16, 17, 47, 64, 150)],
+           opset=18, constant=(1,), note="nans", reference=reduce_numpy(of), prepare=with_nans)
+      for name, of in (("Max", np.max), ("Min", np.min)) for t in (f32, f16, bf16)],
     *[Case(op, [[rand(t, *s, distinct=True)] for s in SETS],
            {"axis": axis, "keepdims": keep, "select_last_index": 0}, outputs=(i64,))
       for op in ("ArgMax", "ArgMin") for axis, keep in ((-1, 1), (0, 0), (1, 1))

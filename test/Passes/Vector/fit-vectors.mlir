@@ -50,3 +50,20 @@ func.func @few(%n: index) -> vector<4xi1> {
   %m = vector.create_mask %n : vector<4xi1>
   return %m : vector<4xi1>
 }
+
+// Whether a lane is NaN is asked beside the maximum of the numbers.
+// CHECK-LABEL: @of_lanes
+// CHECK-SAME: %[[X:.+]]: vector<16xf32>
+// CHECK: %[[ISNAN:.+]] = arith.cmpf uno, %[[X]], %[[X]]
+// CHECK: %[[ANY:.+]] = vector.reduction <or>, %[[ISNAN]]
+// CHECK: %[[MAX:.+]] = vector.reduction <maxnumf>, %[[X]] fastmath<nnan,nsz>
+// CHECK: arith.select %[[ANY]], %{{.+}}, %[[MAX]]
+// CHECK: vector.reduction <minnumf>
+// Which zero it is counts.
+// CHECK: vector.reduction <maximumf>
+func.func @of_lanes(%x: vector<16xf32>) -> (f32, f32, f32) {
+  %a = vector.reduction <maximumf>, %x fastmath<nsz> : vector<16xf32> into f32
+  %b = vector.reduction <minimumf>, %x fastmath<nsz> : vector<16xf32> into f32
+  %c = vector.reduction <maximumf>, %x : vector<16xf32> into f32
+  return %a, %b, %c : f32, f32, f32
+}
