@@ -307,8 +307,15 @@ Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
   if (isOfColumns(map)) {
     Scope scope(*this);
     at[*laneLoop] = index(0);
-    mask = nullptr;
     Access where = access(buffer, map, mirrored);
+    DenseIntElementsAttr fixed;
+    if (where.isDense && matchPattern(packed->column, m_Constant(&fixed))) {
+      mask = packed->existing;
+      Value columns = load(buffer, where);
+      return vector::ShuffleOp::create(b, columns, columns,
+                                       llvm::to_vector(fixed.getValues<int64_t>()));
+    }
+    mask = nullptr;
     Value offsets = packed->column;
     if (!where.isDense) {
       Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);

@@ -204,7 +204,7 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
   }
   bool canPack = packedRows && !nest.turned && contains(next, lane) && !contains(next, *packedRows);
   llvm::SaveAndRestore packing(packs, canPack);
-  Value isFew = canPack ? hasFewColumns(points.front()) : Value();
+  Value isFew = canPack ? hasFewColumns(points.front(), *packedRows) : Value();
   SmallVector<Stash> before(stashes);
   choose(
       isFew,

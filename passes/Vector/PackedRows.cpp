@@ -23,13 +23,22 @@ static constexpr int64_t kMaxVectors = 8;
 /// Vectors of a block of as many whole rows as fit in: all but the last one are full.
 static constexpr int64_t kVectors = 4;
 
+/// With an open number of columns, where they are put together in a loop: so many rows, in
+/// vectors' lanes, are worth it.
+static constexpr int64_t kLeastRows = 6;
+
 /// Whether so many vectors, as `vectorsOf` has, are filled by whole rows.
 static bool isFull(int64_t columns, int64_t lanes) {
   return columns > 0 && columns / std::gcd(columns, lanes) <= kMaxVectors;
 }
 
-static int64_t vectorsOf(int64_t columns, int64_t lanes) {
-  return isFull(columns, lanes) ? columns / std::gcd(columns, lanes) : kVectors;
+static int64_t vectorsOf(KernelOp kernel, int64_t columns, int64_t lanes) {
+  if (!isFull(columns, lanes))
+    return kVectors;
+  int64_t fewest = columns / std::gcd(columns, lanes);
+  // Sums that wait for each other need company, unless what is summed takes longer.
+  bool isSlow = llvm::any_of(kernel.getStep(), [](Operation &op) { return ssm::isSlow(&op); });
+  return isSlow ? fewest : fewest * std::max<int64_t>(kVectors / fewest, 1);
 }
 
 std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int64_t lanes) {
@@ -42,6 +51,9 @@ std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int6
   if (llvm::popcount(summed) != 1 || contains(summed, lane))
     return std::nullopt;
   unsigned rows = listLoops(summed).front();
+  int64_t length = fixedSize(kernel, rows);
+  if (columns < 0 && length >= 0 && length < kLeastRows * lanes)
+    return std::nullopt;
   for (ReduceOp reduce : reduces)
     if (loopsOf(reduce.getLoops()) != summed || !contains(loops.of(reduce), lane) ||
         reduce.getType().getIntOrFloatBitWidth() < 8)
@@ -83,14 +95,17 @@ std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int6
   return rows;
 }
 
-Value ssm::hasFewColumns(PointEmitter &point) {
+Value ssm::hasFewColumns(PointEmitter &point, unsigned rows) {
   unsigned lane = *point.laneLoop;
   if (point.fixedSize(lane) >= 0)
     return nullptr;
   // None are not few: nothing of a column can be read.
-  return arith::CmpIOp::create(point.b, arith::CmpIPredicate::ult,
-                               point.sub(point.size(lane), point.index(1)),
-                               point.index(point.lanes - 1));
+  Value few = arith::CmpIOp::create(point.b, arith::CmpIPredicate::ult,
+                                    point.sub(point.size(lane), point.index(1)),
+                                    point.index(point.lanes - 1));
+  Value many = arith::CmpIOp::create(point.b, arith::CmpIPredicate::uge, point.size(rows),
+                                     point.index(kLeastRows * point.lanes));
+  return arith::AndIOp::create(point.b, few, many);
 }
 
 bool ssm::fillVectors(PointEmitter &point) {
@@ -101,7 +116,7 @@ Points ssm::packRows(const PointEmitter &point, unsigned rows) {
   PointEmitter first(point);
   ImplicitLocOpBuilder &b = first.b;
   int64_t lanes = first.lanes, fixed = first.fixedSize(*first.laneLoop);
-  int64_t vectors = vectorsOf(fixed, lanes);
+  int64_t vectors = vectorsOf(first.kernel, fixed, lanes);
   PackedRows packed;
   packed.rows = rows;
   packed.columns = first.size(*first.laneLoop);
@@ -111,12 +126,19 @@ Points ssm::packRows(const PointEmitter &point, unsigned rows) {
   for (auto [v, each] : llvm::enumerate(points)) {
     packed.offset = v * lanes;
     each.at[*first.laneLoop] = first.index(packed.offset);
-    SmallVector<int32_t> lane(lanes);
-    std::iota(lane.begin(), lane.end(), packed.offset);
-    Value number = arith::ConstantOp::create(b, b.getI32VectorAttr(lane));
-    Value by = first.spread(arith::IndexCastOp::create(b, b.getI32Type(), packed.columns));
-    packed.column = arith::ExtUIOp::create(b, first.vectorOf(b.getI64Type()),
-                                           arith::RemUIOp::create(b, number, by));
+    if (fixed >= 0) {
+      SmallVector<int64_t> column(lanes);
+      for (int64_t i = 0; i < lanes; ++i)
+        column[i] = (packed.offset + i) % fixed;
+      packed.column = arith::ConstantOp::create(b, b.getI64VectorAttr(column));
+    } else {
+      SmallVector<int32_t> lane(lanes);
+      std::iota(lane.begin(), lane.end(), packed.offset);
+      Value number = arith::ConstantOp::create(b, b.getI32VectorAttr(lane));
+      Value by = first.spread(arith::IndexCastOp::create(b, b.getI32Type(), packed.columns));
+      packed.column = arith::ExtUIOp::create(b, first.vectorOf(b.getI64Type()),
+                                             arith::RemUIOp::create(b, number, by));
+    }
     each.packed = packed;
   }
   return points;
@@ -174,8 +196,34 @@ SmallVector<Value> ssm::combineColumns(Points &points, arith::AtomicRMWKind kind
   PointEmitter &first = points.front();
   ImplicitLocOpBuilder &b = first.b;
   const PackedRows &packed = *first.packed;
-  int64_t lanes = first.lanes;
+  int64_t lanes = first.lanes, fixed = first.fixedSize(*first.laneLoop);
   auto type = cast<VectorType>(parts.front().getType());
+  if (fixed >= 0) {
+    // Vectors whose lanes are of the same columns first.
+    size_t fewest = isFull(fixed, lanes) ? fixed / std::gcd(fixed, lanes) : parts.size();
+    SmallVector<Value> unlike(parts.take_front(fewest));
+    for (size_t v = fewest; v < parts.size(); ++v)
+      unlike[v % fewest] = first.combine(kind, unlike[v % fewest], parts[v]);
+    int64_t rows = lanes * static_cast<int64_t>(fewest) / fixed;
+    Value sum;
+    for (int64_t row = 0; row < rows; ++row) {
+      // A row lies in one vector or in two.
+      int64_t begin = row * fixed / lanes, end = ((row + 1) * fixed - 1) / lanes;
+      SmallVector<int64_t> order;
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        order.push_back(row * fixed + lane % fixed - begin * lanes);
+      Value part = vector::ShuffleOp::create(b, unlike[begin], unlike[end], order);
+      sum = sum ? first.combine(kind, sum, part) : part;
+    }
+    SmallVector<Value> results;
+    for (PointEmitter &point : points) {
+      SmallVector<int64_t> order;
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        order.push_back((point.packed->offset + lane) % fixed);
+      results.push_back(vector::ShuffleOp::create(b, sum, sum, order));
+    }
+    return results;
+  }
   // By way of memory, where a vector may begin at any lane. All lanes of a column get the
   // same sum: in another order it would be another.
   Value memory, zero = first.index(0);

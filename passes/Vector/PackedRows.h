@@ -32,9 +32,9 @@ using PointsBody =
 /// None where the columns, if their number is fixed, fill a vector by themselves.
 std::optional<unsigned> findPackedRows(KernelOp kernel, unsigned lane, int64_t lanes);
 
-/// Whether the number of columns is so small that rows are to be packed: a condition,
-/// or null where it is fixed and they are.
-mlir::Value hasFewColumns(PointEmitter &point);
+/// Whether there are so few columns, and so many rows, that rows are to be packed: a condition,
+/// or null where the number of columns is fixed and they are.
+mlir::Value hasFewColumns(PointEmitter &point, unsigned rows);
 
 /// Whether blocks of rows are whole vectors. Else the last one of a block has a mask, as where
 /// the number of columns is open.

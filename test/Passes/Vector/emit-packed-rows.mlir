@@ -9,46 +9,48 @@
 // out.
 // CHECK-LABEL: @fixed
 // CHECK-SAME: %[[X:.+]]: memref<?x2xf32>, %[[SCALE:.+]]: memref<2xf32>, %[[SUM:.+]]: memref<2xf32>
-// CHECK-DAG: %[[COLUMNS:.+]] = arith.constant dense<[0, 1, 0, 1]> : vector<4xi64>
 // CHECK: } else {
 // CHECK: ssm.parallel_for
-// CHECK: %[[PARTS:.+]] = memref.alloca() {{.*}} : memref<8xf32>
 // CHECK: %[[FIRST:.+]] = vector.constant_mask [2] : vector<4xi1>
-// CHECK: %[[W:.+]] = vector.gather %[[SCALE]][%{{.+}}] [%[[COLUMNS]]]
+// CHECK: %[[COLUMNS:.+]] = vector.maskedload %[[SCALE]][%c0], %[[FIRST]]
+// CHECK: %[[W:.+]] = vector.shuffle %[[COLUMNS]], %[[COLUMNS]] [0, 1, 0, 1]
 // CHECK: %[[WHOLE:.+]] = scf.for %[[BLOCK:[^ ]+]] = {{.*}} -> (vector<4xf32>)
 // CHECK: %[[ROW:.+]] = arith.muli %[[BLOCK]], %c2
 // CHECK: %[[V:.+]] = vector.load %[[X]][%[[ROW]], %c0]
-// CHECK: arith.mulf %[[V]], %[[W]]
+// CHECK: %[[E:.+]] = math.exp %[[V]]
+// CHECK: arith.mulf %[[E]], %[[W]]
 // CHECK: %[[ALL:.+]] = scf.if {{.*}} -> (vector<4xf32>)
 // CHECK: %[[MASK:.+]] = vector.create_mask
 // CHECK: vector.maskedload %[[X]]{{.*}}, %[[MASK]]
 // CHECK: %[[P:.+]] = arith.select %[[MASK]]
 // CHECK: arith.addf %[[WHOLE]], %[[P]]
-// CHECK: vector.store %[[ALL]], %[[PARTS]][%c0]
-// CHECK: %[[SECOND:.+]] = vector.load %[[PARTS]][%c2]
-// CHECK: %[[BOTH:.+]] = arith.addf %[[ALL]], %[[SECOND]]
-// CHECK: vector.store %[[BOTH]], %[[PARTS]][%c0]
-// CHECK: %[[SPREAD:.+]] = vector.gather %[[PARTS]][%c0] [%[[COLUMNS]]]
+// CHECK: %[[ONE:.+]] = vector.shuffle %[[ALL]], %[[ALL]] [0, 1, 0, 1]
+// CHECK: %[[OTHER:.+]] = vector.shuffle %[[ALL]], %[[ALL]] [2, 3, 2, 3]
+// CHECK: %[[BOTH:.+]] = arith.addf %[[ONE]], %[[OTHER]]
+// CHECK: %[[SPREAD:.+]] = vector.shuffle %[[BOTH]], %[[BOTH]] [0, 1, 0, 1]
 // CHECK: vector.maskedstore %[[SUM]][%c0], %[[FIRST]], %[[SPREAD]]
 func.func @fixed(%x: memref<?x2xf32>, %scale: memref<2xf32>, %sum: memref<2xf32>) {
   ssm.kernel loops 2 ins(%x, %scale : memref<?x2xf32>, memref<2xf32>) outs(%sum : memref<2xf32>) maps [#td, #d, #d]
       config <rows, lane_loop = 1, lanes = 4> {
     ^bb0(%v: f32, %w: f32):
-      %p = arith.mulf %v, %w : f32
+      %e = math.exp %v : f32
+      %p = arith.mulf %e, %w : f32
       %s = ssm.reduce addf %p over [0] : f32
       ssm.yield %s : f32
   }
   return
 }
 
-// Known when it runs: four vectors of as many whole rows as fit in, of which the last one has a mask;
+// Known when it runs, and for many rows only: four vectors of as many whole rows as fit in, of which the last one has a mask;
 // the exponentials, which would be stored under that mask, are computed again.
 // CHECK-LABEL: @open
 // CHECK-SAME: %[[X:.+]]: memref<?x?x?xf32>, %[[Y:.+]]: memref<?x?x?xf32>
 // CHECK: %[[COUNT:.+]] = memref.dim
 // CHECK: %[[LESS:.+]] = arith.subi %[[COUNT]], %c1
 // CHECK: %[[FEW:.+]] = arith.cmpi ult, %[[LESS]], %c3
-// CHECK: scf.if %[[FEW]]
+// CHECK: %[[MANY:.+]] = arith.cmpi uge, %{{.+}}, %c24
+// CHECK: %[[BOTH:.+]] = arith.andi %[[FEW]], %[[MANY]]
+// CHECK: scf.if %[[BOTH]]
 // CHECK: } else {
 // CHECK: ssm.parallel_for
 // CHECK: arith.divui %c16, %[[COUNT]]
