@@ -58,6 +58,7 @@ struct Found {
 
 struct LowerIndexChecks : ssm::impl::LowerIndexChecksBase<LowerIndexChecks> {
   void runOnOperation() override {
+    scalars.clear();
     getOperation()->walk([&](FunctionOpInterface function) {
       for (unsigned i = 0; i < function.getNumArguments(); ++i)
         if (function.removeArgAttr(i, kFaultArgument))
@@ -65,7 +66,7 @@ struct LowerIndexChecks : ssm::impl::LowerIndexChecksBase<LowerIndexChecks> {
     });
   }
 
-  static void lower(FunctionOpInterface function, Value fault) {
+  void lower(FunctionOpInterface function, Value fault) {
     llvm::MapVector<Block *, SmallVector<CheckIndexOp>> checks;
     function->walk([&](CheckIndexOp check) { checks[check->getBlock()].push_back(check); });
     for (auto &[block, list] : checks) {
@@ -80,11 +81,19 @@ struct LowerIndexChecks : ssm::impl::LowerIndexChecksBase<LowerIndexChecks> {
     }
   }
 
-  /// What is spread over lanes.
-  static Value uniform(Value value) {
+  /// What is spread over lanes, the same value for the same vector.
+  Value uniform(Value value) {
+    if (!isa<VectorType>(value.getType()))
+      return value;
     if (auto spread = value.getDefiningOp<vector::BroadcastOp>())
       return spread.getSource();
-    return value;
+    Value &scalar = scalars[value];
+    if (!scalar) {
+      ImplicitLocOpBuilder b(value.getLoc(), value.getContext());
+      b.setInsertionPointAfterValue(value);
+      scalar = b.createOrFold<vector::ExtractOp>(value, 0);
+    }
+    return scalar;
   }
 
   /// Lanes one by one: vectors of indices are short.
@@ -114,5 +123,7 @@ struct LowerIndexChecks : ssm::impl::LowerIndexChecksBase<LowerIndexChecks> {
     check.replaceAllUsesWith(result);
     check.erase();
   }
+
+  llvm::DenseMap<Value, Value> scalars;
 };
 } // namespace

@@ -134,8 +134,8 @@ def LowerIndexChecks : Pass<"ssm-lower-index-checks"> {
   let description = [{
     In kernels of a device, where an argument marked `ssm.fault` is the fault flag. A branch
     behind each check would have one load wait for the other: what checks of one site
-    in a block find is one condition, and the one branch is at the block's end. Before
-    ssm-guard-indices, which brings a bad index inside.
+    in a block find is one condition, and the one branch is at the block's end. After
+    ssm-guard-indices, which has a bad index stay inside.
 
     ```mlir
     %i = ssm.check_index %v of %size, %site
@@ -154,7 +154,7 @@ def GuardIndices : Pass<"ssm-guard-indices"> {
   let summary = "indices that come from data stay inside, whatever the data";
   let description = [{
     Kernels that are queued behind a check that failed run all the same. A load whose
-    index was computed from loaded numbers takes the last element instead of one outside; such a
+    index was computed from loaded numbers, or is checked (ssm.check_index), takes the last element instead of one outside; such a
     store is left out.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",

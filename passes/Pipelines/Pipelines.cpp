@@ -243,8 +243,8 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   OpPassManager &device = pm.nest<gpu::GPUModuleOp>();
   device.addPass(createLowerKernels());
   device.addPass(createConvertLinalgToLoopsPass());
-  device.addPass(createLowerIndexChecks());
   device.addPass(createGuardIndices());
+  device.addPass(createLowerIndexChecks());
   device.addPass(createResolveExpandShape());
   device.addPass(memref::createExpandStridedMetadataPass());
   device.addPass(createLowerAffinePass());

@@ -41,8 +41,10 @@ gpu.module @device {
 // CHECK-COUNT-2: arith.cmpi uge
 // CHECK: vector.insert
 // CHECK: vector.store
-// CHECK: scf.if
-// CHECK: llvm.cmpxchg
+// CHECK: arith.constant 5 : i64
+// CHECK-COUNT-2: arith.cmpi uge
+// CHECK: vector.store
+// CHECK-COUNT-2: llvm.cmpxchg
 gpu.module @device {
   gpu.func @lanes(%i: memref<?xi64>, %y: memref<?xi64>, %size: i64, %site: i64, %fault: !llvm.ptr {ssm.fault}) kernel {
     %c0 = arith.constant 0 : index
@@ -51,6 +53,10 @@ gpu.module @device {
     %sites = vector.broadcast %site : i64 to vector<2xi64>
     %p = ssm.check_index %a of %sizes, %sites : vector<2xi64>
     vector.store %p, %y[%c0] : memref<?xi64>, vector<2xi64>
+    // Sizes may be known.
+    %known = arith.constant dense<5> : vector<2xi64>
+    %q = ssm.check_index %p of %known, %sites : vector<2xi64>
+    vector.store %q, %y[%c0] : memref<?xi64>, vector<2xi64>
     gpu.return
   }
 }
