@@ -53,6 +53,9 @@ ssmrt_status ssmrt_session::bindInput(int32_t index, const DLTensor &tensor) {
   Input &input = inputs[size_t(index)];
   bool isOnHost;
   SSMRT_TRY(checkTensor("input", info, tensor, device(), &arg.data, &input.bytes, &isOnHost));
+  // A kernel that is given a bad index reads at the front of an empty tensor, before the run fails.
+  if (queue && !input.bytes)
+    arg.data = queue->fault();
   input.given = arg.data;
   input.isCopied = queue && input.bytes && (isOnHost || !isAlignedForDevice(arg.data));
   arg.dims = tensor.shape;

@@ -60,4 +60,22 @@ def SSM_CheckSiteOp : SSM_Op<"check_site", [Pure]> {
   let assemblyFormat = "$node `,` $text attr-dict";
 }
 
+def SSM_CheckIndexOp : SSM_Op<"check_index", !listconcat(ElementwiseMappable.traits, [
+    Pure, AllTypesMatch<["index", "size", "site", "result"]>])> {
+  let summary = "an index from 0 on; the run fails if it is out of range";
+  let description = [{
+    `index`, or `index + size` if it is negative. In kernels of a device, which find a bad
+    index where they use it and go on: where `index` is not in [-size, size), the fault flag
+    (ssm.fault) is set to `site` (ssm.check_site) with `index` and `size`, if no other check has
+    set it, and the result is out of range too.
+
+    Pure, as computing it again and leaving it out where nobody needs it are allowed: an
+    index that is not used is no error.
+  }];
+  let arguments = (ins SignlessIntegerLike:$index, SignlessIntegerLike:$size,
+                       SignlessIntegerLike:$site);
+  let results = (outs SignlessIntegerLike:$result);
+  let assemblyFormat = "$index `of` $size `,` $site attr-dict `:` type($result)";
+}
+
 #endif // SSM_DIALECTS_SSM_DEVICEOPS

@@ -64,11 +64,14 @@ def SSM_CheckOp : SSM_Op<"check", [MemoryEffects<[MemWrite]>]> {
     was checked can be used freely. cf.assert would abort the process.
 
     The effect is a write so that checks stay, in order.
+
+    `of_indices`: the condition is that all elements of a tensor lie in [-size, size); the values
+    are the least or the greatest of them, selected, and the size.
   }];
   let arguments = (ins I1:$condition, Variadic<AnyTypeOf<[Index, I64]>>:$values,
-                       StrAttr:$node, StrAttr:$text);
+                       StrAttr:$node, StrAttr:$text, UnitAttr:$of_indices);
   let assemblyFormat = "$condition `,` $node `,` $text (`values` `(` $values^ `:` "
-                       "type($values) `)`)? attr-dict";
+                       "type($values) `)`)? (`of_indices` $of_indices^)? attr-dict";
   let hasCanonicalizer = 1;
   let hasVerifier = 1;
 }

@@ -165,7 +165,9 @@ TensorValue LoweringContext::checkedIndices(const TensorValue &indices, AffineEx
   Value bad = arith::OrIOp::create(b, tooLow, tooHigh);
   Value good = arith::XOrIOp::create(b, bad, arith::ConstantIntOp::create(b, b.getI1Type(), 1));
   Value culprit = arith::SelectOp::create(b, tooLow, low, high);
-  check(good, what + " {0} is out of range for size {1}", {culprit, bound});
+  CheckOp::create(b, good, ValueRange{culprit, bound}, b.getStringAttr(getNode().getNodeName()),
+                  b.getStringAttr(what + " {0} is out of range for size {1}"),
+                  /*of_indices=*/true);
   return map({wide}, wide.dims, i64, [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
     Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, args[0], zero);
     return arith::SelectOp::create(b, negative, arith::AddIOp::create(b, args[0], bound), args[0]);

@@ -119,7 +119,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
                         bool isBorder =
                             isa<func::CallOp>(inner) ||
                             (isa<SSMDialect>(inner->getDialect()) &&
-                             !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, TopKOp, ssm::YieldOp>(inner));
+                             !isa<KernelOp, ReduceOp, IndexOp, ParallelForOp, TopKOp, CheckIndexOp,
+                                  ssm::YieldOp>(inner));
                         return isBorder ? WalkResult::interrupt() : WalkResult::advance();
                       }).wasInterrupted();
       // The host branches, and repeats what is too large for one block of threads.

@@ -10,6 +10,7 @@
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace ssm {
 
@@ -30,6 +31,14 @@ mlir::gpu::GPUFuncOp createDeviceFunction(mlir::gpu::GPUModuleOp device, llvm::S
 /// What ssm_device_kernel of include/ssmrt/module_abi.h tells.
 void setLaunchBounds(mlir::gpu::GPUFuncOp function, int64_t maxThreads, int64_t dynamicShared,
                      int64_t flags);
+
+/// Marks the argument of a kernel that is the fault flag.
+inline constexpr llvm::StringLiteral kFaultArgument = "ssm.fault";
+
+/// Sets the fault flag to a check's site, with the values (i64) that its text names, if the
+/// condition holds and no other check has set it.
+void reportFault(mlir::ImplicitLocOpBuilder &b, mlir::Value fails, mlir::Value fault,
+                 mlir::Value site, mlir::ValueRange values);
 
 } // namespace ssm
 

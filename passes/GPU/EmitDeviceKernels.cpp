@@ -356,6 +356,12 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     auto arguments = body.getArguments().drop_front(2);
     SmallVector<Value> given(arguments);
     llvm::append_range(given, more);
+    bool checks = llvm::any_of(ops, [](Operation *op) {
+      return op->walk([](CheckIndexOp) { return WalkResult::interrupt(); }).wasInterrupted();
+    });
+    if (checks)
+      given.push_back(FaultOp::create(host, body.getArgument(0).getType(), body.getArgument(0),
+                                      body.getArgument(1)));
     gpu::GPUFuncOp target = createDeviceFunction(device, (function.getName() + suffix).str(),
                                                  ValueRange(given).getTypes());
     IRMapping mapping;
@@ -366,6 +372,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
         if (function.getArgAttr(i + 2, attribute))
           target.setArgAttr(i, attribute, host.getUnitAttr());
     }
+    if (checks)
+      target.setArgAttr(given.size() - 1, kFaultArgument, host.getUnitAttr());
     Operation *returned = target.getBody().front().getTerminator();
     ImplicitLocOpBuilder inside(nest->getLoc(), returned);
     for (Operation *op : ops)

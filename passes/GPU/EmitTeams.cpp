@@ -586,6 +586,7 @@ SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel, bool overlaps) {
   addRowForms(kernel, overlaps, forms);
   addSplitForms(kernel, forms);
   addVectorRowForms(kernel, overlaps, forms);
+  addPickForms(kernel, overlaps, forms);
   addColumnForms(kernel, overlaps, forms);
   if (!forms.empty() && !forms.back().isFit)
     return forms;

@@ -7,6 +7,7 @@
 
 #include "passes/GPU/Passes.h"
 
+#include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -21,6 +22,7 @@ namespace ssm {
 } // namespace ssm
 
 using namespace mlir;
+using namespace ssm;
 
 namespace {
 struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
@@ -34,7 +36,8 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
         left.push_back(value);
     };
     getOperation()->walk([&](Operation *op) {
-      if (isa<memref::LoadOp>(op))
+      // What is checked may come from a number that the host has read.
+      if (isa<memref::LoadOp, CheckIndexOp>(op))
         mark(op->getResult(0));
       // Of floating point numbers nothing is known.
       if (isa<arith::FPToSIOp, arith::FPToUIOp>(op))

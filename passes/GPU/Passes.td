@@ -106,11 +106,55 @@ def PlaceHostCode : Pass<"ssm-place-host-code", "::mlir::ModuleOp"> {
                            "::ssm::SSMDialect"];
 }
 
+def CheckInKernels : Pass<"ssm-check-in-kernels", "::mlir::func::FuncOp"> {
+  let summary = "indices are checked where they are used";
+  let description = [{
+    The first pass of the stage fuse for a device. A check that all indices of a tensor are in
+    range takes the least and the greatest of them: a kernel that reads them all, before the one
+    that uses them reads them again. What brings negative ones into range makes the check too
+    instead (ssm.check_index), and is fused with what reads by them.
+
+    Where it does not find that kernel, and of weights, which are checked once when they are
+    loaded, the check stays.
+
+    ```mlir
+    %least, %most = ssm.kernel ins(%i) { ssm.reduce mins; ssm.reduce maxs }
+    ssm.check %good, "node", "index {0} .." values(%culprit, %size) of_indices
+    %wrapped = ssm.kernel ins(%i) { ^bb0(%v): select (%v < 0), %v + %size, %v }
+    // becomes
+    %site = ssm.check_site "node", "index {0} .."
+    %wrapped = ssm.kernel ins(%i) { ^bb0(%v): ssm.check_index %v of %size, %site }
+    ```
+  }];
+  let dependentDialects = ["::ssm::SSMDialect"];
+}
+
+def LowerIndexChecks : Pass<"ssm-lower-index-checks"> {
+  let summary = "ssm.check_index: the fault flag is set at the end of a block";
+  let description = [{
+    In kernels of a device, where an argument marked `ssm.fault` is the fault flag. A branch
+    behind each check would have one load wait for the other: what checks of one site
+    in a block find is one condition, and the one branch is at the block's end. After
+    ssm-guard-indices, which has a bad index stay inside.
+
+    ```mlir
+    %i = ssm.check_index %v of %size, %site
+    memref.load %x[%i]
+    // becomes
+    %i = select (%v < 0), %v + %size, %v; %bad = %i >= %size (unsigned)
+    memref.load %x[%i]
+    scf.if %bad { cmpxchg %fault, %site + 1; ... }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
 def GuardIndices : Pass<"ssm-guard-indices"> {
   let summary = "indices that come from data stay inside, whatever the data";
   let description = [{
     Kernels that are queued behind a check that failed run all the same. A load whose
-    index was computed from loaded numbers takes the last element instead of one outside; such a
+    index was computed from loaded numbers, or is checked (ssm.check_index), takes the last element instead of one outside; such a
     store is left out.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",

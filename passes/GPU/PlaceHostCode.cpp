@@ -177,36 +177,18 @@ struct PlaceHostCode : ssm::impl::PlaceHostCodeBase<PlaceHostCode> {
         op->erase();
   }
 
-  /// The first thread sets the flag if the condition does not hold and no other did.
+  /// The first thread tells if the condition does not hold.
   static void report(ImplicitLocOpBuilder &b, IRMapping &mapping, CheckOp check, Value site,
                      Value fault) {
-    auto constant = [&](int64_t value) -> Value {
-      return LLVM::ConstantOp::create(b, b.getI64Type(), value);
-    };
-    auto place = [&](int64_t word) -> Value {
-      return LLVM::GEPOp::create(b, fault.getType(), b.getI64Type(), fault, constant(word));
-    };
     Value truth = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
     Value fails = arith::XOrIOp::create(b, mapping.lookupOrDefault(check.getCondition()), truth);
     Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
     Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, thread,
                                           arith::ConstantIndexOp::create(b, 0));
-    auto branch = scf::IfOp::create(b, arith::AndIOp::create(b, fails, isFirst));
-    b.setInsertionPointToStart(branch.thenBlock());
-    Value set = arith::AddIOp::create(b, site, constant(1));
-    Value swap = LLVM::AtomicCmpXchgOp::create(b, fault, constant(0), set,
-                                               LLVM::AtomicOrdering::monotonic,
-                                               LLVM::AtomicOrdering::monotonic);
-    Value isOurs = LLVM::ExtractValueOp::create(b, swap, 1);
-    auto inner = scf::IfOp::create(b, isOurs);
-    b.setInsertionPointToStart(inner.thenBlock());
-    LLVM::StoreOp::create(b, constant(check.getValues().size()), place(1));
-    for (auto [i, value] : llvm::enumerate(check.getValues())) {
-      Value known = mapping.lookupOrDefault(value);
-      if (!known.getType().isInteger(64))
-        known = arith::IndexCastOp::create(b, b.getI64Type(), known);
-      LLVM::StoreOp::create(b, known, place(2 + i));
-    }
+    SmallVector<Value> values;
+    for (Value value : check.getValues())
+      values.push_back(mapping.lookupOrDefault(value));
+    reportFault(b, arith::AndIOp::create(b, fails, isFirst), fault, site, values);
   }
 
   static void read(memref::LoadOp load, func::FuncOp function) {

@@ -129,6 +129,8 @@ void addColumnForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<Kernel
 void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Rows of many vectors, without sums: several of a thread's are on their way at once.
 void addVectorRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
+/// Elements of rows by index, the rows in shared memory.
+void addPickForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Sums of few products with a window whose factors no rows share; together these take all sizes.
 void addTapForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// What is read along one axis and written along another goes through shared memory.

@@ -131,7 +131,9 @@ struct HoistWeightsInit : ssm::impl::HoistWeightsInitBase<HoistWeightsInit> {
       return Constant;
     if (isa<LoadWeightOp>(op))
       return Weight;
-    if (op->getNumResults() == 0 || op->hasTrait<OpTrait::IsTerminator>() || !isPure(op))
+    // A check that a kernel makes belongs to the run.
+    if (op->getNumResults() == 0 || op->hasTrait<OpTrait::IsTerminator>() || !isPure(op) ||
+        isa<CheckSiteOp>(op))
       return Varying;
     for (Type type : op->getResultTypes())
       if (auto tensorType = dyn_cast<RankedTensorType>(type);

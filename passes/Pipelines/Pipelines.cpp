@@ -80,6 +80,10 @@ static void buildFuse(OpPassManager &pm, const PipelineOptions &options) {
     return;
   FuseKernelsOptions fuse;
   fuse.device = !options.chip.empty();
+  if (fuse.device) {
+    pm.addNestedPass<func::FuncOp>(createCheckInKernels());
+    cleanUp(pm);
+  }
   pm.addPass(createFuseKernels(fuse));
   pm.addNestedPass<func::FuncOp>(createWidenHalves());
   cleanUp(pm);
@@ -240,6 +244,7 @@ static void buildDeviceTarget(OpPassManager &pm, const PipelineOptions &options)
   device.addPass(createLowerKernels());
   device.addPass(createConvertLinalgToLoopsPass());
   device.addPass(createGuardIndices());
+  device.addPass(createLowerIndexChecks());
   device.addPass(createResolveExpandShape());
   device.addPass(memref::createExpandStridedMetadataPass());
   device.addPass(createLowerAffinePass());

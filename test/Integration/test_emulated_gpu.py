@@ -54,6 +54,7 @@ KERNELS = {
     "moves": ("moves", "sm_80", "cumsum,cumsum_columns,cumsum_backward_f16,cumsum_backward_i64,"
               "argmax,gather_nd,split,nonzero,compress", "--most=20000"),
     "vector_rows": ("moves", "sm_80", "embedding,expand", "--most=4300000"),
+    "picks": ("moves", "sm_80", "gather_inner,gather_elements", "--most=4300000"),
     "single_rows": ("memory", "sm_90a", "softmax_bf16,layernorm_f32", "--most=400000"),
     "segments": ("recurrences", "sm_80", "segments_where0,segments_decay0,segments_where3,"
                  "segments_ids0,segments_first_where,segments_bfloat16", "--every=9"),

@@ -47,12 +47,14 @@ class Move:
     bound: float = 0
     # Inputs of which as much is read as the out has; of which nothing is.
     partly: tuple = ()
+    # Sizes that a form of this one alone is for.
+    more: tuple = ()
 
     def small(self):
         """Sizes: odd ones, 0, 1, vectors that fit, many of them in rows that no warp fits."""
         for values in ((5, 7, 3, 4), (1, 1, 1, 1), (64, 32, 8, 16), (0, 3, 5, 2), (3, 0, 2, 6),
                        (130, 33, 9, 65), (2, 1000, 4, 7), (3, 4096, 2, 64), (1, 9000, 1, 3),
-                       (2, 1032, 1, 4104), (1, 1020, 4136, 1)):
+                       (2, 1032, 1, 4104), (1, 1020, 4136, 1)) + self.more:
             yield dict(zip("NMCK", values))
 
 
@@ -128,6 +130,9 @@ def normalised(large, dtype=F16):
                 (dtype, "NM"), 1e-2)
 
 
+# Many rows that fit into shared memory, whose ends fit vectors, or do not.
+PICKS = ((300, 4100, 1, 3600), (1100, 777, 1, 1001), (300, 8192, 1, 4001), (270, 8193, 1, 4001))
+
 MOVES = {
     "embedding": Move({"x": (F16, "NM"), "i": (I64, "K", "N")},
                       lambda g: g.add("Gather", "x", "i", axis=0), lambda x, i: taken(x, 0, i),
@@ -136,13 +141,13 @@ MOVES = {
     "gather_inner": Move({"x": (F32, "NM"), "i": (I64, "K", "M")},
                          lambda g: g.add("Gather", "x", "i", axis=1),
                          lambda x, i: taken(x, 1, i), lambda t, x, i: x.index_select(1, i),
-                         dict(N=16384, M=4096, K=4096), (F32, "NK")),
+                         dict(N=16384, M=4096, K=4096), (F32, "NK"), more=PICKS),
     "gather_elements": Move({"x": (F32, "NM"), "i": (I64, "NK", "M")},
                             lambda g: g.add("GatherElements", "x", "i", axis=1),
                             lambda x, i: np.take_along_axis(x, i, 1) if x.size
                             else np.zeros(i.shape, x.dtype),
                             lambda t, x, i: x.gather(1, i), dict(N=8192, M=4096, K=4096),
-                            (F32, "NK")),
+                            (F32, "NK"), more=PICKS),
     "gather_nd": Move({"x": (F32, "NMC"), "i": (I64, "K1", "N")},
                       lambda g: g.add("GatherND", "x", "i"), lambda x, i: taken(x, 0, i[:, 0]),
                       lambda t, x, i: x[i[:, 0]], dict(N=4096, M=64, C=128, K=8192),

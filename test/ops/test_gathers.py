@@ -146,3 +146,90 @@ def test_product(width, reference_only):
         ids = rng.integers(-11, 11, depth)
         want = x.astype(np.float64) @ table[ids].astype(np.float64)
         compare.check_close("y", session.run({"x": x, "ids": ids})["y"], want, f32)
+
+
+# What uses indices [K] into the rows of x [N, M], and what it gives for indices that are fine.
+USES = {
+    "rows": ([node("Gather", ["x", "i"], "y", axis=0)], lambda x, i: x[i]),
+    "columns": ([node("Transpose", ["x"], "t"), node("Gather", ["t", "i"], "y", axis=1)],
+                lambda x, i: x.T[:, i]),
+    "changed": ([node("Gather", ["x", "i"], "g", axis=0), node("Exp", ["g"], "y")],
+                lambda x, i: np.exp(x[i].astype(np.float64))),
+    "summed": ([node("Gather", ["x", "i"], "g", axis=0),
+                node("ReduceSum", ["g", "last"], "y", keepdims=0)],
+               lambda x, i: x[i].astype(np.float64).sum(1)),
+    "summed_over": ([node("Gather", ["x", "i"], "g", axis=0),
+                     node("ReduceSum", ["g", "first"], "y", keepdims=0)],
+                    lambda x, i: x[i].astype(np.float64).sum(0)),
+    "twice": ([node("Gather", ["x", "i"], "g", axis=0), node("Neg", ["x"], "n"),
+               node("Gather", ["n", "i"], "h", axis=0), node("Concat", ["g", "h"], "y", axis=1)],
+              lambda x, i: np.concatenate([x[i], -x[i]], 1)),
+    "again": ([node("Gather", ["x", "i"], "g", axis=0), node("Sub", ["i", "i"], "z"),
+               node("Gather", ["g", "z"], "y", axis=0)], lambda x, i: x[i][i - i]),
+    "elements": ([node("Unsqueeze", ["i", "last"], "u"),
+                  node("Expand", ["u", "two"], "e"),
+                  node("GatherElements", ["x", "e"], "y", axis=0)], lambda x, i: x[i][:, :2]),
+    "tuples": ([node("Unsqueeze", ["i", "last"], "u"), node("GatherND", ["x", "u"], "y")],
+               lambda x, i: x[i]),
+    "pairs": ([node("Unsqueeze", ["i", "last"], "u"), node("Sub", ["u", "u"], "z"),
+               node("Concat", ["u", "z"], "p", axis=1), node("GatherND", ["x", "p"], "y")],
+              lambda x, i: x[i, 0]),
+    "scattered": ([node("Unsqueeze", ["i", "last"], "u"), node("Gather", ["x", "i"], "g", axis=0),
+                   node("ScatterND", ["x", "u", "g"], "s"), node("Neg", ["s"], "y")],
+                  lambda x, i: -x),
+}
+
+
+@pytest.mark.parametrize("index", (i64, i32))
+@pytest.mark.parametrize("use", USES)
+def test_wrong_indices(use, index, reference_only):
+    """Indices at both ends of what is allowed and beyond, alone and among many, none, and any of
+    an empty axis; and the session after an error."""
+    if reference_only:
+        pytest.skip("needs the compiler")
+    nodes, want = USES[use]
+    session = load(nodes, [("x", f32, ["N", "M"]), ("i", index, ["K"])], [("y", f32)],
+                   [("last", np.array([1])), ("first", np.array([0])), ("two", np.array([1, 2]))])
+    rng = generator(f"wrong#{use}{np.dtype(index)}")
+
+    def check(x, i):
+        compare.check_close("y", session.run({"x": x, "i": i})["y"], want(x, i), f32)
+
+    for rows, width, count in ((7, 3, 5), (1, 4, 1), (33, 64, 700), (5, 2, 0)):
+        x = rng.uniform(-2, 2, (rows, width)).astype(f32)
+        check(x, rng.integers(-rows, rows, count).astype(index))
+        for wrong in (rows, -rows - 1, 2**31 - 1, -2**31):
+            for at in {0, count - 1} if count else ():
+                i = rng.integers(-rows, rows, count).astype(index)
+                i[at] = wrong
+                with pytest.raises(runtime.RuntimeFailure, match=f"the_.*index.* {wrong} is out of "
+                                                                 f"range for size {rows}"):
+                    session.run({"x": x, "i": i})
+    x = np.zeros((0, 3), f32)
+    check(x, np.zeros(0, index))
+    with pytest.raises(runtime.RuntimeFailure, match="index.* 0 is out of range for size 0"):
+        session.run({"x": x, "i": np.zeros(2, index)})
+    check(np.ones((2, 3), f32), np.array([-1, 0], index))
+
+
+@pytest.mark.parametrize("dtype", (f32, f16))
+@pytest.mark.parametrize("shared", (False, True))
+def test_picked(shared, dtype, reference_only):
+    """Many elements of short rows, by indices of each row or of all: a form of its own on a GPU."""
+    if reference_only:
+        pytest.skip("needs the compiler")
+    op = ("Gather" if shared else "GatherElements")
+    session = load([node(op, ["x", "i"], "g", axis=1), node("Add", ["g", "bias"], "y")],
+                   [("x", dtype, ["N", "M"]), ("i", i64, ["K"] if shared else ["N", "K"]),
+                    ("bias", dtype, ["K"])], [("y", dtype)])
+    rng = generator(f"picked#{shared}{np.dtype(dtype)}")
+    for rows, width, count in ((300, 4104, 3601), (1024, 1029, 1029), (512, 1, 2050), (3, 5, 4)):
+        x = rng.uniform(-2, 2, (rows, width)).astype(dtype)
+        bias = rng.uniform(-2, 2, count).astype(dtype)
+        i = rng.integers(-width, width, count if shared else (rows, count))
+        want = x[:, i] if shared else np.take_along_axis(x, i, 1)
+        got = session.run({"x": x, "i": i, "bias": bias})["y"]
+        compare.check_close("y", got, want.astype(np.float64) + bias, dtype)
+        i[(-1,) if shared else (-1, -1)] = width
+        with pytest.raises(runtime.RuntimeFailure, match=f"index {width} is out of range"):
+            session.run({"x": x, "i": i, "bias": bias})

@@ -23,8 +23,8 @@ func.func @weights() -> (tensor<2x3xf32>, memref<4xf16>) {
 func.func @checks(%c: i1, %n: index, %m: i64) {
   // CHECK: ssm.check %{{.*}}, "'a' (Add)", "no sizes"
   ssm.check %c, "'a' (Add)", "no sizes"
-  // CHECK: ssm.check %{{.*}}, "'a' (Add)", "{0} and {1}" values(%{{.*}}, %{{.*}} : index, i64)
-  ssm.check %c, "'a' (Add)", "{0} and {1}" values(%n, %m : index, i64)
+  // CHECK: ssm.check %{{.*}}, "'a' (Add)", "{0} and {1}" values(%{{.*}}, %{{.*}} : index, i64) of_indices
+  ssm.check %c, "'a' (Add)", "{0} and {1}" values(%n, %m : index, i64) of_indices
   return
 }
 
@@ -96,11 +96,13 @@ func.func @parallel(%n: index, %m: memref<?xf32>) {
 // CHECK-LABEL: func.func @device(
 // CHECK: %[[SITE:.*]] = ssm.check_site "node", "index {0}"
 // CHECK: %[[FAULT:.*]] = ssm.fault %{{.*}}, %{{.*}} : !llvm.ptr, !llvm.ptr -> !llvm.ptr
+// CHECK: ssm.check_index %[[SITE]] of %[[SITE]], %[[SITE]] : i64
 // CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel grid(%{{.*}}, %{{.*}}, %{{.*}}) threads %{{.*}} args(%[[SITE]], %[[FAULT]] : i64, !llvm.ptr) : !llvm.ptr, !llvm.ptr
 // CHECK: ssm.read %{{.*}}, %{{.*}} %{{.*}}[%{{.*}}] : !llvm.ptr, !llvm.ptr, memref<?xf32> -> f32
 func.func @device(%table: !llvm.ptr, %context: !llvm.ptr, %x: memref<?xf32>, %n: index) -> f32 {
   %site = ssm.check_site "node", "index {0}"
   %fault = ssm.fault %table, %context : !llvm.ptr, !llvm.ptr -> !llvm.ptr
+  %inside = ssm.check_index %site of %site, %site : i64
   ssm.launch %table, %context @device::@kernel grid(%n, %n, %n) threads %n args(%site, %fault : i64, !llvm.ptr) : !llvm.ptr, !llvm.ptr
   %v = ssm.read %table, %context %x[%n] : !llvm.ptr, !llvm.ptr, memref<?xf32> -> f32
   return %v : f32

@@ -14,6 +14,18 @@ func.func @gather(%ids: memref<?xi64>, %table: memref<?x?xf32>, %y: memref<?xf32
   return
 }
 
+// What is checked, wherever it comes from.
+// CHECK-LABEL: func.func @checked(
+// CHECK: %[[I:.*]] = arith.index_cast
+// CHECK: arith.minui %[[I]],
+func.func @checked(%id: i64, %size: i64, %site: i64, %x: memref<?xf32>, %y: memref<?xf32>, %n: index) {
+  %c = ssm.check_index %id of %size, %site : i64
+  %i = arith.index_cast %c : i64 to index
+  %v = memref.load %x[%i] : memref<?xf32>
+  memref.store %v, %y[%n] : memref<?xf32>
+  return
+}
+
 // CHECK-LABEL: func.func @scatter(
 // CHECK: %[[FITS:.*]] = arith.cmpi ult
 // CHECK: scf.if %[[FITS]]
