@@ -8,8 +8,11 @@
 #include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/WarpgroupMatmul.h"
 
+#include "lib/Analysis/KernelShape.h"
+
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -59,6 +62,8 @@ private:
   /// Inputs of the epilogue for this thread's part of a piece: of the first item all, of the
   /// others what differs from row to row.
   SmallVector<Type> pieceTypes();
+  /// Whether there are registers for those of the next piece.
+  bool isAhead();
   Values loadPiece(Value piece);
   Values ofItem(ValueRange loaded, int64_t item);
   void storePiece(ValueRange sums, Value piece);
@@ -140,7 +145,9 @@ void WgmmaEmitter::consume() {
         d.make<arith::AndIOp>(
             d.compare(arith::CmpIPredicate::ule, endM, height),
             d.compare(arith::CmpIPredicate::ule, d.add(n0, tile.n), width)));
-    Values loaded = d.choose(isWhole, pieceTypes(), [&] { return loadPiece(zero); });
+    Values loaded;
+    if (isAhead())
+      loaded = d.choose(isWhole, pieceTypes(), [&] { return loadPiece(zero); });
     Values carried = {first.number, first.phase, zero};
     carried.append(blocks(), none);
     Values last = d.loop(zero, depthTiles, one, carried, [&](Value step, ValueRange carried) {
@@ -254,6 +261,24 @@ SmallVector<Type> WgmmaEmitter::pieceTypes() {
   return all;
 }
 
+bool WgmmaEmitter::isAhead() {
+  // What the rest takes was found with ptxas: sums and inputs of two pieces, what is written of an
+  // item, and its place; a power has long polynomials.
+  constexpr int64_t most = 212, perInput = 4, perOut = 8, perPower = 32;
+  auto registersOf = [](Type type) {
+    auto vector = cast<VectorType>(type);
+    return vector.getNumElements() * vector.getElementTypeBitWidth() / 32;
+  };
+  int64_t count = blocks() * tile.n / 2 + perInput * wideTypes().size();
+  for (Type type : pieceTypes())
+    count += 2 * registersOf(type);
+  for (Value out : kernel.getOuts())
+    count += perOut + kWide * cast<MemRefType>(out.getType()).getElementTypeBitWidth() / 32;
+  if (!kernel.getStep().getOps<math::PowFOp>().empty())
+    count += perPower;
+  return count <= most;
+}
+
 SmallVector<Value> WgmmaEmitter::ofItem(ValueRange loaded, int64_t item) {
   SmallVector<bool> isByRow = wideByRow();
   Values all(loaded.take_front(isByRow.size()));
@@ -284,12 +309,15 @@ SmallVector<Value> WgmmaEmitter::loadPiece(Value piece) {
 }
 
 /// Of a tile whose rows and columns all exist: the next piece's inputs are on their way while
-/// a piece is finished.
+/// a piece is finished, if there is room.
 void WgmmaEmitter::finishPieces(ValueRange sums, ValueRange loaded) {
   int64_t perRow = pieceColumns() / kWide;
-  d.loop(zero, d.constant(pieces()), one, loaded, [&](Value piece, ValueRange now) {
+  bool ahead = isAhead(), hasLong = llvm::any_of(kernel.getStep(), isLong);
+  d.loop(zero, d.constant(pieces()), one, loaded, [&](Value piece, ValueRange carried) {
     storePiece(sums, piece);
-    Values next = loadPiece(d.min(d.add(piece, 1), pieces() - 1));
+    Values next;
+    if (ahead)
+      next = loadPiece(d.min(d.add(piece, 1), pieces() - 1));
     Value firstRow, firstColumn;
     placePiece(piece, firstRow, firstColumn);
     Value column = d.mul(d.rem(threadOfGroup, perRow), kWide);
@@ -298,8 +326,12 @@ void WgmmaEmitter::finishPieces(ValueRange sums, ValueRange loaded) {
     auto [first, second] = eightSumsAt(row, column);
     for (int64_t i = 0; i < items(); ++i) {
       int64_t after = i * itemRows() * rowBytes();
-      finishWide(d.add(m, i * itemRows()), n, {d.after(first, after), d.after(second, after)},
-                 ofItem(now, i));
+      Value at = d.add(m, i * itemRows());
+      finishWide(at, n, {d.after(first, after), d.after(second, after)},
+                 ahead ? ofItem(carried, i) : loadWide(at, n));
+      // Or ptxas has more items in registers than fit.
+      if (!ahead || hasLong)
+        NVVM::SyncWarpOp::create(b, d.constant(-1));
     }
     return next;
   });
