@@ -63,6 +63,16 @@ static void addWheelFolders(StringRef prefix, llvm::SmallVectorImpl<std::string>
   }
 }
 
+/// What it says, or how it ends, if it does not run.
+static std::string whyBroken(StringRef program) {
+  constexpr unsigned seconds = 20;
+  std::optional<StringRef> quiet[] = {StringRef(), StringRef(), StringRef()};
+  std::string message;
+  int status = llvm::sys::ExecuteAndWait(program, {program, "--version"}, std::nullopt, quiet,
+                                         seconds, 0, &message);
+  return status == 0 ? std::string() : reasonOf(message, status);
+}
+
 Expected<std::string> ssm::findPtxas(StringRef requested) {
   if (!requested.empty()) {
     // A path is taken as it is.
@@ -71,9 +81,11 @@ Expected<std::string> ssm::findPtxas(StringRef requested) {
       return *found;
     return createStringError("cannot find '" + requested + "' given by --ptxas");
   }
-  if (auto found = llvm::sys::findProgramByName("ptxas"))
-    return *found;
   llvm::SmallVector<std::string> folders;
+  if (std::optional<std::string> path = llvm::sys::Process::GetEnv("PATH"))
+    for (StringRef folder : llvm::split(*path, llvm::sys::EnvPathSeparator))
+      if (!folder.empty())
+        folders.push_back(folder.str());
   for (const char *name : {"CUDA_HOME", "CUDA_PATH"})
     if (std::optional<std::string> root = llvm::sys::Process::GetEnv(name))
       folders.push_back(*root + "/bin");
@@ -86,9 +98,19 @@ Expected<std::string> ssm::findPtxas(StringRef requested) {
   std::string self = llvm::sys::fs::getMainExecutable(nullptr, nullptr);
   addWheelFolders(
       (llvm::sys::path::parent_path(llvm::sys::path::parent_path(self)) + "/venv").str(), folders);
-  for (const std::string &folder : folders)
-    if (auto found = llvm::sys::findProgramByName("ptxas", {folder}))
+  std::string broken;
+  for (const std::string &folder : folders) {
+    auto found = llvm::sys::findProgramByName("ptxas", {folder});
+    if (!found)
+      continue;
+    std::string why = whyBroken(*found);
+    if (why.empty())
       return *found;
+    if (broken.empty())
+      broken = "'" + *found + "' does not run: " + why;
+  }
+  if (!broken.empty())
+    return createStringError(broken + "; another is given by --ptxas");
   return std::string();
 }
 

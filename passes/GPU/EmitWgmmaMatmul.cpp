@@ -9,7 +9,6 @@
 #include "passes/GPU/WarpgroupMatmul.h"
 
 #include "lib/Analysis/KernelShape.h"
-
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
