@@ -23,6 +23,12 @@ bool ssm::isSlow(Operation *op) {
   return isa<arith::DivFOp>(op);
 }
 
+bool ssm::isLong(Operation &op) {
+  return isa<math::MathDialect>(op.getDialect()) && isSlow(&op) &&
+         !isa<math::ExpOp, math::LogOp, math::SqrtOp, math::RsqrtOp, math::FloorOp, math::CeilOp,
+              math::TruncOp, math::RoundEvenOp, math::CopySignOp>(op);
+}
+
 llvm::DenseSet<Value> ssm::findVarying(KernelOp kernel) {
   llvm::DenseSet<Value> varying;
   for (unsigned i = 0; i < kernel.getNumCarries(); ++i)

@@ -18,6 +18,9 @@ namespace ssm {
 /// mathematics and divisions.
 bool isSlow(mlir::Operation *op);
 
+/// Whether it takes many registers at once: functions of several polynomials.
+bool isLong(mlir::Operation &op);
+
 /// Values of a step that carries or sums go into, both included.
 llvm::DenseSet<mlir::Value> findVarying(KernelOp kernel);
 

@@ -18,6 +18,7 @@
 #include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
@@ -29,6 +30,7 @@
 #include "llvm/Support/Program.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 
 using namespace ssm;
 using llvm::createStringError;
@@ -61,6 +63,16 @@ static void addWheelFolders(StringRef prefix, llvm::SmallVectorImpl<std::string>
   }
 }
 
+/// What it says, or how it ends, if it does not run.
+static std::string whyBroken(StringRef program) {
+  constexpr unsigned seconds = 20;
+  std::optional<StringRef> quiet[] = {StringRef(), StringRef(), StringRef()};
+  std::string message;
+  int status = llvm::sys::ExecuteAndWait(program, {program, "--version"}, std::nullopt, quiet,
+                                         seconds, 0, &message);
+  return status == 0 ? std::string() : reasonOf(message, status);
+}
+
 Expected<std::string> ssm::findPtxas(StringRef requested) {
   if (!requested.empty()) {
     // A path is taken as it is.
@@ -69,9 +81,11 @@ Expected<std::string> ssm::findPtxas(StringRef requested) {
       return *found;
     return createStringError("cannot find '" + requested + "' given by --ptxas");
   }
-  if (auto found = llvm::sys::findProgramByName("ptxas"))
-    return *found;
   llvm::SmallVector<std::string> folders;
+  if (std::optional<std::string> path = llvm::sys::Process::GetEnv("PATH"))
+    for (StringRef folder : llvm::split(*path, llvm::sys::EnvPathSeparator))
+      if (!folder.empty())
+        folders.push_back(folder.str());
   for (const char *name : {"CUDA_HOME", "CUDA_PATH"})
     if (std::optional<std::string> root = llvm::sys::Process::GetEnv(name))
       folders.push_back(*root + "/bin");
@@ -84,9 +98,19 @@ Expected<std::string> ssm::findPtxas(StringRef requested) {
   std::string self = llvm::sys::fs::getMainExecutable(nullptr, nullptr);
   addWheelFolders(
       (llvm::sys::path::parent_path(llvm::sys::path::parent_path(self)) + "/venv").str(), folders);
-  for (const std::string &folder : folders)
-    if (auto found = llvm::sys::findProgramByName("ptxas", {folder}))
+  std::string broken;
+  for (const std::string &folder : folders) {
+    auto found = llvm::sys::findProgramByName("ptxas", {folder});
+    if (!found)
+      continue;
+    std::string why = whyBroken(*found);
+    if (why.empty())
       return *found;
+    if (broken.empty())
+      broken = "'" + *found + "' does not run: " + why;
+  }
+  if (!broken.empty())
+    return createStringError(broken + "; another is given by --ptxas");
   return std::string();
 }
 
@@ -177,46 +201,134 @@ static void optimize(llvm::Module &module, llvm::TargetMachine *machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
 }
 
-static Error emitPtx(llvm::Module &module, llvm::TargetMachine &machine,
-                     llvm::SmallVector<char, 0> &bytes) {
+static Error optimizeChecked(llvm::Module &module, llvm::TargetMachine &machine) {
   std::string problem;
   llvm::raw_string_ostream stream(problem);
   if (llvm::verifyModule(module, &stream))
     return createStringError("the LLVM IR of the device kernels is malformed: " + problem);
   optimize(module, &machine);
-  llvm::raw_svector_ostream out(bytes);
-  llvm::legacy::PassManager passes;
-  if (machine.addPassesToEmitFile(passes, out, nullptr, llvm::CodeGenFileType::AssemblyFile))
-    return createStringError("LLVM cannot emit PTX");
-  passes.run(module);
   return Error::success();
 }
 
-static Expected<std::string> emitPtx(mlir::gpu::GPUModuleOp device, const GpuTarget &target,
-                                     const StepInputs &inputs) {
+namespace {
+/// The kernels in LLVM IR, optimised.
+class DeviceModule {
+public:
+  static Expected<std::unique_ptr<DeviceModule>>
+  create(mlir::gpu::GPUModuleOp device, const GpuTarget &target, const StepInputs &inputs);
+
+  /// PTX of all kernels, or of those alone.
+  Expected<std::string> emit(const llvm::StringSet<> *kernels = nullptr);
+  /// Gives kernels that spill more registers, by fewer blocks on a multiprocessor. Those that got
+  /// more.
+  llvm::StringSet<> relax(const DeviceCode &code);
+
+private:
+  DeviceModule(const GpuTarget &target, const StepInputs &inputs)
+      : target(target), inputs(inputs) {}
+  template <typename Body> Error run(llvm::Module &module, Body body) {
+    return inputs.run("LLVM's code generation for " + target.chip, module,
+                      "llc -O3 -mcpu=" + target.chip + " {} -o /dev/null", body);
+  }
+
+  const GpuTarget &target;
+  const StepInputs &inputs;
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::TargetMachine> machine;
+  std::unique_ptr<llvm::Module> module;
+};
+} // namespace
+
+Expected<std::unique_ptr<DeviceModule>> DeviceModule::create(mlir::gpu::GPUModuleOp device,
+                                                             const GpuTarget &target,
+                                                             const StepInputs &inputs) {
   mlir::DialectRegistry registry;
   mlir::registerBuiltinDialectTranslation(registry);
   mlir::registerLLVMDialectTranslation(registry);
   mlir::registerGPUDialectTranslation(registry);
   mlir::registerNVVMDialectTranslation(registry);
   device->getContext()->appendDialectRegistry(registry);
-  llvm::LLVMContext context;
-  auto translated = translateToLLVM(device, context, "ssm_device", inputs);
-  if (!translated)
-    return translated.takeError();
-  llvm::Module &module = **translated;
-  auto machine = target.createMachine(llvm::CodeGenOptLevel::Aggressive);
-  if (!machine)
-    return machine.takeError();
-  module.setTargetTriple((*machine)->getTargetTriple());
-  module.setDataLayout((*machine)->createDataLayout());
+  std::unique_ptr<DeviceModule> made(new DeviceModule(target, inputs));
+  if (Error error =
+          translateToLLVM(device, made->context, "ssm_device", inputs).moveInto(made->module))
+    return error;
+  if (Error error =
+          target.createMachine(llvm::CodeGenOptLevel::Aggressive).moveInto(made->machine))
+    return error;
+  llvm::Module &module = *made->module;
+  module.setTargetTriple(made->machine->getTargetTriple());
+  module.setDataLayout(made->machine->createDataLayout());
   module.setSourceFileName("ssm_device");
+  if (Error error = made->run(module, [&] { return optimizeChecked(module, *made->machine); }))
+    return error;
+  return made;
+}
+
+Expected<std::string> DeviceModule::emit(const llvm::StringSet<> *kernels) {
+  // Code generation changes what it is given.
+  llvm::ValueToValueMapTy map;
+  std::unique_ptr<llvm::Module> copy =
+      llvm::CloneModule(*module, map, [&](const llvm::GlobalValue *value) {
+        auto *function = llvm::dyn_cast<llvm::Function>(value);
+        return !kernels || !function ||
+               function->getCallingConv() != llvm::CallingConv::PTX_Kernel ||
+               kernels->contains(function->getName());
+      });
   llvm::SmallVector<char, 0> bytes;
-  if (Error error = inputs.run("LLVM's code generation for " + target.chip, module,
-                               "llc -O3 -mcpu=" + target.chip + " {} -o /dev/null",
-                               [&] { return emitPtx(module, **machine, bytes); }))
+  auto generate = [&]() -> Error {
+    llvm::raw_svector_ostream out(bytes);
+    llvm::legacy::PassManager passes;
+    if (machine->addPassesToEmitFile(passes, out, nullptr, llvm::CodeGenFileType::AssemblyFile))
+      return createStringError("LLVM cannot emit PTX");
+    passes.run(*copy);
+    return Error::success();
+  };
+  if (Error error = run(*copy, generate))
     return error;
   return std::string(bytes.begin(), bytes.end());
+}
+
+llvm::StringSet<> DeviceModule::relax(const DeviceCode &code) {
+  constexpr StringRef bound = "nvvm.minctasm";
+  // Registers of a multiprocessor and of a thread, blocks of a multiprocessor: CUDA's programming
+  // guide, technical specifications, the least of all chips.
+  constexpr int64_t all = 65536, most = 255, blocks = 16;
+  llvm::StringSet<> relaxed;
+  for (const DeviceKernel &kernel : code.kernels) {
+    llvm::Function *function = module->getFunction(kernel.name);
+    if (kernel.spillBytes == 0 || !function)
+      continue;
+    int64_t threads = std::max(kernel.maxThreads, 1), had = kernel.registers;
+    int64_t asked = function->getFnAttributeAsParsedInteger(bound, blocks + 1);
+    // Registers come in eights.
+    if (asked <= 1 || had + 8 > std::min(most, all / threads))
+      continue;
+    int64_t fewer = std::min(all / (threads * (had + std::max<int64_t>(8, had / 4))), asked - 1);
+    function->addFnAttr(bound, std::to_string(std::max<int64_t>(fewer, 1)));
+    relaxed.insert(kernel.name);
+  }
+  return relaxed;
+}
+
+/// Machine code and PTX. How many blocks should be on a multiprocessor is a guess where kernels are
+/// emitted, or ptxas's own: whether registers suffice then is known here alone.
+static Error assembleWithoutSpills(DeviceModule &module, const GpuTarget &target, StringRef ptxas,
+                                   const StepInputs &inputs, DeviceCode &code, std::string &ptx,
+                                   std::string &cubin) {
+  auto make = [&](const llvm::StringSet<> *kernels) -> Error {
+    if (Error error = module.emit(kernels).moveInto(ptx))
+      return error;
+    return assemble(ptx, target, ptxas, inputs, code).moveInto(cubin);
+  };
+  if (Error error = make(nullptr))
+    return error;
+  llvm::StringSet<> some = module.relax(code);
+  if (some.empty())
+    return Error::success();
+  for (; !some.empty(); some = module.relax(code))
+    if (Error error = make(&some))
+      return error;
+  return make(nullptr);
 }
 
 /// Tensor maps are parameters of their own, which stay where the launch put them. Upstream's
@@ -267,15 +379,21 @@ Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget
       kernel.paramBytes.push_back(bytesOf(function, i));
     code.kernels.push_back(std::move(kernel));
   }
-  Expected<std::string> ptx = emitPtx(device, target, options.inputs);
+  Expected<std::unique_ptr<DeviceModule>> compiled =
+      DeviceModule::create(device, target, options.inputs);
   device.erase();
-  if (!ptx)
-    return ptx.takeError();
-  if (!options.ptxas.empty()) {
-    Expected<std::string> cubin = assemble(*ptx, target, options.ptxas, options.inputs, code);
-    if (!cubin)
-      return cubin.takeError();
-    code.images.push_back({target.chip, std::move(*cubin), /*isPtx=*/false});
+  if (!compiled)
+    return compiled.takeError();
+  std::string ptx;
+  if (options.ptxas.empty()) {
+    if (Error error = (*compiled)->emit().moveInto(ptx))
+      return error;
+  } else {
+    std::string cubin;
+    if (Error error = assembleWithoutSpills(**compiled, target, options.ptxas, options.inputs, code,
+                                            ptx, cubin))
+      return error;
+    code.images.push_back({target.chip, std::move(cubin), /*isPtx=*/false});
     for (const DeviceKernel &kernel : code.kernels)
       if (options.spillBudget && kernel.spillBytes > *options.spillBudget)
         return createStringError("kernel '" + kernel.name + "' for " + target.chip + " spills " +
@@ -283,6 +401,6 @@ Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget
                                  std::to_string(*options.spillBudget));
   }
   if (options.withPtx || options.ptxas.empty())
-    code.images.push_back({target.chip, std::move(*ptx), /*isPtx=*/true});
+    code.images.push_back({target.chip, std::move(ptx), /*isPtx=*/true});
   return code;
 }

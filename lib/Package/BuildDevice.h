@@ -29,8 +29,8 @@ struct DeviceOptions {
 };
 
 /// NVIDIA's assembler: the one asked for (a path or a name on PATH); else on PATH, in
-/// CUDA_HOME, where CUDA is installed, or in the wheel nvidia-cuda-nvcc of a Python on PATH.
-/// Empty if there is none. Error: none where it was asked for.
+/// CUDA_HOME, where CUDA is installed, or in the wheel nvidia-cuda-nvcc of a Python on PATH: the
+/// first that runs. Empty if there is none. Error: none where it was asked for, or none that runs.
 llvm::Expected<std::string> findPtxas(llvm::StringRef requested);
 
 /// Takes the gpu.module, which is in the LLVM dialect, out of `module` and compiles it.

@@ -29,10 +29,11 @@ struct Chip {
 /// newer where instructions that we use came later.
 static constexpr Chip chips[] = {
     {"sm_75", 75, "+ptx63"},    {"sm_80", 80, "+ptx70"},    {"sm_86", 86, "+ptx71"},
-    {"sm_87", 87, "+ptx74"},    {"sm_89", 89, "+ptx78"},    {"sm_90", 90, "+ptx78"},
-    {"sm_90a", 90, "+ptx84"},   {"sm_100", 100, "+ptx86"},  {"sm_100a", 100, "+ptx86"},
-    {"sm_103", 103, "+ptx88"},  {"sm_103a", 103, "+ptx88"}, {"sm_120", 120, "+ptx87"},
-    {"sm_120a", 120, "+ptx87"},
+    {"sm_87", 87, "+ptx74"},    {"sm_88", 88, "+ptx90"},    {"sm_89", 89, "+ptx78"},
+    {"sm_90", 90, "+ptx78"},    {"sm_90a", 90, "+ptx84"},   {"sm_100", 100, "+ptx86"},
+    {"sm_100a", 100, "+ptx86"}, {"sm_103", 103, "+ptx88"},  {"sm_103a", 103, "+ptx88"},
+    {"sm_110", 110, "+ptx90"},  {"sm_110a", 110, "+ptx90"}, {"sm_120", 120, "+ptx87"},
+    {"sm_120a", 120, "+ptx87"}, {"sm_121", 121, "+ptx88"},  {"sm_121a", 121, "+ptx88"},
 };
 
 Expected<GpuTarget> GpuTarget::resolve(StringRef name) {

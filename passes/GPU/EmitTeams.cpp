@@ -227,6 +227,12 @@ Value TeamEmitter::hostProduct(ArrayRef<unsigned> loops) {
   return result;
 }
 
+/// A multiprocessor has 64 registers for each of kMaxBlock threads: enough for what softmax and
+/// norms compute of a vector, not for longer functions.
+int64_t TeamEmitter::maxThreads() {
+  return llvm::any_of(kernel.getStep(), isLong) ? kMaxBlock / 2 : kMaxBlock;
+}
+
 LaunchShape TeamEmitter::launch() {
   ImplicitLocOpBuilder &h = k.host;
   auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(h, value); };
@@ -253,8 +259,9 @@ LaunchShape TeamEmitter::launch() {
     lengthen(hostProduct(listLoops(loopsOf(kernel.getOutMap(out)) & ~points)));
   Value warps = divide(longest, kPerThread * kWarp);
   warps = h.createOrFold<arith::MaxUIOp>(warps, one);
-  warps = h.createOrFold<arith::MinUIOp>(warps, constant(kMaxBlock / kWarp));
-  return {{total, one, one}, h.createOrFold<arith::MulIOp>(warps, constant(kWarp)), kMaxBlock};
+  int64_t most = maxThreads();
+  warps = h.createOrFold<arith::MinUIOp>(warps, constant(most / kWarp));
+  return {{total, one, one}, h.createOrFold<arith::MulIOp>(warps, constant(kWarp)), most};
 }
 
 void TeamEmitter::alignAccesses(Region &region) {
@@ -420,9 +427,9 @@ bool TeamEmitter::canTakeTogether() {
 /// All points of a thread are read before one is written: an element at a time is too little on its
 /// way for memory's latency.
 void TeamEmitter::emitTogether(Value first) {
-  // For chips before sm_90 ptxas would rather spill than have five blocks on a multiprocessor.
+  // For chips before sm_90 ptxas would rather spill than have four blocks on a multiprocessor.
   if (!overlaps)
-    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(5));
+    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4));
   auto yielded = kernel.getYield().getValues();
   SmallVector<SmallVector<Value>> values;
   auto forEach = [&](llvm::function_ref<void(int64_t)> body) {

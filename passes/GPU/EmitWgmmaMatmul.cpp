@@ -8,8 +8,10 @@
 #include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/WarpgroupMatmul.h"
 
+#include "lib/Analysis/KernelShape.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -44,17 +46,23 @@ private:
 
   /// Sums go to shared memory in pieces of 64 rows and as many columns, one after another.
   int64_t pieceColumns() const { return tile.n % 64 == 0 ? 64 : 32; }
-  int64_t pieceBytes() const { return kRows * pieceColumns() * 4; }
+  /// Rows that lie a multiple of four apart are swapped alike: their places differ by a number, for
+  /// which no thread needs a register.
+  int64_t rowBytes() const { return pieceColumns() * 4; }
+  int64_t pieceBytes() const { return kRows * rowBytes(); }
   int64_t piecesOfRows() const { return tile.n / pieceColumns(); }
   int64_t pieces() const { return blocks() * piecesOfRows(); }
   /// Products with 64 rows of a consumer.
   int64_t blocks() const { return tile.m / kConsumers / kRows; }
-  /// Groups of kWide sums that a thread finishes of a piece.
-  int64_t items() const { return kRows * pieceColumns() / kWide / kWarpgroup; }
+  /// Groups of kWide sums that a thread finishes of a piece, and rows from one to the next.
+  int64_t items() const { return kRows / itemRows(); }
+  int64_t itemRows() const { return kWarpgroup * kWide / pieceColumns(); }
   void placePiece(Value piece, Value &row, Value &column);
   /// Inputs of the epilogue for this thread's part of a piece: of the first item all, of the
   /// others what differs from row to row.
   SmallVector<Type> pieceTypes();
+  /// Whether there are registers for those of the next piece.
+  bool isAhead();
   Values loadPiece(Value piece);
   Values ofItem(ValueRange loaded, int64_t item);
   void storePiece(ValueRange sums, Value piece);
@@ -136,7 +144,9 @@ void WgmmaEmitter::consume() {
         d.make<arith::AndIOp>(
             d.compare(arith::CmpIPredicate::ule, endM, height),
             d.compare(arith::CmpIPredicate::ule, d.add(n0, tile.n), width)));
-    Values loaded = d.choose(isWhole, pieceTypes(), [&] { return loadPiece(zero); });
+    Values loaded;
+    if (isAhead())
+      loaded = d.choose(isWhole, pieceTypes(), [&] { return loadPiece(zero); });
     Values carried = {first.number, first.phase, zero};
     carried.append(blocks(), none);
     Values last = d.loop(zero, depthTiles, one, carried, [&](Value step, ValueRange carried) {
@@ -206,7 +216,7 @@ void WgmmaEmitter::placePiece(Value piece, Value &row, Value &column) {
 Value WgmmaEmitter::sumsAt(Value row, Value quarter) {
   Value other = pieceColumns() == 64 ? d.div(quarter, 8) : d.rem(row, 2);
   Value turn = d.bitXor(d.mul(d.rem(row, 4), 2), other);
-  Value at = d.add(d.mul(row, pieceColumns() * 4), d.mul(d.bitXor(quarter, turn), 16));
+  Value at = d.add(d.mul(row, rowBytes()), d.mul(d.bitXor(quarter, turn), 16));
   return d.after(shared, d.add(at, d.add(d.mul(d.sub(group, 1), pieceBytes()), staging)));
 }
 
@@ -225,17 +235,18 @@ void WgmmaEmitter::storePiece(ValueRange sums, Value piece) {
     d.branch(d.isEqual(piece, i), [&] {
       Value numbers = sums[i / piecesOfRows()];
       int64_t first = i % piecesOfRows() * pieceColumns() / 2;
-      for (int64_t half = 0; half < 2; ++half)
-        for (int64_t block = 0; block < pieceColumns() / 8; ++block) {
+      for (int64_t block = 0; block < pieceColumns() / 8; ++block) {
+        Value quarter = d.add(d.div(d.rem(lane, 4), 2), block * 2);
+        Value to = d.after(sumsAt(row, quarter), d.mul(d.rem(lane, 2), 8));
+        for (int64_t half = 0; half < 2; ++half) {
           int64_t number = first + block * 4 + half * 2;
           Value pair = vector::FromElementsOp::create(
               b, two,
               ValueRange{LLVM::ExtractValueOp::create(b, numbers, number),
                          LLVM::ExtractValueOp::create(b, numbers, number + 1)});
-          Value quarter = d.add(d.div(d.rem(lane, 4), 2), block * 2);
-          Value within = d.mul(d.rem(lane, 2), 8);
-          d.store(pair, d.after(sumsAt(d.add(row, half * 8), quarter), within), 8);
+          d.store(pair, d.after(to, half * 8 * rowBytes()), 8);
         }
+      }
     });
   synchronize();
 }
@@ -247,6 +258,24 @@ SmallVector<Type> WgmmaEmitter::pieceTypes() {
       if (i == 0 || isByRow)
         all.push_back(type);
   return all;
+}
+
+bool WgmmaEmitter::isAhead() {
+  // What the rest takes was found with ptxas: sums and inputs of two pieces, what is written of an
+  // item, and its place; a power has long polynomials.
+  constexpr int64_t most = 212, perInput = 4, perOut = 8, perPower = 32;
+  auto registersOf = [](Type type) {
+    auto vector = cast<VectorType>(type);
+    return vector.getNumElements() * vector.getElementTypeBitWidth() / 32;
+  };
+  int64_t count = blocks() * tile.n / 2 + perInput * wideTypes().size();
+  for (Type type : pieceTypes())
+    count += 2 * registersOf(type);
+  for (Value out : kernel.getOuts())
+    count += perOut + kWide * cast<MemRefType>(out.getType()).getElementTypeBitWidth() / 32;
+  if (!kernel.getStep().getOps<math::PowFOp>().empty())
+    count += perPower;
+  return count <= most;
 }
 
 SmallVector<Value> WgmmaEmitter::ofItem(ValueRange loaded, int64_t item) {
@@ -267,10 +296,10 @@ SmallVector<Value> WgmmaEmitter::loadPiece(Value piece) {
   placePiece(piece, row, column);
   int64_t perRow = pieceColumns() / kWide;
   Value n = d.add(n0, d.toIndex(d.add(column, d.mul(d.rem(threadOfGroup, perRow), kWide))));
+  Value m = d.add(m0, d.toIndex(d.add(row, d.div(threadOfGroup, perRow))));
   Values all;
   for (int64_t i = 0; i < items(); ++i) {
-    Value within = d.add(d.div(threadOfGroup, perRow), i * kWarpgroup / perRow);
-    Values loaded = loadWide(d.add(m0, d.toIndex(d.add(row, within))), n);
+    Values loaded = loadWide(d.add(m, i * itemRows()), n);
     for (auto [value, isByRow] : llvm::zip_equal(loaded, wideByRow()))
       if (i == 0 || isByRow)
         all.push_back(value);
@@ -279,20 +308,29 @@ SmallVector<Value> WgmmaEmitter::loadPiece(Value piece) {
 }
 
 /// Of a tile whose rows and columns all exist: the next piece's inputs are on their way while
-/// a piece is finished.
+/// a piece is finished, if there is room.
 void WgmmaEmitter::finishPieces(ValueRange sums, ValueRange loaded) {
   int64_t perRow = pieceColumns() / kWide;
-  d.loop(zero, d.constant(pieces()), one, loaded, [&](Value piece, ValueRange now) {
+  bool ahead = isAhead(), hasLong = llvm::any_of(kernel.getStep(), isLong);
+  d.loop(zero, d.constant(pieces()), one, loaded, [&](Value piece, ValueRange carried) {
     storePiece(sums, piece);
-    Values next = loadPiece(d.min(d.add(piece, 1), pieces() - 1));
+    Values next;
+    if (ahead)
+      next = loadPiece(d.min(d.add(piece, 1), pieces() - 1));
     Value firstRow, firstColumn;
     placePiece(piece, firstRow, firstColumn);
     Value column = d.mul(d.rem(threadOfGroup, perRow), kWide);
     Value n = d.add(n0, d.toIndex(d.add(firstColumn, column)));
+    Value row = d.div(threadOfGroup, perRow), m = d.add(m0, d.toIndex(d.add(firstRow, row)));
+    auto [first, second] = eightSumsAt(row, column);
     for (int64_t i = 0; i < items(); ++i) {
-      Value row = d.add(d.div(threadOfGroup, perRow), i * kWarpgroup / perRow);
-      finishWide(d.add(m0, d.toIndex(d.add(firstRow, row))), n, eightSumsAt(row, column),
-                 ofItem(now, i));
+      int64_t after = i * itemRows() * rowBytes();
+      Value at = d.add(m, i * itemRows());
+      finishWide(at, n, {d.after(first, after), d.after(second, after)},
+                 ahead ? ofItem(carried, i) : loadWide(at, n));
+      // Or ptxas has more items in registers than fit.
+      if (!ahead || hasLong)
+        NVVM::SyncWarpOp::create(b, d.constant(-1));
     }
     return next;
   });

@@ -41,6 +41,8 @@ protected:
   void choosePoints();
   llvm::SmallVector<unsigned> order(LoopSet set, bool byScore);
   LaunchShape launch();
+  /// Of a block, if a team is one.
+  int64_t maxThreads();
   /// The loop whose elements may be taken as vectors, and how many at once.
   /// `ownSums`: vectors of sums too, if each is taken by one thread.
   void chooseWideLoop(bool ownSums);

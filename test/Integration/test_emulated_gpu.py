@@ -25,7 +25,7 @@ KERNELS = {
     "products_bf16": ("matmul", "sm_80", "bf16_nt_bias,bf16_tt_batch,bf16_nt_columns",
                       "--most=6000000"),
     "products": ("matmul", "sm_80", "f32_nt_all,f32_tn_batch,i32_nn", "--most=6000000"),
-    "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch", "--most=20000000"),
+    "products_wgmma": ("matmul", "sm_90a", "bf16_tt_batch,bf16_nn_long", "--most=20000000"),
     "products_stream": ("matmul", "sm_90a", "bf16_nt_batch,f16_nn_batch,bf16_nt_columns,bf16_nt_few",
                         "--most=45000000"),
     "products_bytes": ("matmul", "sm_80", "i8_nn,u8_nn_all,u8_nt_scale,i8_tt_batch,u8_tn_batch",

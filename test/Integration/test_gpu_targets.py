@@ -283,6 +283,35 @@ def test_ptx_rides_along(tmp_path):
         assert images(tmp_path / "m.so", "sm_75") == expected
 
 
+@needs_ptxas
+@pytest.mark.parametrize("chip", ["sm_88", "sm_110", "sm_110a", "sm_121", "sm_121a"])
+def test_chips_of_cuda_13(chip, tmp_path):
+    """Those that CUDA 13.0's ptxas knows, and PTX of theirs."""
+    done = compile_to(tmp_path, f"--target=cuda:{chip}", "--spill-budget=0")
+    assert done.returncode == 0, done.stderr
+    pieces = [f"{chip} (cubin)"] + [f"{chip} (PTX)"] * (not chip.endswith("a"))
+    assert images(tmp_path / "m.so", "sm_75") == ", ".join(pieces)
+
+
+@needs_ptxas
+def test_broken_ptxas_is_passed_over(tmp_path):
+    """One on PATH that ends with an error, or is no program: the next one is taken."""
+    folders = [tmp_path / "broken", tmp_path / "text", tmp_path / "closed"]
+    for folder, text in zip(folders, ("#!/bin/sh\nexit 3\n", "no program", "#!/bin/sh\nexit 0\n")):
+        folder.mkdir()
+        (folder / "ptxas").write_text(text)
+        (folder / "ptxas").chmod(0o644 if folder.name == "closed" else 0o755)
+    path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
+    done = compile_to(tmp_path, "--target=cuda:sm_80", "--spill-budget=0",
+                      env=os.environ | {"PATH": path})
+    assert done.returncode == 0, done.stderr
+    assert describe(tmp_path / "m.so", "--device", "none")["device_kernels"][0]["registers"] > 8
+    # Where it is the one asked for, it is named.
+    broken = folders[0] / "ptxas"
+    done = compile_to(tmp_path, "--target=cuda:sm_80", f"--ptxas={broken}")
+    assert done.returncode == 1 and f"'{broken}' failed" in done.stderr, done.stderr
+
+
 def test_machine_without_ptxas(tmp_path):
     """A compiler with none beside it, on PATH or elsewhere."""
     if os.path.exists("/usr/local/cuda/bin/ptxas"):
@@ -304,6 +333,13 @@ def test_machine_without_ptxas(tmp_path):
     assert images(tmp_path / "m.so", "sm_75") == "sm_80 (PTX)"
     done = run("--spill-budget=0")
     assert done.returncode == 1 and "--spill-budget needs ptxas" in done.stderr, done.stderr
+    # None but one that does not run.
+    broken = compiler.with_name("ptxas")
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    env["PATH"] += f":{broken.parent}"
+    done = run()
+    assert done.returncode == 1 and f"'{broken}' does not run: it ended with status 3" in done.stderr
 
 
 def test_ptx_as_text(tmp_path):

@@ -18,6 +18,7 @@ from ssmtest.case import f32, generator
 
 sys.path.insert(0, str(build.MODELS))
 import mamba  # noqa: E402
+import recurrences  # noqa: E402
 
 BOUND = 1e-5
 WIDTH, INNER, STATE, KERNEL = 32, 64, 8, 4
@@ -141,3 +142,28 @@ def test_bidirectional(level, length):
     results = load(model, level).session().run(inputs)
     for name, want in wanted.items():
         close(name, results[name], want)
+
+
+def run_in_runs(scan, given, runs):
+    """The reference of very many steps. What carries become in a run of steps is linear in what
+    they were (one factor for each), so all runs are taken side by side."""
+    cut = dict(given)
+    for name in scan.inputs:
+        cut[name] = given[name].reshape(runs, -1, *given[name].shape[2:])
+    first = given["h"].astype(np.float64)
+    ends = [scan.run({**cut, "h": np.full((runs, *first.shape[1:]), start)}, 1)["last_h"]
+            for start in (0.0, 1.0)]
+    begins = [first[0]]
+    for added, both in zip(*ends):
+        begins.append((both - added) * begins[-1] + added)
+    wanted = scan.run({**cut, "h": np.stack(begins[:-1])}, 1)
+    return {"last_h": begins[-1][None], "y": wanted["y"].reshape(1, -1, *wanted["y"].shape[2:])}
+
+
+@pytest.mark.skipif(build.IS_EMULATED or build.IS_GPU_EMULATED, reason="too many steps to emulate")
+def test_a_million_steps():
+    scan = recurrences.selective(8)
+    given = scan.draw(generator("million"), {"B": 1, "D": 4}, 1_000_000, 1)
+    results = load(scan.model(), "-O3").session().run(given)
+    for name, want in run_in_runs(scan, given, 1000).items():
+        close(f"{name} of 1,000,000 steps", results[name], want)

@@ -86,7 +86,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
 
 @pytest.mark.parametrize("fails,count,capability,wanted", [
     (0, 1, 90, gpu.Gpu("A GPU", "sm_90a")), (0, 2, 75, gpu.Gpu("A GPU", "sm_75")),
-    (0, 1, 121, gpu.Gpu("A GPU", "sm_120")), (0, 1, 70, "A GPU is older than sm_75"),
+    (0, 1, 125, gpu.Gpu("A GPU", "sm_121")), (0, 1, 70, "A GPU is older than sm_75"),
     (0, 0, 90, "the driver finds none"), (100, 1, 90, "the driver finds none"),
 ])
 def test_find_gpu(tmp_path, fails, count, capability, wanted):

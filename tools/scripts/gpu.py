@@ -12,8 +12,9 @@ from dataclasses import dataclass
 # Of CUdevice_attribute.
 MAJOR, MINOR = 75, 76
 # Chips that ssm-compile knows, by compute capability.
-KNOWN = {75: "sm_75", 80: "sm_80", 86: "sm_86", 87: "sm_87", 89: "sm_89", 90: "sm_90a",
-         100: "sm_100a", 103: "sm_103a", 120: "sm_120a"}
+KNOWN = {75: "sm_75", 80: "sm_80", 86: "sm_86", 87: "sm_87", 88: "sm_88", 89: "sm_89",
+         90: "sm_90a", 100: "sm_100a", 103: "sm_103a", 110: "sm_110a", 120: "sm_120a",
+         121: "sm_121a"}
 
 
 @dataclass
