@@ -201,15 +201,18 @@ static Expected<std::string> emitPtx(mlir::gpu::GPUModuleOp device, const GpuTar
   mlir::registerNVVMDialectTranslation(registry);
   device->getContext()->appendDialectRegistry(registry);
   llvm::LLVMContext context;
+  auto machine = target.createMachine(llvm::CodeGenOptLevel::Aggressive);
+  if (!machine)
+    return machine.takeError();
+  // Before loads are made: without it i64 is aligned to four bytes, and read in two halves.
+  std::string layout = (*machine)->createDataLayout().getStringRepresentation();
+  device->setAttr(mlir::LLVM::LLVMDialect::getDataLayoutAttrName(),
+                  mlir::StringAttr::get(device.getContext(), layout));
   auto translated = translateToLLVM(device, context, "ssm_device", inputs);
   if (!translated)
     return translated.takeError();
   llvm::Module &module = **translated;
-  auto machine = target.createMachine(llvm::CodeGenOptLevel::Aggressive);
-  if (!machine)
-    return machine.takeError();
   module.setTargetTriple((*machine)->getTargetTriple());
-  module.setDataLayout((*machine)->createDataLayout());
   module.setSourceFileName("ssm_device");
   llvm::SmallVector<char, 0> bytes;
   if (Error error = inputs.run("LLVM's code generation for " + target.chip, module,
