@@ -250,14 +250,17 @@ Expected<std::unique_ptr<DeviceModule>> DeviceModule::create(mlir::gpu::GPUModul
   device->getContext()->appendDialectRegistry(registry);
   std::unique_ptr<DeviceModule> made(new DeviceModule(target, inputs));
   if (Error error =
-          translateToLLVM(device, made->context, "ssm_device", inputs).moveInto(made->module))
-    return error;
-  if (Error error =
           target.createMachine(llvm::CodeGenOptLevel::Aggressive).moveInto(made->machine))
+    return error;
+  // Before loads are made: without it i64 is aligned to four bytes, and read in two halves.
+  std::string layout = made->machine->createDataLayout().getStringRepresentation();
+  device->setAttr(mlir::LLVM::LLVMDialect::getDataLayoutAttrName(),
+                  mlir::StringAttr::get(device.getContext(), layout));
+  if (Error error =
+          translateToLLVM(device, made->context, "ssm_device", inputs).moveInto(made->module))
     return error;
   llvm::Module &module = *made->module;
   module.setTargetTriple(made->machine->getTargetTriple());
-  module.setDataLayout(made->machine->createDataLayout());
   module.setSourceFileName("ssm_device");
   if (Error error = made->run(module, [&] { return optimizeChecked(module, *made->machine); }))
     return error;

@@ -47,6 +47,14 @@ private:
   Value pieces() { return d.mul(product(outer()), rowPieces()); }
   void takeSteps();
 
+  /// A piece of a row, and the indices of the row.
+  struct Place {
+    SmallVector<Value> row;
+    Value piece;
+  };
+  Place placeOf(Value number, Value inRow);
+  void advance(Place &place, Value exists, Value inRow);
+
   DeviceBuilder d{b};
   int64_t vectors = 1;
 };
@@ -101,6 +109,28 @@ void VectorRowEmitter::takeSteps() {
     }
 }
 
+VectorRowEmitter::Place VectorRowEmitter::placeOf(Value number, Value inRow) {
+  PointEmitter::Scope scope(e);
+  setIndices(outer(), d.div(number, inRow));
+  return {llvm::map_to_vector(outer(), [&](unsigned loop) { return e.at[loop]; }),
+          d.rem(number, inRow)};
+}
+
+/// To the next piece, if there is one, as the digits of a number grow: divisions for each piece
+/// would take longer than memory does.
+void VectorRowEmitter::advance(Place &place, Value exists, Value inRow) {
+  Value carry = d.select(exists, constant(1), constant(0));
+  auto grow = [&](Value &digit, Value size) {
+    Value next = d.add(digit, carry), isOver = d.compare(Predicate::uge, next, size);
+    digit = d.select(isOver, constant(0), next);
+    carry = d.select(isOver, constant(1), constant(0));
+  };
+  grow(place.piece, inRow);
+  for (size_t i = place.row.size(); i-- > 1;)
+    grow(place.row[i], count(outer()[i]));
+  place.row[0] = d.add(place.row[0], carry);
+}
+
 LaunchShape VectorRowEmitter::emit() {
   DeviceKernel both{k.hostKernel, k.hostKernel, k.host, k.host, nullptr};
   VectorRowEmitter host(both);
@@ -116,19 +146,24 @@ LaunchShape VectorRowEmitter::emit() {
   begin();
   Value size = row(), inRow = rowPieces(), all = pieces(), lane = d.rem(thread, kWarp);
   Value warp = d.add(d.mul(team, kBlock / kWarp), d.div(thread, kWarp));
-  Value first = d.mul(warp, vectors), last = d.sub(all, 1);
+  Value first = d.mul(warp, vectors);
   struct Point {
     SmallVector<Value> at, values;
     Value isInside;
   };
   SmallVector<Point> taken(vectors);
   Lanes wide(*this, pointLoops);
-  for (auto [i, point] : llvm::enumerate(taken)) {
+  Place place = placeOf(d.min(first, d.sub(all, 1)), inRow);
+  for (int64_t i = 0; i < vectors; ++i) {
+    Point &point = taken[i];
     PointEmitter::Scope scope(e);
-    Value number = d.add(first, i), existing = d.min(number, last);
-    Value vector = d.add(d.mul(d.rem(existing, inRow), kWarp), lane);
-    point.isInside = d.make<arith::AndIOp>(d.isLess(number, all), d.isLess(vector, size));
-    setIndices(outer(), d.div(existing, inRow));
+    Value exists = d.isLess(d.add(first, i), all);
+    if (i > 0)
+      advance(place, exists, inRow);
+    Value vector = d.add(d.mul(place.piece, kWarp), lane);
+    point.isInside = d.make<arith::AndIOp>(exists, d.isLess(vector, size));
+    for (auto [loop, index] : llvm::zip_equal(outer(), place.row))
+      e.at[loop] = index;
     e.at[pointLoops.back()] = d.mul(d.min(vector, d.sub(size, 1)), lanes);
     point.at = e.at;
     for (Value value : kernel.getYield().getValues())
