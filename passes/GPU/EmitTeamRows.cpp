@@ -297,6 +297,12 @@ void ssm::addRowForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm
     RowEmitter found(alone, team);
     if (!found.isRow())
       continue;
+    // Functions of f64 need many registers beside the row's.
+    bool isLongDouble = team.vectors > 4 && llvm::any_of(kernel.getStep(), [](Operation &op) {
+                          return isSlow(&op) && op.getResult(0).getType().isF64();
+                        });
+    if (isLongDouble)
+      continue;
     int64_t fixed = found.fixedVectors(), most = team.vectors * team.threads;
     if (team.vectors * found.vectorLanes() > kElements || fixed > most)
       continue;

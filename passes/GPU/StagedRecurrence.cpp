@@ -404,7 +404,9 @@ SmallVector<KernelForm> ssm::getStagedForms(KernelOp kernel, int chip) {
   };
   // Two blocks on a multiprocessor have half the registers.
   StagedTile pairs = chooseStagedTile(what, 2);
-  if (what.wide == what.channel &&
+  // For chips before sm_90 ptxas spills where a thread loads many strips of f32.
+  bool isCrowded = chip < 90 && what.stripType.isF32() && pairs.lanes <= 2;
+  if (what.wide == what.channel && !isCrowded &&
       pairs.perLane * kernel.getNumCarries() <= (what.early.empty() ? 8 : 4))
     add("_pairs", pairs, true);
   add("_staged", chooseStagedTile(what, 1), false);

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper
 from ssmtest import build, compiler
 from test_gpu_targets import needs_ptxas
 
-F32, F16, BF16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
+F64, F32, F16, BF16 = (TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.FLOAT16,
+                       TensorProto.BFLOAT16)
 I8, U8, I32, U32, I64 = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.UINT32,
                          TensorProto.INT64)
 BOOL = TensorProto.BOOL
@@ -53,7 +54,7 @@ class Graph:
 
 
 def softmax(g):
-    for kind in (F32, F16, BF16):
+    for kind in (F64, F32, F16, BF16):
         g.out(kind, 2, g.node("Softmax", g.input(kind, "n", "m"), axis=-1))
         g.out(kind, 2, g.node("LogSoftmax", g.input(kind, "n", "m"), axis=-1))
     g.out(F32, 3, g.node("Softmax", g.input(F32, "b", "n", "m"), axis=1))
