@@ -9,6 +9,7 @@
 
 #include "dialects/SSM/SSMOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -58,7 +59,7 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
 
     SmallVector<Operation *> accesses;
     getOperation()->walk([&](Operation *op) {
-      if (isa<memref::LoadOp, memref::StoreOp, vector::LoadOp>(op))
+      if (isa<memref::LoadOp, memref::StoreOp, vector::LoadOp, memref::SubViewOp>(op))
         accesses.push_back(op);
     });
     for (Operation *op : accesses) {
@@ -68,8 +69,29 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
       // Along the last axis vectors lie where loops say.
       else if (auto load = dyn_cast<vector::LoadOp>(op))
         guard(b, load, load.getBase(), fromData);
+      else if (auto view = dyn_cast<memref::SubViewOp>(op))
+        guard(b, view, fromData);
       else
         guard(b, cast<memref::StoreOp>(op), fromData);
+    }
+  }
+
+  /// A part that data places ends with the buffer at the latest.
+  static void guard(ImplicitLocOpBuilder &b, memref::SubViewOp view,
+                    const llvm::DenseSet<Value> &fromData) {
+    SmallVector<OpFoldResult> offsets = view.getMixedOffsets(), sizes = view.getMixedSizes();
+    unsigned number = 0;
+    for (auto [axis, offset] : llvm::enumerate(offsets)) {
+      auto value = dyn_cast<Value>(offset);
+      if (!value)
+        continue;
+      OpOperand &operand = view.getOffsetsMutable()[number++];
+      if (!fromData.contains(value))
+        continue;
+      Value size = memref::DimOp::create(b, view.getSource(), static_cast<int64_t>(axis));
+      Value part = getValueOrCreateConstantIndexOp(b, b.getLoc(), sizes[axis]);
+      Value most = arith::SubIOp::create(b, arith::MaxUIOp::create(b, size, part), part);
+      operand.set(arith::MinUIOp::create(b, value, most));
     }
   }
 

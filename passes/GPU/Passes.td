@@ -155,7 +155,7 @@ def GuardIndices : Pass<"ssm-guard-indices"> {
   let description = [{
     Kernels that are queued behind a check that failed run all the same. A load whose
     index was computed from loaded numbers, or is checked (ssm.check_index), takes the last element instead of one outside; such a
-    store is left out.
+    store is left out, and a part of a buffer that begins there ends with the buffer.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect"];

@@ -50,3 +50,23 @@ func.func @plain(%x: memref<?xf32>, %y: memref<?xf32>, %n: index) {
   }
   return
 }
+
+// A part that data places ends with the buffer.
+// CHECK-LABEL: gpu.func @part
+// CHECK: %[[I:.+]] = arith.index_cast
+// CHECK: %[[SIZE:.+]] = memref.dim %{{.+}}, %{{.+}} : memref<?x?xf32>
+// CHECK: %[[ALL:.+]] = arith.maxui %[[SIZE]], %[[N:.+]] : index
+// CHECK: %[[MOST:.+]] = arith.subi %[[ALL]], %[[N]]
+// CHECK: %[[AT:.+]] = arith.minui %[[I]], %[[MOST]]
+// CHECK: memref.subview %{{.+}}[%{{.+}}, %[[AT]]] [1, %[[N]]]
+gpu.module @parts {
+  gpu.func @part(%at: memref<?xi64>, %x: memref<?x?xf32>, %n: index, %row: index) kernel {
+    %zero = arith.constant 0 : index
+    %f = arith.constant 1.0 : f32
+    %v = memref.load %at[%row] : memref<?xi64>
+    %i = arith.index_cast %v : i64 to index
+    %part = memref.subview %x[%row, %i] [1, %n] [1, 1] : memref<?x?xf32> to memref<1x?xf32, strided<[?, 1], offset: ?>>
+    memref.store %f, %part[%zero, %zero] : memref<1x?xf32, strided<[?, 1], offset: ?>>
+    gpu.return
+  }
+}
