@@ -157,6 +157,15 @@ def _softmax_of_columns():
     return one("Softmax", {"x": normal(ROWS, COLUMNS)}, [ROWS, COLUMNS], {"axis": 0})
 
 
+for _columns, _dim in ((8, 8), (1, "m"), (12, "m")):
+    @workload(f"softmax of {_columns} columns{', open' if _dim == 'm' else ''}", "rows",
+              moved=2 * 4 * 8 * 4096 * _columns)
+    def _softmax_of_few(columns=_columns, dim=_dim):
+        dims = (TensorProto.FLOAT, ["b", "n", dim])
+        return model([("Softmax", ["x"], ["y"], {"axis": 1}, "")], {"x": dims}, {"y": dims}), \
+            {"x": normal(8, 4096, columns)}
+
+
 @workload("softmax of one long row", "rows", moved=PASS)
 def _softmax_of_one():
     return one("Softmax", {"x": normal(1, ROWS * COLUMNS)}, [1, ROWS * COLUMNS], {"axis": -1})
