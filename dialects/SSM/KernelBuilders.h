@@ -12,8 +12,8 @@
 
 namespace ssm {
 
-/// Of a conversion between floating-point types: the model asks for it by a Cast, and it is no
-/// rounding of an operator's result, which is left open.
+/// Of arith.truncf: a Cast of the model asks for it, which no operator's own rounding of its result
+/// does.
 inline constexpr llvm::StringLiteral kCastAttr = "ssm.cast";
 
 /// A kernel that writes each element of `out` from the element of `source` at

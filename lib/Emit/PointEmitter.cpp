@@ -303,27 +303,71 @@ Value PointEmitter::loadEvery(Value buffer, ArrayRef<Value> indices, int64_t str
   return result;
 }
 
-Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
-  if (isOfColumns(map)) {
-    Scope scope(*this);
-    at[*laneLoop] = index(0);
-    Access where = access(buffer, map, mirrored);
-    DenseIntElementsAttr fixed;
-    if (where.isDense && matchPattern(packed->column, m_Constant(&fixed))) {
-      mask = packed->existing;
-      Value columns = load(buffer, where);
-      return vector::ShuffleOp::create(b, columns, columns,
-                                       llvm::to_vector(fixed.getValues<int64_t>()));
-    }
-    mask = nullptr;
-    Value offsets = packed->column;
-    if (!where.isDense) {
-      Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);
-      offsets = arith::MulIOp::create(b, offsets, spread(stride));
-    }
-    buffer = flatten(buffer, where);
-    return gather(buffer, where, offsets);
+/// A vector's first elements, which exist, in that order: an order that is known costs less than
+/// what a gather does.
+static Value pick(ImplicitLocOpBuilder &b, Value elements, DenseIntElementsAttr order, int64_t first) {
+  SmallVector<int64_t> lanes;
+  for (int64_t element : order.getValues<int64_t>())
+    lanes.push_back(element - first);
+  return vector::ShuffleOp::create(b, elements, elements, lanes);
+}
+
+Value PointEmitter::loadOfColumns(Value buffer, AffineMap map) {
+  Scope scope(*this);
+  at[*laneLoop] = index(0);
+  Access where = access(buffer, map, /*mirrored=*/false);
+  DenseIntElementsAttr fixed;
+  if (where.isDense && matchPattern(packed->column, m_Constant(&fixed))) {
+    mask = packed->existing;
+    return pick(b, load(buffer, where), fixed, 0);
   }
+  mask = nullptr;
+  if (where.isUniform)
+    return load(buffer, where);
+  Value offsets = packed->column;
+  if (!where.isDense) {
+    Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);
+    offsets = arith::MulIOp::create(b, offsets, spread(stride));
+  }
+  buffer = flatten(buffer, where);
+  return gather(buffer, where, offsets);
+}
+
+Value PointEmitter::loadOfRows(Value buffer, AffineMap map) {
+  Scope scope(*this);
+  SmallVector<int64_t> steps = llvm::map_to_vector(map.getResults(), [&](AffineExpr expr) {
+    return static_cast<int64_t>(expr.isFunctionOfDim(packed->rows));
+  });
+  DenseIntElementsAttr fixed;
+  Access where = access(buffer, evaluate(map, /*mirrored=*/false), steps);
+  if (where.isDense && matchPattern(packed->row, m_Constant(&fixed))) {
+    auto rows = fixed.getValues<int64_t>();
+    int64_t first = rows[0];
+    Value count = index(rows[lanes - 1] - first + 1);
+    Value row = add(at[packed->rows], first);
+    if (packed->isRagged)
+      count = min(count, sub(b.createOrFold<arith::MaxUIOp>(size(packed->rows), row), row));
+    at[packed->rows] = row;
+    where = access(buffer, evaluate(map, /*mirrored=*/false), steps);
+    mask = firstLanes(count);
+    return pick(b, load(buffer, where), fixed, first);
+  }
+  if (where.isUniform)
+    return load(buffer, where);
+  Value offsets = packed->row;
+  if (!where.isDense) {
+    Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);
+    offsets = arith::MulIOp::create(b, offsets, spread(stride));
+  }
+  buffer = flatten(buffer, where);
+  return gather(buffer, where, offsets);
+}
+
+Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {
+  if (isOfColumns(map))
+    return loadOfColumns(buffer, map);
+  if (isOfRows(map))
+    return loadOfRows(buffer, map);
   return load(buffer, access(buffer, map, mirrored));
 }
 

@@ -24,6 +24,7 @@ struct PackedRows {
   mlir::Value columns;  // how many there are
   mlir::Value count;    // rows in a block
   mlir::Value column;   // of each lane (vector of i64)
+  mlir::Value row;      // the same, from the block's first
   mlir::Value existing; // the mask of the first vector's first row
   int64_t offset;       // of the first lane in its block
   bool isRagged = false;
@@ -73,7 +74,8 @@ public:
   };
 
   bool isLaneDependent(mlir::Value value) const {
-    return laneLoop && contains(loops.of(value), *laneLoop);
+    return laneLoop && (contains(loops.of(value), *laneLoop) ||
+                        (packed && contains(loops.of(value), packed->rows)));
   }
   mlir::VectorType vectorOf(mlir::Type element) const {
     return mlir::VectorType::get({lanes}, element);
@@ -166,6 +168,12 @@ private:
   bool isOfColumns(mlir::AffineMap map) const {
     return packed && map.isFunctionOfDim(*laneLoop) && !map.isFunctionOfDim(packed->rows);
   }
+  /// Where it has one element a row.
+  bool isOfRows(mlir::AffineMap map) const {
+    return packed && map.isFunctionOfDim(packed->rows) && !map.isFunctionOfDim(*laneLoop);
+  }
+  mlir::Value loadOfColumns(mlir::Value buffer, mlir::AffineMap map);
+  mlir::Value loadOfRows(mlir::Value buffer, mlir::AffineMap map);
   mlir::Value evaluate(mlir::AffineExpr expr, bool mirrored);
   llvm::SmallVector<mlir::Value> evaluate(mlir::AffineMap map, bool mirrored);
   /// How the lane loop runs through a buffer: indices of the first lane, and the

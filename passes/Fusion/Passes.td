@@ -52,8 +52,7 @@ def WidenHalves : Pass<"ssm-widen-halves", "::mlir::func::FuncOp"> {
   let description = [{
     An operator of ONNX on a half type rounds its result. Inside a kernel nothing needs
     that: what is rounded and extended again stays f32, and only what is stored is
-    rounded; and where a Cast to a half type is followed by a Cast back (`ssm.cast` on both),
-    which asks for the rounding and its overflow. A carry that each step rounds is kept in f32 over all of time, between a
+    rounded, and what a Cast rounds (`ssm.cast`). A carry that each step rounds, by an operator, is kept in f32 over all of time, between a
     kernel that extends its start and one that rounds what is left at the end: a state
     that loses bits in each of thousands of steps drifts.
 

@@ -24,14 +24,13 @@ using namespace ssm;
 
 static bool isHalf(Type type) { return type.isF16() || type.isBF16(); }
 
-/// What users extend again is used as it was before it was rounded, except where a Cast there and
-/// a Cast back ask for just that.
+/// What users extend again is used as it was before it was rounded, unless a Cast asks for that.
 static void dropRoundings(KernelOp kernel) {
   for (Operation &op : llvm::make_early_inc_range(kernel.getStep())) {
     auto extend = dyn_cast<arith::ExtFOp>(op);
     auto round = extend ? extend.getIn().getDefiningOp<arith::TruncFOp>() : arith::TruncFOp();
     if (!round || !isHalf(round.getType()) || round.getIn().getType() != extend.getType() ||
-        (round->hasAttr(kCastAttr) && extend->hasAttr(kCastAttr)))
+        round->hasAttr(kCastAttr))
       continue;
     extend.replaceAllUsesWith(round.getIn());
     extend.erase();
@@ -44,7 +43,7 @@ static void dropRoundings(KernelOp kernel) {
 static bool isRounded(KernelOp kernel, unsigned i) {
   auto round = kernel.getYield().getValues()[i].getDefiningOp<arith::TruncFOp>();
   return round && round->getBlock() == &kernel.getStep() && isHalf(round.getType()) &&
-         round.getIn().getType().isF32();
+         round.getIn().getType().isF32() && !round->hasAttr(kCastAttr);
 }
 
 /// A tensor in another floating-point type.

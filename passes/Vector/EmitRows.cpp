@@ -204,10 +204,10 @@ SmallVector<Value> RowEmitter::level(const Nest &nest, unsigned number, LoopSet 
   }
   bool canPack = packedRows && !nest.turned && contains(next, lane) && !contains(next, *packedRows);
   llvm::SaveAndRestore packing(packs, canPack);
-  Value isFew = canPack ? hasFewColumns(points.front(), *packedRows) : Value();
+  Value isWorth = canPack ? isWorthPacking(points.front(), *packedRows) : Value();
   SmallVector<Stash> before(stashes);
   choose(
-      isFew,
+      isWorth,
       [&] {
         // What was stored under a mask keeps the next block's loads waiting, about 6 ns.
         if (canPack && !fillVectors(points.front()))

@@ -13,38 +13,60 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/ADT/DenseSet.h"
 #include <numeric>
 
 using namespace mlir;
 using namespace ssm;
 
 /// Vectors of a block at most: each is code of its own, and registers.
-static constexpr int64_t kMaxVectors = 8;
+static constexpr int64_t kMaxVectors = 15;
 /// Vectors of a block of as many whole rows as fit in: all but the last one are full.
 static constexpr int64_t kVectors = 4;
-
-/// With an open number of columns, where they are put together in a loop: so many rows, in
-/// vectors' lanes, are worth it.
-static constexpr int64_t kLeastRows = 6;
 
 /// Whether so many vectors, as `vectorsOf` has, are filled by whole rows.
 static bool isFull(int64_t columns, int64_t lanes) {
   return columns > 0 && columns / std::gcd(columns, lanes) <= kMaxVectors;
 }
 
+/// Whether what is summed takes longer than the sums.
+static bool hasSlowSums(KernelOp kernel) {
+  KernelLoops loops(kernel);
+  SmallVector<Value> left;
+  llvm::DenseSet<Value> seen;
+  for (auto reduce : kernel.getStep().getOps<ReduceOp>())
+    left.push_back(reduce.getValue());
+  LoopSet summed = loopsOf((*kernel.getStep().getOps<ReduceOp>().begin()).getLoops());
+  while (!left.empty()) {
+    Value value = left.pop_back_val();
+    Operation *op = value.getDefiningOp();
+    if (!op || !isSubset(summed, loops.of(value)) || !seen.insert(value).second)
+      continue;
+    if (isSlow(op))
+      return true;
+    llvm::append_range(left, op->getOperands());
+  }
+  return false;
+}
+
 static int64_t vectorsOf(KernelOp kernel, int64_t columns, int64_t lanes) {
   if (!isFull(columns, lanes))
     return kVectors;
   int64_t fewest = columns / std::gcd(columns, lanes);
-  // Sums that wait for each other need company, unless what is summed takes longer.
-  bool isSlow = llvm::any_of(kernel.getStep(), [](Operation &op) { return ssm::isSlow(&op); });
-  return isSlow ? fewest : fewest * std::max<int64_t>(kVectors / fewest, 1);
+  // Sums that wait for each other need company.
+  int64_t least = hasSlowSums(kernel) ? kVectors / 2 : kVectors;
+  return fewest * std::max<int64_t>(least / fewest, 1);
+}
+
+/// Of few rows most of a block would be empty.
+static int64_t leastRows(int64_t columns, int64_t lanes) {
+  return llvm::divideCeil(2 * lanes, columns);
 }
 
 std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int64_t lanes) {
   auto reduces = kernel.getStep().getOps<ReduceOp>();
   int64_t columns = fixedSize(kernel, lane);
-  if (kernel.getTime() || reduces.empty() || columns == 0 || columns >= lanes)
+  if (kernel.getTime() || reduces.empty() || columns == 0 || columns > lanes)
     return std::nullopt;
   KernelLoops loops(kernel);
   LoopSet summed = loopsOf((*reduces.begin()).getLoops());
@@ -52,7 +74,7 @@ std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int6
     return std::nullopt;
   unsigned rows = listLoops(summed).front();
   int64_t length = fixedSize(kernel, rows);
-  if (columns < 0 && length >= 0 && length < kLeastRows * lanes)
+  if (length >= 0 && length < (columns > 0 ? leastRows(columns, lanes) : lanes))
     return std::nullopt;
   for (ReduceOp reduce : reduces)
     if (loopsOf(reduce.getLoops()) != summed || !contains(loops.of(reduce), lane) ||
@@ -81,6 +103,13 @@ std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int6
         return std::nullopt;
       continue;
     }
+    if (!map.isFunctionOfDim(lane)) {
+      if (any != 1 || i >= kernel.getInputs().size() || !llvm::any_of(map.getResults(), [&](AffineExpr e) {
+            return isLoop(e, rows);
+          }))
+        return std::nullopt;
+      continue;
+    }
     SmallVector<int64_t> strides;
     int64_t offset;
     if (rank < 2 || any != 2 || !isLoop(map.getResult(rank - 2), rows) ||
@@ -95,16 +124,26 @@ std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int6
   return rows;
 }
 
-Value ssm::hasFewColumns(PointEmitter &point, unsigned rows) {
-  unsigned lane = *point.laneLoop;
-  if (point.fixedSize(lane) >= 0)
-    return nullptr;
-  // None are not few: nothing of a column can be read.
-  Value few = arith::CmpIOp::create(point.b, arith::CmpIPredicate::ult,
-                                    point.sub(point.size(lane), point.index(1)),
-                                    point.index(point.lanes - 1));
-  Value many = arith::CmpIOp::create(point.b, arith::CmpIPredicate::uge, point.size(rows),
-                                     point.index(kLeastRows * point.lanes));
+Value ssm::isWorthPacking(PointEmitter &point, unsigned rows) {
+  int64_t lanes = point.lanes, fixed = point.fixedSize(*point.laneLoop);
+  auto compare = [&](arith::CmpIPredicate how, Value x, Value y) -> Value {
+    return arith::CmpIOp::create(point.b, how, x, y);
+  };
+  auto isLong = arith::CmpIPredicate::uge;
+  Value length = point.size(rows);
+  if (fixed >= 0)
+    return point.fixedSize(rows) >= 0 ? Value()
+                                      : compare(isLong, length, point.index(leastRows(fixed, lanes)));
+  // None are not few: nothing of a column can be read. What would be stored and read again is
+  // computed again, which a vector of its own for each row does not need.
+  bool isSlow = hasSlowSums(point.kernel);
+  Value columns = point.size(*point.laneLoop);
+  Value few = compare(arith::CmpIPredicate::ult, point.sub(columns, point.index(1)),
+                      point.index(lanes - isSlow));
+  // The fewer columns, the more rows are put together in the end, one by one.
+  Value many = isSlow ? compare(isLong, length, point.index(lanes))
+                      : compare(isLong, point.mul(length, columns),
+                                point.add(point.mul(columns, point.index(2 * lanes)), 4 * lanes));
   return arith::AndIOp::create(point.b, few, many);
 }
 
@@ -127,17 +166,22 @@ Points ssm::packRows(const PointEmitter &point, unsigned rows) {
     packed.offset = v * lanes;
     each.at[*first.laneLoop] = first.index(packed.offset);
     if (fixed >= 0) {
-      SmallVector<int64_t> column(lanes);
-      for (int64_t i = 0; i < lanes; ++i)
+      SmallVector<int64_t> column(lanes), row(lanes);
+      for (int64_t i = 0; i < lanes; ++i) {
         column[i] = (packed.offset + i) % fixed;
+        row[i] = (packed.offset + i) / fixed;
+      }
       packed.column = arith::ConstantOp::create(b, b.getI64VectorAttr(column));
+      packed.row = arith::ConstantOp::create(b, b.getI64VectorAttr(row));
     } else {
       SmallVector<int32_t> lane(lanes);
       std::iota(lane.begin(), lane.end(), packed.offset);
       Value number = arith::ConstantOp::create(b, b.getI32VectorAttr(lane));
       Value by = first.spread(arith::IndexCastOp::create(b, b.getI32Type(), packed.columns));
-      packed.column = arith::ExtUIOp::create(b, first.vectorOf(b.getI64Type()),
-                                             arith::RemUIOp::create(b, number, by));
+      Type wide = first.vectorOf(b.getI64Type());
+      packed.column =
+          arith::ExtUIOp::create(b, wide, arith::RemUIOp::create(b, number, by));
+      packed.row = arith::ExtUIOp::create(b, wide, arith::DivUIOp::create(b, number, by));
     }
     each.packed = packed;
   }

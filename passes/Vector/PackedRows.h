@@ -28,13 +28,13 @@ using PointsBody =
     llvm::function_ref<llvm::SmallVector<mlir::Value>(Points &, mlir::ValueRange)>;
 
 /// The loop that all reductions of the kernel run over, if rows of it may be packed:
-/// the lane loop is the columns, and everything of rows lies in memory row by row.
-/// None where the columns, if their number is fixed, fill a vector by themselves.
+/// the lane loop is the columns, and what has rows and columns lies in memory row by row.
+/// None where it is known not to pay.
 std::optional<unsigned> findPackedRows(KernelOp kernel, unsigned lane, int64_t lanes);
 
-/// Whether there are so few columns, and so many rows, that rows are to be packed: a condition,
-/// or null where the number of columns is fixed and they are.
-mlir::Value hasFewColumns(PointEmitter &point, unsigned rows);
+/// Whether there are so few columns, and so many rows, that packing pays: a condition, or null
+/// where that is known.
+mlir::Value isWorthPacking(PointEmitter &point, unsigned rows);
 
 /// Whether blocks of rows are whole vectors. Else the last one of a block has a mask, as where
 /// the number of columns is open.

@@ -451,18 +451,34 @@ def test_token_shift_by_negative_pad():
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
 @pytest.mark.parametrize("half", [f16, bf16], ids=["f16", "bf16"])
 def test_casts_round(half, level):
-    """To a half and back, as models simulate it: rounded, and infinite where it is too large."""
+    """To a half and back, as models simulate it: rounded, and infinite where it is too large; also
+    where operators that round nothing stand between, and where it is a state that is rounded."""
     g = Graph(5, f32, f32)
-    x = g.x("x", "n", "m")
-    y = g.add("Mul", x, x)
-    y = g.add("Cast", y, to=helper.np_dtype_to_tensor_dtype(np.dtype(half)))
-    g.out(g.add("Mul", g.add("Cast", y, to=helper.np_dtype_to_tensor_dtype(np.dtype(f32))), g.w(1)), "y", 2)
+    x, to = g.x("x", "n", "m"), helper.np_dtype_to_tensor_dtype(np.dtype(half))
+    y = g.add("Cast", g.add("Mul", x, x), to=to)
+    g.out(g.add("Mul", g.add("Cast", y, to=g.element), g.w(1)), "y", 2)
+    z = g.add("Relu", g.add("Neg", g.add("Cast", g.add("Mul", x, g.c(0.3)), to=to)))
+    g.out(g.add("Mul", g.add("Cast", z, to=g.element), g.c(2)), "z", 2)
+    body = Graph(5, f32, f32)
+    body.prefix = "body_"
+    state, step = body.input("h", ["m"], to), body.input("a", ["m"], g.element)
+    total = body.add("Add", body.add("Cast", state, to=g.element), step)
+    body.output(body.add("Cast", total, to=to), ["m"], to, name="next")
+    g.output(g.add("Scan", g.add("Cast", g.add("ReduceMean", x, g.ints(0), keepdims=0), to=to),
+                   g.add("Abs", g.add("Mul", x, g.c(1e-4))), num_scan_inputs=1, body=body.graph()), ["m"], to, name="last")
     session = runtime.Module(compiler.compile_model(g.model(), [level])).session()
-    scale = onnx.numpy_helper.to_array(g.weights[-1])
+    scale = onnx.numpy_helper.to_array(g.weights[0])
     x = generator("casts").uniform(-300, 300, (37, 19)).astype(f32)
+    got = session.run({"x": x})
     with np.errstate(over="ignore"):
-        want = (x * x).astype(half).astype(f32) * scale
-    assert np.array_equal(session.run({"x": x})["y"], want)
+        assert np.array_equal(got["y"], (x * x).astype(half).astype(f32) * scale)
+    assert np.array_equal(got["z"], np.maximum(-(x * f32(0.3)).astype(half).astype(f32), 0) * 2)
+    last = x.astype(np.float64).mean(0).astype(half)
+    for row in np.abs(x * f32(1e-4)):
+        last = (last.astype(f32) + row).astype(half)
+    # The mean itself may be rounded otherwise.
+    step = np.spacing(np.abs(last.astype(f32)).max().astype(f16)) * (8 if half is bf16 else 1)
+    assert np.abs(got["last"].astype(f32) - last.astype(f32)).max() <= step
 
 
 def list_kernels(module):

@@ -116,7 +116,7 @@ static LogicalResult lowerCast(LoweringContext &ctx) {
     auto made = result.getDefiningOp<linalg::GenericOp>();
     if (made && result != input.value)
       for (Operation &op : *made.getBody())
-        if (isa<arith::ExtFOp, arith::TruncFOp>(op))
+        if (isa<arith::TruncFOp>(op))
           op.setAttr(kCastAttr, ctx.b.getUnitAttr());
     ctx.set(0, result);
     return success();

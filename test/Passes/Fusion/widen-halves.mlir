@@ -29,23 +29,23 @@ func.func @elementwise(%x: tensor<?xbf16>, %e: tensor<?xbf16>) -> tensor<?xbf16>
 
 #i = affine_map<(i) -> (i)>
 
-// A Cast and a Cast back ask for the rounding; what an operator on halves reads of the same Cast
-// need not be rounded.
+// A Cast asks for the rounding, whoever reads it.
 
 // CHECK-LABEL: @cast
 // CHECK: ^bb0(%[[X:[a-z0-9]+]]: f32):
 // CHECK-NEXT: %[[R:[a-z0-9]+]] = arith.truncf %[[X]] : f32 to f16
 // CHECK-NEXT: %[[U:[a-z0-9]+]] = arith.extf %[[R]] : f16 to f32
-// CHECK-NEXT: %[[P:[a-z0-9]+]] = arith.mulf %[[X]], %[[U]]
-// CHECK-NEXT: ssm.yield %[[P]]
+// CHECK-NEXT: %[[N:[a-z0-9]+]] = arith.negf %[[U]]
+// CHECK-NEXT: ssm.yield %[[N]]
 func.func @cast(%x: tensor<?xf32>, %e: tensor<?xf32>) -> tensor<?xf32> {
   %y = ssm.kernel loops 1 ins(%x : tensor<?xf32>) outs(%e : tensor<?xf32>) maps [#i, #i] {
     ^bb0(%v: f32):
       %r = arith.truncf %v {ssm.cast} : f32 to f16
-      %u = arith.extf %r {ssm.cast} : f16 to f32
-      %w = arith.extf %r : f16 to f32
-      %p = arith.mulf %w, %u : f32
-      ssm.yield %p : f32
+      %u = arith.extf %r : f16 to f32
+      %n = arith.negf %u : f32
+      %h = arith.truncf %n : f32 to f16
+      %w = arith.extf %h : f16 to f32
+      ssm.yield %w : f32
   } -> tensor<?xf32>
   return %y : tensor<?xf32>
 }
