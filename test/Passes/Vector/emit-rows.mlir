@@ -109,11 +109,12 @@ func.func @long(%x: memref<?x?xf32>, %y: memref<?xf32>) {
 // The lanes are columns: a sum for each.
 // CHECK-LABEL: @columns
 // CHECK: ssm.parallel_for
-// CHECK: %[[SUM:.+]] = scf.for {{.*}} -> (vector<4xf32>)
-// CHECK: vector.load
-// CHECK: vector.store %[[SUM]]
-func.func @columns(%x: memref<100x4xf32>, %y: memref<4xf32>) {
-  ssm.kernel loops 2 ins(%x : memref<100x4xf32>) outs(%y : memref<4xf32>) maps [#ij, #j]
+// CHECK: %[[SUMS:.+]]:2 = scf.for {{.*}} -> (vector<4xf32>, vector<4xf32>)
+// CHECK-COUNT-2: vector.load
+// CHECK: vector.store %[[SUMS]]#0
+// CHECK: vector.store %[[SUMS]]#1
+func.func @columns(%x: memref<100x8xf32>, %y: memref<8xf32>) {
+  ssm.kernel loops 2 ins(%x : memref<100x8xf32>) outs(%y : memref<8xf32>) maps [#ij, #j]
       config <rows, lane_loop = 1, lanes = 4> {
     ^bb0(%v: f32):
       %s = ssm.reduce addf %v over [0] : f32
@@ -125,6 +126,7 @@ func.func @columns(%x: memref<100x4xf32>, %y: memref<4xf32>) {
 // Of the columns behind whole steps, eight of a step, the most that there can be side by
 // side are summed up at a time.
 // CHECK-LABEL: @narrow
+// CHECK: scf.for {{.*}} -> (vector<4xf32>, vector<4xf32>, vector<4xf32>, vector<4xf32>, vector<4xf32>
 // CHECK: scf.for {{.*}} -> (vector<4xf32>, vector<4xf32>, vector<4xf32>, vector<4xf32>)
 // CHECK: scf.for {{.*}} -> (vector<4xf32>, vector<4xf32>)
 // CHECK: scf.for {{.*}} -> (vector<4xf32>)
