@@ -305,7 +305,8 @@ Value PointEmitter::loadEvery(Value buffer, ArrayRef<Value> indices, int64_t str
 
 /// A vector's first elements, which exist, in that order: an order that is known costs less than
 /// what a gather does.
-static Value pick(ImplicitLocOpBuilder &b, Value elements, DenseIntElementsAttr order, int64_t first) {
+static Value pick(ImplicitLocOpBuilder &b, Value elements, DenseIntElementsAttr order,
+                  int64_t first) {
   SmallVector<int64_t> lanes;
   for (int64_t element : order.getValues<int64_t>())
     lanes.push_back(element - first);

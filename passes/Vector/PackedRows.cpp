@@ -104,17 +104,15 @@ std::optional<unsigned> ssm::findPackedRows(KernelOp kernel, unsigned lane, int6
       continue;
     }
     if (!map.isFunctionOfDim(lane)) {
-      if (any != 1 || i >= kernel.getInputs().size() || !llvm::any_of(map.getResults(), [&](AffineExpr e) {
-            return isLoop(e, rows);
-          }))
+      if (any != 1 || i >= kernel.getInputs().size() ||
+          !llvm::any_of(map.getResults(), [&](AffineExpr e) { return isLoop(e, rows); }))
         return std::nullopt;
       continue;
     }
     SmallVector<int64_t> strides;
     int64_t offset;
     if (rank < 2 || any != 2 || !isLoop(map.getResult(rank - 2), rows) ||
-        !isLoop(map.getResult(rank - 1), lane) ||
-        failed(type.getStridesAndOffset(strides, offset)))
+        !isLoop(map.getResult(rank - 1), lane) || failed(type.getStridesAndOffset(strides, offset)))
       return std::nullopt;
     bool isPlain = type.getLayout().isIdentity() ||
                    (columns > 0 && strides[rank - 1] == 1 && strides[rank - 2] == columns);
@@ -132,8 +130,9 @@ Value ssm::isWorthPacking(PointEmitter &point, unsigned rows) {
   auto isLong = arith::CmpIPredicate::uge;
   Value length = point.size(rows);
   if (fixed >= 0)
-    return point.fixedSize(rows) >= 0 ? Value()
-                                      : compare(isLong, length, point.index(leastRows(fixed, lanes)));
+    return point.fixedSize(rows) >= 0
+               ? Value()
+               : compare(isLong, length, point.index(leastRows(fixed, lanes)));
   // None are not few: nothing of a column can be read. What would be stored and read again is
   // computed again, which a vector of its own for each row does not need.
   bool isSlow = hasSlowSums(point.kernel);
@@ -179,8 +178,7 @@ Points ssm::packRows(const PointEmitter &point, unsigned rows) {
       Value number = arith::ConstantOp::create(b, b.getI32VectorAttr(lane));
       Value by = first.spread(arith::IndexCastOp::create(b, b.getI32Type(), packed.columns));
       Type wide = first.vectorOf(b.getI64Type());
-      packed.column =
-          arith::ExtUIOp::create(b, wide, arith::RemUIOp::create(b, number, by));
+      packed.column = arith::ExtUIOp::create(b, wide, arith::RemUIOp::create(b, number, by));
       packed.row = arith::ExtUIOp::create(b, wide, arith::DivUIOp::create(b, number, by));
     }
     each.packed = packed;
@@ -210,8 +208,8 @@ SmallVector<Value> ssm::loopBlocks(Points &points, Value low, Value high, ValueR
       if (!point.packed->isRagged && (full || !isLast))
         continue;
       Value before = first.index(point.packed->offset);
-      point.mask = point.firstLanes(
-          first.sub(b.createOrFold<arith::MaxUIOp>(elements, before), before));
+      point.mask =
+          point.firstLanes(first.sub(b.createOrFold<arith::MaxUIOp>(elements, before), before));
     }
     return body(inner, args);
   };
@@ -286,8 +284,7 @@ SmallVector<Value> ssm::combineColumns(Points &points, arith::AtomicRMWKind kind
   vector::StoreOp::create(b, parts.back(), memory, first.index(parts.size() * lanes));
   SmallVector<Value> sum =
       first.loop(first.index(1), packed.count, 1, parts.front(), [&](Value row, ValueRange sum) {
-        Value next =
-            vector::LoadOp::create(b, type, memory, first.mul(row, packed.columns));
+        Value next = vector::LoadOp::create(b, type, memory, first.mul(row, packed.columns));
         return SmallVector<Value>{first.combine(kind, sum.front(), next)};
       });
   vector::StoreOp::create(b, sum.front(), memory, zero);
@@ -296,7 +293,8 @@ SmallVector<Value> ssm::combineColumns(Points &points, arith::AtomicRMWKind kind
     Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
     Value all = arith::ConstantOp::create(
         b, DenseElementsAttr::get(point.vectorOf(b.getI1Type()), b.getBoolAttr(true)));
-    results.push_back(vector::GatherOp::create(b, type, memory, zero, point.packed->column, all, none));
+    results.push_back(
+        vector::GatherOp::create(b, type, memory, zero, point.packed->column, all, none));
   }
   return results;
 }
