@@ -299,7 +299,7 @@ llvm::StringSet<> DeviceModule::relax(const DeviceCode &code) {
   llvm::StringSet<> relaxed;
   for (const DeviceKernel &kernel : code.kernels) {
     llvm::Function *function = module->getFunction(kernel.name);
-    if (kernel.spillBytes == 0 || !function)
+    if (kernel.spillBytes <= 0 || !function)
       continue;
     int64_t threads = std::max(kernel.maxThreads, 1), had = kernel.registers;
     int64_t asked = function->getFnAttributeAsParsedInteger(bound, blocks + 1);
