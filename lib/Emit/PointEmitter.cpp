@@ -313,6 +313,17 @@ static Value pick(ImplicitLocOpBuilder &b, Value elements, DenseIntElementsAttr 
   return vector::ShuffleOp::create(b, elements, elements, lanes);
 }
 
+Value PointEmitter::loadNumbered(Value buffer, Access where, Value numbers) {
+  if (where.isUniform)
+    return load(buffer, where);
+  if (!where.isDense) {
+    Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);
+    numbers = arith::MulIOp::create(b, numbers, spread(stride));
+  }
+  buffer = flatten(buffer, where);
+  return gather(buffer, where, numbers);
+}
+
 Value PointEmitter::loadOfColumns(Value buffer, AffineMap map) {
   Scope scope(*this);
   at[*laneLoop] = index(0);
@@ -323,15 +334,7 @@ Value PointEmitter::loadOfColumns(Value buffer, AffineMap map) {
     return pick(b, load(buffer, where), fixed, 0);
   }
   mask = nullptr;
-  if (where.isUniform)
-    return load(buffer, where);
-  Value offsets = packed->column;
-  if (!where.isDense) {
-    Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);
-    offsets = arith::MulIOp::create(b, offsets, spread(stride));
-  }
-  buffer = flatten(buffer, where);
-  return gather(buffer, where, offsets);
+  return loadNumbered(buffer, where, packed->column);
 }
 
 Value PointEmitter::loadOfRows(Value buffer, AffineMap map) {
@@ -353,15 +356,7 @@ Value PointEmitter::loadOfRows(Value buffer, AffineMap map) {
     mask = firstLanes(count);
     return pick(b, load(buffer, where), fixed, first);
   }
-  if (where.isUniform)
-    return load(buffer, where);
-  Value offsets = packed->row;
-  if (!where.isDense) {
-    Value stride = arith::IndexCastOp::create(b, b.getI64Type(), where.stride);
-    offsets = arith::MulIOp::create(b, offsets, spread(stride));
-  }
-  buffer = flatten(buffer, where);
-  return gather(buffer, where, offsets);
+  return loadNumbered(buffer, where, packed->row);
 }
 
 Value PointEmitter::load(Value buffer, AffineMap map, bool mirrored) {

@@ -189,6 +189,8 @@ private:
   mlir::Value load(mlir::Value buffer, Access where);
   mlir::Value loadEvery(mlir::Value buffer, llvm::ArrayRef<mlir::Value> indices, int64_t stride);
   mlir::Value gather(mlir::Value buffer, const Access &where, mlir::Value offsets);
+  /// The elements of those numbers (vector of i64) along what `where` runs through.
+  mlir::Value loadNumbered(mlir::Value buffer, Access where, mlir::Value numbers);
   mlir::Value readByIndex(mlir::Value buffer, mlir::ValueRange indices);
   /// The value in the first lane, of one with a lane step.
   mlir::Value firstLane(mlir::Value value);
