@@ -101,13 +101,15 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
 
 /// A window of more is rarely short, and more carries than these take registers of a GPU.
 static constexpr int64_t kMaxDeviceTaps = 16;
+/// Chips from this one on run scans by roles.
+static constexpr int kRolesVersion = 80;
 
-static bool hasWarpgroups(StringRef chip) {
+static GpuTarget findTarget(StringRef chip) {
   llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
   if (target)
-    return target->hasWgmma();
+    return *target;
   llvm::consumeError(target.takeError()); // ssm-emit-device-kernels tells
-  return false;
+  return {};
 }
 
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
@@ -117,12 +119,16 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     convs.maxTaps = kMaxDeviceTaps;
     convs.denseTime = true;
     pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
-    if (hasWarpgroups(options.chip))
+    GpuTarget target = findTarget(options.chip);
+    if (target.hasWgmma())
       pm.addPass(createLayoutBytes());
     cleanUp(pm);
     pm.addNestedPass<func::FuncOp>(createReadPadding());
     cleanUp(pm);
     pm.addPass(createLayoutWindows());
+    cleanUp(pm);
+    if (target.version >= kRolesVersion)
+      pm.addNestedPass<func::FuncOp>(createSplitCarries());
     cleanUp(pm);
   }
   if (options.optLevel > 0 && options.chip.empty()) {

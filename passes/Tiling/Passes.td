@@ -108,6 +108,39 @@ def ReadPadding : Pass<"ssm-read-padding", "::mlir::func::FuncOp"> {
                            "::ssm::SSMDialect"];
 }
 
+def SplitCarries : Pass<"ssm-split-carries", "::mlir::func::FuncOp"> {
+  let summary = "carries that a state takes something from are a recurrence of their own";
+  let description = [{
+    A recurrence whose states a sum runs over, and that has other carries besides, which do not
+    depend on states: the window of a convolution, the id of the last step's sequence. Where there
+    are many steps these carries become a kernel in front, which hands on what the states' steps
+    take from them. On a GPU the first then runs along time and the second by roles (passes/GPU).
+    Of few steps, as in decoding, one kernel is faster; where their number is open, both are there.
+
+    Handed on is as little as possible: what the second kernel can compute of inputs that it reads
+    anyway is left to it.
+
+    ```mlir
+    %h, %id, %y = ssm.kernel time 0 ins(%u, %ids) inits(%h0, %id0) {
+      ^bb0(%u: f32, %now: i32, %h: f32, %last: i32):
+        %new = arith.cmpi ne, %now, %last
+        %kept = arith.select %new, %zero, %h
+        %next = arith.addf %kept, %u
+        %y = ssm.reduce addf %next over [2]
+        ssm.yield %next, %now, %y
+    }
+    // becomes, for `least-steps` or more
+    %id, %flags = ssm.kernel time 0 ins(%ids) inits(%id0) {
+      ^bb0(%now: i32, %last: i32): ssm.yield %now, extui (cmpi ne, %now, %last) }
+    %h, %y = ssm.kernel time 0 ins(%u, %flags) inits(%h0) { ... }
+    ```
+  }];
+  let options = [Option<"leastSteps", "least-steps", "int64_t", "16",
+                        "Recurrences of fewer steps stay whole">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
+}
+
 def LayoutWindows : Pass<"ssm-layout-windows"> {
   let summary = "convolutions of 16-bit numbers with channels as the last axis";
   let description = [{

@@ -57,7 +57,8 @@ KERNELS = {
     "picks": ("moves", "sm_80", "gather_inner,gather_elements", "--most=4300000"),
     "single_rows": ("memory", "sm_90a", "softmax_bf16,layernorm_f32", "--most=400000"),
     "segments": ("recurrences", "sm_80", "segments_where0,segments_decay0,segments_where3,"
-                 "segments_ids0,segments_first_where,segments_bfloat16", "--every=9"),
+                 "segments_ids0,segments_ids3,segments_ids_half_backward,segments_ids_bfloat16,"
+                 "segments_first_where,segments_first_ids,segments_bfloat16", "--every=9"),
     "parts": ("memory", "sm_80", "pad_f16,cut_f16", "--most=3000000"),
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
                  "--most=8000000"),
