@@ -101,8 +101,8 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
 
 /// A window of more is rarely short, and more carries than these take registers of a GPU.
 static constexpr int64_t kMaxDeviceTaps = 16;
-/// Chips from this one on run scans by roles.
-static constexpr int kRolesVersion = 80;
+/// Chips from this one on run products of 16-bit numbers on tensor cores, and scans by roles.
+static constexpr int kTensorCoresVersion = 80;
 
 static GpuTarget findTarget(StringRef chip) {
   llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
@@ -120,14 +120,17 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     convs.denseTime = true;
     pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
     GpuTarget target = findTarget(options.chip);
-    if (target.hasWgmma())
-      pm.addPass(createLayoutBytes());
+    if (target.version >= kTensorCoresVersion) {
+      LayoutFactorsOptions factors;
+      factors.bytes = target.hasWgmma();
+      pm.addPass(createLayoutFactors(factors));
+    }
     cleanUp(pm);
     pm.addNestedPass<func::FuncOp>(createReadPadding());
     cleanUp(pm);
     pm.addPass(createLayoutWindows());
     cleanUp(pm);
-    if (target.version >= kRolesVersion)
+    if (target.version >= kTensorCoresVersion)
       pm.addNestedPass<func::FuncOp>(createSplitCarries());
     cleanUp(pm);
   }

@@ -57,14 +57,26 @@ def FoldPadding : Pass<"ssm-fold-padding"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
-def LayoutBytes : Pass<"ssm-layout-bytes"> {
-  let summary = "products of 8-bit numbers as tensor cores read them";
+def LayoutFactors : Pass<"ssm-layout-factors"> {
+  let summary = "factors of products as tensor cores read them";
   let description = [{
-    For chips whose warpgroups multiply bytes and 8-bit floats, with rows of both factors along
-    the depth. Kernels that only convert e4m3fn or e5m2 to longer floats move into the product
+    A weight of 16 bits that products read across the depth, as exporters write a linear layer, is
+    turned, once: few rows by it are then read 256 bytes at a time and multiplied by tensor cores as
+    they come, and rows that lie across cache lines are gone. Not where only the rows as they are
+    begin at 16 bytes, nor where something else reads the weight, too.
+
+    `bytes`: for chips whose warpgroups multiply bytes and 8-bit floats, with rows of both factors
+    along the depth. Kernels that only convert e4m3fn or e5m2 to longer floats move into the product
     that takes both: the numbers are the same, and a weight stays at a byte for each. A weight
     whose rows lie the other way is turned. Before ssm-hoist-weights-init, which would convert a
     weight once, and turns it once.
+
+    ```mlir
+    %y = ssm.kernel loops 3 ins(%x, %w : tensor<?x64xf16>, tensor<64x48xf16>) ... maps [.., (m, n, k) -> (k, n), ..]
+    // becomes
+    %t = linalg.transpose ins(%w) permutation = [1, 0]
+    %y = ssm.kernel loops 3 ins(%x, %t : tensor<?x64xf16>, tensor<48x64xf16>) ... maps [.., (m, n, k) -> (n, k), ..]
+    ```
 
     ```mlir
     %p = ssm.kernel loops 2 ins(%a : tensor<?x?xf8E4M3FN>) ... { arith.extf; arith.truncf }
@@ -78,6 +90,8 @@ def LayoutBytes : Pass<"ssm-layout-bytes"> {
         %2 = arith.extf %0 : f8E4M3FN to f32
     ```
   }];
+  let options = [Option<"bytes", "bytes", "bool", "false",
+                        "Warpgroups multiply 8-bit numbers">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
 }
