@@ -123,6 +123,7 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     if (target.version >= kTensorCoresVersion) {
       LayoutFactorsOptions factors;
       factors.bytes = target.hasWgmma();
+      factors.f32 = options.f32Products != "ieee";
       pm.addPass(createLayoutFactors(factors));
     }
     cleanUp(pm);

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
 
 namespace ssm {
 #define GEN_PASS_DEF_LAYOUTFACTORS
@@ -22,8 +23,8 @@ namespace ssm {
 using namespace mlir;
 using namespace ssm;
 
-/// Elements of 16 bits in 16 bytes.
-static constexpr int64_t kAligned = 8;
+/// Where rows of tensor cores' factors begin, in bits.
+static constexpr int64_t kAligned = 128;
 
 static bool isFloat8(Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); }
 
@@ -42,8 +43,8 @@ public:
 
   /// Both factors are bytes or 8-bit floats, or are converted from them.
   bool layoutBytes();
-  /// A weight of 16 bits.
-  void layoutHalves();
+  /// A weight of 16 bits, or of f32.
+  void layoutWeight(bool isF32Too);
 
 private:
   std::optional<unsigned> inputOf(Value factor);
@@ -160,9 +161,9 @@ void FactorLayout::replace(unsigned input, const Source &source) {
   maps[input] = AffineMapAttr::get(source.map);
   product.setMapsAttr(ArrayAttr::get(product.getContext(), maps));
   BlockArgument arg = product.getInputArg(input);
-  bool wasF32 = arg.getType().isF32();
-  arg.setType(cast<ShapedType>(source.tensor.getType()).getElementType());
-  if (!wasF32)
+  Type old = arg.getType(), element = getElementTypeOrSelf(source.tensor.getType());
+  arg.setType(element);
+  if (!old.isF32() || element == old)
     return;
   OpBuilder b(&product.getStep(), product.getStep().begin());
   auto wide = arith::ExtFOp::create(b, product.getLoc(), b.getF32Type(), arg);
@@ -183,19 +184,20 @@ bool FactorLayout::layoutBytes() {
   return true;
 }
 
-void FactorLayout::layoutHalves() {
+void FactorLayout::layoutWeight(bool isF32Too) {
   std::optional<unsigned> right = inputOf(what.right);
   if (!right)
     return;
   Source source{product.getInputs()[*right], product.getInputMap(*right)};
   auto type = cast<RankedTensorType>(source.tensor.getType());
   // What something else reads would be there twice.
-  if (!(type.getElementType().isF16() || type.getElementType().isBF16()) || !canTurn(source) ||
-      isDenseAlong(source.map, what.k.front()) || !source.tensor.hasOneUse())
+  Type element = type.getElementType();
+  if (!(element.isF16() || element.isBF16() || (isF32Too && element.isF32())) ||
+      !canTurn(source) || isDenseAlong(source.map, what.k.front()) || !source.tensor.hasOneUse())
     return;
   // Rows that begin at 16 bytes stay, if the turned ones would not.
-  int64_t row = type.getShape().back(), depth = fixedSize(product, what.k.front());
-  if (depth % kAligned != 0 && row % kAligned == 0)
+  int64_t aligned = kAligned / element.getIntOrFloatBitWidth(), row = type.getShape().back();
+  if (fixedSize(product, what.k.front()) % aligned != 0 && row % aligned == 0)
     return;
   alongDepth(source);
   replace(*right, source);
@@ -215,7 +217,7 @@ struct LayoutFactors : ssm::impl::LayoutFactorsBase<LayoutFactors> {
         continue;
       FactorLayout layout(kernel, *what, weights);
       if (!bytes || !what->m || !layout.layoutBytes())
-        layout.layoutHalves();
+        layout.layoutWeight(f32);
     }
   }
 };

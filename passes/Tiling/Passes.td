@@ -63,7 +63,7 @@ def LayoutFactors : Pass<"ssm-layout-factors"> {
     A weight of 16 bits that products read across the depth, as exporters write a linear layer, is
     turned, once: few rows by it are then read 256 bytes at a time and multiplied by tensor cores as
     they come, and rows that lie across cache lines are gone. Not where only the rows as they are
-    begin at 16 bytes, nor where something else reads the weight, too.
+    begin at 16 bytes, nor where something else reads the weight, too. `f32`: the same for f32.
 
     `bytes`: for chips whose warpgroups multiply bytes and 8-bit floats, with rows of both factors
     along the depth. Kernels that only convert e4m3fn or e5m2 to longer floats move into the product
@@ -91,7 +91,9 @@ def LayoutFactors : Pass<"ssm-layout-factors"> {
     ```
   }];
   let options = [Option<"bytes", "bytes", "bool", "false",
-                        "Warpgroups multiply 8-bit numbers">];
+                        "Warpgroups multiply 8-bit numbers">,
+                 Option<"f32", "f32", "bool", "false",
+                        "Tensor cores multiply f32, too">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
 }

@@ -1,4 +1,5 @@
 // RUN: ssm-opt %s -ssm-layout-factors=bytes -canonicalize -split-input-file | FileCheck %s
+// RUN: ssm-opt %s -ssm-layout-factors=f32 -canonicalize -split-input-file | FileCheck %s --check-prefix=F32
 
 // Both factors are conversions of 8-bit floats: the product takes these.
 // CHECK-LABEL: func.func @product
@@ -162,4 +163,25 @@ func.func @halves(%x: tensor<?x64xf16>, %y: tensor<?x48xf32>, %v: tensor<?x63xf1
     ssm.yield %4 : f32
   } -> tensor<?x48xf32>
   return %0, %5, %shared, %6, %7 : tensor<?x48xf32>, tensor<?x48xf32>, tensor<64x48xf16>, tensor<?x48xf32>, tensor<?x48xf32>
+}
+
+// -----
+
+// f32 on tensor cores.
+// CHECK-LABEL: func.func @single
+// CHECK-NOT: linalg.transpose
+// CHECK: return
+// F32-LABEL: func.func @single
+// F32: linalg.transpose ins(%{{.*}} : tensor<64x46xf32>) outs(%{{.*}} : tensor<46x64xf32>) permutation = [1, 0]
+ssm.weight @w : tensor<64x46xf32> length 11776
+func.func @single(%x: tensor<?x64xf32>, %y: tensor<?x46xf32>) -> tensor<?x46xf32> {
+  %w = ssm.load_weight @w : tensor<64x46xf32>
+  %0 = ssm.kernel loops 3 ins(%x, %w : tensor<?x64xf32>, tensor<64x46xf32>) outs(%y : tensor<?x46xf32>)
+      maps [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (k, n)>, affine_map<(m, n, k) -> (m, n)>] {
+  ^bb0(%a: f32, %b: f32):
+    %1 = arith.mulf %a, %b : f32
+    %2 = ssm.reduce addf %1 over [2] : f32
+    ssm.yield %2 : f32
+  } -> tensor<?x46xf32>
+  return %0 : tensor<?x46xf32>
 }
