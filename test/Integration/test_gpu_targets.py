@@ -110,7 +110,9 @@ SCANS = {"selective scan, bf16": selective(ml_dtypes.bfloat16),
          "selective scan, f32": selective(np.float32),
          "selective scan, 8 states": selective(np.float32, 8),
          "selective scan, 256 states": selective(np.float32, 256),
-         "selective scan, channels first": selective(np.float16, 16, 2)}
+         "selective scan, channels first": selective(np.float16, 16, 2),
+         "selective scan behind a window and ids":
+             lambda: recurrences.segmented("ids").model(dtype=ml_dtypes.bfloat16)}
 
 
 def product(turned=False):
