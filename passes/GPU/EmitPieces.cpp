@@ -68,9 +68,8 @@ bool PieceEmitter::find() {
 }
 
 Value PieceEmitter::isFit() {
-  Value fits = d.make<arith::AndIOp>(
-      d.compare(Predicate::uge, product(pointLoops), kManyPoints),
-      d.compare(Predicate::uge, e.size(inner()), kLeastRow));
+  Value fits = d.make<arith::AndIOp>(d.compare(Predicate::uge, product(pointLoops), kManyPoints),
+                                     d.compare(Predicate::uge, e.size(inner()), kLeastRow));
   if (!wideLoop)
     return fits;
   return d.make<arith::AndIOp>(fits, d.isEqual(isAligned(), 0));
@@ -128,7 +127,8 @@ void PieceEmitter::emitPiece(Value begin, Value size) {
     return each();
   // Most of a piece at the end of a row is taken likewise, where it does not begin the row too.
   auto most = [&] {
-    d.branch(d.isLess(d.add(begin, kLength / 2), size), [&] { emitTogether(first, size); }, each);
+    d.branch(
+        d.isLess(d.add(begin, kLength / 2), size), [&] { emitTogether(first, size); }, each);
   };
   d.branch(
       d.compare(Predicate::ule, end, size), [&] { emitTogether(first, Value()); }, most);

@@ -29,8 +29,9 @@ constexpr int64_t kElements = 32;
 constexpr int64_t kFewRows = 128;
 /// Single elements of a row from which on a warp's lanes have several.
 constexpr int64_t kLeastSingles = 128;
-/// Where rows begin: at 16 bytes; all operands' at the same place between two vectors, so that single
-/// elements are in front of and behind these; or anywhere, so that all vectors are of one element.
+/// Where rows begin: at 16 bytes; all operands' at the same place between two vectors, so that
+/// single elements are in front of and behind these; or anywhere, so that all vectors are of one
+/// element.
 enum class RowStart { Aligned, Shifted, Any };
 /// Vectors of a thread, and threads of a team at most: a warp, or a block.
 struct RowTeam {
@@ -171,9 +172,10 @@ Value RowEmitter::isFit() {
   if (form.isFew())
     fits = d.make<arith::AndIOp>(
         fits, d.compare(arith::CmpIPredicate::ule, product(pointLoops), kFewRows));
-  Value isSome = d.compare(arith::CmpIPredicate::uge, length, form.isSingle()    ? kLeastSingles
-                                                            : form.isShifted() ? kLeastSingles / lanes
-                                                                               : 1);
+  Value isSome = d.compare(arith::CmpIPredicate::uge, length,
+                           form.isSingle()    ? kLeastSingles
+                           : form.isShifted() ? kLeastSingles / lanes
+                                              : 1);
   return d.make<arith::AndIOp>(aligned, d.make<arith::AndIOp>(fits, isSome));
 }
 
@@ -206,8 +208,8 @@ LaunchShape RowEmitter::emit() {
     k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(form.isShifted() ? 3 : 4));
     Value warp = constant(kWarp);
     member = b.createOrFold<arith::RemUIOp>(thread, warp);
-    Value point = e.add(e.mul(team, constant(kBlock / kWarp)),
-                        b.createOrFold<arith::DivUIOp>(thread, warp));
+    Value point =
+        e.add(e.mul(team, constant(kBlock / kWarp)), b.createOrFold<arith::DivUIOp>(thread, warp));
     // Warps past the end do the last row again, and write nothing.
     Value total = product(pointLoops);
     exists = d.isLess(point, total);
@@ -246,8 +248,8 @@ void RowEmitter::prefetch(LaunchShape &shape) {
     Value first = PointerOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), buffer);
     d.loop(e.mul(thread, constant(line)), bytes, e.mul(threads, constant(line)), {},
            [&](Value at, ValueRange) {
-             auto level = NVVM::PrefetchCacheLevelAttr::get(b.getContext(),
-                                                            NVVM::PrefetchCacheLevel::L2);
+             auto level =
+                 NVVM::PrefetchCacheLevelAttr::get(b.getContext(), NVVM::PrefetchCacheLevel::L2);
              NVVM::PrefetchOp::create(b, level, /*evictPriority=*/nullptr,
                                       d.after(first, d.toWide(at)), /*predicate=*/Value(),
                                       /*tensormap=*/nullptr);

@@ -4,8 +4,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // Channels of images and their like: a short axis is turned with a long one. A block has all of the
-// short axis and a part of the long one, on the one side a line for each index of the short axis, on
-// the other all of it in one piece. Either side is read, or computed and written, by vectors; in
+// short axis and a part of the long one, on the one side a line for each index of the short axis,
+// on the other all of it in one piece. Either side is read, or computed and written, by vectors; in
 // between lies shared memory.
 //
 //===----------------------------------------------------------------------===//
@@ -60,8 +60,8 @@ private:
   int64_t lanesTo = 1, elements = 0;
   /// Of the block, numbers of 32 bits.
   Value member, shortSize, length, all;
-  /// Of each turned input what the block has, in the order in which it lies in memory, by vectors of
-  /// all threads.
+  /// Of each turned input what the block has, in the order in which it lies in memory, by vectors
+  /// of all threads.
   SmallVector<Value> shared;
 };
 
@@ -187,10 +187,10 @@ void ThinTurnEmitter::read(unsigned input, Value shared) {
       e.at[shorter] = d.toIndex(d.mul(number, lanes));
     }
     SmallVector<Value> at = e.indicesOf(input);
-    Value value = lanes > 1
-                      ? vector::LoadOp::create(b, VectorType::get({lanes}, type), buffer, at)
-                            .getResult()
-                      : memref::LoadOp::create(b, buffer, at).getResult();
+    Value value =
+        lanes > 1
+            ? vector::LoadOp::create(b, VectorType::get({lanes}, type), buffer, at).getResult()
+            : memref::LoadOp::create(b, buffer, at).getResult();
     loaded.push_back({value, isInside});
   }
   for (auto [i, one] : llvm::enumerate(loaded))
@@ -204,8 +204,8 @@ void ThinTurnEmitter::read(unsigned input, Value shared) {
 }
 
 Value ThinTurnEmitter::fromShared(unsigned turned, Value atShort, Value atLong) {
-  Value at = toShort ? d.add(d.mul(atShort, length), atLong)
-                     : d.add(d.mul(atLong, shortSize), atShort);
+  Value at =
+      toShort ? d.add(d.mul(atShort, length), atLong) : d.add(d.mul(atLong, shortSize), atShort);
   int64_t row = cast<MemRefType>(shared[turned].getType()).getShape().back();
   SmallVector<Value> indices = {d.toIndex(d.div(at, row)), d.toIndex(d.rem(at, row))};
   return memref::LoadOp::create(b, shared[turned], indices);
@@ -300,15 +300,14 @@ void ssm::addThinTurnForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) 
   for (const Form &form : all) {
     if (!ThinTurnEmitter(only, form.toShort, form.wide).find())
       continue;
-    forms.push_back({form.name,
-                     [kernel, form](ImplicitLocOpBuilder &h) {
-                       DeviceKernel host{kernel, kernel, h, h, nullptr};
-                       ThinTurnEmitter emitter(host, form.toShort, form.wide);
-                       emitter.find();
-                       return emitter.isFit();
-                     },
-                     [form](DeviceKernel &k) {
-                       return ThinTurnEmitter(k, form.toShort, form.wide).emit();
-                     }});
+    forms.push_back(
+        {form.name,
+         [kernel, form](ImplicitLocOpBuilder &h) {
+           DeviceKernel host{kernel, kernel, h, h, nullptr};
+           ThinTurnEmitter emitter(host, form.toShort, form.wide);
+           emitter.find();
+           return emitter.isFit();
+         },
+         [form](DeviceKernel &k) { return ThinTurnEmitter(k, form.toShort, form.wide).emit(); }});
   }
 }

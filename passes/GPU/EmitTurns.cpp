@@ -237,13 +237,13 @@ void TurnEmitter::write() {
           Value at = swapped(one, row, d.div(line, one.lanes));
           at = d.add(d.mul(at, one.lanes), d.rem(line, one.lanes));
           at = d.add(d.mul(d.rem(row, one.linesAtOnce()), tile), at);
-          elements.push_back(memref::LoadOp::create(
-              b, one.shared, ValueRange{d.div(row, one.linesAtOnce()), at}));
+          elements.push_back(
+              memref::LoadOp::create(b, one.shared, ValueRange{d.div(row, one.linesAtOnce()), at}));
         }
         Value value = elements.front();
         if (lanesTo > 1)
-          value = vector::FromElementsOp::create(
-              b, VectorType::get({lanesTo}, value.getType()), elements);
+          value = vector::FromElementsOp::create(b, VectorType::get({lanesTo}, value.getType()),
+                                                 elements);
         e.provide(kernel.getStep().getArgument(one.input), value);
       }
       if (wide) {
@@ -266,9 +266,9 @@ LaunchShape TurnEmitter::emit() {
   DeviceBuilder host{h};
   find();
   Value one = arith::ConstantIndexOp::create(h, 1);
-  Value blocks = host.mul(host.mul(host.ceilDiv(hostProduct(to), tile),
-                                   host.ceilDiv(hostProduct(from), tile)),
-                          hostProduct(turn.outer));
+  Value blocks =
+      host.mul(host.mul(host.ceilDiv(hostProduct(to), tile), host.ceilDiv(hostProduct(from), tile)),
+               hostProduct(turn.outer));
   begin();
   place();
   read();
@@ -297,15 +297,14 @@ void ssm::addTurnForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
   for (const Form &form : all) {
     if (!TurnEmitter(only, form.wide, form.tile).find())
       continue;
-    forms.push_back({form.name,
-                     [kernel, form](ImplicitLocOpBuilder &h) {
-                       DeviceKernel host{kernel, kernel, h, h, nullptr};
-                       TurnEmitter emitter(host, form.wide, form.tile);
-                       emitter.find();
-                       return emitter.isFit();
-                     },
-                     [form](DeviceKernel &k) {
-                       return TurnEmitter(k, form.wide, form.tile).emit();
-                     }});
+    forms.push_back(
+        {form.name,
+         [kernel, form](ImplicitLocOpBuilder &h) {
+           DeviceKernel host{kernel, kernel, h, h, nullptr};
+           TurnEmitter emitter(host, form.wide, form.tile);
+           emitter.find();
+           return emitter.isFit();
+         },
+         [form](DeviceKernel &k) { return TurnEmitter(k, form.wide, form.tile).emit(); }});
   }
 }

@@ -84,7 +84,8 @@ static void fillBorders(Part part) {
     return getValueOrCreateConstantIndexOp(b, b.getLoc(), size);
   };
   SmallVector<Value> begins, sizes, all;
-  Value zero = arith::ConstantIndexOp::create(b, 0), elements = arith::ConstantIndexOp::create(b, 1);
+  Value zero = arith::ConstantIndexOp::create(b, 0),
+        elements = arith::ConstantIndexOp::create(b, 1);
   for (int64_t axis = 0; axis < rank; ++axis) {
     begins.push_back(valueOf(view.getMixedOffsets()[axis]));
     sizes.push_back(valueOf(view.getMixedSizes()[axis]));

@@ -89,9 +89,9 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
           left.push_back(value);
     };
     getOperation()->walk([&](Operation *op) {
-      bool isComputed = isa<arith::ArithDialect>(op->getDialect()) &&
-                        llvm::all_of(op->getOperandTypes(),
-                                     [](Type type) { return type.isIntOrIndex(); });
+      bool isComputed =
+          isa<arith::ArithDialect>(op->getDialect()) &&
+          llvm::all_of(op->getOperandTypes(), [](Type type) { return type.isIntOrIndex(); });
       bool isLoop = isa<scf::ForOp, scf::IfOp>(op);
       if (!isComputed && !isLoop &&
           !isa<gpu::ThreadIdOp, gpu::BlockIdOp, gpu::BlockDimOp, gpu::GridDimOp, memref::DimOp,
@@ -153,8 +153,8 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
     for (OpOperand &index : load->getOpOperands().drop_front()) {
       if (!fromData.contains(index.get()))
         continue;
-      Value size = memref::DimOp::create(
-          b, buffer, static_cast<int64_t>(index.getOperandNumber() - 1));
+      Value size =
+          memref::DimOp::create(b, buffer, static_cast<int64_t>(index.getOperandNumber() - 1));
       Value one = arith::ConstantIndexOp::create(b, 1);
       Value last = arith::SubIOp::create(b, arith::MaxUIOp::create(b, size, one), one);
       index.set(arith::MinUIOp::create(b, index.get(), last));

@@ -120,8 +120,8 @@ protected:
   mlir::Value thread, team, threads, zero;
 };
 
-/// Whether vectors of so many lanes begin where memory can be accessed as a whole, of a buffer whose
-/// rows follow each other.
+/// Whether vectors of so many lanes begin where memory can be accessed as a whole, of a buffer
+/// whose rows follow each other.
 mlir::Value beginsAligned(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer, int64_t lanes);
 
 /// A row is read once and kept in registers.

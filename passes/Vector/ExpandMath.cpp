@@ -34,8 +34,7 @@ public:
   F32(ImplicitLocOpBuilder &b, Type type, Target target) : b(b), type(type) {
     contract = arith::FastMathFlagsAttr::get(b.getContext(), arith::FastMathFlags::contract);
     auto vector = dyn_cast<VectorType>(type);
-    gpu = target == Target::Gpu &&
-          (!vector || (vector.getRank() == 1 && !vector.isScalable()));
+    gpu = target == Target::Gpu && (!vector || (vector.getRank() == 1 && !vector.isScalable()));
     if (target == Target::Avx512 && vector && vector.getRank() == 1 && !vector.isScalable() &&
         vector.getDimSize(0) % kLanes == 0)
       numParts = vector.getDimSize(0) / kLanes;
