@@ -299,7 +299,8 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     }
     if (!form.split)
       return emitForm(function, ops, form.suffix, form.emit, device, host);
-    auto [numParts, words] = form.split(host);
+    auto split = form.split(host);
+    Value numParts = split.first, words = split.second;
     if (!words)
       return emitForm(function, ops, form.suffix, form.emit, device, host, {numParts});
     withMemory(function, host, words, [&](Value parts) {
