@@ -79,6 +79,13 @@ KERNELS = {
     "selective": ("recurrences", "sm_80",
                   "selective16_float16,selective33_bfloat16,channels_first,"
                   "channels_first_half_backward", "--every=7"),
+    # Chips that nobody has run: their code adds two numbers at once, and short ones to f32.
+    "later_rows": ("memory", "sm_120", "softmax_bf16,layernorm_f32,softmax_down_bf16",
+                   "--most=200000"),
+    "later_products": ("matmul", "sm_100", "f16_nn_all,bf16_nt_bias", "--most=6000000"),
+    "later_scans": ("recurrences", "sm_120", "selective16_float16,selective33_bfloat16,window",
+                    "--every=9"),
+    "later_moves": ("moves", "sm_110", "cumsum,scatter_add,argmax,heads", "--most=20000"),
     "selective_wide": ("recurrences", "sm_90a", "selective_backward,selective16_bfloat16",
                        "--every=9"),
 }
