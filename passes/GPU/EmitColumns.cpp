@@ -26,7 +26,7 @@ using namespace ssm;
 namespace {
 
 /// Elements of a thread, more of which would not stay in registers.
-constexpr int64_t kElements = 16, kClusterElements = 32;
+constexpr int64_t kElements = 16, kBroadCluster = 24, kNarrowCluster = 32;
 /// Threads of a block at most, and bytes of neighbours that memory gives at once.
 constexpr int64_t kThreads = 512, kSectorBytes = 32;
 /// Fewer terms of a sum are not shared out.
@@ -70,6 +70,7 @@ private:
   LaunchShape launch();
   Value hostBlocks();
   Value hostParts();
+  void place(Part &part, int64_t i);
   void open(Value number);
   void open(const Part &part);
   void remember(Part &part);
@@ -85,7 +86,7 @@ private:
   SmallVector<unsigned> summed, outer;
   SmallVector<unsigned> read; // inputs along the sums
   unsigned column = 0;
-  Value length, row, step, exists;
+  Value length, row, step, exists, whole;
   /// Of a cluster: its blocks, the block's number, the memory of sums and how many it has.
   Value numParts, part, sums;
   int64_t numSums = 0;
@@ -149,7 +150,8 @@ int64_t ColumnEmitter::columns() {
 }
 
 int64_t ColumnEmitter::elements() {
-  return std::max<int64_t>((isCluster() ? kClusterElements : kElements) / read.size(), 1);
+  int64_t most = !isCluster() ? kElements : isBroad() ? kBroadCluster : kNarrowCluster;
+  return std::max<int64_t>(most / read.size(), 1);
 }
 
 Value ColumnEmitter::hostBlocks() {
@@ -232,8 +234,8 @@ LaunchShape ColumnEmitter::emit() {
   }
   if (width != Width::Tall)
     for (int64_t i = 0; i < elements(); ++i) {
-      Value number = d.add(row, d.mul(step, i));
-      parts.push_back({d.isLess(number, length), d.min(number, d.sub(length, 1)), {}});
+      parts.emplace_back();
+      place(parts.back(), i);
       PointEmitter::Scope scope(e);
       open(parts.back());
       for (unsigned input : read)
@@ -251,6 +253,12 @@ LaunchShape ColumnEmitter::emit() {
   if (isCluster())
     NVVM::ClusterWaitOp::create(b, b.getUnitAttr());
   return shape;
+}
+
+void ColumnEmitter::place(Part &part, int64_t i) {
+  Value number = d.add(row, d.mul(step, i));
+  part.isInside = d.isLess(number, length);
+  part.number = d.min(number, d.sub(length, 1));
 }
 
 void ColumnEmitter::open(Value number) { setIndices(summed, number); }
@@ -282,7 +290,8 @@ void ColumnEmitter::reduce(ReduceOp op) {
     value = d.select(part.isInside, value, none);
     sum = sum ? e.combine(kind, sum, value) : value;
   }
-  e.provide(op, reduceOverColumns(kind, sum));
+  whole = reduceOverColumns(kind, sum);
+  e.provide(op, whole);
 }
 
 /// Several elements at a time, each for a sum of its own.
@@ -352,6 +361,12 @@ void ColumnEmitter::store(ArrayRef<unsigned> outs) {
 }
 
 void ColumnEmitter::write() {
+  // Where elements are is told anew, for registers to hold nothing but values.
+  if (isCluster()) {
+    row = d.select(areLoaded(b, whole), row, constant(0));
+    for (auto [i, part] : llvm::enumerate(parts))
+      place(part, i);
+  }
   SmallVector<unsigned> along, single;
   for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
     (loopsOf(kernel.getOutMap(out)) == points ? single : along).push_back(out);
