@@ -26,7 +26,7 @@ using namespace ssm;
 namespace {
 
 /// Elements of a thread, more of which would not stay in registers.
-constexpr int64_t kElements = 16, kBroadCluster = 24, kNarrowCluster = 32;
+constexpr int64_t kElements = 16, kMostElements = 32;
 /// Threads of a block at most, and bytes of neighbours that memory gives at once.
 constexpr int64_t kThreads = 512, kSectorBytes = 32;
 /// Fewer terms of a sum are not shared out.
@@ -40,7 +40,7 @@ constexpr int64_t kSumBytes = 8;
 /// What is on its way at once where elements are read anew for each sum.
 constexpr int64_t kAhead = 8;
 
-enum class Width { Broad, BroadCluster, Narrow, NarrowCluster, Tall };
+enum class Width { Broad, Narrow, Cluster, LongCluster, Tall };
 
 class ColumnEmitter : public TeamEmitter {
 public:
@@ -61,8 +61,7 @@ private:
     Value isInside, number;
     SmallVector<std::pair<Value, Value>> known;
   };
-  bool isBroad() const { return width == Width::Broad || width == Width::BroadCluster; }
-  bool isCluster() const { return width == Width::BroadCluster || width == Width::NarrowCluster; }
+  bool isCluster() const { return width == Width::Cluster || width == Width::LongCluster; }
   int64_t columns();
   int64_t elements();
   /// Elements of a block's columns, at most.
@@ -138,7 +137,7 @@ bool ColumnEmitter::isColumns() {
 
 /// Columns of a block: a warp's, or as many as memory gives at once.
 int64_t ColumnEmitter::columns() {
-  if (isBroad())
+  if (width == Width::Broad)
     return kWarp;
   int64_t bytes = kSectorBytes / 4;
   for (unsigned input : read) {
@@ -150,7 +149,7 @@ int64_t ColumnEmitter::columns() {
 }
 
 int64_t ColumnEmitter::elements() {
-  int64_t most = !isCluster() ? kElements : isBroad() ? kBroadCluster : kNarrowCluster;
+  int64_t most = width == Width::LongCluster ? kMostElements : kElements;
   return std::max<int64_t>(most / read.size(), 1);
 }
 
@@ -178,10 +177,9 @@ Value ColumnEmitter::isFit() {
   Value fits = host.compare(arith::CmpIPredicate::ule, length,
                             rows() * (isCluster() ? kMaxCluster : 1));
   fits = host.make<arith::AndIOp>(fits, host.compare(arith::CmpIPredicate::ugt, length, 0));
-  if (isBroad())
+  if (width == Width::Broad)
     fits = host.make<arith::AndIOp>(
-        fits, host.compare(arith::CmpIPredicate::uge, hostBlocks(),
-                           isCluster() ? kManyBlocks / kMaxCluster : kManyBlocks));
+        fits, host.compare(arith::CmpIPredicate::uge, hostBlocks(), kManyBlocks));
   return fits;
 }
 
@@ -362,7 +360,7 @@ void ColumnEmitter::store(ArrayRef<unsigned> outs) {
 
 void ColumnEmitter::write() {
   // Where elements are is told anew, for registers to hold nothing but values.
-  if (isCluster()) {
+  if (width != Width::Tall) {
     row = d.select(areLoaded(b, whole), row, constant(0));
     for (auto [i, part] : llvm::enumerate(parts))
       place(part, i);
@@ -400,16 +398,16 @@ void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelF
   };
   static constexpr Form all[] = {
       {"_broad", Width::Broad},
-      {"_broad_cluster", Width::BroadCluster},
       {"_narrow", Width::Narrow},
-      {"_narrow_cluster", Width::NarrowCluster},
+      {"_cluster", Width::Cluster},
+      {"_long_cluster", Width::LongCluster},
       {"_tall", Width::Tall}};
   ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
   DeviceKernel alone{kernel, kernel, none, none, nullptr};
   if (!ColumnEmitter(alone, Width::Tall).isColumns())
     return;
   for (const Form &form : all) {
-    bool isCluster = form.width == Width::BroadCluster || form.width == Width::NarrowCluster;
+    bool isCluster = form.width == Width::Cluster || form.width == Width::LongCluster;
     if (isCluster && !overlaps) // chips have both or neither
       continue;
     forms.push_back({form.name,

@@ -362,7 +362,7 @@ void ScatterEmitter::writeByTurns(gpu::GPUFuncOp function) {
 
   struct Point {
     IRMapping mapping;
-    Value slot, number;
+    Value slot, number, isFirst = nullptr;
   };
   auto lower = [&](Value word, Value memory, Value at) {
     memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::minu, word, memory, ValueRange{at});
@@ -401,19 +401,28 @@ void ScatterEmitter::writeByTurns(gpu::GPUFuncOp function) {
     for (auto [i, point] : llvm::enumerate(points))
       d.branch(waits(waiting, i), [&, &point = point] { lower(wordOf(point), claims, point.slot); });
     gpu::BarrierOp::create(b);
+    // None of a turn meet: all are read before the first is written.
+    auto current = memref::LoadOp(n.current);
     for (auto [i, point] : llvm::enumerate(points)) {
       Value word = memref::LoadOp::create(b, claims, ValueRange{point.slot});
-      Value isFirst = d.make<arith::AndIOp>(waits(waiting, i), d.isEqual(word, wordOf(point)));
-      d.branch(isFirst, [&, &point = point] {
+      point.isFirst = d.make<arith::AndIOp>(waits(waiting, i), d.isEqual(word, wordOf(point)));
+      Value bit = d.select(point.isFirst, d.constant(int64_t(1) << i), d.constant(0));
+      waiting = d.bitXor(waiting, bit);
+      if (!current)
+        continue;
+      Values read = d.choose(point.isFirst, current.getType(), [&, &point = point] {
+        return Values{b.clone(*current, point.mapping)->getResult(0)};
+      });
+      point.mapping.map(current.getResult(), read[0]);
+    }
+    for (Point &point : points)
+      d.branch(point.isFirst, [&] {
         IRMapping outside = mapping;
         mapping = point.mapping;
         emitBody();
         storeHere();
         mapping = outside;
       });
-      Value bit = d.select(isFirst, d.constant(int64_t(1) << i), d.constant(0));
-      waiting = d.bitXor(waiting, bit);
-    }
     d.branch(d.compare(Predicate::ne, waiting, 0), [&] { lower(turn, left, zero); });
     gpu::BarrierOp::create(b);
     Value isAgain = d.isEqual(memref::LoadOp::create(b, left, ValueRange{zero}), turn);
