@@ -22,7 +22,7 @@ namespace {
 
 /// One warpgroup asks for copies; two have half of the tile's rows each.
 constexpr int64_t kConsumers = 2, kThreads = (1 + kConsumers) * WarpgroupEmitter::kWarpgroup;
-constexpr int32_t kProducerRegisters = 24, kConsumerRegisters = 240;
+constexpr int32_t kProducerRegisters = 40, kConsumerRegisters = 232;
 /// Rows of the tiles that take turns with tiles of columns.
 constexpr int64_t kRasterRows = 2048;
 /// Shared memory of a block.

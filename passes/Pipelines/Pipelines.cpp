@@ -101,13 +101,15 @@ static ConfigureKernelsOptions configuration(const PipelineOptions &options) {
 
 /// A window of more is rarely short, and more carries than these take registers of a GPU.
 static constexpr int64_t kMaxDeviceTaps = 16;
+/// Chips from this one on run products of 16-bit numbers on tensor cores, and scans by roles.
+static constexpr int kTensorCoresVersion = 80;
 
-static bool hasWarpgroups(StringRef chip) {
+static GpuTarget findTarget(StringRef chip) {
   llvm::Expected<GpuTarget> target = GpuTarget::resolve(chip);
   if (target)
-    return target->hasWgmma();
+    return *target;
   llvm::consumeError(target.takeError()); // ssm-emit-device-kernels tells
-  return false;
+  return {};
 }
 
 static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
@@ -117,12 +119,20 @@ static void buildTile(OpPassManager &pm, const PipelineOptions &options) {
     convs.maxTaps = kMaxDeviceTaps;
     convs.denseTime = true;
     pm.addNestedPass<func::FuncOp>(createRaiseConvs(convs));
-    if (hasWarpgroups(options.chip))
-      pm.addPass(createLayoutBytes());
+    GpuTarget target = findTarget(options.chip);
+    if (target.version >= kTensorCoresVersion) {
+      LayoutFactorsOptions factors;
+      factors.bytes = target.hasWgmma();
+      factors.f32 = options.f32Products != "ieee";
+      pm.addPass(createLayoutFactors(factors));
+    }
     cleanUp(pm);
     pm.addNestedPass<func::FuncOp>(createReadPadding());
     cleanUp(pm);
     pm.addPass(createLayoutWindows());
+    cleanUp(pm);
+    if (target.version >= kTensorCoresVersion)
+      pm.addNestedPass<func::FuncOp>(createSplitCarries());
     cleanUp(pm);
   }
   if (options.optLevel > 0 && options.chip.empty()) {
@@ -177,6 +187,8 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
 static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToKernel());
+  if (options.optLevel > 0)
+    pm.addNestedPass<func::FuncOp>(createFillBorders());
   ConfigureKernelsOptions plain;
   plain.vectorBits = 0;
   pm.addPass(createConfigureKernels(plain));

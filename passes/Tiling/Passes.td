@@ -57,14 +57,26 @@ def FoldPadding : Pass<"ssm-fold-padding"> {
   let dependentDialects = ["::ssm::SSMDialect"];
 }
 
-def LayoutBytes : Pass<"ssm-layout-bytes"> {
-  let summary = "products of 8-bit numbers as tensor cores read them";
+def LayoutFactors : Pass<"ssm-layout-factors"> {
+  let summary = "factors of products as tensor cores read them";
   let description = [{
-    For chips whose warpgroups multiply bytes and 8-bit floats, with rows of both factors along
-    the depth. Kernels that only convert e4m3fn or e5m2 to longer floats move into the product
+    A weight of 16 bits that products read across the depth, as exporters write a linear layer, is
+    turned, once: few rows by it are then read 256 bytes at a time and multiplied by tensor cores as
+    they come, and rows that lie across cache lines are gone. Not where only the rows as they are
+    begin at 16 bytes, nor where something else reads the weight, too. `f32`: the same for f32.
+
+    `bytes`: for chips whose warpgroups multiply bytes and 8-bit floats, with rows of both factors
+    along the depth. Kernels that only convert e4m3fn or e5m2 to longer floats move into the product
     that takes both: the numbers are the same, and a weight stays at a byte for each. A weight
     whose rows lie the other way is turned. Before ssm-hoist-weights-init, which would convert a
     weight once, and turns it once.
+
+    ```mlir
+    %y = ssm.kernel loops 3 ins(%x, %w : tensor<?x64xf16>, tensor<64x48xf16>) ... maps [.., (m, n, k) -> (k, n), ..]
+    // becomes
+    %t = linalg.transpose ins(%w) permutation = [1, 0]
+    %y = ssm.kernel loops 3 ins(%x, %t : tensor<?x64xf16>, tensor<48x64xf16>) ... maps [.., (m, n, k) -> (n, k), ..]
+    ```
 
     ```mlir
     %p = ssm.kernel loops 2 ins(%a : tensor<?x?xf8E4M3FN>) ... { arith.extf; arith.truncf }
@@ -78,6 +90,10 @@ def LayoutBytes : Pass<"ssm-layout-bytes"> {
         %2 = arith.extf %0 : f8E4M3FN to f32
     ```
   }];
+  let options = [Option<"bytes", "bytes", "bool", "false",
+                        "Warpgroups multiply 8-bit numbers">,
+                 Option<"f32", "f32", "bool", "false",
+                        "Tensor cores multiply f32, too">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
 }
@@ -106,6 +122,39 @@ def ReadPadding : Pass<"ssm-read-padding", "::mlir::func::FuncOp"> {
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
                            "::ssm::SSMDialect"];
+}
+
+def SplitCarries : Pass<"ssm-split-carries", "::mlir::func::FuncOp"> {
+  let summary = "carries that a state takes something from are a recurrence of their own";
+  let description = [{
+    A recurrence whose states a sum runs over, and that has other carries besides, which do not
+    depend on states: the window of a convolution, the id of the last step's sequence. Where there
+    are many steps these carries become a kernel in front, which hands on what the states' steps
+    take from them. On a GPU the first then runs along time and the second by roles (passes/GPU).
+    Of few steps, as in decoding, one kernel is faster; where their number is open, both are there.
+
+    Handed on is as little as possible: what the second kernel can compute of inputs that it reads
+    anyway is left to it.
+
+    ```mlir
+    %h, %id, %y = ssm.kernel time 0 ins(%u, %ids) inits(%h0, %id0) {
+      ^bb0(%u: f32, %now: i32, %h: f32, %last: i32):
+        %new = arith.cmpi ne, %now, %last
+        %kept = arith.select %new, %zero, %h
+        %next = arith.addf %kept, %u
+        %y = ssm.reduce addf %next over [2]
+        ssm.yield %next, %now, %y
+    }
+    // becomes, for `least-steps` or more
+    %id, %flags = ssm.kernel time 0 ins(%ids) inits(%id0) {
+      ^bb0(%now: i32, %last: i32): ssm.yield %now, extui (cmpi ne, %now, %last) }
+    %h, %y = ssm.kernel time 0 ins(%u, %flags) inits(%h0) { ... }
+    ```
+  }];
+  let options = [Option<"leastSteps", "least-steps", "int64_t", "16",
+                        "Recurrences of fewer steps stay whole">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect", "::ssm::SSMDialect"];
 }
 
 def LayoutWindows : Pass<"ssm-layout-windows"> {

@@ -59,7 +59,8 @@ KERNELS = {
     "picks": ("moves", "sm_80", "gather_inner,gather_elements", "--most=4300000"),
     "single_rows": ("memory", "sm_90a", "softmax_bf16,layernorm_f32", "--most=400000"),
     "segments": ("recurrences", "sm_80", "segments_where0,segments_decay0,segments_where3,"
-                 "segments_ids0,segments_first_where,segments_bfloat16", "--every=9"),
+                 "segments_ids0,segments_ids3,segments_ids_half_backward,segments_ids_bfloat16,"
+                 "segments_first_where,segments_first_ids,segments_bfloat16", "--every=9"),
     "parts": ("memory", "sm_80", "pad_f16,cut_f16", "--most=3000000"),
     "few_rows": ("memory", "sm_90a", "gemv_bf16_nt,gemv_bf16_nn,gemv_f32_nt,gemv_f32_nn",
                  "--most=8000000"),
@@ -80,6 +81,13 @@ KERNELS = {
     "selective": ("recurrences", "sm_80",
                   "selective16_float16,selective33_bfloat16,channels_first,"
                   "channels_first_half_backward", "--every=7"),
+    # Chips that nobody has run: their code adds two numbers at once, and short ones to f32.
+    "later_rows": ("memory", "sm_120", "softmax_bf16,layernorm_f32,softmax_down_bf16",
+                   "--most=200000"),
+    "later_products": ("matmul", "sm_100", "f16_nn_all,bf16_nt_bias", "--most=6000000"),
+    "later_scans": ("recurrences", "sm_120", "selective16_float16,selective33_bfloat16,window",
+                    "--every=9"),
+    "later_moves": ("moves", "sm_110", "cumsum,scatter_add,argmax,heads", "--most=20000"),
     "selective_wide": ("recurrences", "sm_90a", "selective_backward,selective16_bfloat16",
                        "--every=9"),
 }
@@ -174,3 +182,42 @@ sys.exit(subprocess.call([{str(build.GPU_EMULATOR / "ptxas")!r}, *sys.argv[1:]])
                  "SSM_FAKE_CUDA_CHIP": "sm_80"})
     assert done.returncode == 1
     assert re.search(told, done.stderr), done.stderr
+
+
+TURNED_WEIGHT = """
+import os, sys
+import numpy as np, onnx
+from builder import Builder
+from onnx import TensorProto
+from ssmtest import compiler, runtime
+
+chip, folder = sys.argv[1:]
+random = np.random.default_rng()
+g = Builder()
+x = g.input("x", ["M", 200])
+weight = random.standard_normal((200, 136), np.float32)
+g.output(g.add("MatMul", x, g.weight(weight)), ["M", 136], name="y")
+onnx.save(g.model(), f"{folder}/m.onnx")
+done = compiler.run_compiler([f"{folder}/m.onnx", f"--target=cuda:{chip}", "--f32-products=tf32",
+                              "-o", f"{folder}/m.so"])
+assert done.returncode == 0, done.stderr
+session = runtime.Module(f"{folder}/m.so", "cuda").session()
+for rows in (0, 1, 7, 33, 300):
+    x = random.standard_normal((rows, 200), np.float32)
+    wide, w = x.astype(np.float64), weight.astype(np.float64)
+    error = np.abs(session.run({"x": x})["y"] - wide @ w)
+    assert np.all(error <= 2.0**-9 * (np.abs(wide) @ np.abs(w))), (rows, error.max())
+"""
+
+
+@pytest.mark.parametrize("chip", ["sm_80", "sm_90a"])
+def test_turned_weight(chip, tmp_path):
+    """An f32 weight that lies across the depth is turned for tensor cores."""
+    paths = os.pathsep.join([str(build.ROOT / "test" / "harness"), str(build.MODELS)])
+    done = subprocess.run([sys.executable, "-c", TURNED_WEIGHT, chip, str(tmp_path)],
+                          env={**environment(chip), "PYTHONPATH": paths}, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = subprocess.run([build.tool("ssm-run"), str(tmp_path / "m.so"), "--device", "none",
+                           "--describe"], capture_output=True, text=True, check=True).stdout
+    assert ("_128x64" in told) == (chip == "sm_90a"), told

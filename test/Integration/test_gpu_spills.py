@@ -154,6 +154,12 @@ def gemm(g):
                               g.input(kind, "n"), alpha=0.5, beta=3.0))
 
 
+def batches(g):
+    """Of known sizes, with two axes for rows."""
+    for kind, depth, columns in ((F16, 512, 776), (BF16, 1000, 64)):
+        g.out(kind, 3, g.node("MatMul", g.input(kind, "b", "l", depth), g.input(kind, depth, columns)))
+
+
 def gate(op):
     """Behind a product: bias, a function, a residual."""
     def make(g):
@@ -186,7 +192,7 @@ ALL = ("sm_75", "sm_80", "sm_90a", "sm_120")
 # Chips of a form's own, and those whose ptxas has the least room for it.
 CASES = {softmax: ALL, norms: ALL, reductions: ALL, elementwise: ALL, moves: ("sm_80", "sm_90a"),
          sorts: ("sm_80", "sm_90a"), integers: ("sm_80", "sm_90a"), convolutions: ("sm_75", "sm_80"),
-         attention: ("sm_90a",), gemm: ("sm_75", "sm_80", "sm_90a")}
+         attention: ("sm_90a",), gemm: ("sm_75", "sm_80", "sm_90a"), batches: ("sm_80", "sm_90a")}
 EPILOGUES = {"Tanh": gate("Tanh"), "Elu": gate("Elu"), "Mish": gate("Mish"), "powers": powers,
              "two outs": two_outs, "long residuals": long_residuals}
 EACH = [pytest.param(make, chip, id=f"{make.__name__}-{chip}")

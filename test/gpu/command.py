@@ -25,6 +25,8 @@ def main(text, names, build, run, most):
     parser.add_argument("--most", type=float, help=most)
     options = parser.parse_args()
     only = options.only.split(",")
+    if unknown := [name for name in only if name not in names]:
+        parser.error(f"no {', '.join(unknown)}; there are {', '.join(names)}")
     failed = build(options.folder, options.chip, only) if options.what == "build" else \
         run(options.folder, options.time, only, options.most)
     sys.exit(1 if failed else 0)

@@ -104,6 +104,10 @@ KINDS = {
     **{f"segments_first_{spelling}": (r.segmented(spelling, taps=0), {"axes": 2})
        for spelling in ("where", "decay")},
     "segments_bfloat16": (r.segmented("where", taps=0), {"dtype": ml_dtypes.bfloat16}),
+    "segments_ids_bfloat16": (r.segmented("ids", taps=4), {"dtype": ml_dtypes.bfloat16}),
+    "segments_first_ids": (r.segmented("ids", taps=2), {"axes": 2}),
+    "segments_ids_half_backward": (r.segmented("ids", taps=3),
+                                   {"backward": ("u", "c", "mark"), "outs_backward": ("y",)}),
 }
 # Kinds with a form for many steps of many channels, and its sizes: whole and broken tiles of
 # time and channels, fewer and more blocks than run at once.

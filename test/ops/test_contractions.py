@@ -23,6 +23,11 @@ MATMULS = [
     Case("MatMul", [[rand(f32, 2, 3, 5, 4), rand(f32, 2, 3, 4, 7)]], opset=13, note="heads"),
     Case("MatMul", [[rand(f32, 33, 31), rand(f32, 31, 17)], [rand(f32, 1, 31), rand(f32, 31, 17)]],
          opset=13, constant=(1,), note="weight"),
+    # Depths whose turned rows begin at 16 bytes, or do not; many rows, a vector, a weight for each batch.
+    *[Case("MatMul", [[rand(t, *rows, k, low=0.2), rand(t, *batch, k, n, low=0.2)]], opset=13,
+           constant=(1,), note=f"weight-{k}-{n}")
+      for t in (f16, bf16) for rows, batch, k, n in (
+          ((33,), (), 40, 24), ((1,), (), 64, 17), ((), (), 24, 40), ((2, 3), (), 31, 16), ((2, 130), (2,), 48, 72))],
 ]
 
 

@@ -1,4 +1,5 @@
-// RUN: ssm-opt %s -ssm-layout-bytes -canonicalize -split-input-file | FileCheck %s
+// RUN: ssm-opt %s -ssm-layout-factors=bytes -canonicalize -split-input-file | FileCheck %s
+// RUN: ssm-opt %s -ssm-layout-factors=f32 -canonicalize -split-input-file | FileCheck %s --check-prefix=F32
 
 // Both factors are conversions of 8-bit floats: the product takes these.
 // CHECK-LABEL: func.func @product
@@ -105,4 +106,82 @@ func.func @input(%a: tensor<?x32xi8>, %w: tensor<32x16xi8>, %y: tensor<?x16xi32>
     ssm.yield %3 : i32
   } -> tensor<?x16xi32>
   return %r : tensor<?x16xi32>
+}
+
+// -----
+
+// A weight of 16 bits across the depth is turned; not one that something else reads, nor where rows
+// would no longer begin at 16 bytes, nor an input.
+// CHECK-LABEL: func.func @halves
+// CHECK-SAME: %[[X:[a-z0-9]*]]: tensor<?x64xf16>
+// CHECK: %[[W:.*]] = ssm.load_weight @w
+// CHECK: %[[T:.*]] = linalg.transpose ins(%[[W]] : tensor<64x48xf16>) outs(%{{.*}} : tensor<48x64xf16>) permutation = [1, 0]
+// CHECK: ssm.kernel loops 3 ins(%[[X]], %[[T]] : tensor<?x64xf16>, tensor<48x64xf16>) {{.*}} maps [#[[MK:.*]], #[[MK2:.*]], #
+// CHECK-NOT: linalg.transpose
+// CHECK: return
+#mk = affine_map<(m, n, k) -> (m, k)>
+#kn = affine_map<(m, n, k) -> (k, n)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+ssm.weight @w : tensor<64x48xf16> length 6144
+ssm.weight @shared : tensor<64x48xf16> length 6144
+ssm.weight @odd : tensor<63x48xf16> length 6048
+func.func @halves(%x: tensor<?x64xf16>, %y: tensor<?x48xf32>, %v: tensor<?x63xf16>, %u: tensor<64x48xf16>)
+    -> (tensor<?x48xf32>, tensor<?x48xf32>, tensor<64x48xf16>, tensor<?x48xf32>, tensor<?x48xf32>) {
+  %w = ssm.load_weight @w : tensor<64x48xf16>
+  %shared = ssm.load_weight @shared : tensor<64x48xf16>
+  %odd = ssm.load_weight @odd : tensor<63x48xf16>
+  %0 = ssm.kernel loops 3 ins(%x, %w : tensor<?x64xf16>, tensor<64x48xf16>) outs(%y : tensor<?x48xf32>) maps [#mk, #kn, #mn] {
+  ^bb0(%a: f16, %b: f16):
+    %1 = arith.extf %a : f16 to f32
+    %2 = arith.extf %b : f16 to f32
+    %3 = arith.mulf %1, %2 : f32
+    %4 = ssm.reduce addf %3 over [2] : f32
+    ssm.yield %4 : f32
+  } -> tensor<?x48xf32>
+  %5 = ssm.kernel loops 3 ins(%x, %shared : tensor<?x64xf16>, tensor<64x48xf16>) outs(%y : tensor<?x48xf32>) maps [#mk, #kn, #mn] {
+  ^bb0(%a: f16, %b: f16):
+    %1 = arith.extf %a : f16 to f32
+    %2 = arith.extf %b : f16 to f32
+    %3 = arith.mulf %1, %2 : f32
+    %4 = ssm.reduce addf %3 over [2] : f32
+    ssm.yield %4 : f32
+  } -> tensor<?x48xf32>
+  %6 = ssm.kernel loops 3 ins(%v, %odd : tensor<?x63xf16>, tensor<63x48xf16>) outs(%y : tensor<?x48xf32>) maps [#mk, #kn, #mn] {
+  ^bb0(%a: f16, %b: f16):
+    %1 = arith.extf %a : f16 to f32
+    %2 = arith.extf %b : f16 to f32
+    %3 = arith.mulf %1, %2 : f32
+    %4 = ssm.reduce addf %3 over [2] : f32
+    ssm.yield %4 : f32
+  } -> tensor<?x48xf32>
+  %7 = ssm.kernel loops 3 ins(%x, %u : tensor<?x64xf16>, tensor<64x48xf16>) outs(%y : tensor<?x48xf32>) maps [#mk, #kn, #mn] {
+  ^bb0(%a: f16, %b: f16):
+    %1 = arith.extf %a : f16 to f32
+    %2 = arith.extf %b : f16 to f32
+    %3 = arith.mulf %1, %2 : f32
+    %4 = ssm.reduce addf %3 over [2] : f32
+    ssm.yield %4 : f32
+  } -> tensor<?x48xf32>
+  return %0, %5, %shared, %6, %7 : tensor<?x48xf32>, tensor<?x48xf32>, tensor<64x48xf16>, tensor<?x48xf32>, tensor<?x48xf32>
+}
+
+// -----
+
+// f32 on tensor cores.
+// CHECK-LABEL: func.func @single
+// CHECK-NOT: linalg.transpose
+// CHECK: return
+// F32-LABEL: func.func @single
+// F32: linalg.transpose ins(%{{.*}} : tensor<64x46xf32>) outs(%{{.*}} : tensor<46x64xf32>) permutation = [1, 0]
+ssm.weight @w : tensor<64x46xf32> length 11776
+func.func @single(%x: tensor<?x64xf32>, %y: tensor<?x46xf32>) -> tensor<?x46xf32> {
+  %w = ssm.load_weight @w : tensor<64x46xf32>
+  %0 = ssm.kernel loops 3 ins(%x, %w : tensor<?x64xf32>, tensor<64x46xf32>) outs(%y : tensor<?x46xf32>)
+      maps [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (k, n)>, affine_map<(m, n, k) -> (m, n)>] {
+  ^bb0(%a: f32, %b: f32):
+    %1 = arith.mulf %a, %b : f32
+    %2 = ssm.reduce addf %1 over [2] : f32
+    ssm.yield %2 : f32
+  } -> tensor<?x46xf32>
+  return %0 : tensor<?x46xf32>
 }

@@ -1,4 +1,4 @@
-//===- LayoutBytes.cpp - Products of 8-bit numbers as tensor cores read them ===//
+//===- LayoutFactors.cpp - Products as tensor cores read them -------------===//
 //
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -7,19 +7,24 @@
 
 #include "passes/Tiling/Passes.h"
 
+#include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/MatmulShape.h"
 #include "lib/Analysis/WeightValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
 
 namespace ssm {
-#define GEN_PASS_DEF_LAYOUTBYTES
+#define GEN_PASS_DEF_LAYOUTFACTORS
 #include "passes/Tiling/Passes.h.inc"
 } // namespace ssm
 
 using namespace mlir;
 using namespace ssm;
+
+/// Where rows of tensor cores' factors begin, in bits.
+static constexpr int64_t kAligned = 128;
 
 static bool isFloat8(Type type) { return isa<Float8E4M3FNType, Float8E5M2Type>(type); }
 
@@ -31,16 +36,20 @@ struct Source {
   AffineMap map;
 };
 
-class ByteLayout {
+class FactorLayout {
 public:
-  ByteLayout(KernelOp product, const Matmul &what, WeightValues &weights)
+  FactorLayout(KernelOp product, const Matmul &what, WeightValues &weights)
       : product(product), what(what), weights(weights) {}
 
-  void run();
+  /// Both factors are bytes or 8-bit floats, or are converted from them.
+  bool layoutBytes();
+  /// A weight of 16 bits, or of f32.
+  void layoutWeight(bool isF32Too);
 
 private:
   std::optional<unsigned> inputOf(Value factor);
   std::optional<Source> sourceOf(unsigned input);
+  bool canTurn(const Source &source);
   bool alongDepth(Source &source);
   void replace(unsigned input, const Source &source);
 
@@ -86,7 +95,7 @@ static std::optional<Source> findSource(Value value) {
 }
 
 /// The input that a factor is an element of, widened or as it is, and nothing else.
-std::optional<unsigned> ByteLayout::inputOf(Value factor) {
+std::optional<unsigned> FactorLayout::inputOf(Value factor) {
   if (isa_and_nonnull<arith::ExtFOp, arith::ExtSIOp, arith::ExtUIOp>(factor.getDefiningOp()))
     factor = factor.getDefiningOp()->getOperand(0);
   auto arg = dyn_cast<BlockArgument>(factor);
@@ -97,7 +106,7 @@ std::optional<unsigned> ByteLayout::inputOf(Value factor) {
   return arg.getArgNumber();
 }
 
-std::optional<Source> ByteLayout::sourceOf(unsigned input) {
+std::optional<Source> FactorLayout::sourceOf(unsigned input) {
   Source own{product.getInputs()[input], product.getInputMap(input)};
   Type type = product.getInputArg(input).getType();
   if (isFloat8(type) || type.isInteger(8))
@@ -108,13 +117,19 @@ std::optional<Source> ByteLayout::sourceOf(unsigned input) {
   return found;
 }
 
+/// Whether it is a weight, whose axes can have any order.
+bool FactorLayout::canTurn(const Source &source) {
+  return weights.isFromWeights(source.tensor) && source.map.isProjectedPermutation() &&
+         source.map.isFunctionOfDim(what.k.front()) &&
+         cast<ShapedType>(source.tensor.getType()).hasStaticShape();
+}
+
 /// Whether rows of the source lie along the depth: those of a weight can be made to.
-bool ByteLayout::alongDepth(Source &source) {
+bool FactorLayout::alongDepth(Source &source) {
   unsigned depth = what.k.front();
   if (isDenseAlong(source.map, depth))
     return true;
-  if (!weights.isFromWeights(source.tensor) || !source.map.isProjectedPermutation() ||
-      !source.map.isFunctionOfDim(depth))
+  if (!canTurn(source))
     return false;
   SmallVector<int64_t> order;
   int64_t last = 0;
@@ -127,8 +142,6 @@ bool ByteLayout::alongDepth(Source &source) {
   order.push_back(last);
   OpBuilder b(product);
   auto type = cast<RankedTensorType>(source.tensor.getType());
-  if (!type.hasStaticShape())
-    return false;
   SmallVector<int64_t> shape;
   SmallVector<AffineExpr> results;
   for (int64_t axis : order) {
@@ -142,45 +155,70 @@ bool ByteLayout::alongDepth(Source &source) {
   return true;
 }
 
-void ByteLayout::replace(unsigned input, const Source &source) {
+void FactorLayout::replace(unsigned input, const Source &source) {
   product.getInputsMutable().slice(input, 1).assign(source.tensor);
   SmallVector<Attribute> maps(product.getMaps().getValue());
   maps[input] = AffineMapAttr::get(source.map);
   product.setMapsAttr(ArrayAttr::get(product.getContext(), maps));
   BlockArgument arg = product.getInputArg(input);
-  bool wasF32 = arg.getType().isF32();
-  arg.setType(cast<ShapedType>(source.tensor.getType()).getElementType());
-  if (!wasF32)
+  Type old = arg.getType(), element = getElementTypeOrSelf(source.tensor.getType());
+  arg.setType(element);
+  if (!old.isF32() || element == old)
     return;
   OpBuilder b(&product.getStep(), product.getStep().begin());
   auto wide = arith::ExtFOp::create(b, product.getLoc(), b.getF32Type(), arg);
   arg.replaceAllUsesExcept(wide, wide);
 }
 
-void ByteLayout::run() {
+bool FactorLayout::layoutBytes() {
   std::optional<unsigned> left = inputOf(what.left), right = inputOf(what.right);
   if (!left || !right || *left == *right)
-    return;
+    return false;
   std::optional<Source> a = sourceOf(*left), b = sourceOf(*right);
   if (!a || !b || isDenseAlong(a->map, what.k.front()) + isDenseAlong(b->map, what.k.front()) == 0)
-    return;
+    return false;
   if (!alongDepth(*a) || !alongDepth(*b))
-    return;
+    return false;
   replace(*left, *a);
   replace(*right, *b);
+  return true;
+}
+
+void FactorLayout::layoutWeight(bool isF32Too) {
+  std::optional<unsigned> right = inputOf(what.right);
+  if (!right)
+    return;
+  Source source{product.getInputs()[*right], product.getInputMap(*right)};
+  auto type = cast<RankedTensorType>(source.tensor.getType());
+  // What something else reads would be there twice.
+  Type element = type.getElementType();
+  if (!(element.isF16() || element.isBF16() || (isF32Too && element.isF32())) ||
+      !canTurn(source) || isDenseAlong(source.map, what.k.front()) || !source.tensor.hasOneUse())
+    return;
+  // Rows that begin at 16 bytes stay, if the turned ones would not.
+  int64_t aligned = kAligned / element.getIntOrFloatBitWidth(), row = type.getShape().back();
+  if (fixedSize(product, what.k.front()) % aligned != 0 && row % aligned == 0)
+    return;
+  alongDepth(source);
+  replace(*right, source);
 }
 
 namespace {
-struct LayoutBytes : ssm::impl::LayoutBytesBase<LayoutBytes> {
+struct LayoutFactors : ssm::impl::LayoutFactorsBase<LayoutFactors> {
   using Base::Base;
 
   void runOnOperation() override {
     WeightValues weights;
     SmallVector<KernelOp> kernels;
     getOperation()->walk([&](KernelOp kernel) { kernels.push_back(kernel); });
-    for (KernelOp kernel : kernels)
-      if (std::optional<Matmul> what = matchMatmul(kernel); what && what->m && what->k.size() == 1)
-        ByteLayout(kernel, *what, weights).run();
+    for (KernelOp kernel : kernels) {
+      std::optional<Matmul> what = matchMatmul(kernel);
+      if (!what || what->k.size() != 1)
+        continue;
+      FactorLayout layout(kernel, *what, weights);
+      if (!bytes || !what->m || !layout.layoutBytes())
+        layout.layoutWeight(f32);
+    }
   }
 };
 } // namespace
