@@ -48,7 +48,10 @@ public:
   bool match(Operation *nest);
   bool isCombined() const { return static_cast<bool>(current); }
   /// Whether neighbours of the innermost loop run in order.
-  bool areRows() const { return llvm::is_contained(inOrder, loops.size() - 1); }
+  bool areRows() const {
+    return memref::StoreOp(store).getMemRefType().getElementType().isIntOrFloat() &&
+           llvm::is_contained(inOrder, loops.size() - 1);
+  }
 
   /// The loops that are an index of the element and nothing else; of these the ones that no other
   /// index depends on; all but those.
@@ -401,22 +404,29 @@ void ScatterEmitter::writeByTurns(gpu::GPUFuncOp function) {
     for (auto [i, point] : llvm::enumerate(points))
       d.branch(waits(waiting, i), [&, &point = point] { lower(wordOf(point), claims, point.slot); });
     gpu::BarrierOp::create(b);
-    // None of a turn meet: all are read before the first is written.
-    auto current = memref::LoadOp(n.current);
+    // None of a turn meet: all are read before the first is written. Also what is to be replaced,
+    // as memory takes parts of sectors faster that the cache has.
+    memref::StoreOp store = n.store;
+    Values replaced;
     for (auto [i, point] : llvm::enumerate(points)) {
       Value word = memref::LoadOp::create(b, claims, ValueRange{point.slot});
       point.isFirst = d.make<arith::AndIOp>(waits(waiting, i), d.isEqual(word, wordOf(point)));
       Value bit = d.select(point.isFirst, d.constant(int64_t(1) << i), d.constant(0));
       waiting = d.bitXor(waiting, bit);
-      if (!current)
-        continue;
-      Values read = d.choose(point.isFirst, current.getType(), [&, &point = point] {
-        return Values{b.clone(*current, point.mapping)->getResult(0)};
-      });
-      point.mapping.map(current.getResult(), read[0]);
+      IRMapping outside = mapping;
+      mapping = point.mapping;
+      Value old = d.choose(point.isFirst, store.getMemRefType().getElementType(), [&] {
+        return Values{memref::LoadOp::create(b, store.getMemRef(), indicesNow())};
+      })[0];
+      mapping = outside;
+      if (n.isCombined())
+        point.mapping.map(memref::LoadOp(n.current).getResult(), old);
+      else
+        replaced.push_back(old);
     }
+    Value areThere = n.isCombined() ? Value() : areLoaded(b, replaced);
     for (Point &point : points)
-      d.branch(point.isFirst, [&] {
+      d.branch(areThere ? d.make<arith::AndIOp>(point.isFirst, areThere) : point.isFirst, [&] {
         IRMapping outside = mapping;
         mapping = point.mapping;
         emitBody();
