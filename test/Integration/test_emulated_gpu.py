@@ -48,6 +48,8 @@ KERNELS = {
     "down": ("memory", "sm_80", "softmax_down_f32,softmax_down_bf16,norm_down_f32", "--most=200000"),
     "turns": ("memory", "sm_80", "turn_f32,turn_bf16,turn_i8,turn_add_f32,reverse_f16,swap_f64",
               "--most=200000"),
+    "down_clusters": ("memory", "sm_90a", "softmax_down_f32,softmax_down_bf16,norm_down_f32",
+                      "--most=200000"),
     "sorts": ("sorts", "sm_80", "f32,i8_least,f64,bf16_least,f32_columns", "--most=20000"),
     "scatters": ("moves", "sm_80", "scatter_elements,scatter_add,scatter_again,scatter_rows,add_rows,"
                  "add_few,largest_rows", "--most=20000"),

@@ -135,6 +135,9 @@ def normalised(large, dtype=F16):
 IMAGES = ((2, 64, 3, 136), (1, 100, 15, 52), (3, 67, 2, 131), (1, 260, 5, 256))
 PICKS = ((300, 4100, 1, 3600), (1100, 777, 1, 1001), (300, 8192, 1, 4001), (270, 8193, 1, 4001))
 
+# Rows of several parts, whose elements are many or few: most points meet.
+ROWS = ((17, 5000, 1, 129), (20, 3, 1, 300), (2, 1, 1, 2100), (3, 9000, 1, 2500))
+
 MOVES = {
     "embedding": Move({"x": (F16, "NM"), "i": (I64, "K", "N")},
                       lambda g: g.add("Gather", "x", "i", axis=0), lambda x, i: taken(x, 0, i),
@@ -162,7 +165,7 @@ MOVES = {
                         lambda g: g.add("ScatterElements", "x", "i", "u", axis=1,
                                         reduction="add"), scattered,
                         lambda t, x, i, u: x.scatter_add(1, i, u), dict(N=8192, M=4096, K=2048),
-                        (F32, "NM"), 1e-4),
+                        (F32, "NM"), 1e-4, more=ROWS),
     "scatter_rows": Move({"x": (F32, "NM"), "i": (I64, "K1", "-N"), "u": (F32, "KM")},
                          lambda g: g.add("ScatterND", "x", "i", "u"), put_rows,
                          lambda t, x, i, u: x.index_copy(0, i[:, 0], u),
@@ -170,7 +173,7 @@ MOVES = {
     "scatter_again": Move({"x": (F32, "NM"), "i": (I64, "NK", "M"), "u": (F32, "NK")},
                           lambda g: g.add("ScatterElements", "x", "i", "u", axis=1), put_last,
                           lambda t, x, i, u: x.scatter(1, i, u), dict(N=64, M=4096, K=2048),
-                          (F32, "NM")),
+                          (F32, "NM"), more=ROWS),
     "add_rows": Move({"x": (F32, "NM"), "i": (I64, "K1", "N"), "u": (F32, "KM")},
                      lambda g: g.add("ScatterND", "x", "i", "u", reduction="add"), add_rows,
                      lambda t, x, i, u: x.index_add(0, i[:, 0], u),
