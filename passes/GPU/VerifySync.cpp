@@ -362,7 +362,59 @@ private:
       if (x == y && growth(x).value_or(0) >= wide)
         return false;
     }
-    return true;
+    return !areDigits(one, other);
+  }
+
+  /// A number that was divided, its digit along one axis the quotient and along another, times
+  /// `factor` and from `first` on, the remainder.
+  struct Digits {
+    Value number;
+    int64_t divisor, factor = 1, first = 0;
+  };
+
+  static std::optional<Digits> digitsOf(Value high, Value low) {
+    auto div = high.getDefiningOp<arith::DivUIOp>();
+    Digits digits;
+    APInt number;
+    if (!div || !matchPattern(div.getRhs(), m_ConstantInt(&number)))
+      return std::nullopt;
+    digits.number = div.getLhs();
+    digits.divisor = number.getSExtValue();
+    if (auto add = low.getDefiningOp<arith::AddIOp>();
+        add && matchPattern(add.getRhs(), m_ConstantInt(&number))) {
+      digits.first = number.getSExtValue();
+      low = add.getLhs();
+    }
+    if (auto mul = low.getDefiningOp<arith::MulIOp>();
+        mul && matchPattern(mul.getRhs(), m_ConstantInt(&number))) {
+      digits.factor = number.getSExtValue();
+      low = mul.getLhs();
+    }
+    auto rem = low.getDefiningOp<arith::RemUIOp>();
+    if (!rem || rem.getLhs() != digits.number ||
+        !matchPattern(rem.getRhs(), m_ConstantInt(&number)) ||
+        number.getSExtValue() != digits.divisor)
+      return std::nullopt;
+    return digits;
+  }
+
+  /// Whether two axes have the digits of numbers that are different.
+  bool areDigits(const Access &one, const Access &other) {
+    size_t axes = one.indices.size();
+    if (axes != other.indices.size())
+      return false;
+    int64_t wide = std::max(one.width, other.width);
+    for (size_t high = 0; high < axes; ++high)
+      for (size_t low = 0; low < axes; ++low) {
+        std::optional<Digits> x = digitsOf(one.indices[high], one.indices[low]);
+        std::optional<Digits> y = digitsOf(other.indices[high], other.indices[low]);
+        bool areAlike = x && y && x->divisor == y->divisor && x->factor == y->factor &&
+                        x->first == y->first && (low + 1 < axes || wide <= x->factor);
+        if (areAlike && (areApart(x->number, 1, y->number) || areApart(y->number, 1, x->number) ||
+                         (x->number == y->number && growth(x->number).value_or(0) >= 1)))
+          return true;
+      }
+    return false;
   }
 
   /// Whether threads got both numbers by counting the same one on.
@@ -441,6 +493,17 @@ private:
     return isa<arith::MulIOp>(op) ? *x * factor.getSExtValue() : 0;
   }
 
+  /// The divisor of a remainder whose dividend stays between two multiples of it.
+  std::optional<int64_t> periodOf(Operation *op) {
+    APInt divisor;
+    if (!isa<arith::RemUIOp>(op) || !matchPattern(op->getOperand(1), m_ConstantInt(&divisor)) ||
+        !divisor.isStrictlyPositive())
+      return std::nullopt;
+    int64_t period = divisor.getSExtValue(), most = largest(op->getOperand(0));
+    bool isOne = most >= 0 && smallest(op->getOperand(0)) / period == most / period;
+    return isOne ? std::optional(period) : std::nullopt;
+  }
+
   /// The smallest that an index can be.
   int64_t smallest(Value value) {
     APInt constant;
@@ -453,6 +516,12 @@ private:
     Operation *op = value.getDefiningOp();
     if (isa<arith::IndexCastOp, arith::IndexCastUIOp, arith::ExtUIOp>(op))
       return smallest(op->getOperand(0));
+    if (isa<arith::MinUIOp>(op))
+      return std::min(smallest(op->getOperand(0)), smallest(op->getOperand(1)));
+    if (isa<arith::RemUIOp>(op)) {
+      std::optional<int64_t> period = periodOf(op);
+      return period ? smallest(op->getOperand(0)) % *period : 0;
+    }
     // Nothing wraps whose largest value is known.
     if (!isa<arith::AddIOp, arith::MulIOp, arith::DivUIOp>(op) || largest(value) < 0)
       return 0;
@@ -494,6 +563,8 @@ private:
     if (op->getNumOperands() != 2)
       return -1;
     int64_t x = largest(op->getOperand(0)), y = largest(op->getOperand(1));
+    if (std::optional<int64_t> period = periodOf(op))
+      return x % *period;
     if (isa<arith::RemUIOp>(op) && y > 0)
       return x < 0 ? y - 1 : std::min(x, y - 1);
     if (isa<arith::AndIOp>(op))
