@@ -322,3 +322,36 @@ gpu.module @device {
     gpu.return
   }
 }
+
+// -----
+
+gpu.module @device {
+  // Numbers that are written by two digits: other numbers, other places. Not where digits are of
+  // different lengths.
+  gpu.func @digits(%v: f32) workgroup(%s : memref<2x40x16xf32, 3>) kernel attributes {ssm.max_threads = 64 : i64} {
+    %c10 = arith.constant 10 : index
+    %c12 = arith.constant 12 : index
+    %c64 = arith.constant 64 : index
+    %c256 = arith.constant 256 : index
+    %zero = arith.constant 0 : index
+    %t = gpu.thread_id x
+    %n = arith.addi %t, %c256 : index
+    %a = arith.remui %n, %c256 : index
+    %m = arith.addi %n, %c64 : index
+    %b = arith.remui %m, %c256 : index
+    %ahigh = arith.divui %a, %c10 : index
+    %alow = arith.remui %a, %c10 : index
+    memref.store %v, %s[%zero, %ahigh, %alow] : memref<2x40x16xf32, 3>
+    %bhigh = arith.divui %b, %c10 : index
+    %blow = arith.remui %b, %c10 : index
+    memref.store %v, %s[%zero, %bhigh, %blow] : memref<2x40x16xf32, 3>
+    gpu.barrier
+    // expected-note @+1 {{the other access}}
+    memref.store %v, %s[%zero, %ahigh, %alow] : memref<2x40x16xf32, 3>
+    %chigh = arith.divui %b, %c12 : index
+    %clow = arith.remui %b, %c12 : index
+    // expected-error @+1 {{writes shared memory that another thread may have written}}
+    memref.store %v, %s[%zero, %chigh, %clow] : memref<2x40x16xf32, 3>
+    gpu.return
+  }
+}
