@@ -183,6 +183,8 @@ struct CountWork : ssm::impl::CountWorkBase<CountWork> {
         b.getFunctionType(work.getArgumentTypes(), {b.getI64Type(), b.getI64Type()}));
     work->removeAttr("ssm.kernel");
     work->removeAttr("passthrough");
+    for (unsigned i = 0; i < work.getNumArguments(); ++i)
+      work.setArgAttrs(i, ArrayRef<NamedAttribute>());
   }
 };
 } // namespace

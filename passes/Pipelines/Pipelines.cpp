@@ -199,6 +199,8 @@ static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options)
   OutlineKernelsOptions outline;
   outline.device = true;
   pm.addPass(createOutlineKernels(outline));
+  if (options.profile)
+    pm.addPass(createCountWork());
   pm.addPass(createPlaceHostCode());
   EmitDeviceKernelsOptions emit;
   emit.chip = options.chip;

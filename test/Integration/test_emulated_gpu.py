@@ -223,3 +223,29 @@ def test_turned_weight(chip, tmp_path):
     told = subprocess.run([build.tool("ssm-run"), str(tmp_path / "m.so"), "--device", "none",
                            "--describe"], capture_output=True, text=True, check=True).stdout
     assert ("_128x64" in told) == (chip == "sm_90a"), told
+
+
+def test_profile_counts(tmp_path):
+    """What a module that was compiled to tell of its kernels tells of those on a GPU."""
+    import onnx
+
+    g = Builder()
+    a, b, v = g.input("a", ["M", "K"]), g.input("b", ["K", "N"]), g.input("v", ["N"])
+    g.output(g.add("MatMul", a, b), ["M", "N"], name="y")
+    g.output(g.add("Exp", g.add("Mul", v, v)), ["N"], name="z")
+    onnx.save(g.model(), tmp_path / "m.onnx")
+    subprocess.run([build.tool("ssm-compile"), tmp_path / "m.onnx", "--target=cuda:sm_80",
+                    f"--ptxas={build.GPU_EMULATOR / 'ptxas'}", "--profile", "-o",
+                    tmp_path / "m.so"], check=True)
+    told = subprocess.run(
+        [build.tool("ssm-run"), tmp_path / "m.so", "--device", "cuda", "--dim=M=65", "--dim=K=40",
+         "--dim=N=33", "--profile"], capture_output=True, text=True, check=True,
+        env={**os.environ, "SSMRT_CUDA_DRIVER": str(build.BUILD / "lib" / "libFakeCuda.so"),
+             "SSM_FAKE_CUDA_CHIP": "sm_80"})
+    assert not told.stderr, told.stderr
+    rows = {line.split()[0]: line.split() for line in told.stdout.splitlines()
+            if line.startswith("kernel_")}
+    counts = sorted((int(row[5]), int(row[6])) for row in rows.values())
+    m, k, n = 65, 40, 33
+    assert counts == sorted([(4 * (m * k + k * n + m * n), 2 * m * k * n), (4 * 2 * n, 2 * n)]), told
+    assert all(row[-1] == "%" for row in rows.values()), told
