@@ -81,6 +81,10 @@ KERNELS = {
                   "channels_first_half_backward", "--every=7"),
     "selective_wide": ("recurrences", "sm_90a", "selective_backward,selective16_bfloat16",
                        "--every=9"),
+    # Strips of states that two passes of threads store, at places by any number.
+    "selective_states": ("recurrences", "sm_90a", "selective160,channels_first256", "--every=13"),
+    "selective_states_old": ("recurrences", "sm_80", "selective255_bfloat16,channels_first160",
+                             "--every=13"),
 }
 
 
