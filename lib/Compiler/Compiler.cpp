@@ -135,7 +135,7 @@ LogicalResult Compilation::prepare() {
     for (const CpuTarget &target : targets.cpus)
       versions.push_back({target, std::nullopt, nullptr, nullptr});
   for (const GpuTarget &gpu : targets.gpus)
-    versions.push_back({targets.cpus.back(), gpu, nullptr, nullptr});
+    versions.push_back({targets.hostOfGpus, gpu, nullptr, nullptr});
   llvm::Expected<CpuTarget> native = CpuTarget::resolve("native");
   if (!native)
     return fail(native.takeError());

@@ -110,8 +110,12 @@ llvm::Expected<Targets> ssm::resolveTargets(const CompileOptions &options) {
   if (!triple)
     return triple.takeError();
   std::vector<std::string> names = options.cpus;
+  // Host code beside kernels only counts and launches: any processor will do.
+  llvm::Expected<CpuTarget> least = CpuTarget::resolveBaseline(*triple);
+  if (!least)
+    return least.takeError();
   if (names.empty())
-    names.push_back("");
+    names.push_back(targets.usesCpus ? "" : least->cpu);
   for (const std::string &name : names) {
     // Nothing between two commas is no name.
     if (name.empty() && !options.cpus.empty())
@@ -125,6 +129,7 @@ llvm::Expected<Targets> ssm::resolveTargets(const CompileOptions &options) {
     targets.cpus.push_back(std::move(*target));
   }
   CpuTarget::sortBestFirst(targets.cpus);
+  targets.hostOfGpus = options.cpus.empty() ? *least : targets.cpus.back();
   return targets;
 }
 

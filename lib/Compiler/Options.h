@@ -19,9 +19,11 @@ std::string checkOptions(const CompileOptions &options);
 
 /// What the module is compiled for.
 struct Targets {
-  /// Best first. Without `usesCpus` the last one is that of host code alone.
+  /// Best first.
   std::vector<CpuTarget> cpus;
   bool usesCpus = true;
+  /// Of the code that launches kernels.
+  CpuTarget hostOfGpus;
   /// Latest first.
   std::vector<GpuTarget> gpus;
 };

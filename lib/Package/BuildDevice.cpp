@@ -31,6 +31,7 @@
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/Utils/Cloning.h"
+#include <thread>
 
 using namespace ssm;
 using llvm::createStringError;
@@ -211,12 +212,15 @@ static Error optimizeChecked(llvm::Module &module, llvm::TargetMachine &machine)
 }
 
 namespace {
-/// The kernels in LLVM IR, optimised.
+/// The kernels in LLVM IR.
 class DeviceModule {
 public:
   static Expected<std::unique_ptr<DeviceModule>>
   create(mlir::gpu::GPUModuleOp device, const GpuTarget &target, const StepInputs &inputs);
 
+  Error optimize() {
+    return run(*module, [&] { return optimizeChecked(*module, *machine); });
+  }
   /// PTX of all kernels, or of those alone.
   Expected<std::string> emit(const llvm::StringSet<> *kernels = nullptr);
   /// Gives kernels that spill more registers, by fewer blocks on a multiprocessor. Those that got
@@ -262,8 +266,6 @@ Expected<std::unique_ptr<DeviceModule>> DeviceModule::create(mlir::gpu::GPUModul
   llvm::Module &module = *made->module;
   module.setTargetTriple(made->machine->getTargetTriple());
   module.setSourceFileName("ssm_device");
-  if (Error error = made->run(module, [&] { return optimizeChecked(module, *made->machine); }))
-    return error;
   return made;
 }
 
@@ -358,12 +360,35 @@ static int32_t bytesOf(mlir::LLVM::LLVMFuncOp function, unsigned argument) {
   return llvm::divideCeil(type.getIntOrFloatBitWidth(), 8);
 }
 
-Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget &target,
-                                          const DeviceOptions &options) {
+namespace {
+class Job : public DeviceJob {
+public:
+  Job(const GpuTarget &target, const DeviceOptions &options) : target(target), options(options) {}
+  ~Job() override {
+    if (thread.joinable())
+      thread.join();
+  }
+  Error start(mlir::ModuleOp module);
+  Expected<DeviceCode> finish() override;
+
+private:
+  Error compile();
+
+  GpuTarget target;
+  DeviceOptions options;
   DeviceCode code;
+  std::unique_ptr<DeviceModule> compiled;
+  /// What has become of it: of the thread, until that is joined.
+  std::string problem;
+  bool failed = false;
+  std::thread thread;
+};
+} // namespace
+
+Error Job::start(mlir::ModuleOp module) {
   auto devices = llvm::to_vector(module.getOps<mlir::gpu::GPUModuleOp>());
   if (devices.empty())
-    return code;
+    return Error::success();
   mlir::gpu::GPUModuleOp device = devices.front();
   for (auto function : device.getOps<mlir::LLVM::LLVMFuncOp>()) {
     auto number = [&](StringRef name) -> int32_t {
@@ -382,18 +407,30 @@ Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget
       kernel.paramBytes.push_back(bytesOf(function, i));
     code.kernels.push_back(std::move(kernel));
   }
-  Expected<std::unique_ptr<DeviceModule>> compiled =
-      DeviceModule::create(device, target, options.inputs);
+  Error error = DeviceModule::create(device, target, options.inputs).moveInto(compiled);
   device.erase();
-  if (!compiled)
-    return compiled.takeError();
+  if (error)
+    return error;
+  // From here on nothing is shared with others.
+  thread = std::thread([this] {
+    if (Error error = compile()) {
+      failed = true;
+      problem = llvm::toString(std::move(error));
+    }
+  });
+  return Error::success();
+}
+
+Error Job::compile() {
+  if (Error error = compiled->optimize())
+    return error;
   std::string ptx;
   if (options.ptxas.empty()) {
-    if (Error error = (*compiled)->emit().moveInto(ptx))
+    if (Error error = compiled->emit().moveInto(ptx))
       return error;
   } else {
     std::string cubin;
-    if (Error error = assembleWithoutSpills(**compiled, target, options.ptxas, options.inputs, code,
+    if (Error error = assembleWithoutSpills(*compiled, target, options.ptxas, options.inputs, code,
                                             ptx, cubin))
       return error;
     code.images.push_back({target.chip, std::move(cubin), /*isPtx=*/false});
@@ -405,5 +442,22 @@ Expected<DeviceCode> ssm::buildDeviceCode(mlir::ModuleOp module, const GpuTarget
   }
   if (options.withPtx || options.ptxas.empty())
     code.images.push_back({target.chip, std::move(ptx), /*isPtx=*/true});
-  return code;
+  return Error::success();
+}
+
+Expected<DeviceCode> Job::finish() {
+  if (thread.joinable())
+    thread.join();
+  if (failed)
+    return createStringError(problem);
+  return std::move(code);
+}
+
+Expected<std::unique_ptr<DeviceJob>> ssm::startDeviceCode(mlir::ModuleOp module,
+                                                          const GpuTarget &target,
+                                                          const DeviceOptions &options) {
+  auto job = std::make_unique<Job>(target, options);
+  if (Error error = job->start(module))
+    return error;
+  return std::unique_ptr<DeviceJob>(std::move(job));
 }

@@ -14,6 +14,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
+#include <memory>
 #include <optional>
 
 namespace ssm {
@@ -33,10 +34,18 @@ struct DeviceOptions {
 /// first that runs. Empty if there is none. Error: none where it was asked for, or none that runs.
 llvm::Expected<std::string> findPtxas(llvm::StringRef requested);
 
-/// Takes the gpu.module, which is in the LLVM dialect, out of `module` and compiles it.
-/// Nothing if there is none. ptxas works on several kernels at once.
-llvm::Expected<DeviceCode> buildDeviceCode(mlir::ModuleOp module, const GpuTarget &target,
-                                           const DeviceOptions &options);
+/// Kernels that are being compiled, in a thread of their own.
+class DeviceJob {
+public:
+  virtual ~DeviceJob() = default;
+  /// Waits for the code. Once. Nothing in it where there were no kernels.
+  virtual llvm::Expected<DeviceCode> finish() = 0;
+};
+
+/// Takes the gpu.module, which is in the LLVM dialect, out of `module` and begins to compile it:
+/// LLVM and ptxas for several targets work side by side, ptxas on several kernels of each.
+llvm::Expected<std::unique_ptr<DeviceJob>>
+startDeviceCode(mlir::ModuleOp module, const GpuTarget &target, const DeviceOptions &options);
 
 } // namespace ssm
 

@@ -196,16 +196,25 @@ Expected<uint64_t> SharedWeights::write(ArrayRef<ModuleVersion> versions, Weight
   return digest.finish();
 }
 
+/// Null if the version has no kernels of a GPU.
+static Expected<std::unique_ptr<DeviceJob>> startDevice(const ModuleVersion &version,
+                                                        const PackageOptions &options) {
+  if (!version.gpu)
+    return nullptr;
+  Step step(options, "device");
+  DeviceOptions own = options.device;
+  own.withPtx = version.withPtx;
+  return startDeviceCode(version.module, *version.gpu, own);
+}
+
 static Expected<std::unique_ptr<llvm::Module>>
 makeLLVM(const ModuleVersion &version, const ModuleSpec &spec, const WeightsPlace &place,
          llvm::LLVMContext &context, const PackageOptions &options,
-         const DescriptionSymbol &symbol) {
+         const DescriptionSymbol &symbol, DeviceJob *job) {
   std::optional<DeviceCode> device;
-  if (version.gpu) {
+  if (job) {
     Step step(options, "device");
-    DeviceOptions own = options.device;
-    own.withPtx = version.withPtx;
-    Expected<DeviceCode> built = buildDeviceCode(version.module, *version.gpu, own);
+    Expected<DeviceCode> built = job->finish();
     if (!built)
       return built.takeError();
     device = std::move(*built);
@@ -287,14 +296,18 @@ Error ssm::packageModule(ArrayRef<ModuleVersion> versions, WeightSources &source
       place.fileName = llvm::sys::path::filename(weightsPath).str();
   }
 
+  std::vector<std::unique_ptr<DeviceJob>> jobs(versions.size());
+  for (auto [version, job] : llvm::zip_equal(versions, jobs))
+    if (Error error = startDevice(version, options).moveInto(job))
+      return error;
   llvm::LLVMContext context;
   std::vector<std::unique_ptr<llvm::Module>> modules;
   std::vector<CodePart> parts;
   std::vector<DescriptionSymbol> symbols = nameDescriptions(
       versions.size(), options.isStatic ? getStaticSymbol(path) : SSM_MODULE_SYMBOL);
-  for (auto [version, spec, symbol] : llvm::zip_equal(versions, specs, symbols)) {
+  for (auto [version, spec, symbol, job] : llvm::zip_equal(versions, specs, symbols, jobs)) {
     Expected<std::unique_ptr<llvm::Module>> code =
-        makeLLVM(version, spec, place, context, options, symbol);
+        makeLLVM(version, spec, place, context, options, symbol, job.get());
     if (!code)
       return code.takeError();
     std::string extension = versions.size() > 1 ? version.name() + ".ll" : "ll";
@@ -337,7 +350,11 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &versio
       return createStringError("--emit=ptx needs a GPU, expected --target=cuda:CHIP");
     DeviceOptions textOnly;
     textOnly.inputs = options.inputs;
-    Expected<DeviceCode> device = buildDeviceCode(version.module, *version.gpu, textOnly);
+    Expected<std::unique_ptr<DeviceJob>> job =
+        startDeviceCode(version.module, *version.gpu, textOnly);
+    if (!job)
+      return job.takeError();
+    Expected<DeviceCode> device = (*job)->finish();
     if (!device)
       return device.takeError();
     StringRef text = device->images.empty() ? StringRef() : device->images.front().bytes;
@@ -346,8 +363,11 @@ Expected<llvm::SmallVector<char, 0>> ssm::emitModule(const ModuleVersion &versio
   llvm::LLVMContext context;
   WeightsPlace place;
   place.embedded = options.embedWeights;
+  Expected<std::unique_ptr<DeviceJob>> job = startDevice(version, options);
+  if (!job)
+    return job.takeError();
   Expected<std::unique_ptr<llvm::Module>> code =
-      makeLLVM(version, *spec, place, context, options, {SSM_MODULE_SYMBOL});
+      makeLLVM(version, *spec, place, context, options, {SSM_MODULE_SYMBOL}, job->get());
   if (!code)
     return code.takeError();
   if (form == TextForm::LLVM) {

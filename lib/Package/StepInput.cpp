@@ -14,6 +14,7 @@
 #include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
+#include <mutex>
 
 using namespace llvm;
 using namespace ssm;
@@ -77,6 +78,29 @@ struct FirstError : DiagnosticHandler {
 };
 } // namespace
 
+namespace {
+/// Crashes are caught as long as a thread has one of these.
+class CatchCrashes {
+public:
+  CatchCrashes() {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (users++ == 0)
+      CrashRecoveryContext::Enable();
+  }
+  ~CatchCrashes() {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (--users == 0)
+      CrashRecoveryContext::Disable();
+  }
+
+private:
+  static std::mutex mutex;
+  static int users;
+};
+std::mutex CatchCrashes::mutex;
+int CatchCrashes::users = 0;
+} // namespace
+
 Error StepInputs::run(StringRef name, Module &module, StringRef command,
                       function_ref<Error()> step) const {
   SmallVector<char, 0> before;
@@ -89,10 +113,9 @@ Error StepInputs::run(StringRef name, Module &module, StringRef command,
   std::unique_ptr<DiagnosticHandler> handler = context.getDiagnosticHandler();
   context.setDiagnosticHandler(std::make_unique<FirstError>(told));
   Error result = Error::success();
-  CrashRecoveryContext::Enable();
+  CatchCrashes scope;
   CrashRecoveryContext recovery;
   bool isCrash = !recovery.RunSafely([&] { result = joinErrors(std::move(result), step()); });
-  CrashRecoveryContext::Disable();
   context.setDiagnosticHandler(std::move(handler));
   if (!isCrash && told.empty() && !result)
     return Error::success();

@@ -116,6 +116,14 @@ static Error unknownCpu(const Target &target, const Triple &triple, StringRef na
   return createStringError("unknown CPU '" + name + "', expected one of " + join(known, ", "));
 }
 
+static StringRef baselineOf(const Triple &triple) {
+  return triple.isX86() ? StringRef("v2") : StringRef(kBaselineCpu);
+}
+
+Expected<CpuTarget> CpuTarget::resolveBaseline(StringRef triple) {
+  return resolve(baselineOf(Triple(triple)), triple);
+}
+
 Expected<CpuTarget> CpuTarget::resolve(StringRef name) {
   return resolve(name, sys::getProcessTriple());
 }
@@ -123,7 +131,7 @@ Expected<CpuTarget> CpuTarget::resolve(StringRef name) {
 Expected<CpuTarget> CpuTarget::resolve(StringRef name, StringRef tripleName) {
   Triple triple(tripleName);
   if (name.empty())
-    name = isHost(triple) ? "native" : triple.isX86() ? "v2" : kBaselineCpu.data();
+    name = isHost(triple) ? StringRef("native") : baselineOf(triple);
   Expected<const Target *> target = lookupTarget(triple);
   if (!target)
     return target.takeError();

@@ -47,6 +47,9 @@ struct CpuTarget {
   /// The same for this machine's triple.
   static llvm::Expected<CpuTarget> resolve(llvm::StringRef name);
 
+  /// What any processor of the triple's kind runs: x86-64-v2, generic.
+  static llvm::Expected<CpuTarget> resolveBaseline(llvm::StringRef triple);
+
   /// Sorts by what code can make of them, best first: width of vectors, then number of
   /// extensions.
   static void sortBestFirst(std::vector<CpuTarget> &targets);

@@ -69,7 +69,30 @@ struct CheckInKernels : ssm::impl::CheckInKernelsBase<CheckInKernels> {
     if (reduce.getKind() != kind || reduce.getValue() != kernel.getInputArg(0) ||
         reduce.getLoops().size() != kernel.getNumLoops())
       return std::nullopt;
-    return Elements{kernel.getInputs()[0], kernel.getInputMap(0)};
+    return elementsOf(kernel, 0);
+  }
+
+  /// What a kernel reads, below reshapes that only add or take away axes of size 1, and how.
+  static Elements elementsOf(KernelOp kernel, unsigned input) {
+    Elements found{kernel.getInputs()[input], kernel.getInputMap(input)};
+    while (auto expand = found.tensor.getDefiningOp<tensor::ExpandShapeOp>()) {
+      SmallVector<AffineExpr> exprs;
+      for (ArrayRef<int64_t> group : expand.getReassociationIndices()) {
+        AffineExpr expr = getAffineConstantExpr(0, kernel.getContext());
+        int64_t longer = 0;
+        for (int64_t axis : group)
+          if (expand.getResultType().getDimSize(axis) != 1) {
+            expr = found.map.getResult(axis);
+            ++longer;
+          }
+        if (longer > 1)
+          return found;
+        exprs.push_back(expr);
+      }
+      found = {expand.getSrc(), AffineMap::get(found.map.getNumDims(), 0, exprs,
+                                               kernel.getContext())};
+    }
+    return found;
   }
 
   /// Whether the tensor is computed when weights are loaded, and a check with it.
@@ -99,11 +122,20 @@ struct CheckInKernels : ssm::impl::CheckInKernelsBase<CheckInKernels> {
   void move(CheckOp check, const Elements &indices) {
     Value size = check.getValues()[1];
     SmallVector<arith::SelectOp> selects;
-    for (OpOperand &use : indices.tensor.getUses()) {
-      auto kernel = dyn_cast<KernelOp>(use.getOwner());
-      unsigned input = use.getOperandNumber();
-      if (!kernel || input >= kernel.getInputs().size() ||
-          kernel.getInputMap(input) != indices.map)
+    SmallVector<OpOperand *> uses;
+    auto addUses = [&](Value value) {
+      for (OpOperand &use : value.getUses())
+        uses.push_back(&use);
+    };
+    addUses(indices.tensor);
+    for (size_t i = 0; i < uses.size(); ++i) {
+      if (auto expand = dyn_cast<tensor::ExpandShapeOp>(uses[i]->getOwner())) {
+        addUses(expand.getResult());
+        continue;
+      }
+      auto kernel = dyn_cast<KernelOp>(uses[i]->getOwner());
+      unsigned input = uses[i]->getOperandNumber();
+      if (!kernel || input >= kernel.getInputs().size() || !(elementsOf(kernel, input) == indices))
         continue;
       for (auto select : kernel.getStep().getOps<arith::SelectOp>())
         if (isWrapped(select, kernel.getInputArg(input), size))

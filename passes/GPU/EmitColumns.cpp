@@ -4,17 +4,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A softmax or a norm along an axis that does not lie dense: neighbours are columns, which have
-// sums of their own. A block has a few columns side by side, its threads share out their lengths.
+// sums of their own. A block has a few columns side by side, its threads share out their lengths; of
+// longer ones the blocks of a cluster do, which read each other's parts of the sums.
 //
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/TeamReduce.h"
 #include "passes/GPU/Teams.h"
 
 #include "lib/Analysis/MatmulShape.h"
 #include "lib/Emit/RowDivision.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
@@ -23,17 +26,21 @@ using namespace ssm;
 namespace {
 
 /// Elements of a thread, more of which would not stay in registers.
-constexpr int64_t kElements = 16;
+constexpr int64_t kElements = 16, kMostElements = 32;
 /// Threads of a block at most, and bytes of neighbours that memory gives at once.
 constexpr int64_t kThreads = 512, kSectorBytes = 32;
 /// Fewer terms of a sum are not shared out.
 constexpr int64_t kShortest = 17;
 /// So many blocks of broad ones keep all multiprocessors busy.
-constexpr int64_t kManyBlocks = 264;
+constexpr int64_t kManyBlocks = 128;
+/// Of narrow ones as many as let a thread have all elements that it can.
+constexpr int64_t kManyNarrow = 1024;
+/// Bytes of a sum that the blocks of a cluster read.
+constexpr int64_t kSumBytes = 8;
 /// What is on its way at once where elements are read anew for each sum.
 constexpr int64_t kAhead = 8;
 
-enum class Width { Broad, Narrow, Tall };
+enum class Width { Broad, Narrow, Cluster, LongCluster, Tall };
 
 class ColumnEmitter : public TeamEmitter {
 public:
@@ -54,16 +61,22 @@ private:
     Value isInside, number;
     SmallVector<std::pair<Value, Value>> known;
   };
+  bool isCluster() const { return width == Width::Cluster || width == Width::LongCluster; }
   int64_t columns();
   int64_t elements();
+  /// Elements of a block's columns, at most.
+  int64_t rows() { return elements() * (kThreads / columns()); }
   LaunchShape launch();
   Value hostBlocks();
+  Value hostParts();
+  void place(Part &part, int64_t i);
   void open(Value number);
   void open(const Part &part);
   void remember(Part &part);
   void reduce(ReduceOp op);
   Value reduceAnew(ReduceOp op);
   Value reduceOverColumns(arith::AtomicRMWKind kind, Value value);
+  Value reduceOverCluster(arith::AtomicRMWKind kind, Value value);
   void write();
   void store(ArrayRef<unsigned> outs);
 
@@ -72,7 +85,10 @@ private:
   SmallVector<unsigned> summed, outer;
   SmallVector<unsigned> read; // inputs along the sums
   unsigned column = 0;
-  Value length, row, step, exists;
+  Value length, row, step, exists, whole;
+  /// Of a cluster: its blocks, the block's number, the memory of sums and how many it has.
+  Value numParts, part, sums;
+  int64_t numSums = 0;
   SmallVector<Part> parts;
 };
 
@@ -133,12 +149,24 @@ int64_t ColumnEmitter::columns() {
 }
 
 int64_t ColumnEmitter::elements() {
-  return std::max<int64_t>(kElements / read.size(), 1);
+  int64_t most = width == Width::LongCluster ? kMostElements : kElements;
+  return std::max<int64_t>(most / read.size(), 1);
 }
 
 Value ColumnEmitter::hostBlocks() {
   DeviceBuilder host{k.host};
   return host.mul(hostProduct(outer), host.ceilDiv(hostProduct(column), columns()));
+}
+
+/// As few as hold the columns, more where these are few.
+Value ColumnEmitter::hostParts() {
+  DeviceBuilder host{k.host};
+  Value one = arith::ConstantIndexOp::create(k.host, 1);
+  Value groups = host.make<arith::MaxUIOp>(hostBlocks(), one);
+  Value busy = host.div(arith::ConstantIndexOp::create(k.host, kManyBlocks), groups);
+  Value needed = host.ceilDiv(hostProduct(summed), rows());
+  return host.min(host.make<arith::MaxUIOp>(host.make<arith::MaxUIOp>(needed, busy), one),
+                  kMaxCluster);
 }
 
 Value ColumnEmitter::isFit() {
@@ -147,7 +175,7 @@ Value ColumnEmitter::isFit() {
   DeviceBuilder host{k.host};
   Value length = hostProduct(summed);
   Value fits = host.compare(arith::CmpIPredicate::ule, length,
-                            elements() * (kThreads / columns()));
+                            rows() * (isCluster() ? kMaxCluster : 1));
   fits = host.make<arith::AndIOp>(fits, host.compare(arith::CmpIPredicate::ugt, length, 0));
   if (width == Width::Broad)
     fits = host.make<arith::AndIOp>(
@@ -159,11 +187,24 @@ LaunchShape ColumnEmitter::launch() {
   ImplicitLocOpBuilder &h = k.host;
   DeviceBuilder host{h};
   // Few blocks have as many threads as there is something to do for.
-  int64_t each = width == Width::Broad ? elements() : std::min<int64_t>(elements(), 4);
-  Value one = arith::ConstantIndexOp::create(h, 1);
-  Value warps = host.ceilDiv(hostProduct(summed), each * (kWarp / columns()));
+  int64_t few = std::min<int64_t>(elements(), 4), all = elements();
+  Value one = arith::ConstantIndexOp::create(h, 1), rows = hostProduct(summed), parts = one;
+  auto warpsOf = [&](int64_t each) { return host.ceilDiv(rows, each * (kWarp / columns())); };
+  if (isCluster()) {
+    parts = hostParts();
+    rows = host.div(host.sub(host.add(rows, parts), 1), parts);
+  }
+  Value warps = warpsOf(all);
+  if (width == Width::Narrow || width == Width::Tall)
+    warps = host.select(host.isLess(hostBlocks(), kManyNarrow), warpsOf(few), warps);
   warps = h.createOrFold<arith::MaxUIOp>(host.min(warps, kThreads / kWarp), one);
-  return {{hostBlocks(), one, one}, host.mul(warps, kWarp), kThreads};
+  LaunchShape shape = {{hostBlocks(), parts, one}, host.mul(warps, kWarp), kThreads};
+  if (isCluster()) {
+    int64_t reduces = llvm::range_size(kernel.getStep().getOps<ReduceOp>());
+    shape.dynamicShared = reduces * columns() * kSumBytes;
+    shape.flags |= kClusters;
+  }
+  return shape;
 }
 
 LaunchShape ColumnEmitter::emit() {
@@ -182,10 +223,17 @@ LaunchShape ColumnEmitter::emit() {
   e.at[column] = d.min(at, d.sub(size, 1));
   e.hoist(points);
   length = product(summed);
+  if (isCluster()) {
+    numParts = gpu::GridDimOp::create(b, gpu::Dimension::y);
+    part = gpu::BlockIdOp::create(b, gpu::Dimension::y);
+    sums = k.addDynamicShared();
+    row = d.add(row, d.mul(step, part));
+    step = d.mul(step, numParts);
+  }
   if (width != Width::Tall)
     for (int64_t i = 0; i < elements(); ++i) {
-      Value number = d.add(row, d.mul(step, i));
-      parts.push_back({d.isLess(number, length), d.min(number, d.sub(length, 1)), {}});
+      parts.emplace_back();
+      place(parts.back(), i);
       PointEmitter::Scope scope(e);
       open(parts.back());
       for (unsigned input : read)
@@ -196,8 +244,19 @@ LaunchShape ColumnEmitter::emit() {
     reduce(op);
     e.hoist(points);
   }
+  if (isCluster())
+    NVVM::ClusterArriveOp::create(b, b.getUnitAttr());
   write();
+  // No block ends before others have read what it has.
+  if (isCluster())
+    NVVM::ClusterWaitOp::create(b, b.getUnitAttr());
   return shape;
+}
+
+void ColumnEmitter::place(Part &part, int64_t i) {
+  Value number = d.add(row, d.mul(step, i));
+  part.isInside = d.isLess(number, length);
+  part.number = d.min(number, d.sub(length, 1));
 }
 
 void ColumnEmitter::open(Value number) { setIndices(summed, number); }
@@ -229,7 +288,8 @@ void ColumnEmitter::reduce(ReduceOp op) {
     value = d.select(part.isInside, value, none);
     sum = sum ? e.combine(kind, sum, value) : value;
   }
-  e.provide(op, reduceOverColumns(kind, sum));
+  whole = reduceOverColumns(kind, sum);
+  e.provide(op, whole);
 }
 
 /// Several elements at a time, each for a sum of its own.
@@ -265,10 +325,29 @@ Value ColumnEmitter::reduceOverColumns(arith::AtomicRMWKind kind, Value value) {
   });
   gpu::BarrierOp::create(b);
   Value first = memref::LoadOp::create(b, shared, ValueRange{constant(0), mine});
-  return d.loop(constant(1), warps, constant(1), first, [&](Value i, ValueRange sums) {
+  value = d.loop(constant(1), warps, constant(1), first, [&](Value i, ValueRange sums) {
     Value part = memref::LoadOp::create(b, shared, ValueRange{i, mine});
     return SmallVector<Value>{e.combine(kind, sums[0], part)};
   })[0];
+  return isCluster() ? reduceOverCluster(kind, value) : value;
+}
+
+/// The blocks' sums, in their order.
+Value ColumnEmitter::reduceOverCluster(arith::AtomicRMWKind kind, Value value) {
+  int64_t side = columns();
+  Value mine = d.toInt(d.rem(thread, side));
+  Value own = d.after(sums, d.add(d.mul(mine, kSumBytes), numSums++ * side * kSumBytes));
+  d.branch(d.isLess(thread, side), [&] { d.store(value, own, kSumBytes); });
+  NVVM::ClusterArriveOp::create(b, b.getUnitAttr());
+  NVVM::ClusterWaitOp::create(b, b.getUnitAttr());
+  auto remote = LLVM::LLVMPointerType::get(b.getContext(), /*shared memory of a cluster*/ 7);
+  auto sumOf = [&](Value block) {
+    return d.load(value.getType(), NVVM::MapaOp::create(b, remote, own, d.toInt(block)), kSumBytes);
+  };
+  return d.loop(constant(1), numParts, constant(1), sumOf(constant(0)),
+                [&](Value block, ValueRange now) {
+                  return SmallVector<Value>{e.combine(kind, now[0], sumOf(block))};
+                })[0];
 }
 
 void ColumnEmitter::store(ArrayRef<unsigned> outs) {
@@ -280,6 +359,12 @@ void ColumnEmitter::store(ArrayRef<unsigned> outs) {
 }
 
 void ColumnEmitter::write() {
+  // Where elements are is told anew, for registers to hold nothing but values.
+  if (width != Width::Tall) {
+    row = d.select(areLoaded(b, whole), row, constant(0));
+    for (auto [i, part] : llvm::enumerate(parts))
+      place(part, i);
+  }
   SmallVector<unsigned> along, single;
   for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
     (loopsOf(kernel.getOutMap(out)) == points ? single : along).push_back(out);
@@ -312,12 +397,19 @@ void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelF
     Width width;
   };
   static constexpr Form all[] = {
-      {"_broad", Width::Broad}, {"_narrow", Width::Narrow}, {"_tall", Width::Tall}};
+      {"_broad", Width::Broad},
+      {"_narrow", Width::Narrow},
+      {"_cluster", Width::Cluster},
+      {"_long_cluster", Width::LongCluster},
+      {"_tall", Width::Tall}};
   ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
   DeviceKernel alone{kernel, kernel, none, none, nullptr};
   if (!ColumnEmitter(alone, Width::Tall).isColumns())
     return;
-  for (const Form &form : all)
+  for (const Form &form : all) {
+    bool isCluster = form.width == Width::Cluster || form.width == Width::LongCluster;
+    if (isCluster && !overlaps) // chips have both or neither
+      continue;
     forms.push_back({form.name,
                      form.width == Width::Tall
                          ? std::function<Value(ImplicitLocOpBuilder &)>()
@@ -333,4 +425,5 @@ void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelF
                        (void)emitter.isColumns();
                        return emitter.emit();
                      }});
+  }
 }

@@ -299,10 +299,11 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     }
     if (!form.split)
       return emitForm(function, ops, form.suffix, form.emit, device, host);
-    auto [numParts, words] = form.split(host);
-    if (!words)
+    KernelForm::Split split = form.split(host);
+    Value numParts = split.numParts;
+    if (!split.words)
       return emitForm(function, ops, form.suffix, form.emit, device, host, {numParts});
-    withMemory(function, host, words, [&](Value parts) {
+    withMemory(function, host, split.words, [&](Value parts) {
       std::string second = (form.suffix + "_sums").str();
       emitForm(function, ops, form.suffix, form.emit, device, host, {parts, numParts});
       emitForm(function, ops, second, form.emitSecond, device, host, {parts, numParts});

@@ -8,7 +8,9 @@
 // keep points apart, so threads share those out; the others run in order within a thread. Where
 // these are long, points meet by their numbers instead: of plain writes the greatest number that
 // comes to an element is found first; what is combined is sorted by its element, and a thread
-// takes all of one in their order. The result is that of the loops, bit by bit.
+// takes all of one in their order. Where the loops that run in order walk along rows, a block has
+// those of one: of points that meet in a word of shared memory the first takes its turn, then the
+// next one. The result is that of the loops, bit by bit.
 //
 //===----------------------------------------------------------------------===//
 
@@ -33,11 +35,23 @@ constexpr int64_t kFewPoints = 8, kFewCombined = 64;
 /// Threads that are enough to combine in order, however long.
 constexpr int64_t kEnoughThreads = int64_t(1) << 14;
 
+/// Points of a thread at once, those of a block, and words where they meet.
+constexpr int64_t kPoints = 8, kTurn = kThreads * kPoints, kSlots = 4096;
+/// Steps of a row that are worth a block, and more of which could use up the numbers of turns.
+constexpr int64_t kLeastSteps = 128, kMostSteps = int64_t(1) << 20;
+/// Rows that are enough blocks, and steps of fewer of them.
+constexpr int64_t kEnoughRows = 16, kStepsOfFew = 16384;
+
 class ScatterNest {
 public:
   /// Whether the nest is one.
   bool match(Operation *nest);
   bool isCombined() const { return static_cast<bool>(current); }
+  /// Whether neighbours of the innermost loop run in order.
+  bool areRows() const {
+    return memref::StoreOp(store).getMemRefType().getElementType().isIntOrFloat() &&
+           llvm::is_contained(inOrder, loops.size() - 1);
+  }
 
   /// The loops that are an index of the element and nothing else; of these the ones that no other
   /// index depends on; all but those.
@@ -80,6 +94,7 @@ public:
   Value blocks(Value points) { return d.ceilDiv(points, kThreads); }
 
   void writeInOrder();
+  void writeByTurns(gpu::GPUFuncOp function);
   void clear(Value memory);
   /// At the thread's point of the numbered loops, the others at 0, behind the body.
   void atNumbered(llvm::function_ref<void(Value)> body);
@@ -104,8 +119,14 @@ private:
   Value numberOf(ArrayRef<unsigned> loops);
   /// The body but for the store, at the loops' indices; `current` read from where it is.
   void emitBody();
+  /// Of these what does not need `current`.
+  void emitAhead();
   Value placeNow();
+  /// Whether the element is one, where indices come from data.
+  Value isInside();
   void ifInside(llvm::function_ref<void()> body);
+  /// A word where all points of an element meet.
+  Value slotNow();
   void storeHere() {
     memref::StoreOp::create(b, mapping.lookupOrDefault(memref::StoreOp(n.store).getValue()), memref::StoreOp(n.store).getMemRef(),
                             indicesNow());
@@ -255,6 +276,20 @@ void ScatterEmitter::emitBody() {
       b.clone(op, mapping);
 }
 
+void ScatterEmitter::emitAhead() {
+  llvm::SmallPtrSet<Operation *, 8> late;
+  for (Operation &op : scf::ForOp(n.loops.back()).getBody()->without_terminator()) {
+    bool isLate = &op == memref::LoadOp(n.current) || &op == memref::StoreOp(n.store) ||
+                  llvm::any_of(op.getOperands(), [&](Value operand) {
+                    return late.contains(operand.getDefiningOp());
+                  });
+    if (isLate)
+      late.insert(&op);
+    else
+      b.clone(op, mapping);
+  }
+}
+
 Value ScatterEmitter::placeNow() {
   Values indices = indicesNow();
   Value place = index(0);
@@ -265,7 +300,7 @@ Value ScatterEmitter::placeNow() {
 }
 
 /// Kernels run behind a check that failed, too.
-void ScatterEmitter::ifInside(llvm::function_ref<void()> body) {
+Value ScatterEmitter::isInside() {
   Value fits;
   Values indices = indicesNow();
   for (int64_t axis : n.axes) {
@@ -273,7 +308,11 @@ void ScatterEmitter::ifInside(llvm::function_ref<void()> body) {
     Value isInside = d.isLess(indices[axis], size);
     fits = fits ? d.make<arith::AndIOp>(fits, isInside) : isInside;
   }
-  if (fits)
+  return fits;
+}
+
+void ScatterEmitter::ifInside(llvm::function_ref<void()> body) {
+  if (Value fits = isInside())
     d.branch(fits, body);
   else
     body();
@@ -292,6 +331,115 @@ void ScatterEmitter::writeInOrder() {
       mapping = outside;
       return Values();
     });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Turns
+//===----------------------------------------------------------------------===//
+
+Value ScatterEmitter::slotNow() {
+  Value place = d.toInt(placeNow());
+  // Places that are a power of two apart do not meet.
+  Value above = d.mul(d.make<arith::ShRUIOp>(place, 12), 2531);
+  return d.toIndex(d.bitAnd(d.add(place, above), kSlots - 1));
+}
+
+/// A block has the steps of one point of the loops apart, so many at once. In a turn the lowest
+/// that is left of each slot is done; numbers of later turns are lower, so that no word need be
+/// set back.
+void ScatterEmitter::writeByTurns(gpu::GPUFuncOp function) {
+  constexpr int64_t numberBits = llvm::ConstantLog2<kTurn>();
+  DeviceKernel memory{KernelOp(), KernelOp(), b, b, function};
+  Value claims = memory.addShared({kSlots}, b.getI32Type());
+  Value left = memory.addShared({1}, b.getI32Type());
+  shareBetweenThreads(function, memref::StoreOp(n.store).getMemRef());
+  Value zero = index(0), thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  setLoops(n.apart, gpu::BlockIdOp::create(b, gpu::Dimension::x));
+  for (int64_t i = 0; i < kSlots; i += kThreads)
+    memref::StoreOp::create(b, d.constant(-1), claims, ValueRange{d.add(thread, i)});
+  d.branch(d.isEqual(thread, 0), [&] {
+    memref::StoreOp::create(b, d.constant(-1), left, ValueRange{zero});
+  });
+  gpu::BarrierOp::create(b);
+
+  struct Point {
+    IRMapping mapping;
+    Value slot, number, isFirst = nullptr;
+  };
+  auto lower = [&](Value word, Value memory, Value at) {
+    memref::AtomicRMWOp::create(b, arith::AtomicRMWKind::minu, word, memory, ValueRange{at});
+  };
+  Value all = count(n.inOrder), last = d.sub(all, 1);
+  Value turns = d.constant((int64_t(1) << (32 - numberBits)) - 1);
+  d.loop(zero, all, index(kTurn), turns, [&](Value first, ValueRange carried) {
+    SmallVector<Point, kPoints> points;
+    Value waiting = d.constant(0);
+    for (int64_t i = 0; i < kPoints; ++i) {
+      IRMapping outside = mapping;
+      Value within = d.add(thread, i * kThreads), step = d.add(first, within);
+      setLoops(n.inOrder, d.min(step, last));
+      emitAhead();
+      Value isThere = d.isLess(step, all);
+      if (Value fits = isInside())
+        isThere = d.make<arith::AndIOp>(isThere, fits);
+      Value bit = d.select(isThere, d.constant(int64_t(1) << i), d.constant(0));
+      waiting = d.make<arith::OrIOp>(waiting, bit);
+      points.push_back({mapping, slotNow(), d.toInt(within)});
+      mapping = outside;
+    }
+    auto waits = [&](Value waiting, int64_t i) {
+      return d.compare(Predicate::ne, d.bitAnd(waiting, int64_t(1) << i), 0);
+    };
+    auto rounds = scf::WhileOp::create(b, TypeRange{b.getI32Type(), b.getI32Type()},
+                                       ValueRange{carried[0], waiting});
+    OpBuilder::InsertionGuard guard(b);
+    Location loc = b.getLoc();
+    Block *round = b.createBlock(&rounds.getBefore(), {}, rounds.getResultTypes(), {loc, loc});
+    Value turn = round->getArgument(0);
+    waiting = round->getArgument(1);
+    auto wordOf = [&](const Point &point) {
+      return d.make<arith::OrIOp>(d.make<arith::ShLIOp>(turn, numberBits), point.number);
+    };
+    for (auto [i, point] : llvm::enumerate(points))
+      d.branch(waits(waiting, i), [&, &point = point] { lower(wordOf(point), claims, point.slot); });
+    gpu::BarrierOp::create(b);
+    // None of a turn meet: all are read before the first is written. Also what is to be replaced,
+    // as memory takes parts of sectors faster that the cache has.
+    memref::StoreOp store = n.store;
+    Values replaced;
+    for (auto [i, point] : llvm::enumerate(points)) {
+      Value word = memref::LoadOp::create(b, claims, ValueRange{point.slot});
+      point.isFirst = d.make<arith::AndIOp>(waits(waiting, i), d.isEqual(word, wordOf(point)));
+      Value bit = d.select(point.isFirst, d.constant(int64_t(1) << i), d.constant(0));
+      waiting = d.bitXor(waiting, bit);
+      IRMapping outside = mapping;
+      mapping = point.mapping;
+      Value old = d.choose(point.isFirst, store.getMemRefType().getElementType(), [&] {
+        return Values{memref::LoadOp::create(b, store.getMemRef(), indicesNow())};
+      })[0];
+      mapping = outside;
+      if (n.isCombined())
+        point.mapping.map(memref::LoadOp(n.current).getResult(), old);
+      else
+        replaced.push_back(old);
+    }
+    Value areThere = n.isCombined() ? Value() : areLoaded(b, replaced);
+    for (Point &point : points)
+      d.branch(areThere ? d.make<arith::AndIOp>(point.isFirst, areThere) : point.isFirst, [&] {
+        IRMapping outside = mapping;
+        mapping = point.mapping;
+        emitBody();
+        storeHere();
+        mapping = outside;
+      });
+    d.branch(d.compare(Predicate::ne, waiting, 0), [&] { lower(turn, left, zero); });
+    gpu::BarrierOp::create(b);
+    Value isAgain = d.isEqual(memref::LoadOp::create(b, left, ValueRange{zero}), turn);
+    scf::ConditionOp::create(b, isAgain, ValueRange{d.sub(turn, 1), waiting});
+    Block *next = b.createBlock(&rounds.getAfter(), {}, rounds.getResultTypes(), {loc, loc});
+    scf::YieldOp::create(b, next->getArguments());
+    return Values{rounds.getResult(0)};
   });
 }
 
@@ -433,6 +581,21 @@ struct ScatterLaunches {
            });
   }
 
+  void byTurns() {
+    launches.launch("_turns", {}, [&](Operation *copy, gpu::GPUFuncOp function, ValueRange) {
+      ScatterNest inside;
+      inside.match(copy);
+      ImplicitLocOpBuilder b(copy->getLoc(), copy);
+      ScatterEmitter(inside, b).writeByTurns(function);
+      copy->erase();
+      ImplicitLocOpBuilder &host = launches.host;
+      Value one = arith::ConstantIndexOp::create(host, 1);
+      return LaunchShape{{ScatterEmitter(nest, host).count(nest.apart), one, one},
+                         arith::ConstantIndexOp::create(host, kThreads),
+                         kThreads};
+    });
+  }
+
   void latest() {
     DeviceBuilder d{launches.host};
     ScatterEmitter host(nest, launches.host);
@@ -523,11 +686,33 @@ SmallVector<KernelForm> ssm::getScatterForms(Operation *nest) {
     else
       all.latest();
   };
+  if (found.areRows()) {
+    auto isRow = [nest](ImplicitLocOpBuilder &h) -> Value {
+      ScatterNest found;
+      found.match(nest);
+      ScatterEmitter host(found, h);
+      DeviceBuilder d{h};
+      Value steps = host.count(found.inOrder);
+      Value areEnough = d.compare(Predicate::uge, host.count(found.apart), kEnoughRows);
+      Value areFew = d.compare(Predicate::ule, steps, kStepsOfFew);
+      Value fits = d.make<arith::OrIOp>(areEnough, areFew);
+      fits = d.make<arith::AndIOp>(fits, d.compare(Predicate::uge, steps, kLeastSteps));
+      return d.make<arith::AndIOp>(fits, d.compare(Predicate::ule, steps, kMostSteps));
+    };
+    KernelForm byTurns{"_turns", isRow, nullptr};
+    byTurns.emitAll = [nest](KernelLaunches &launches) {
+      ScatterNest found;
+      found.match(nest);
+      ScatterLaunches{launches, found}.byTurns();
+    };
+    forms.push_back(byTurns);
+  }
   KernelForm any{"", nullptr, nullptr};
   any.emitAll = [nest](KernelLaunches &launches) {
     ScatterNest found;
     found.match(nest);
     ScatterLaunches{launches, found}.inOrder();
   };
-  return {byNumbers, any};
+  forms.append({byNumbers, any});
+  return forms;
 }

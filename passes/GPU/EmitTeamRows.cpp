@@ -29,12 +29,17 @@ constexpr int64_t kElements = 32;
 constexpr int64_t kFewRows = 128;
 /// Single elements of a row from which on a warp's lanes have several.
 constexpr int64_t kLeastSingles = 128;
+/// Where rows begin: at 16 bytes; all operands' at the same place between two vectors, so that
+/// single elements are in front of and behind these; or anywhere, so that all vectors are of one
+/// element.
+enum class RowStart { Aligned, Shifted, Any };
 /// Vectors of a thread, and threads of a team at most: a warp, or a block.
 struct RowTeam {
   StringLiteral name;
   int64_t vectors, threads;
-  /// Vectors are of one element: rows that do not begin at 16 bytes.
-  bool isSingle = false;
+  RowStart start = RowStart::Aligned;
+  bool isShifted() const { return start == RowStart::Shifted; }
+  bool isSingle() const { return start == RowStart::Any; }
   bool isWarp() const { return threads == kWarp; }
   bool isFew() const { return vectors == 1; }
 };
@@ -42,13 +47,16 @@ constexpr RowTeam kTeams[] = {{"_warp", 4, kWarp},
                               {"_few", 1, kMaxBlock},
                               {"_row", 4, 512},
                               {"_long", 8, 512},
-                              {"_any_row", 8, 512, true}};
+                              {"_shifted_warp", 4, kWarp, RowStart::Shifted},
+                              {"_shifted_row", 4, 512, RowStart::Shifted},
+                              {"_any_row", 8, 512, RowStart::Any}};
 
 class RowEmitter : public TeamEmitter {
 public:
   RowEmitter(DeviceKernel &k, const RowTeam &form, bool overlaps = false)
       : TeamEmitter(k, overlaps), form(form), d{b} {
-    takesSingles = form.isSingle;
+    takesSingles = form.isSingle();
+    takesRests = form.isShifted();
     analyze();
   }
 
@@ -65,19 +73,29 @@ public:
   LaunchShape emit();
 
 private:
-  /// One of the thread's vectors: whether and where it is, and what is known of it.
+  /// One of the thread's vectors, or its single element: whether and where it is, and what is known
+  /// of it.
   struct Part {
     Value isInside, at;
-    SmallVector<std::pair<Value, Value>> known;
+    bool isVector = true;
+    SmallVector<std::pair<Value, Value>> known = {};
   };
+  void inPart(Part &part, llvm::function_ref<void()> body);
   LaunchShape launch();
   bool isScale(unsigned input, LaunchShape &shape);
   void prefetch(LaunchShape &shape);
   void emitRow(Value point, LaunchShape &shape);
-  void open(const Part &part);
-  void remember(Part &part);
   void reduce(ReduceOp op);
   void write();
+  SmallVector<Value> operands() {
+    SmallVector<Value> all(kernel.getInputs());
+    llvm::append_range(all, kernel.getOuts());
+    return all;
+  }
+  bool isOfRows(AffineMap map) { return loopsOf(map) == (points | loopBit(*wideLoop)); }
+  bool liesAlike();
+  Value beginsAligned();
+  Value inFront();
   Value rowVectors() { return count(*wideLoop); }
   Value alsoExists(Value condition) {
     return exists ? d.make<arith::AndIOp>(exists, condition) : condition;
@@ -89,6 +107,8 @@ private:
   /// Of warps, whether it has a row.
   Value exists;
   SmallVector<Part> parts;
+  /// Of shifted rows: how operands of many rows are reached.
+  AffineMap rows;
 };
 
 } // namespace
@@ -103,18 +123,59 @@ bool RowEmitter::isRow() {
   for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
     if (!isSubset(loopsOf(kernel.getOutMap(out)), points | row))
       return false;
-  return true;
+  return !form.isShifted() || liesAlike();
+}
+
+/// Whether all operands of many rows lie alike, so that a row has as many elements in front of its
+/// first vector in each.
+bool RowEmitter::liesAlike() {
+  for (Operation &op : kernel.getStep().without_terminator())
+    if (getIndexedRead(&op) && contains(e.loops.of(op.getResult(0)), *wideLoop))
+      return false;
+  auto isPlain = [](AffineExpr expr) { return isa<AffineDimExpr>(expr); };
+  for (auto [i, buffer] : llvm::enumerate(operands())) {
+    AffineMap map = kernel.getMap(i);
+    if (!map.isFunctionOfDim(*wideLoop) || loopsOf(map) == loopBit(*wideLoop))
+      continue;
+    if (!isOfRows(map) || !cast<MemRefType>(buffer.getType()).getLayout().isIdentity() ||
+        !llvm::all_of(map.getResults(), isPlain) || map.getNumResults() != pointLoops.size() + 1 ||
+        (rows && rows != map))
+      return false;
+    rows = map;
+  }
+  return rows && lanes > 1;
+}
+
+Value RowEmitter::beginsAligned() {
+  Value all = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
+  for (auto [i, buffer] : llvm::enumerate(operands()))
+    if (isOfRows(kernel.getMap(i)))
+      all = d.make<arith::AndIOp>(all, ssm::beginsAligned(b, buffer, lanes));
+  return all;
+}
+
+/// Elements of the row in front of its first vector.
+Value RowEmitter::inFront() {
+  Value row = constant(0);
+  for (AffineExpr expr : rows.getResults().drop_back()) {
+    unsigned loop = cast<AffineDimExpr>(expr).getPosition();
+    row = d.add(d.mul(row, e.size(loop)), e.at[loop]);
+  }
+  return d.rem(d.sub(constant(0), d.mul(row, e.size(*wideLoop))), lanes);
 }
 
 Value RowEmitter::isFit() {
-  Value aligned = isAligned();
+  Value aligned = form.isShifted() ? beginsAligned() : isAligned();
   isWide = true;
   Value length = rowVectors();
   Value fits = d.compare(arith::CmpIPredicate::ule, length, form.vectors * form.threads);
   if (form.isFew())
     fits = d.make<arith::AndIOp>(
         fits, d.compare(arith::CmpIPredicate::ule, product(pointLoops), kFewRows));
-  Value isSome = d.compare(arith::CmpIPredicate::uge, length, form.isSingle ? kLeastSingles : 1);
+  Value isSome = d.compare(arith::CmpIPredicate::uge, length,
+                           form.isSingle()    ? kLeastSingles
+                           : form.isShifted() ? kLeastSingles / lanes
+                                              : 1);
   return d.make<arith::AndIOp>(aligned, d.make<arith::AndIOp>(fits, isSome));
 }
 
@@ -132,6 +193,7 @@ LaunchShape RowEmitter::launch() {
 }
 
 LaunchShape RowEmitter::emit() {
+  isRow();
   LaunchShape shape = launch();
   begin();
   isWide = true;
@@ -141,12 +203,13 @@ LaunchShape RowEmitter::emit() {
       waitForOthers(k, shape);
   }
   if (form.isWarp()) {
-    // As many registers as let four blocks be on a multiprocessor; ptxas takes fewer, and spills.
-    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4));
+    // As many registers as let four blocks be on a multiprocessor, or three where single elements
+    // need some too; ptxas takes fewer, and spills.
+    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(form.isShifted() ? 3 : 4));
     Value warp = constant(kWarp);
     member = b.createOrFold<arith::RemUIOp>(thread, warp);
-    Value point = e.add(e.mul(team, constant(kBlock / kWarp)),
-                        b.createOrFold<arith::DivUIOp>(thread, warp));
+    Value point =
+        e.add(e.mul(team, constant(kBlock / kWarp)), b.createOrFold<arith::DivUIOp>(thread, warp));
     // Warps past the end do the last row again, and write nothing.
     Value total = product(pointLoops);
     exists = d.isLess(point, total);
@@ -157,7 +220,12 @@ LaunchShape RowEmitter::emit() {
     member = thread;
     emitRow(team, shape);
   }
-  alignAccesses(k.function.getBody());
+  // Of what all rows take, vectors begin anywhere where rows do.
+  llvm::DenseSet<Value> aligned;
+  for (auto [i, buffer] : llvm::enumerate(operands()))
+    if (!form.isShifted() || isOfRows(kernel.getMap(i)))
+      aligned.insert(buffer);
+  alignAccesses(k.function.getBody(), [&](Value buffer) { return aligned.contains(buffer); });
   return shape;
 }
 
@@ -180,8 +248,8 @@ void RowEmitter::prefetch(LaunchShape &shape) {
     Value first = PointerOp::create(b, LLVM::LLVMPointerType::get(b.getContext()), buffer);
     d.loop(e.mul(thread, constant(line)), bytes, e.mul(threads, constant(line)), {},
            [&](Value at, ValueRange) {
-             auto level = NVVM::PrefetchCacheLevelAttr::get(b.getContext(),
-                                                            NVVM::PrefetchCacheLevel::L2);
+             auto level =
+                 NVVM::PrefetchCacheLevelAttr::get(b.getContext(), NVVM::PrefetchCacheLevel::L2);
              NVVM::PrefetchOp::create(b, level, /*evictPriority=*/nullptr,
                                       d.after(first, d.toWide(at)), /*predicate=*/Value(),
                                       /*tensormap=*/nullptr);
@@ -192,21 +260,28 @@ void RowEmitter::prefetch(LaunchShape &shape) {
 
 void RowEmitter::emitRow(Value point, LaunchShape &shape) {
   setIndices(pointLoops, point);
-  Value length = rowVectors(), last = d.sub(length, 1);
+  Value size = e.size(*wideLoop), front = form.isShifted() ? inFront() : constant(0);
+  Value length = form.isShifted() ? d.div(d.sub(size, front), lanes) : rowVectors();
+  Value last = d.sub(length, 1);
   Value step = form.isWarp() ? constant(kWarp) : threads;
   for (int64_t i = 0; i < form.vectors; ++i) {
     // Threads that have none read the last one, which is another's too.
     Value number = e.add(member, e.mul(step, constant(i)));
-    parts.push_back({d.isLess(number, length), e.mul(d.min(number, last), constant(lanes)), {}});
+    Value at = e.add(front, e.mul(d.min(number, last), constant(lanes)));
+    parts.push_back({d.isLess(number, length), at});
+  }
+  if (form.isShifted()) {
+    // One for a thread: fewer than two vectors, whose threads are a warp at least.
+    Value vectors = d.mul(length, lanes), isInFront = d.isLess(member, front);
+    Value at = d.select(isInFront, member, d.add(member, vectors));
+    parts.push_back({d.isLess(at, size), d.min(at, d.sub(size, 1)), /*isVector=*/false});
   }
   if (overlaps && form.isFew()) {
-    PointEmitter::Scope scope(e);
-    Lanes wide(*this, *wideLoop);
-    open(parts.front());
-    for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
-      if (isScale(i, shape))
-        e.get(kernel.getInputArg(i));
-    remember(parts.front());
+    inPart(parts.front(), [&] {
+      for (unsigned i = 0; i < kernel.getInputs().size(); ++i)
+        if (isScale(i, shape))
+          e.get(kernel.getInputArg(i));
+    });
     waitForOthers(k, shape);
   }
   e.hoist(points);
@@ -215,14 +290,11 @@ void RowEmitter::emitRow(Value point, LaunchShape &shape) {
     for (unsigned input : inputsOf(kernel, cast<ReduceOp>(op).getValue()))
       if (e.loops.of(kernel.getStep().getArgument(input)) & loopBit(*wideLoop))
         read.insert(input);
-  for (Part &part : parts) {
-    PointEmitter::Scope scope(e);
-    Lanes wide(*this, *wideLoop);
-    open(part);
-    for (unsigned input : read)
-      e.get(kernel.getStep().getArgument(input));
-    remember(part);
-  }
+  for (Part &part : parts)
+    inPart(part, [&] {
+      for (unsigned input : read)
+        e.get(kernel.getStep().getArgument(input));
+    });
   for (Operation *op : teamReduces) {
     reduce(cast<ReduceOp>(op));
     e.hoist(points);
@@ -230,33 +302,37 @@ void RowEmitter::emitRow(Value point, LaunchShape &shape) {
   write();
 }
 
-void RowEmitter::open(const Part &part) {
+/// What the body comes to know of the part is known there from then on.
+void RowEmitter::inPart(Part &part, llvm::function_ref<void()> body) {
+  PointEmitter::Scope scope(e);
+  std::optional<Lanes> wide;
+  if (part.isVector)
+    wide.emplace(*this, *wideLoop);
   e.at[*wideLoop] = part.at;
   for (auto [value, emitted] : part.known)
     e.provide(value, emitted);
-}
-
-void RowEmitter::remember(Part &part) {
+  body();
   part.known.clear();
   e.forEachKnown([&](Value value, Value emitted) {
-    if (e.isLaneDependent(value))
+    if (contains(e.loops.of(value), *wideLoop))
       part.known.push_back({value, emitted});
   });
 }
 
 void RowEmitter::reduce(ReduceOp op) {
   arith::AtomicRMWKind kind = op.getKind();
-  Value none = e.neutral(kind, VectorType::get({lanes}, op.getType())), sum;
-  for (Part &part : parts) {
-    PointEmitter::Scope scope(e);
-    Lanes wide(*this, *wideLoop);
-    open(part);
-    Value value = e.getVector(op.getValue());
-    remember(part);
-    value = d.select(part.isInside, value, none);
-    sum = sum ? e.combine(kind, sum, value) : value;
-  }
-  Value all = e.reduceLanes(kind, sum);
+  // Of vectors, and of single elements.
+  Value sums[2];
+  for (Part &part : parts)
+    inPart(part, [&] {
+      Value value = part.isVector ? e.getVector(op.getValue()) : e.get(op.getValue());
+      value = d.select(part.isInside, value, e.neutral(kind, value.getType()));
+      Value &sum = sums[part.isVector ? 0 : 1];
+      sum = sum ? e.combine(kind, sum, value) : value;
+    });
+  Value all = e.reduceLanes(kind, sums[0]);
+  if (sums[1])
+    all = e.combine(kind, all, sums[1]);
   e.provide(op, form.isWarp() ? reduceOverLanes(e, kind, all, kWarp)
                               : reduceOverBlock(k, e, kind, all));
 }
@@ -273,13 +349,8 @@ void RowEmitter::write() {
       e.storeOut(out, e.get(yielded[out]));
   };
   if (!along.empty())
-    for (const Part &part : parts)
-      d.branch(alsoExists(part.isInside), [&] {
-        PointEmitter::Scope scope(e);
-        Lanes wide(*this, *wideLoop);
-        open(part);
-        store(along);
-      });
+    for (Part &part : parts)
+      d.branch(alsoExists(part.isInside), [&] { inPart(part, [&] { store(along); }); });
   if (!single.empty())
     d.branch(alsoExists(d.isEqual(member, 0)), [&] {
       PointEmitter::Scope scope(e);
@@ -292,7 +363,7 @@ void ssm::addRowForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm
   DeviceKernel alone{kernel, kernel, none, none, nullptr};
   for (const RowTeam &team : kTeams) {
     // For chips before sm_90 ptxas spills what single elements need.
-    if (team.isSingle && !overlaps)
+    if (team.isSingle() && !overlaps)
       continue;
     RowEmitter found(alone, team);
     if (!found.isRow())
@@ -316,7 +387,7 @@ void ssm::addRowForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelForm
                        return RowEmitter(k, team, overlaps).emit();
                      }});
     // All rows fit, so no larger team is needed.
-    if (fixed >= 0 && !team.isFew())
+    if (fixed >= 0 && !team.isFew() && !team.isShifted())
       return;
   }
 }

@@ -27,9 +27,6 @@ constexpr int64_t kShortSum = 16;
 constexpr int64_t kPerThread = 8;
 /// The most lanes of a vector.
 constexpr int64_t kMaxLanes = 8;
-/// Points from which on, and lengths of rows from which on, warps take rows; points of a thread
-/// then.
-constexpr int64_t kManyPoints = 1 << 20, kLeastRow = 16, kPointsOfThread = 8;
 
 } // namespace
 
@@ -166,7 +163,8 @@ void TeamEmitter::chooseWideLoop(bool ownSums) {
     return;
   }
   int64_t size = e.fixedSize(loop);
-  if (lanes > 1 && !wideBuffers.empty() && (size < 0 || (size >= lanes && size % lanes == 0)))
+  bool isWhole = size < 0 || (size >= lanes && size % lanes == 0);
+  if (lanes > 1 && !wideBuffers.empty() && (isWhole || takesRests))
     wideLoop = loop;
   else
     lanes = 1;
@@ -201,6 +199,14 @@ Value TeamEmitter::isAligned() {
       require(isa<Value>(mixed) ? Value(open) : constant(*getConstantIntValue(mixed)), lanes);
   }
   return all ? all : arith::ConstantIntOp::create(b, b.getI1Type(), 1).getResult();
+}
+
+Value ssm::beginsAligned(ImplicitLocOpBuilder &b, Value buffer, int64_t lanes) {
+  DeviceBuilder d{b};
+  auto type = cast<MemRefType>(buffer.getType());
+  int64_t bytes = std::min(kAccessBytes, lanes * type.getElementTypeBitWidth() / 8);
+  Value pointer = memref::ExtractAlignedPointerAsIndexOp::create(b, buffer);
+  return d.isEqual(d.rem(pointer, bytes), 0);
 }
 
 Value TeamEmitter::count(unsigned loop) {
@@ -240,17 +246,8 @@ LaunchShape TeamEmitter::launch() {
     return h.createOrFold<arith::CeilDivUIOp>(value, constant(by));
   };
   Value one = constant(1), total = hostProduct(pointLoops);
-  if (alone) {
-    Value perBlock = constant(kBlock * lanes);
-    if (canTakeRows()) {
-      Value isMany =
-          h.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge, total, constant(kManyPoints));
-      perBlock =
-          h.createOrFold<arith::SelectOp>(isMany, constant(kBlock * pointsOfThread()), perBlock);
-    }
-    return {
-        {h.createOrFold<arith::CeilDivUIOp>(total, perBlock), one, one}, constant(kBlock), kBlock};
-  }
+  if (alone)
+    return {{divide(total, kBlock * lanes), one, one}, constant(kBlock), kBlock};
   Value longest = one;
   auto lengthen = [&](Value length) { longest = h.createOrFold<arith::MaxUIOp>(longest, length); };
   for (Operation *reduce : teamReduces)
@@ -264,8 +261,10 @@ LaunchShape TeamEmitter::launch() {
   return {{total, one, one}, h.createOrFold<arith::MulIOp>(warps, constant(kWarp)), most};
 }
 
-void TeamEmitter::alignAccesses(Region &region) {
+void TeamEmitter::alignAccesses(Region &region, llvm::function_ref<bool(Value)> isAligned) {
   auto align = [&](auto access) {
+    if (isAligned && !isAligned(access.getBase()))
+      return;
     VectorType type = access.getVectorType();
     int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
     access.setAlignment(std::min(kAccessBytes, bytes));
@@ -309,24 +308,10 @@ LaunchShape TeamEmitter::emit() {
 }
 
 void TeamEmitter::emitBody() {
-  if (!alone) {
-    setIndices(pointLoops, team);
-    emitPoint();
-    return;
-  }
-  if (isWide || !canTakeRows())
+  if (alone)
     return emitPoints();
-  DeviceBuilder d{b};
-  Value isLarge = d.make<arith::AndIOp>(
-      d.compare(arith::CmpIPredicate::uge, product(pointLoops), kManyPoints),
-      d.compare(arith::CmpIPredicate::uge, e.size(pointLoops.back()), kLeastRow));
-  auto alone = [&](void (TeamEmitter::*emit)()) {
-    return [this, emit] {
-      PointEmitter::Scope scope(e);
-      (this->*emit)();
-    };
-  };
-  d.branch(isLarge, alone(&TeamEmitter::emitRows), alone(&TeamEmitter::emitPoints));
+  setIndices(pointLoops, team);
+  emitPoint();
 }
 
 void TeamEmitter::emitPoints() {
@@ -339,115 +324,6 @@ void TeamEmitter::emitPoints() {
   Lanes wide(*this, pointLoops);
   setIndices(pointLoops, loop.getInductionVar());
   emitPoint();
-}
-
-bool TeamEmitter::canTakeRows() {
-  if (pointLoops.size() < 2)
-    return false;
-  int64_t row = e.fixedSize(pointLoops.back()), all = 1;
-  for (unsigned loop : pointLoops) {
-    int64_t size = e.fixedSize(loop);
-    all = size < 0 || all < 0 ? -1 : all * size;
-  }
-  return (row < 0 || row >= kLeastRow) && (all < 0 || all >= kManyPoints);
-}
-
-int64_t TeamEmitter::pointsOfThread() const { return lanes > 1 ? lanes : kPointsOfThread; }
-
-/// A warp takes pieces of rows. Where a piece lies is found by divisions for a warp's first one
-/// alone: those of a thread's points would take longer than memory does. From one piece to the
-/// next, all loops' indices grow like the digits of a number.
-void TeamEmitter::emitRows() {
-  DeviceBuilder d{b};
-  unsigned inner = pointLoops.back();
-  int64_t length = kWarp * pointsOfThread();
-  SmallVector<Value> sizes;
-  for (unsigned loop : ArrayRef(pointLoops).drop_back())
-    sizes.push_back(e.size(loop));
-  Value size = e.size(inner), pieces = constant(1);
-  sizes.push_back(d.ceilDiv(size, length));
-  for (Value one : sizes)
-    pieces = d.mul(pieces, one);
-  auto digits = [&](Value number) {
-    SmallVector<Value> result(sizes.size());
-    for (size_t i = sizes.size(); i-- > 0;) {
-      result[i] = i == 0 ? number : d.rem(number, sizes[i]);
-      number = i == 0 ? number : d.div(number, sizes[i]);
-    }
-    return result;
-  };
-  Value warps = d.div(threads, kWarp), lane = d.rem(thread, kWarp);
-  Value first = d.add(d.mul(team, warps), d.div(thread, kWarp));
-  Value step = d.mul(gpu::GridDimOp::create(b, gpu::Dimension::x), warps);
-  SmallVector<Value> more = digits(step);
-  d.loop(first, pieces, step, digits(first), [&](Value, ValueRange now) {
-    PointEmitter::Scope scope(e);
-    for (auto [loop, index] : llvm::zip(ArrayRef(pointLoops).drop_back(), now))
-      e.at[loop] = index;
-    Value begin = d.mul(now.back(), length), afterLast = d.add(begin, length);
-    auto one = [&] {
-      d.loop(d.add(begin, lane), d.min(afterLast, size), constant(kWarp), {},
-             [&](Value at, ValueRange) {
-               PointEmitter::Scope each(e);
-               e.at[inner] = at;
-               emitPoint();
-               return SmallVector<Value>();
-             });
-    };
-    if (canTakeTogether())
-      d.branch(
-          d.compare(arith::CmpIPredicate::ule, afterLast, size),
-          [&] { emitTogether(d.add(begin, lane)); }, one);
-    else
-      one();
-    SmallVector<Value> next(now);
-    Value carry = zero;
-    for (size_t i = sizes.size(); i-- > 0;) {
-      next[i] = d.add(d.add(next[i], more[i]), carry);
-      if (i == 0)
-        break;
-      Value isOver = d.compare(arith::CmpIPredicate::uge, next[i], sizes[i]);
-      next[i] = d.select(isOver, d.sub(next[i], sizes[i]), next[i]);
-      carry = d.select(isOver, constant(1), zero);
-    }
-    return next;
-  });
-}
-
-/// Elementwise, with operands that registers hold for all of a thread's points.
-bool TeamEmitter::canTakeTogether() {
-  constexpr size_t most = 32;
-  Block &step = kernel.getStep();
-  return step.getOps<ReduceOp>().empty() && step.getOperations().size() <= most &&
-         kernel.getInputs().size() * pointsOfThread() <= most &&
-         llvm::all_of(llvm::seq<unsigned>(0, kernel.getOuts().size()),
-                      [&](unsigned out) { return loopsOf(kernel.getOutMap(out)) == points; });
-}
-
-/// All points of a thread are read before one is written: an element at a time is too little on its
-/// way for memory's latency.
-void TeamEmitter::emitTogether(Value first) {
-  // For chips before sm_90 ptxas would rather spill than have four blocks on a multiprocessor.
-  if (!overlaps)
-    k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4));
-  auto yielded = kernel.getYield().getValues();
-  SmallVector<SmallVector<Value>> values;
-  auto forEach = [&](llvm::function_ref<void(int64_t)> body) {
-    for (int64_t i = 0; i < pointsOfThread(); ++i) {
-      PointEmitter::Scope scope(e);
-      e.at[pointLoops.back()] = e.add(first, i * kWarp);
-      body(i);
-    }
-  };
-  forEach([&](int64_t) {
-    SmallVector<Value> &results = values.emplace_back();
-    for (Value value : yielded)
-      results.push_back(e.get(value));
-  });
-  forEach([&](int64_t i) {
-    for (auto [out, value] : llvm::enumerate(values[i]))
-      e.storeOut(out, value);
-  });
 }
 
 void TeamEmitter::setIndices(ArrayRef<unsigned> loops, Value number) {
@@ -597,6 +473,7 @@ SmallVector<KernelForm> ssm::getTeamForms(KernelOp kernel, bool overlaps) {
   addColumnForms(kernel, overlaps, forms);
   if (!forms.empty() && !forms.back().isFit)
     return forms;
+  addPieceForms(kernel, overlaps, forms);
   forms.push_back(
       {"", nullptr, [overlaps](DeviceKernel &both) { return TeamEmitter(both, overlaps).emit(); }});
   return forms;

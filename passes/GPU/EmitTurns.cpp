@@ -12,7 +12,7 @@
 
 #include "passes/GPU/DeviceBuilder.h"
 #include "passes/GPU/TeamReduce.h"
-#include "passes/GPU/Teams.h"
+#include "passes/GPU/Turns.h"
 
 #include "lib/Analysis/KernelShape.h"
 #include "lib/Analysis/MatmulShape.h"
@@ -25,15 +25,17 @@ using namespace ssm;
 
 namespace {
 
-/// The side of a tile; axes shorter than `kShort` are not worth one.
-constexpr int64_t kTile = 64, kShort = 16, kMaxLanes = 8;
+/// The side of a tile, and of one of bytes: lines of 64 bytes are too short for memory.
+constexpr int64_t kTile = 64, kTileOfBytes = 128, kMaxLanes = 8;
 
 class TurnEmitter : public TeamEmitter {
 public:
   /// `wide`: vectors, else single elements.
-  TurnEmitter(DeviceKernel &k, bool wide) : TeamEmitter(k), d{b}, wide(wide) {}
+  /// With the side of a tile.
+  TurnEmitter(DeviceKernel &k, bool wide, int64_t tile)
+      : TeamEmitter(k), d{b}, turn(*findTurn(kernel)), wide(wide), tile(tile) {}
 
-  /// Whether some input lies along another axis than all outs do.
+  /// Whether tiles fit into shared memory.
   bool find();
   Value isFit();
   LaunchShape emit();
@@ -43,34 +45,28 @@ private:
   /// one after the other, then lines of `to`.
   struct Turned {
     unsigned input;
-    int64_t lanes;
+    int64_t lanes, tile;
     Value shared;
-    int64_t chunks() const { return kTile / lanes; }
+    int64_t chunks() const { return tile / lanes; }
     int64_t linesAtOnce() const { return kBlock / chunks(); }
   };
-  static int64_t lanesOf(Value buffer) {
-    return kAccessBytes * 8 / cast<MemRefType>(buffer.getType()).getElementTypeBitWidth();
-  }
-  bool isPlain(Value buffer, AffineMap map);
   void place();
   void read();
   void write();
   Value swapped(const Turned &turned, Value line, Value chunk);
 
   DeviceBuilder d;
+  Turn turn;
   bool wide;
+  int64_t tile, lanesTo = 1;
   unsigned from = 0, to = 0;
-  int64_t lanesTo = 1;
   SmallVector<Turned> turned;
-  /// All other loops, and all other operands that have `to`.
-  SmallVector<unsigned> outer;
-  SmallVector<Value> dense;
   Value firstFrom, firstTo, sizeFrom, sizeTo;
 };
 
 } // namespace
 
-bool TurnEmitter::isPlain(Value buffer, AffineMap map) {
+static bool isPlain(Value buffer, AffineMap map) {
   auto type = dyn_cast<MemRefType>(buffer.getType());
   if (!type || !type.getElementType().isIntOrFloat() || !type.getLayout().isIdentity())
     return false;
@@ -85,79 +81,83 @@ bool TurnEmitter::isPlain(Value buffer, AffineMap map) {
   return bits >= 8 && bits <= 64 && llvm::isPowerOf2_32(bits);
 }
 
-bool TurnEmitter::find() {
+std::optional<Turn> ssm::findTurn(KernelOp kernel) {
   if (!isVectorizable(kernel) || kernel.getOuts().empty())
-    return false;
+    return std::nullopt;
   for (Operation &op : kernel.getStep().without_terminator())
     if (isa<ReduceOp>(op) || getIndexedRead(&op))
-      return false;
+      return std::nullopt;
   auto innermost = [](AffineMap map) {
     return cast<AffineDimExpr>(map.getResults().back()).getPosition();
   };
+  Turn turn;
   for (unsigned out = 0; out < kernel.getOuts().size(); ++out) {
     AffineMap map = kernel.getOutMap(out);
     Value buffer = kernel.getOuts()[out];
     if (map.getNumResults() != kernel.getNumLoops() || map.getNumResults() < 2 ||
-        !isPlain(buffer, map) || (out > 0 && innermost(map) != to))
-      return false;
-    to = innermost(map);
-    dense.push_back(buffer);
+        !isPlain(buffer, map) || (out > 0 && innermost(map) != turn.to))
+      return std::nullopt;
+    turn.to = innermost(map);
+    turn.dense.push_back(buffer);
   }
   std::optional<unsigned> along;
   for (unsigned i = 0; i < kernel.getInputs().size(); ++i) {
     AffineMap map = kernel.getInputMap(i);
     Value buffer = kernel.getInputs()[i];
-    if (!map.isFunctionOfDim(to))
+    if (!map.isFunctionOfDim(turn.to))
       continue;
     if (!isPlain(buffer, map))
-      return false;
-    if (innermost(map) == to) {
-      dense.push_back(buffer);
+      return std::nullopt;
+    if (innermost(map) == turn.to) {
+      turn.dense.push_back(buffer);
       continue;
     }
     if (along && *along != innermost(map))
-      return false;
+      return std::nullopt;
     along = innermost(map);
-    turned.push_back({i, wide ? lanesOf(buffer) : 1, Value()});
+    turn.turned.push_back(i);
   }
-  if (!along)
-    return false;
-  from = *along;
-  int64_t bytes = 0;
-  for (const Turned &one : turned)
-    bytes += kTile * kTile * cast<MemRefType>(kernel.getInputs()[one.input].getType())
-                                 .getElementTypeBitWidth() / 8;
-  if (bytes > 32768 || !canBeLaneLoop(kernel, to, kAccessBytes))
-    return false;
-  if (wide)
-    for (Value buffer : dense)
-      lanesTo = std::max(lanesTo, std::min(lanesOf(buffer), kMaxLanes));
+  if (!along || !canBeLaneLoop(kernel, turn.to, kAccessBytes))
+    return std::nullopt;
+  turn.from = *along;
   for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
-    if (loop != from && loop != to)
-      outer.push_back(loop);
-  return true;
+    if (loop != turn.from && loop != turn.to)
+      turn.outer.push_back(loop);
+  return turn;
+}
+
+bool TurnEmitter::find() {
+  from = turn.from;
+  to = turn.to;
+  int64_t bytes = 0;
+  for (unsigned input : turn.turned) {
+    Value buffer = kernel.getInputs()[input];
+    turned.push_back({input, wide ? vectorLanes(buffer) : 1, tile, Value()});
+    bytes += tile * tile * kAccessBytes / vectorLanes(buffer);
+  }
+  if (wide)
+    for (Value buffer : turn.dense)
+      lanesTo = std::max(lanesTo, std::min(vectorLanes(buffer), kMaxLanes));
+  bool isOfBytes = bytes == tile * tile * static_cast<int64_t>(turn.turned.size());
+  return bytes <= 32768 && (tile == kTile || isOfBytes);
 }
 
 Value TurnEmitter::isFit() {
   Value fits = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
   auto require = [&](Value condition) { fits = d.make<arith::AndIOp>(fits, condition); };
+  // Of large tiles few are cut off by an axis' end.
+  int64_t least = tile == kTile ? kShortAxis : 2 * tile;
   for (unsigned loop : {from, to})
-    require(d.compare(arith::CmpIPredicate::uge, e.size(loop), kShort));
+    require(d.compare(arith::CmpIPredicate::uge, e.size(loop), least));
   if (!wide)
     return fits;
   require(d.isEqual(d.rem(e.size(to), lanesTo), 0));
-  auto isAligned = [&](Value buffer, int64_t lanes) {
-    auto type = cast<MemRefType>(buffer.getType());
-    int64_t bytes = std::min(kAccessBytes, lanes * type.getElementTypeBitWidth() / 8);
-    Value pointer = memref::ExtractAlignedPointerAsIndexOp::create(b, buffer);
-    require(d.isEqual(d.rem(pointer, bytes), 0));
-  };
   for (const Turned &one : turned) {
     require(d.isEqual(d.rem(e.size(from), one.lanes), 0));
-    isAligned(kernel.getInputs()[one.input], one.lanes);
+    require(beginsAligned(b, kernel.getInputs()[one.input], one.lanes));
   }
-  for (Value buffer : dense)
-    isAligned(buffer, lanesTo);
+  for (Value buffer : turn.dense)
+    require(beginsAligned(b, buffer, lanesTo));
   return fits;
 }
 
@@ -170,9 +170,9 @@ void TurnEmitter::place() {
     number = b.createOrFold<arith::DivUIOp>(number, count);
     return index;
   };
-  firstTo = e.mul(next(d.ceilDiv(sizeTo, kTile)), constant(kTile));
-  firstFrom = e.mul(next(d.ceilDiv(sizeFrom, kTile)), constant(kTile));
-  for (unsigned loop : llvm::reverse(outer))
+  firstTo = e.mul(next(d.ceilDiv(sizeTo, tile)), constant(tile));
+  firstFrom = e.mul(next(d.ceilDiv(sizeFrom, tile)), constant(tile));
+  for (unsigned loop : llvm::reverse(turn.outer))
     e.at[loop] = next(e.size(loop));
 }
 
@@ -186,7 +186,7 @@ void TurnEmitter::read() {
   for (Turned &one : turned) {
     Value buffer = kernel.getInputs()[one.input];
     Type type = cast<MemRefType>(buffer.getType()).getElementType();
-    int64_t times = kTile / one.linesAtOnce();
+    int64_t times = tile / one.linesAtOnce();
     one.shared = k.addShared({times, kBlock * one.lanes}, type);
     Value chunk = d.rem(thread, one.chunks()), line = d.div(thread, one.chunks());
     SmallVector<Value> loaded;
@@ -206,7 +206,7 @@ void TurnEmitter::read() {
     }
     for (auto [i, value] : llvm::enumerate(loaded)) {
       Value inTile = e.add(line, i * one.linesAtOnce());
-      Value at = d.add(d.mul(line, kTile), d.mul(swapped(one, inTile, chunk), one.lanes));
+      Value at = d.add(d.mul(line, tile), d.mul(swapped(one, inTile, chunk), one.lanes));
       SmallVector<Value> indices = {constant(i), at};
       if (one.lanes > 1)
         vector::StoreOp::create(b, value, one.shared, indices);
@@ -218,9 +218,9 @@ void TurnEmitter::read() {
 
 void TurnEmitter::write() {
   // A warp has eight vectors by four lines, or one line of elements.
-  int64_t chunks = kTile / lanesTo, near = wide ? 8 : kWarp, lines = kWarp / near;
+  int64_t chunks = tile / lanesTo, near = wide ? 8 : kWarp, lines = kWarp / near;
   Value within = d.rem(thread, kWarp), warp = d.div(thread, kWarp);
-  for (int64_t i = 0; i < kTile * chunks / kBlock; ++i) {
+  for (int64_t i = 0; i < tile * chunks / kBlock; ++i) {
     Value group = e.add(warp, i * (kBlock / kWarp));
     Value chunk = d.add(d.mul(d.rem(group, chunks / near), near), d.rem(within, near));
     Value line = d.add(d.mul(d.div(group, chunks / near), lines), d.div(within, near));
@@ -236,14 +236,14 @@ void TurnEmitter::write() {
           Value row = e.add(first, j);
           Value at = swapped(one, row, d.div(line, one.lanes));
           at = d.add(d.mul(at, one.lanes), d.rem(line, one.lanes));
-          at = d.add(d.mul(d.rem(row, one.linesAtOnce()), kTile), at);
-          elements.push_back(memref::LoadOp::create(
-              b, one.shared, ValueRange{d.div(row, one.linesAtOnce()), at}));
+          at = d.add(d.mul(d.rem(row, one.linesAtOnce()), tile), at);
+          elements.push_back(
+              memref::LoadOp::create(b, one.shared, ValueRange{d.div(row, one.linesAtOnce()), at}));
         }
         Value value = elements.front();
         if (lanesTo > 1)
-          value = vector::FromElementsOp::create(
-              b, VectorType::get({lanesTo}, value.getType()), elements);
+          value = vector::FromElementsOp::create(b, VectorType::get({lanesTo}, value.getType()),
+                                                 elements);
         e.provide(kernel.getStep().getArgument(one.input), value);
       }
       if (wide) {
@@ -266,9 +266,9 @@ LaunchShape TurnEmitter::emit() {
   DeviceBuilder host{h};
   find();
   Value one = arith::ConstantIndexOp::create(h, 1);
-  Value blocks = host.mul(host.mul(host.ceilDiv(hostProduct(to), kTile),
-                                   host.ceilDiv(hostProduct(from), kTile)),
-                          hostProduct(outer));
+  Value blocks =
+      host.mul(host.mul(host.ceilDiv(hostProduct(to), tile), host.ceilDiv(hostProduct(from), tile)),
+               hostProduct(turn.outer));
   begin();
   place();
   read();
@@ -281,17 +281,30 @@ LaunchShape TurnEmitter::emit() {
 }
 
 void ssm::addTurnForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
+  if (!findTurn(kernel))
+    return;
+  addThinTurnForms(kernel, forms);
   ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
   DeviceKernel only{kernel, kernel, none, none, nullptr};
-  if (!TurnEmitter(only, true).find())
-    return;
-  for (bool wide : {true, false})
-    forms.push_back({wide ? "_turned" : "_any_turned",
-                     [kernel, wide](ImplicitLocOpBuilder &h) {
-                       DeviceKernel host{kernel, kernel, h, h, nullptr};
-                       TurnEmitter emitter(host, wide);
-                       emitter.find();
-                       return emitter.isFit();
-                     },
-                     [wide](DeviceKernel &k) { return TurnEmitter(k, wide).emit(); }});
+  struct Form {
+    StringLiteral name;
+    bool wide;
+    int64_t tile;
+  };
+  constexpr Form all[] = {{"_bytes_turned", true, kTileOfBytes},
+                          {"_turned", true, kTile},
+                          {"_any_turned", false, kTile}};
+  for (const Form &form : all) {
+    if (!TurnEmitter(only, form.wide, form.tile).find())
+      continue;
+    forms.push_back(
+        {form.name,
+         [kernel, form](ImplicitLocOpBuilder &h) {
+           DeviceKernel host{kernel, kernel, h, h, nullptr};
+           TurnEmitter emitter(host, form.wide, form.tile);
+           emitter.find();
+           return emitter.isFit();
+         },
+         [form](DeviceKernel &k) { return TurnEmitter(k, form.wide, form.tile).emit(); }});
+  }
 }

@@ -28,13 +28,18 @@ using namespace ssm;
 namespace {
 struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
   void runOnOperation() override {
-    // What loads give, and what is computed from it. Loop-carried values are, if the
-    // loop carries integers at all.
-    llvm::DenseSet<Value> fromData;
+    // What loads give, and what is computed from it; of branches and loops, what may come of
+    // anything but sizes and threads' numbers.
+    llvm::DenseSet<Value> fromData, isUnknown = findUnknown();
     SmallVector<Value> left;
     auto mark = [&](Value value) {
       if (value.getType().isIntOrIndex() && fromData.insert(value).second)
         left.push_back(value);
+    };
+    auto markUnknown = [&](ValueRange values) {
+      for (Value value : values)
+        if (isUnknown.contains(value))
+          mark(value);
     };
     getOperation()->walk([&](Operation *op) {
       // What is checked may come from a number that the host has read.
@@ -44,12 +49,10 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
       if (isa<arith::FPToSIOp, arith::FPToUIOp>(op))
         mark(op->getResult(0));
       if (isa<scf::IfOp, scf::WhileOp, scf::ForOp>(op)) {
-        llvm::for_each(op->getResults(), mark);
+        markUnknown(op->getResults());
         for (Region &region : op->getRegions())
           if (!region.empty())
-            for (BlockArgument argument : region.getArguments())
-              if (!isa<scf::ForOp>(op) || argument.getArgNumber() > 0)
-                mark(argument);
+            markUnknown(region.getArguments().drop_front(isa<scf::ForOp>(op)));
       }
     });
     while (!left.empty())
@@ -76,6 +79,56 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
     }
   }
 
+  /// Integers that are not computed from sizes, constants and threads' numbers alone.
+  llvm::DenseSet<Value> findUnknown() {
+    llvm::DenseSet<Value> unknown;
+    SmallVector<Value> left;
+    auto mark = [&](ValueRange values) {
+      for (Value value : values)
+        if (value.getType().isIntOrIndex() && unknown.insert(value).second)
+          left.push_back(value);
+    };
+    getOperation()->walk([&](Operation *op) {
+      bool isComputed =
+          isa<arith::ArithDialect>(op->getDialect()) &&
+          llvm::all_of(op->getOperandTypes(), [](Type type) { return type.isIntOrIndex(); });
+      bool isLoop = isa<scf::ForOp, scf::IfOp>(op);
+      if (!isComputed && !isLoop &&
+          !isa<gpu::ThreadIdOp, gpu::BlockIdOp, gpu::BlockDimOp, gpu::GridDimOp, memref::DimOp,
+               memref::ExtractStridedMetadataOp, memref::ExtractAlignedPointerAsIndexOp>(op))
+        mark(op->getResults());
+      if (auto loop = dyn_cast<scf::WhileOp>(op)) {
+        mark(loop.getBeforeArguments());
+        mark(loop.getAfterArguments());
+      }
+    });
+    while (!left.empty())
+      for (OpOperand &use : left.pop_back_val().getUses()) {
+        Operation *user = use.getOwner(), *parent = user->getParentOp();
+        unsigned number = use.getOperandNumber();
+        if (isa<arith::ArithDialect>(user->getDialect())) {
+          mark(user->getResults());
+        } else if (isa<scf::YieldOp>(user) && isa<scf::ForOp, scf::IfOp>(parent)) {
+          mark(parent->getResult(number));
+          if (auto loop = dyn_cast<scf::ForOp>(parent))
+            mark(loop.getRegionIterArg(number));
+        } else if (auto loop = dyn_cast<scf::ForOp>(user)) {
+          // How often it runs, or what a carried value begins with.
+          unsigned bounds = loop.getNumControlOperands();
+          if (number >= bounds) {
+            mark(loop.getRegionIterArg(number - bounds));
+            mark(loop.getResult(number - bounds));
+          } else {
+            mark(loop.getBody()->getArguments());
+            mark(loop.getResults());
+          }
+        } else if (isa<scf::IfOp>(user)) {
+          mark(user->getResults());
+        }
+      }
+    return unknown;
+  }
+
   /// A part that data places ends with the buffer at the latest.
   static void guard(ImplicitLocOpBuilder &b, memref::SubViewOp view,
                     const llvm::DenseSet<Value> &fromData) {
@@ -100,8 +153,8 @@ struct GuardIndices : ssm::impl::GuardIndicesBase<GuardIndices> {
     for (OpOperand &index : load->getOpOperands().drop_front()) {
       if (!fromData.contains(index.get()))
         continue;
-      Value size = memref::DimOp::create(
-          b, buffer, static_cast<int64_t>(index.getOperandNumber() - 1));
+      Value size =
+          memref::DimOp::create(b, buffer, static_cast<int64_t>(index.getOperandNumber() - 1));
       Value one = arith::ConstantIndexOp::create(b, 1);
       Value last = arith::SubIOp::create(b, arith::MaxUIOp::create(b, size, one), one);
       index.set(arith::MinUIOp::create(b, index.get(), last));

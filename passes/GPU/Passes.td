@@ -72,6 +72,26 @@ def EmitDeviceKernels : Pass<"ssm-emit-device-kernels", "::mlir::ModuleOp"> {
                            "::ssm::SSMDialect"];
 }
 
+def FillBorders : Pass<"ssm-fill-borders"> {
+  let summary = "what is written again by the next kernel is not filled before";
+  let description = [{
+    After ssm-copy-to-kernel. Padding is a kernel that fills a buffer with a constant, and one that
+    writes a part of it. Of large buffers the first becomes two kernels for each axis that is padded,
+    of what lies in front of the part and behind it; the host chooses by the size. Upstream bufferizes
+    padding as the two.
+
+    ```mlir
+    ssm.kernel loops 1 outs(%y) { yield %zero }
+    %part = memref.subview %y[2] [%n] [1]
+    ssm.kernel loops 1 ins(%x) outs(%part) { .. }
+    // becomes
+    scf.if %isLarge { fill %y[0] [2]; fill %y[%n + 2] [%size - %n - 2] } else { fill %y }
+    ssm.kernel loops 1 ins(%x) outs(%part) { .. }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::memref::MemRefDialect"];
+}
+
 def PlaceConstants : Pass<"ssm-place-constants"> {
   let summary = "constants that a branch, a loop or a call hands on are copied to the device";
   let description = [{

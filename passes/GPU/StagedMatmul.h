@@ -83,6 +83,7 @@ LaunchShape AheadEmitter<Staging>::run(int64_t bytesOfStage, int64_t count, bool
   place(d.block(), kRaster);
   placePart();
   std::array<Staging, 2> sides = begin();
+  isAsync &= sides[0].isDirect || sides[1].isDirect;
   // Pointers to what comes next, of sides that are copied.
   Values pointers;
   for (Staging &s : sides)

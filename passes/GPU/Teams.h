@@ -50,19 +50,14 @@ protected:
   std::optional<int64_t> bytesAlong(mlir::Value buffer, bool isDense);
   /// Whether all vectors begin where memory can be accessed as a whole.
   mlir::Value isAligned();
-  /// Accesses of vectors in the region are of whole ones.
-  static void alignAccesses(mlir::Region &region);
+  /// Accesses of vectors in the region are of whole ones, of all buffers or some.
+  static void alignAccesses(mlir::Region &region,
+                            llvm::function_ref<bool(mlir::Value)> isAligned = nullptr);
   /// Sizes of loops multiplied, on the host.
   mlir::Value hostProduct(llvm::ArrayRef<unsigned> loops);
   void emitBody();
-  /// Each thread finds its points by their numbers, or warps take rows: many points that are no
-  /// vectors.
+  /// Each thread finds its points by their numbers.
   void emitPoints();
-  void emitRows();
-  bool canTakeTogether();
-  void emitTogether(mlir::Value first);
-  bool canTakeRows();
-  int64_t pointsOfThread() const;
   void emitPoint();
   /// Takes note of the thread and its place.
   void begin();
@@ -116,12 +111,18 @@ protected:
   /// one: an axis of another operand's size, or of size one.
   bool takesSteps = false;
   llvm::SetVector<mlir::Value> steps;
+  /// Whether the wide loop may be of any size, whatever vectors leave of it.
+  bool takesRests = false;
   /// Whether vectors are of one element, wherever memory begins.
   bool takesSingles = false;
   /// Buffers that vectors are taken of.
   llvm::SetVector<mlir::Value> wideBuffers;
   mlir::Value thread, team, threads, zero;
 };
+
+/// Whether vectors of so many lanes begin where memory can be accessed as a whole, of a buffer
+/// whose rows follow each other.
+mlir::Value beginsAligned(mlir::ImplicitLocOpBuilder &b, mlir::Value buffer, int64_t lanes);
 
 /// A row is read once and kept in registers.
 void addRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
@@ -131,6 +132,8 @@ void addColumnForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<Kernel
 void addSplitForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Rows of many vectors, without sums: several of a thread's are on their way at once.
 void addVectorRowForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
+/// Many points that are no vectors.
+void addPieceForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Elements of rows by index, the rows in shared memory.
 void addPickForms(KernelOp kernel, bool overlaps, llvm::SmallVectorImpl<KernelForm> &forms);
 /// Sums of few products with a window whose factors no rows share; together these take all sizes.

@@ -173,18 +173,37 @@ private:
       Value value = left.pop_back_val();
       for (OpOperand &use : value.getUses()) {
         Operation *user = use.getOwner();
+        // A start makes what is carried differ.
+        if (auto loop = dyn_cast<scf::WhileOp>(user)) {
+          mark(loop.getBeforeArguments()[use.getOperandNumber()]);
+          continue;
+        }
+        if (auto loop = dyn_cast<scf::ForOp>(user);
+            loop && use.getOperandNumber() >= loop.getNumControlOperands()) {
+          mark(loop.getTiedLoopRegionIterArg(&use));
+          mark(loop.getTiedLoopResult(&use));
+          continue;
+        }
         llvm::for_each(user->getResults(), mark);
-        if (auto loop = dyn_cast<scf::ForOp>(user)) {
-          // Bounds make the index differ, a start what is carried.
-          if (use.getOperandNumber() < loop.getNumControlOperands())
-            mark(loop.getInductionVar());
-          else
-            mark(loop.getTiedLoopRegionIterArg(&use));
+        if (auto loop = dyn_cast<scf::ForOp>(user))
+          mark(loop.getInductionVar());
+        if (auto condition = dyn_cast<scf::ConditionOp>(user)) {
+          auto loop = cast<scf::WhileOp>(condition->getParentOp());
+          if (unsigned number = use.getOperandNumber()) {
+            mark(loop.getAfterArguments()[number - 1]);
+            mark(loop.getResult(number - 1));
+          } else {
+            llvm::for_each(loop.getResults(), mark);
+          }
         }
         if (auto yield = dyn_cast<scf::YieldOp>(user)) {
           Operation *parent = yield->getParentOp();
           if (auto loop = dyn_cast<scf::ForOp>(parent))
             mark(loop.getRegionIterArg(use.getOperandNumber()));
+          if (auto loop = dyn_cast<scf::WhileOp>(parent)) {
+            mark(loop.getBeforeArguments()[use.getOperandNumber()]);
+            continue;
+          }
           if (use.getOperandNumber() < parent->getNumResults())
             mark(parent->getResult(use.getOperandNumber()));
         }
@@ -240,6 +259,9 @@ private:
     } else if (auto loop = dyn_cast<scf::ForOp>(op)) {
       if (isDivergent({loop.getLowerBound(), loop.getUpperBound(), loop.getStep()}))
         error(&op, "has a barrier, and a number of steps that differs between threads");
+    } else if (auto loop = dyn_cast<scf::WhileOp>(op)) {
+      if (isDivergent(loop.getConditionOp().getCondition()))
+        error(&op, "has a barrier, and an end that differs between threads");
     } else {
       error(&op, "has a barrier, and control flow of which is not known whether all threads "
                  "take it");

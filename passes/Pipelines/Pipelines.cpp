@@ -187,6 +187,8 @@ static void buildBuffer(OpPassManager &pm, const PipelineOptions &pipeline) {
 static void buildDeviceVector(OpPassManager &pm, const PipelineOptions &options) {
   pm.addNestedPass<func::FuncOp>(createResolveSubview());
   pm.addNestedPass<func::FuncOp>(createCopyToKernel());
+  if (options.optLevel > 0)
+    pm.addNestedPass<func::FuncOp>(createFillBorders());
   ConfigureKernelsOptions plain;
   plain.vectorBits = 0;
   pm.addPass(createConfigureKernels(plain));

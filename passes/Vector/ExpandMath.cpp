@@ -34,7 +34,7 @@ public:
   F32(ImplicitLocOpBuilder &b, Type type, Target target) : b(b), type(type) {
     contract = arith::FastMathFlagsAttr::get(b.getContext(), arith::FastMathFlags::contract);
     auto vector = dyn_cast<VectorType>(type);
-    gpu = target == Target::Gpu && !vector;
+    gpu = target == Target::Gpu && (!vector || (vector.getRank() == 1 && !vector.isScalable()));
     if (target == Target::Avx512 && vector && vector.getRank() == 1 && !vector.isScalable() &&
         vector.getDimSize(0) % kLanes == 0)
       numParts = vector.getDimSize(0) / kLanes;
@@ -141,9 +141,20 @@ private:
     return arith::ConstantOp::create(b, attr);
   }
 
+  /// GPUs have these for one number; of a vector each lane is one.
   Value gpuIntrinsic(StringRef name, Value x) {
-    return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr("llvm.nvvm." + name), x)
-        .getResults();
+    auto apply = [&](Value number) -> Value {
+      return LLVM::CallIntrinsicOp::create(b, number.getType(),
+                                           b.getStringAttr("llvm.nvvm." + name), number)
+          .getResults();
+    };
+    auto vector = dyn_cast<VectorType>(type);
+    if (!vector)
+      return apply(x);
+    SmallVector<Value> lanes;
+    for (int64_t lane = 0; lane < vector.getDimSize(0); ++lane)
+      lanes.push_back(apply(vector::ExtractOp::create(b, x, lane)));
+    return vector::FromElementsOp::create(b, vector, lanes);
   }
   Value imm(int32_t value) { return arith::ConstantOp::create(b, b.getI32IntegerAttr(value)); }
   /// The mask of all lanes.

@@ -48,6 +48,8 @@ KERNELS = {
     "down": ("memory", "sm_80", "softmax_down_f32,softmax_down_bf16,norm_down_f32", "--most=200000"),
     "turns": ("memory", "sm_80", "turn_f32,turn_bf16,turn_i8,turn_add_f32,reverse_f16,swap_f64",
               "--most=200000"),
+    "down_clusters": ("memory", "sm_90a", "softmax_down_f32,softmax_down_bf16,norm_down_f32",
+                      "--most=200000"),
     "sorts": ("sorts", "sm_80", "f32,i8_least,f64,bf16_least,f32_columns", "--most=20000"),
     "scatters": ("moves", "sm_80", "scatter_elements,scatter_add,scatter_again,scatter_rows,add_rows,"
                  "add_few,largest_rows", "--most=20000"),
@@ -79,6 +81,13 @@ KERNELS = {
     "selective": ("recurrences", "sm_80",
                   "selective16_float16,selective33_bfloat16,channels_first,"
                   "channels_first_half_backward", "--every=7"),
+    # Chips that nobody has run: their code adds two numbers at once, and short ones to f32.
+    "later_rows": ("memory", "sm_120", "softmax_bf16,layernorm_f32,softmax_down_bf16",
+                   "--most=200000"),
+    "later_products": ("matmul", "sm_100", "f16_nn_all,bf16_nt_bias", "--most=6000000"),
+    "later_scans": ("recurrences", "sm_120", "selective16_float16,selective33_bfloat16,window",
+                    "--every=9"),
+    "later_moves": ("moves", "sm_110", "cumsum,scatter_add,argmax,heads", "--most=20000"),
     "selective_wide": ("recurrences", "sm_90a", "selective_backward,selective16_bfloat16",
                        "--every=9"),
     # Strips of states that two passes of threads store, at places by any number.

@@ -8,6 +8,7 @@
 it computes what it should is for test/gpu, on a machine with one."""
 
 import json
+import platform
 import os
 import re
 import shutil
@@ -64,11 +65,12 @@ def test_machine_code(chip, tmp_path):
     kernels = told["device_kernels"]
     singles = ["_any_row"] if int(chip.strip("sm_a")) >= 90 else []
     assert [kernel["name"] for kernel in kernels] == [
-        f"kernel_softmax{form}" for form in ("_warp", "_few", "_row", "_long", *singles, "")]
+        f"kernel_softmax{form}" for form in ("_warp", "_few", "_row", "_long", "_shifted_warp",
+                                             "_shifted_row", *singles, "")]
     for kernel in kernels:
         assert kernel["chip"] == chip and kernel["spill_bytes"] == 0
         assert 8 < kernel["registers"] <= 255
-        assert (kernel["shared_bytes"] >= 128) == (kernel["name"] != "kernel_softmax_warp")
+        assert (kernel["shared_bytes"] >= 128) == (not kernel["name"].endswith("_warp"))
 
 
 def find_nvdisasm():
@@ -251,6 +253,17 @@ def test_several_targets(tmp_path):
                          check=False)
     assert run.returncode == 0, run.stderr
     np.testing.assert_allclose(np.load(tmp_path / "y.npy").sum(-1), 1, rtol=1e-6)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86 processors")
+@pytest.mark.parametrize("options, cpu", [([], "x86-64-v2"), (["--cpu=v3"], "x86-64-v3")])
+def test_host_code_for_any_processor(options, cpu, tmp_path):
+    """Where kernels compute, the machine needs no more than a 64-bit processor, or what was asked."""
+    done = compile_to(tmp_path, "--target=cuda:sm_80", *options)
+    assert done.returncode == 0, done.stderr
+    told = describe(tmp_path / "m.so", "--device", "none")
+    assert told["cpu"] == cpu
+    assert ("avx2" in told["features"]) == (cpu == "x86-64-v3")
 
 
 def test_tensor_maps_are_parameters(tmp_path):

@@ -73,3 +73,29 @@ def test_slow_decays_over_many_steps(level):
         wanted.append(state)
     got = load(g.model(), level).run(inputs)
     compare.check_close("y", got["y"], np.array(wanted), np.dtype(f32), 1e-5)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_write_where_the_step_tells(level):
+    """An index that the step finds, with the axis that it was found along."""
+    body, g = Builder("step_"), Builder()
+    h, x = body.input("h", ["B", 24]), body.input("x", ["B", 24])
+    at = body.add("ArgMax", x, axis=1, keepdims=1)
+    most = body.add("ReduceMax", x, body.constant(np.array([1])))
+    new = body.add("ScatterElements", h, at, most, axis=1)
+    body.output(new, ["B", 24])
+    body.output(body.add("Identity", new), ["B", 24])
+    names = g.input("h0", ["B", 24]), g.input("xs", ["L", "B", 24])
+    last, ys = g.add("Scan", *names, count=2, num_scan_inputs=1, body=body.graph("step"))
+    g.output(last, ["B", 24], name="last")
+    g.output(ys, ["L", "B", 24], name="y")
+    session, rng = load(g.model(), level), generator("writes of steps")
+    for length, batch in ((0, 2), (1, 1), (17, 6), (5, 0)):
+        h, xs = rng.standard_normal((batch, 24), f32), rng.standard_normal((length, batch, 24), f32)
+        got, wanted = session.run({"h0": h, "xs": xs}), []
+        for x in xs:
+            h = h.copy()
+            h[np.arange(batch), x.argmax(1)] = x.max(1)
+            wanted.append(h)
+        np.testing.assert_array_equal(got["last"], h)
+        np.testing.assert_array_equal(got["y"], np.array(wanted).reshape(length, batch, 24))

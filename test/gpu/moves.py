@@ -45,7 +45,7 @@ class Move:
     large: dict
     out: tuple = (F32, ())
     bound: float = 0
-    # Inputs of which as much is read as the out has; of which nothing is.
+    # Inputs of which as much is read as the out has, rows that are named again included.
     partly: tuple = ()
     # Sizes that a form of this one alone is for.
     more: tuple = ()
@@ -102,10 +102,10 @@ def layer_norm(x, scale):
     return centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5) * scale
 
 
-def transpose(dtype, dims, perm, large):
+def transpose(dtype, dims, perm, large, more=()):
     return Move({"x": (dtype, dims)}, lambda g: g.add("Transpose", "x", perm=perm),
                 lambda x: x.transpose(perm), lambda t, x: x.permute(perm).contiguous(), large,
-                (dtype, tuple(dims[i] for i in perm)))
+                (dtype, tuple(dims[i] for i in perm)), more=more)
 
 
 def cumulative(dims, axis, large, dtype=F32):
@@ -131,7 +131,12 @@ def normalised(large, dtype=F16):
 
 
 # Many rows that fit into shared memory, whose ends fit vectors, or do not.
+# N, M, C, K: images of few channels, several parts to each, the last one shorter.
+IMAGES = ((2, 64, 3, 136), (1, 100, 15, 52), (3, 67, 2, 131), (1, 260, 5, 256))
 PICKS = ((300, 4100, 1, 3600), (1100, 777, 1, 1001), (300, 8192, 1, 4001), (270, 8193, 1, 4001))
+
+# Rows of several parts, whose elements are many or few: most points meet.
+ROWS = ((17, 5000, 1, 129), (20, 3, 1, 300), (2, 1, 1, 2100), (3, 9000, 1, 2500))
 
 MOVES = {
     "embedding": Move({"x": (F16, "NM"), "i": (I64, "K", "N")},
@@ -160,7 +165,7 @@ MOVES = {
                         lambda g: g.add("ScatterElements", "x", "i", "u", axis=1,
                                         reduction="add"), scattered,
                         lambda t, x, i, u: x.scatter_add(1, i, u), dict(N=8192, M=4096, K=2048),
-                        (F32, "NM"), 1e-4),
+                        (F32, "NM"), 1e-4, more=ROWS),
     "scatter_rows": Move({"x": (F32, "NM"), "i": (I64, "K1", "-N"), "u": (F32, "KM")},
                          lambda g: g.add("ScatterND", "x", "i", "u"), put_rows,
                          lambda t, x, i, u: x.index_copy(0, i[:, 0], u),
@@ -168,7 +173,7 @@ MOVES = {
     "scatter_again": Move({"x": (F32, "NM"), "i": (I64, "NK", "M"), "u": (F32, "NK")},
                           lambda g: g.add("ScatterElements", "x", "i", "u", axis=1), put_last,
                           lambda t, x, i, u: x.scatter(1, i, u), dict(N=64, M=4096, K=2048),
-                          (F32, "NM")),
+                          (F32, "NM"), more=ROWS),
     "add_rows": Move({"x": (F32, "NM"), "i": (I64, "K1", "N"), "u": (F32, "KM")},
                      lambda g: g.add("ScatterND", "x", "i", "u", reduction="add"), add_rows,
                      lambda t, x, i, u: x.index_add(0, i[:, 0], u),
@@ -204,9 +209,24 @@ MOVES = {
                   lambda c, x, z: np.where(c, x, z),
                   lambda t, c, x, z: t.where(c, x, z), dict(N=16384, M=4096), (F32, "NM")),
     "heads": transpose(F16, "NMCK", (0, 2, 1, 3), dict(N=4, M=4096, C=32, K=128)),
-    "channels_last": transpose(F32, "NCMK", (0, 2, 3, 1), dict(N=256, C=3, M=256, K=256)),
-    "channels_first": transpose(F32, "NMKC", (0, 3, 1, 2), dict(N=256, C=3, M=256, K=256)),
-    "channels_last_f16": transpose(F16, "NCMK", (0, 2, 3, 1), dict(N=256, C=3, M=256, K=256)),
+    "channels_last": transpose(F32, "NCMK", (0, 2, 3, 1), dict(N=256, C=3, M=256, K=256),
+                               IMAGES),
+    "channels_first": transpose(F32, "NMKC", (0, 3, 1, 2), dict(N=256, C=3, M=256, K=256),
+                               IMAGES),
+    "channels_last_f16": transpose(F16, "NCMK", (0, 2, 3, 1), dict(N=256, C=3, M=256, K=256),
+                               IMAGES),
+    "images": Move({"x": (I8, "NMKC"), "f": (F32, "C11")},
+                   lambda g: g.add("Mul", g.add("Cast", g.add("Transpose", "x", perm=(0, 3, 1, 2)),
+                                                to=1), "f"),
+                   lambda x, f: x.transpose(0, 3, 1, 2) * f,
+                   lambda t, x, f: x.permute(0, 3, 1, 2).float() * f,
+                   dict(N=256, C=3, M=256, K=256), (F32, "NCMK"), more=IMAGES),
+    "images_back": Move({"x": (F32, "NCMK"), "f": (F32, "C"), "z": (F16, "NMKC")},
+                        lambda g: g.add("Add", g.add("Cast", g.add("Add", g.add(
+                            "Transpose", "x", perm=(0, 2, 3, 1)), "f"), to=10), "z"),
+                        lambda x, f, z: (x.transpose(0, 2, 3, 1) + f).astype(F16) + z,
+                        lambda t, x, f, z: (x.permute(0, 2, 3, 1) + f).half() + z,
+                        dict(N=256, C=3, M=256, K=256), (F16, "NMKC"), more=IMAGES),
     "cumsum": cumulative("NM", 1, dict(N=16384, M=4096)),
     "cumsum_few": cumulative("NM", 1, dict(N=64, M=1 << 19)),
     "cumsum_one": cumulative("NM", 1, dict(N=1, M=1 << 22)),
@@ -373,7 +393,7 @@ def time_moves(torch, folder, only):
             torch.cuda.synchronize()
             others.append(start.elapsed_time(end) * 1e-3)
         out_bytes = out.numel() * move.out[0].itemsize
-        size = out_bytes + sum(min(v.nbytes, out_bytes) if n in move.partly else v.nbytes
+        size = out_bytes + sum(out_bytes if n in move.partly else v.nbytes
                                for n, v in inputs.items())
         took, other = median(times[2:]), median(others[2:])
         names = "+".join(kernel.removeprefix("kernel_") for kernel, _ in runner.times[:8])

@@ -132,3 +132,50 @@ func.func @elsewhere(%i: tensor<?xi64>, %n: index) -> tensor<?xi64> {
   } -> tensor<?xi64>
   return %w : tensor<?xi64>
 }
+
+// The least and the greatest are taken of a column; the kernel reads what that is made of.
+// CHECK-LABEL: func.func @column(
+// CHECK-NOT: ssm.reduce
+// CHECK-NOT: ssm.check %
+// CHECK: ssm.check_index
+#column = affine_map<(d0) -> (d0, 0)>
+func.func @column(%i: tensor<?xi64>, %n: index) -> tensor<?xi64> {
+  %c0 = arith.constant 0 : index
+  %zero = arith.constant 0 : i64
+  %minus = arith.constant -1 : i64
+  %true = arith.constant true
+  %size = arith.index_cast %n : index to i64
+  %k = tensor.dim %i, %c0 : tensor<?xi64>
+  %c = tensor.expand_shape %i [[0, 1]] output_shape [%k, 1] : tensor<?xi64> into tensor<?x1xi64>
+  %e = tensor.empty() : tensor<i64>
+  %least = ssm.kernel loops 1 ins(%c : tensor<?x1xi64>) outs(%e : tensor<i64>) maps [#column, #none] {
+  ^bb0(%v: i64):
+    %r = ssm.reduce mins %v over [0] : i64
+    %s = arith.minsi %r, %zero : i64
+    ssm.yield %s : i64
+  } -> tensor<i64>
+  %most = ssm.kernel loops 1 ins(%c : tensor<?x1xi64>) outs(%e : tensor<i64>) maps [#column, #none] {
+  ^bb0(%v: i64):
+    %r = ssm.reduce maxs %v over [0] : i64
+    %s = arith.maxsi %r, %minus : i64
+    ssm.yield %s : i64
+  } -> tensor<i64>
+  %low = tensor.extract %least[] : tensor<i64>
+  %high = tensor.extract %most[] : tensor<i64>
+  %lowest = arith.subi %zero, %size : i64
+  %isLow = arith.cmpi slt, %low, %lowest : i64
+  %isHigh = arith.cmpi sge, %high, %size : i64
+  %bad = arith.ori %isLow, %isHigh : i1
+  %good = arith.xori %bad, %true : i1
+  %culprit = arith.select %isLow, %low, %high : i64
+  ssm.check %good, "'rows' (Gather)", "index {0} is out of range for size {1}" values(%culprit, %size : i64, i64) of_indices
+  %o = tensor.empty(%k) : tensor<?xi64>
+  %w = ssm.kernel loops 1 ins(%i : tensor<?xi64>) outs(%o : tensor<?xi64>) maps [#i, #i] {
+  ^bb0(%v: i64):
+    %negative = arith.cmpi slt, %v, %zero : i64
+    %sum = arith.addi %v, %size : i64
+    %at = arith.select %negative, %sum, %v : i64
+    ssm.yield %at : i64
+  } -> tensor<?xi64>
+  return %w : tensor<?xi64>
+}

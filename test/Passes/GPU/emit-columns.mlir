@@ -1,10 +1,11 @@
 // RUN: ssm-opt %s -ssm-emit-device-kernels -canonicalize -cse | FileCheck %s
+// RUN: ssm-opt %s -ssm-emit-device-kernels=chip=sm_90a -canonicalize -cse -ssm-verify-sync | FileCheck %s --check-prefix=CLUSTER
 
 // Sums down columns and what follows from them, by the number of columns and their length.
 // CHECK-LABEL: func.func private @kernel_norm(
 // CHECK: arith.cmpi ule, %{{.+}}, %c256
 // CHECK: %[[BLOCKS:.+]] = arith.divui %{{.+}}, %c32
-// CHECK: arith.cmpi uge, %[[BLOCKS]], %c264
+// CHECK: arith.cmpi uge, %[[BLOCKS]], %c128
 // CHECK: @device::@kernel_norm_broad grid(%[[BLOCKS]], %c1, %c1)
 // CHECK: %[[MORE:.+]] = arith.divui %{{.+}}, %c8
 // CHECK: @device::@kernel_norm_narrow grid(%[[MORE]], %c1, %c1)
@@ -37,6 +38,28 @@
 // CHECK: scf.for
 // CHECK: memref.load
 // CHECK: memref.store
+
+// Up to eight blocks share out longer ones, and add up each other's sums in their order. What is
+// written is found anew.
+// CLUSTER-LABEL: func.func private @kernel_norm(
+// CLUSTER: @device::@kernel_norm_narrow
+// CLUSTER: arith.cmpi ule, %{{.+}}, %c8192
+// CLUSTER: @device::@kernel_norm_cluster grid(%[[BLOCKS:.+]], %[[PARTS:.+]], %c1)
+// CLUSTER: arith.cmpi ule, %{{.+}}, %c16384
+// CLUSTER: @device::@kernel_norm_long_cluster
+// CLUSTER: @device::@kernel_norm_tall
+// CLUSTER-LABEL: gpu.func @kernel_norm_cluster(
+// CLUSTER-COUNT-16: memref.load %{{.*}} : memref<?x?xf32>
+// CLUSTER: llvm.store %{{.+}}, %[[OWN:[^ ]+]] {{.*}} : f32, !llvm.ptr<3>
+// CLUSTER: nvvm.cluster.arrive
+// CLUSTER: nvvm.cluster.wait
+// CLUSTER: nvvm.mapa %[[OWN]], %{{.+}} : !llvm.ptr<3> -> !llvm.ptr<7>
+// CLUSTER: scf.for
+// CLUSTER: nvvm.mapa
+// CLUSTER: nvvm.cluster.arrive
+// CLUSTER: llvm.inline_asm
+// CLUSTER-COUNT-16: memref.store %{{.*}} : memref<?x?xf32>
+// CLUSTER: nvvm.cluster.wait
 
 #ij = affine_map<(d0, d1) -> (d0, d1)>
 func.func private @kernel_norm(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !llvm.ptr {llvm.noalias}, %n: index, %m: index, %yp: !llvm.ptr {llvm.noalias}) attributes {ssm.kernel} {

@@ -6,7 +6,10 @@
 // CHECK: @device::@kernel_softmax_warp
 // CHECK: @device::@kernel_softmax_row
 // CHECK: @device::@kernel_softmax_long
-// Rows that do not begin at 16 bytes, of at least 128 elements, one by one.
+// Rows that do not begin at 16 bytes, of at least 128 elements: by vectors with single elements in front
+// of and behind them, where the out's rows begin likewise, else one by one.
+// CHECK: @device::@kernel_softmax_shifted_warp
+// CHECK: @device::@kernel_softmax_shifted_row
 // CHECK: arith.cmpi ule, %{{.*}}, %c4096
 // CHECK: arith.cmpi uge, %{{.*}}, %c128
 // CHECK: @device::@kernel_softmax_any_row
@@ -22,6 +25,12 @@
 // CHECK-NOT: arith.divf
 // CHECK-COUNT-4: vector.store %{{.*}} {alignment = 16 : i64} : memref<?x?xf32>, vector<4xf32>
 // CHECK: gpu.func @kernel_softmax_row(
+// CHECK: gpu.func @kernel_softmax_shifted_warp(
+// CHECK: arith.remui %{{.*}}, %c4
+// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x?xf32>, vector<4xf32>
+// CHECK: memref.load
+// CHECK-COUNT-4: vector.store %{{.*}} {alignment = 16 : i64} : memref<?x?xf32>, vector<4xf32>
+// CHECK: memref.store
 
 #ij = affine_map<(d0, d1) -> (d0, d1)>
 func.func private @kernel_softmax(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !llvm.ptr {llvm.noalias}, %n: index, %m: index, %yp: !llvm.ptr {llvm.noalias}) attributes {ssm.kernel} {

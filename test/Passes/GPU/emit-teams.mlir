@@ -5,7 +5,7 @@
 // CHECK-LABEL: func.func private @kernel_softmax(
 // CHECK-SAME:  -> i32
 // CHECK: %[[ROWS:.*]] = memref.dim %{{.*}}, %c0
-// CHECK: @device::@kernel_softmax_long
+// CHECK: @device::@kernel_softmax_shifted_row
 // CHECK: %[[THREADS:.*]] = arith.muli %{{.*}}, %c32
 // CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel_softmax grid(%[[ROWS]], %c1, %c1) threads %[[THREADS]]
 // CHECK-NOT: ssm.kernel loops

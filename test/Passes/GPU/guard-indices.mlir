@@ -51,6 +51,45 @@ func.func @plain(%x: memref<?xf32>, %y: memref<?xf32>, %n: index) {
   return
 }
 
+// Nor of what loops carry and branches choose by them.
+// CHECK-LABEL: func.func @digits(
+// CHECK-NOT: minui
+// CHECK-NOT: scf.if
+func.func @digits(%x: memref<?x?xf32>, %y: memref<?x?xf32>, %n: index, %size: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.for %i = %c0 to %n step %c1 iter_args(%row = %c0) -> index {
+    %v = memref.load %x[%row, %i] : memref<?x?xf32>
+    memref.store %v, %y[%row, %i] : memref<?x?xf32>
+    %more = arith.addi %row, %c1 : index
+    %over = arith.cmpi uge, %more, %size : index
+    %next = arith.select %over, %c0, %more : index
+    scf.yield %next : index
+  }
+  return
+}
+
+// But of what data counts.
+// CHECK-LABEL: func.func @counted(
+// CHECK: arith.cmpi ult
+// CHECK: memref.store
+func.func @counted(%keep: memref<?xi1>, %y: memref<?xindex>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.for %i = %c0 to %n step %c1 iter_args(%count = %c0) -> index {
+    memref.store %i, %y[%count] : memref<?xindex>
+    %is = memref.load %keep[%i] : memref<?xi1>
+    %next = scf.if %is -> index {
+      %more = arith.addi %count, %c1 : index
+      scf.yield %more : index
+    } else {
+      scf.yield %count : index
+    }
+    scf.yield %next : index
+  }
+  return
+}
+
 // A part that data places ends with the buffer.
 // CHECK-LABEL: gpu.func @part
 // CHECK: %[[I:.+]] = arith.index_cast

@@ -380,3 +380,39 @@ gpu.module @same_place {
     gpu.return
   }
 }
+
+// -----
+
+gpu.module @device {
+  // A loop whose end all threads read in one place, whatever each of them carries; and one that
+  // ends where each has what it carries.
+  gpu.func @rounds(%n: i32) workgroup(%s : memref<1xi32, 3>) kernel attributes {ssm.max_threads = 64 : i64} {
+    %c1 = arith.constant 1 : i32
+    %zero = arith.constant 0 : index
+    %t = gpu.thread_id x
+    %own = arith.index_castui %t : index to i32
+    %all:2 = scf.while (%round = %n, %left = %own) : (i32, i32) -> (i32, i32) {
+      gpu.barrier
+      memref.atomic_rmw minu %left, %s[%zero] : (i32, memref<1xi32, 3>) -> i32
+      gpu.barrier
+      %least = memref.load %s[%zero] : memref<1xi32, 3>
+      %again = arith.cmpi ult, %least, %round : i32
+      %next = arith.subi %round, %c1 : i32
+      scf.condition(%again) %next, %left : i32, i32
+    } do {
+    ^bb0(%round: i32, %left: i32):
+      scf.yield %round, %left : i32, i32
+    }
+    // expected-error @below {{has a barrier, and an end that differs between threads}}
+    %more = scf.while (%left = %own) : (i32) -> i32 {
+      gpu.barrier
+      %again = arith.cmpi ult, %left, %n : i32
+      %next = arith.addi %left, %c1 : i32
+      scf.condition(%again) %next : i32
+    } do {
+    ^bb0(%left: i32):
+      scf.yield %left : i32
+    }
+    gpu.return
+  }
+}

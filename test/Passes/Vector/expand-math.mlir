@@ -31,7 +31,12 @@ func.func @vector(%x: vector<16xf32>) -> vector<16xf32> {
   return %0 : vector<16xf32>
 }
 
-// Two registers: each intrinsic twice.
+// Two registers: each intrinsic twice. On GPUs once for each lane.
+// GPU-LABEL: func.func @wide
+// GPU-COUNT-32: llvm.nvvm.ex2.approx.f32
+// GPU-NOT: llvm.nvvm
+// GPU: vector.from_elements
+// GPU: return
 // CHECK-LABEL: func.func @wide
 // AVX512-COUNT-2: llvm.call_intrinsic "llvm.x86.avx512.mask.scalef.ps.512"
 // AVX512-NOT: scalef

@@ -91,6 +91,22 @@ for type_, (number, to_bits) in FLOAT.items():
     sign_bit = {"f32": "0x80000000u", "f64": "(1ul << 63)"}.get(type_, "0x8000u")
     PLAIN[rf"neg\.{type_}"] = f"$0 = $1 ^ {sign_bit}"
     PLAIN[rf"abs\.{type_}"] = f"$0 = $1 & ~{sign_bit}"
+# Two numbers at once, from sm_100 on.
+for name, pair in (("add", "{0} + {1}"), ("sub", "{0} - {1}"), ("mul", "{0} * {1}"),
+                   ("fma", "__builtin_fmaf({0}, {1}, {2})")):
+    low, high = (pair.format(*[f"f(u32(${n}{shift}))" for n in (1, 2, 3)])
+                 for shift in ("", " >> 32"))
+    PLAIN[rf"{name}(?:\.rn)?\.f32x2"] = f"$0 = u64(bits({high})) << 32 | bits({low})"
+# Of three numbers, from sm_100 on.
+for name in ("min", "max"):
+    for nan in ("", "NaN"):
+        PLAIN[rf"({name})\.{nan}\.f32" if nan else rf"({name})\.f32"] = \
+            f"$0 = bits(f{name}{nan}(f{name}{nan}(f($1), f($2)), f($3)))"
+# Of short and of f32 numbers, from sm_100 on.
+for type_, short in (("f16", "h"), ("bf16", "b")):
+    for name, sign in (("add", "+"), ("sub", "-")):
+        PLAIN[rf"{name}(?:\.rn)?\.f32\.{type_}"] = f"$0 = bits({short}($1) {sign} f($2))"
+    PLAIN[rf"fma\.rn\.f32\.{type_}"] = f"$0 = bits(__builtin_fmaf({short}($1), {short}($2), f($3)))"
 PLAIN[r"div\.(?:rn|full|approx)\.f32"] = "$0 = bits(f($1) / f($2))"
 PLAIN[r"div\.rn\.f64"] = "$0 = bits(d($1) / d($2))"
 
@@ -135,16 +151,17 @@ def translate(kernel, line, opcode, operands):
 
 
 def assign(opcode, to, values):
-    """-> what PLAIN makes of an instruction, or nothing."""
-    for pattern, code in COMPILED:
-        match = pattern.fullmatch(opcode)
+    """-> what PLAIN makes of an instruction with so many operands, or nothing."""
+    for pattern, code, count in COMPILED:
+        match = pattern.fullmatch(opcode) if len(values) == count else None
         if match:
             return re.sub(r"\$(\d)", lambda at: to if at[1] == "0" else values[int(at[1]) - 1],
                           match.expand(code)) + ";"
     return None
 
 
-COMPILED = [(re.compile(name), code) for name, code in PLAIN.items()]
+COMPILED = [(re.compile(name), code, max(map(int, re.findall(r"\$(\d)", code))))
+            for name, code in PLAIN.items()]
 
 
 # ===--- Branches ------------------------------------------------------------===#

@@ -1,0 +1,38 @@
+//===- Turns.h - What is written along another axis than read ----*- C++ -*-===//
+//
+// Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef SSM_PASSES_GPU_TURNS_H
+#define SSM_PASSES_GPU_TURNS_H
+
+#include "passes/GPU/Teams.h"
+
+namespace ssm {
+
+/// Axes shorter than this do not fill a side of a tile.
+constexpr int64_t kShortAxis = 16;
+
+/// A kernel without sums, whose outs lie along the loop `to`, and some inputs along `from`.
+struct Turn {
+  unsigned from = 0, to = 0;
+  /// Inputs along `from`.
+  llvm::SmallVector<unsigned> turned;
+  /// All other loops, and all other operands that have `to`.
+  llvm::SmallVector<unsigned> outer;
+  llvm::SmallVector<mlir::Value> dense;
+};
+std::optional<Turn> findTurn(KernelOp kernel);
+
+/// What one access takes of such a buffer.
+inline int64_t vectorLanes(mlir::Value buffer) {
+  return kAccessBytes * 8 / mlir::cast<mlir::MemRefType>(buffer.getType()).getElementTypeBitWidth();
+}
+/// Turns where one of both axes is short; the kernel is one.
+void addThinTurnForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
+
+} // namespace ssm
+
+#endif // SSM_PASSES_GPU_TURNS_H
