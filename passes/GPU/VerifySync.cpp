@@ -7,6 +7,7 @@
 
 #include "passes/GPU/Passes.h"
 #include "passes/GPU/ReplayBlock.h"
+#include "passes/GPU/ThreadNumbers.h"
 
 #include "dialects/SSM/SSMOps.h"
 #include "dialects/SSM/TensorMapOp.h"
@@ -125,6 +126,7 @@ public:
       : function(function), boxBytes(boxBytes) {
     auto threads = function->getAttrOfType<IntegerAttr>("ssm.max_threads");
     maxThreads = threads ? threads.getInt() : 1024;
+    numbers.emplace(maxThreads, divergent);
   }
 
   LogicalResult verify() {
@@ -322,7 +324,7 @@ private:
   void take(const Access &access, State &state) {
     auto against = [&](llvm::MapVector<Value, SmallVector<Access>> &earlier, StringRef what) {
       for (const Access &other : earlier[access.root])
-        if (other.indices != access.indices && !(other.isAtomic && access.isAtomic) &&
+        if (!(other.isAtomic && access.isAtomic) && !isSameByDesign(other, access) &&
             canMeet(other, access))
           error(access.op,
                 (access.isWrite ? "writes" : "reads") +
@@ -330,22 +332,45 @@ private:
                     ", and no barrier is between",
                 other.op, "the other access");
     };
+    SmallVector<Access> &list = (access.isWrite ? state.writes : state.reads)[access.root];
+    if (llvm::none_of(list, [&](const Access &a) { return a.op == access.op; }))
+      list.push_back(access);
     against(state.writes, "written");
     if (access.isWrite) {
       against(state.reads, "to read yet");
       state.unfenced = access.op;
     }
-    SmallVector<Access> &list = (access.isWrite ? state.writes : state.reads)[access.root];
-    if (llvm::none_of(list, [&](const Access &a) { return a.op == access.op; }))
-      list.push_back(access);
+  }
+
+  /// One value that all threads store; one place of the thread that data chooses, of which it is
+  /// not known that it is one alone.
+  bool isSameByDesign(const Access &one, const Access &other) {
+    if (one.indices != other.indices)
+      return false;
+    bool isStore = isa<memref::StoreOp, vector::StoreOp>(one.op);
+    if (one.op == other.op && isStore && !isDivergent(one.op->getOperand(0)))
+      return true;
+    Region *arm = numbers->armChosenByData(one.op), *otherArm = numbers->armChosenByData(other.op);
+    return arm && otherArm && (arm == otherArm || (one.isWrite && other.isWrite));
   }
 
   //===--------------------------------------------------------------------===//
   // Which elements
   //===--------------------------------------------------------------------===//
 
-  /// Whether two threads may reach the same element by the two accesses.
+  /// Whether two threads may reach the same element by the two accesses: by what is known of
+  /// indices, or else by trying them out.
   bool canMeet(const Access &one, const Access &other) {
+    auto [found, isNew] = meetings.try_emplace(std::pair(one.op, other.op), false);
+    if (isNew) {
+      bool meets = areNear(one, other) && numbers->canMeet({one.op, one.indices, one.width},
+                                                          {other.op, other.indices, other.width});
+      return meetings[std::pair(one.op, other.op)] = meets;
+    }
+    return found->second;
+  }
+
+  bool areNear(const Access &one, const Access &other) {
     at = one.op;
     size_t axes = one.indices.size();
     for (size_t axis = 0; axis < axes && axes == other.indices.size(); ++axis) {
@@ -362,59 +387,7 @@ private:
       if (x == y && growth(x).value_or(0) >= wide)
         return false;
     }
-    return !areDigits(one, other);
-  }
-
-  /// A number that was divided, its digit along one axis the quotient and along another, times
-  /// `factor` and from `first` on, the remainder.
-  struct Digits {
-    Value number;
-    int64_t divisor, factor = 1, first = 0;
-  };
-
-  static std::optional<Digits> digitsOf(Value high, Value low) {
-    auto div = high.getDefiningOp<arith::DivUIOp>();
-    Digits digits;
-    APInt number;
-    if (!div || !matchPattern(div.getRhs(), m_ConstantInt(&number)))
-      return std::nullopt;
-    digits.number = div.getLhs();
-    digits.divisor = number.getSExtValue();
-    if (auto add = low.getDefiningOp<arith::AddIOp>();
-        add && matchPattern(add.getRhs(), m_ConstantInt(&number))) {
-      digits.first = number.getSExtValue();
-      low = add.getLhs();
-    }
-    if (auto mul = low.getDefiningOp<arith::MulIOp>();
-        mul && matchPattern(mul.getRhs(), m_ConstantInt(&number))) {
-      digits.factor = number.getSExtValue();
-      low = mul.getLhs();
-    }
-    auto rem = low.getDefiningOp<arith::RemUIOp>();
-    if (!rem || rem.getLhs() != digits.number ||
-        !matchPattern(rem.getRhs(), m_ConstantInt(&number)) ||
-        number.getSExtValue() != digits.divisor)
-      return std::nullopt;
-    return digits;
-  }
-
-  /// Whether two axes have the digits of numbers that are different.
-  bool areDigits(const Access &one, const Access &other) {
-    size_t axes = one.indices.size();
-    if (axes != other.indices.size())
-      return false;
-    int64_t wide = std::max(one.width, other.width);
-    for (size_t high = 0; high < axes; ++high)
-      for (size_t low = 0; low < axes; ++low) {
-        std::optional<Digits> x = digitsOf(one.indices[high], one.indices[low]);
-        std::optional<Digits> y = digitsOf(other.indices[high], other.indices[low]);
-        bool areAlike = x && y && x->divisor == y->divisor && x->factor == y->factor &&
-                        x->first == y->first && (low + 1 < axes || wide <= x->factor);
-        if (areAlike && (areApart(x->number, 1, y->number) || areApart(y->number, 1, x->number) ||
-                         (x->number == y->number && growth(x->number).value_or(0) >= 1)))
-          return true;
-      }
-    return false;
+    return true;
   }
 
   /// Whether threads got both numbers by counting the same one on.
@@ -668,6 +641,8 @@ private:
   /// Where the question is asked.
   Operation *at = nullptr;
   llvm::DenseSet<Value> divergent;
+  std::optional<ThreadNumbers> numbers;
+  llvm::DenseMap<std::pair<Operation *, Operation *>, bool> meetings;
   llvm::DenseSet<Operation *> reported;
 };
 

@@ -88,10 +88,12 @@ KERNELS = {
     "later_scans": ("recurrences", "sm_120", "selective16_float16,selective33_bfloat16,window",
                     "--every=9"),
     "later_moves": ("moves", "sm_110", "cumsum,scatter_add,argmax,heads", "--most=20000"),
-    "selective_many": ("recurrences", "sm_90a",
-                       "selective160,selective255_bfloat16,channels_first224", "--every=11"),
     "selective_wide": ("recurrences", "sm_90a", "selective_backward,selective16_bfloat16",
                        "--every=9"),
+    # Strips of states that two passes of threads store, at places by any number.
+    "selective_states": ("recurrences", "sm_90a", "selective160,channels_first256", "--every=13"),
+    "selective_states_old": ("recurrences", "sm_80", "selective255_bfloat16,channels_first160",
+                             "--every=13"),
 }
 
 

@@ -91,9 +91,11 @@ KINDS = {
     **{f"selective{n}": (r.selective(n), {}) for n in (5, 16, 64)},
     **{f"selective{n}_bfloat16": (r.selective(n), {"dtype": ml_dtypes.bfloat16})
        for n in (8, 16, 33, 256)},
-    "selective160": (r.selective(160), {}),
+    **{f"selective{n}": (r.selective(n), {}) for n in (160, 224)},
     "selective255_bfloat16": (r.selective(255), {"dtype": ml_dtypes.bfloat16}),
+    "channels_first160": (r.selective(160), {"axes": 2}),
     "channels_first224": (r.selective(224), {"axes": 2, "dtype": np.float16}),
+    "channels_first256": (r.selective(256), {"axes": 2, "dtype": ml_dtypes.bfloat16}),
     "selective16_float16": (r.selective(16), {"dtype": np.float16}),
     "selective_backward": (r.selective(16), {"backward": ("dt", "u", "z", "b", "c"),
                                              "outs_backward": ("y",)}),

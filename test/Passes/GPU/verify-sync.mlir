@@ -289,6 +289,100 @@ gpu.module @device {
 
 // -----
 
+// The same number is not the same thread.
+gpu.module @same_place {
+  gpu.func @one_writes(%v: f32, %y: memref<?xf32>) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %t = gpu.thread_id x
+    %isFirst = arith.cmpi eq, %t, %c0 : index
+    scf.if %isFirst {
+      // expected-note @below {{the other access}}
+      memref.store %v, %s[%c0] : memref<64xf32, 3>
+    }
+    // expected-error @below {{reads shared memory that another thread may have written, and no barrier is between}}
+    %p = memref.load %s[%c0] : memref<64xf32, 3>
+    memref.store %p, %y[%t] : memref<?xf32>
+    gpu.return
+  }
+
+  gpu.func @all_write(%x: memref<?xf32>) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %t = gpu.thread_id x
+    %v = memref.load %x[%t] : memref<?xf32>
+    // expected-note @+2 {{the other access}}
+    // expected-error @+1 {{writes shared memory that another thread may have written, and no barrier is between}}
+    memref.store %v, %s[%c0] : memref<64xf32, 3>
+    gpu.return
+  }
+
+  gpu.func @two_share(%x: memref<?xf32>) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c2 = arith.constant 2 : index
+    %t = gpu.thread_id x
+    %v = memref.load %x[%t] : memref<?xf32>
+    %half = arith.divui %t, %c2 : index
+    // expected-note @+2 {{the other access}}
+    // expected-error @+1 {{writes shared memory that another thread may have written, and no barrier is between}}
+    memref.store %v, %s[%half] : memref<64xf32, 3>
+    gpu.return
+  }
+
+  // One thread does both; all store the same value.
+  gpu.func @one_alone(%v: f32, %y: memref<?xf32>) workgroup(%s: memref<64xf32, 3>) kernel
+      attributes {ssm.max_threads = 64 : i64} {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %t = gpu.thread_id x
+    %isFirst = arith.cmpi eq, %t, %c0 : index
+    memref.store %v, %s[%c1] : memref<64xf32, 3>
+    scf.if %isFirst {
+      memref.store %v, %s[%c0] : memref<64xf32, 3>
+      %p = memref.load %s[%c0] : memref<64xf32, 3>
+      memref.store %p, %y[%t] : memref<?xf32>
+    }
+    gpu.return
+  }
+
+  // Places by ten: the 128 threads' second one follows the first.
+  gpu.func @strips(%x: memref<?xf32>) workgroup(%s: memref<26x10xf32, 3>) kernel
+      attributes {ssm.max_threads = 128 : i64} {
+    %c10 = arith.constant 10 : index
+    %c128 = arith.constant 128 : index
+    %t = gpu.thread_id x
+    %v = memref.load %x[%t] : memref<?xf32>
+    %next = arith.addi %t, %c128 : index
+    %q0 = arith.divui %t, %c10 : index
+    %r0 = arith.remui %t, %c10 : index
+    %q1 = arith.divui %next, %c10 : index
+    %r1 = arith.remui %next, %c10 : index
+    memref.store %v, %s[%q0, %r0] : memref<26x10xf32, 3>
+    memref.store %v, %s[%q1, %r1] : memref<26x10xf32, 3>
+    gpu.return
+  }
+
+  gpu.func @strips_meet(%x: memref<?xf32>) workgroup(%s: memref<26x10xf32, 3>) kernel
+      attributes {ssm.max_threads = 128 : i64} {
+    %c10 = arith.constant 10 : index
+    %c127 = arith.constant 127 : index
+    %t = gpu.thread_id x
+    %v = memref.load %x[%t] : memref<?xf32>
+    %next = arith.addi %t, %c127 : index
+    %q0 = arith.divui %t, %c10 : index
+    %r0 = arith.remui %t, %c10 : index
+    %q1 = arith.divui %next, %c10 : index
+    %r1 = arith.remui %next, %c10 : index
+    // expected-note @below {{the other access}}
+    memref.store %v, %s[%q0, %r0] : memref<26x10xf32, 3>
+    // expected-error @below {{writes shared memory that another thread may have written, and no barrier is between}}
+    memref.store %v, %s[%q1, %r1] : memref<26x10xf32, 3>
+    gpu.return
+  }
+}
+
+// -----
+
 gpu.module @device {
   // A loop whose end all threads read in one place, whatever each of them carries; and one that
   // ends where each has what it carries.
