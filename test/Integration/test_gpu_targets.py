@@ -378,6 +378,7 @@ def test_ptx_as_text(tmp_path):
     (["--target=cpu,cuda:sm_80", "--emit=vector"], "expected one --cpu and one --target"),
     (["--target=cpu", "--emit=ptx"], "--emit=ptx needs a GPU"),
     (["--spill-budget=x"], "--spill-budget x: expected a number of bytes"),
+    (["--spill-budget="], "--spill-budget : expected a number of bytes"),
     (["--f32-products=fast"], "--f32-products=fast: expected one of ieee, tf32x3, tf32"),
 ])
 def test_refused(options, words, tmp_path):

@@ -156,6 +156,7 @@ def test_steps_and_steps_back(tmp_path, rng):
                 "--roll-back", "--save-states", states, fails=True)
     assert "no step to take back" in error and states.read_bytes() == kept
     assert "excludes" in run("--then", files[1], "--repeat", 2, fails=True)
+    assert "excludes" in run("--json", "--profile", fails=True)
     save_file({"x": xs[1], "h": xs[1]}, files[1])
     assert "'h' is among the inputs" in run("--entry", "step", "--inputs", files[0], "--then",
                                             files[1], fails=True)

@@ -172,12 +172,13 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   options.linker = args.getLastArgValue(OPT_linker).str();
   options.ptxas = args.getLastArgValue(OPT_ptxas).str();
   StringRef budget = args.getLastArgValue(OPT_spill_budget);
-  if (!budget.empty() && (budget.getAsInteger(10, options.spillBudget) || options.spillBudget < 0))
+  if (args.hasArg(OPT_spill_budget) &&
+      (budget.getAsInteger(10, options.spillBudget) || options.spillBudget < 0))
     return createStringError("--spill-budget " + budget + ": expected a number of bytes");
   options.f32Products = args.getLastArgValue(OPT_f32_products, options.f32Products).str();
   options.weightsDir = args.getLastArgValue(OPT_weights_dir).str();
   StringRef limit = args.getLastArgValue(OPT_max_weights);
-  if (!limit.empty() &&
+  if (args.hasArg(OPT_max_weights) &&
       (limit.getAsInteger(10, options.maxWeightBytes) || options.maxWeightBytes == 0))
     return createStringError("--max-weights " + limit + ": expected a number of bytes");
   return line;

@@ -245,9 +245,13 @@ static void printModule(const Json &module) {
       chip = kernel["chip"].get<std::string>();
       std::cout << "  kernels for " << chip << ":\n";
     }
-    std::cout << "    " << kernel["name"].get<std::string>() << ": " << kernel["registers"]
-              << " registers, " << kernel["shared_bytes"] << " bytes shared, "
-              << kernel["spill_bytes"] << " spilled\n";
+    std::cout << "    " << kernel["name"].get<std::string>() << ": ";
+    // Of PTX alone nobody knows.
+    if (kernel["registers"] == -1)
+      std::cout << "compiled when it is loaded\n";
+    else
+      std::cout << kernel["registers"] << " registers, " << kernel["shared_bytes"]
+                << " bytes shared, " << kernel["spill_bytes"] << " spilled\n";
   }
   for (const Json &entry : module["entries"])
     printEntry(entry);

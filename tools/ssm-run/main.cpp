@@ -56,7 +56,9 @@ static void addOptions(CLI::App &app, Options &options) {
                "Also with states that another model saved");
   app.add_option("--save-states", options.saveStates, "Write the states after");
   app.add_flag("--describe", options.describe, "Print what is in the module");
-  app.add_flag("--json", options.json, "The same as JSON");
+  app.add_flag("--json", options.json, "The same as JSON")
+      ->excludes("--profile")
+      ->excludes("--trace");
   app.add_flag("--verify", options.verify, "Check all bytes of the weights");
 }
 
