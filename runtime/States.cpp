@@ -180,6 +180,9 @@ struct Listed {
 
   ssmrt_status list(const ssmrt_session &given) {
     auto &session = const_cast<ssmrt_session &>(given);
+    // A lost device gives no memory either, which would be told.
+    if (session.device())
+      SSMRT_TRY(session.device()->usable());
     size_t count = session.states.size();
     if (!views.resize(count) || !tensors.resize(count))
       return outOfMemory("states", (long long)count);

@@ -484,6 +484,10 @@ TEST_F(Fake, GivesUpAfterAFault) {
                 {"CUDA_ERROR_LAUNCH_FAILED", "no session on cuda:0"});
   expectFailure(values.on(session), SSMRT_DEVICE_FAILED,
                 {"cuda:0", "any more", "CUDA_ERROR_LAUNCH_FAILED"});
+  // Nor are states to be had.
+  size_t bytes = 0;
+  expectFailure(ssmrt_session_save_states(session.get(), nullptr, &bytes), SSMRT_DEVICE_FAILED,
+                {"cuda:0", "any more", "CUDA_ERROR_LAUNCH_FAILED"});
   ssmrt_module *made = nullptr;
   ssm_module description = withWeights(deviceModule);
   expectFailure(tryCreate(description, "cuda", &made), SSMRT_DEVICE_FAILED, {"cuda:0", "any more"});
