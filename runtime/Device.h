@@ -91,7 +91,7 @@ public:
 
   Device *device = nullptr;
   const ssm_module *version = nullptr;
-  const void *weights = nullptr; // on the device
+  const void *weights = nullptr; // on the device: where the file's first byte would be
 
 private:
   friend class Queue;
@@ -104,6 +104,7 @@ private:
   ssmrt_status residentBlocks(int32_t kernel, int32_t threads, int64_t *blocks);
 
   cuda::Library library = nullptr;
+  cuda::Address weightsMemory = 0;
   Array<Kernel> kernels;
   bool overlaps = false; // what may begin early waits for what was before
   bool readsEarly = false; // some kernel reads inputs before it waits

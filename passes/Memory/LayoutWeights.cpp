@@ -37,11 +37,16 @@ struct LayoutWeights : ssm::impl::LayoutWeightsBase<LayoutWeights> {
     auto begin = module->getAttrOfType<IntegerAttr>("ssm.weights_begin");
     int64_t next = begin ? begin.getInt() : 0;
     Builder b(&getContext());
-    for (auto weight : llvm::make_early_inc_range(module.getOps<WeightOp>())) {
-      if (!used.contains(weight.getSymName())) {
+    for (auto weight : llvm::make_early_inc_range(module.getOps<WeightOp>()))
+      if (!used.contains(weight.getSymName()))
         weight.erase();
-        continue;
-      }
+    // What versions share lies between what each of them alone derives, so that a device takes
+    // one piece of the file.
+    SmallVector<WeightOp> weights(module.getOps<WeightOp>());
+    llvm::stable_sort(weights, [](WeightOp a, WeightOp b) {
+      return a.getInit().has_value() > b.getInit().has_value();
+    });
+    for (WeightOp weight : weights) {
       std::tuple<std::string, int64_t, int64_t> key;
       if (weight.getHash())
         key = {"#", *weight.getHash(), weight.getLength()};

@@ -230,7 +230,8 @@ def LayoutWeights : Pass<"ssm-layout-weights", "::mlir::ModuleOp"> {
 
     A weight that has one keeps it, and the others lie behind the module's attribute
     `ssm.weights_begin` (0 if there is none): so versions of a module for several
-    processors share one file.
+    processors share one file. What was computed from weights comes first: what versions
+    share then lies between what each has alone, and a device takes one piece of the file.
   }];
   let dependentDialects = ["::ssm::SSMDialect"];
 }

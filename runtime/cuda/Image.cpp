@@ -21,8 +21,8 @@ DeviceModule::~DeviceModule() {
     return;
   {
     Current current(device);
-    if (weights)
-      device->driver->release(reinterpret_cast<Address>(weights));
+    if (weightsMemory)
+      device->driver->release(weightsMemory);
     if (library)
       device->driver->unload(library);
   }
@@ -87,23 +87,28 @@ ssmrt_status DeviceModule::load(Device *on, const ssm_module &of, const char *pa
 }
 
 ssmrt_status DeviceModule::upload(const uint8_t *from) {
-  int64_t bytes = 0;
+  // Weights of other versions lie in front and behind.
+  int64_t first = INT64_MAX, end = 0;
   for (int32_t i = 0; i < version->num_weights; ++i) {
     const ssm_weight_info &weight = version->weights[i];
-    if (weight.offset + weight.bytes > bytes)
-      bytes = weight.offset + weight.bytes;
+    if (weight.bytes == 0)
+      continue;
+    if (weight.offset < first)
+      first = weight.offset;
+    if (weight.offset + weight.bytes > end)
+      end = weight.offset + weight.bytes;
   }
-  if (bytes == 0)
+  int64_t bytes = end - first;
+  if (end == 0)
     return SSMRT_OK;
   Current current(device);
-  Address to;
-  Result result = device->driver->allocate(&to, size_t(bytes));
+  Result result = device->driver->allocate(&weightsMemory, size_t(bytes));
   if (result == kOutOfMemory)
     return device->noMemory("weights", bytes);
   if (result)
     return device->failed(result, "allocating memory for weights");
-  weights = reinterpret_cast<void *>(to);
-  result = device->upload(to, from, size_t(bytes));
+  weights = reinterpret_cast<void *>(weightsMemory - Address(first));
+  result = device->upload(weightsMemory, from + first, size_t(bytes));
   return result ? device->failed(result, "copying weights") : SSMRT_OK;
 }
 

@@ -251,3 +251,56 @@ def test_profile_counts(tmp_path):
     m, k, n = 65, 40, 33
     assert counts == sorted([(4 * (m * k + k * n + m * n), 2 * m * k * n), (4 * 2 * n, 2 * n)]), told
     assert all(row[-1] == "%" for row in rows.values()), told
+
+
+WEIGHTS_ALONE = """
+import ctypes, os, sys
+import numpy as np, onnx
+from builder import Builder
+from ssmtest import compiler, runtime
+
+random = np.random.default_rng()
+g = Builder()
+x = g.input("x", ["M", 512])
+weights = [random.standard_normal((512, 512), np.float32) for _ in range(2)]
+bias = random.standard_normal(512, np.float32)
+y = g.add("Add", g.add("MatMul", x, g.weight(weights[0])), g.weight(bias))
+g.output(g.add("MatMul", y, g.weight(weights[1])), ["M", 512], name="y")
+onnx.save(g.model(), f"{sys.argv[1]}/m.onnx")
+driver = ctypes.CDLL(os.environ["SSMRT_CUDA_DRIVER"])
+context = ctypes.c_void_p()
+assert driver.cuInit(0) == 0
+assert driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
+assert driver.cuCtxPushCurrent_v2(context) == 0
+
+
+def free():
+    left, total = ctypes.c_size_t(), ctypes.c_size_t()
+    assert driver.cuMemGetInfo_v2(ctypes.byref(left), ctypes.byref(total)) == 0
+    return left.value
+
+
+keep = []
+for target in ("cuda:sm_80", "cpu,cuda:sm_80"):
+    path = f"{sys.argv[1]}/{target[:3]}.so"
+    done = compiler.run_compiler([f"{sys.argv[1]}/m.onnx", f"--target={target}", "-o", path])
+    assert done.returncode == 0, done.stderr
+    if not keep:
+        keep.append(runtime.Module(path, "cuda"))
+    before = free()
+    keep.append(runtime.Module(path, "cuda"))
+    took = before - free()
+    assert 2 * 512 * 512 * 4 <= took < 2 * 512 * 512 * 4 + 100_000, (target, took)
+    value = random.standard_normal((3, 512), np.float32)
+    wide = (value.astype(np.float64) @ weights[0] + bias) @ weights[1]
+    np.testing.assert_allclose(keep[-1].session().run({"x": value})["y"], wide, rtol=1e-3, atol=1e-2)
+"""
+
+
+def test_weights_of_one_version(tmp_path):
+    """What only the CPU's version has made of its weights is not on the device."""
+    paths = os.pathsep.join([str(build.ROOT / "test" / "harness"), str(build.MODELS)])
+    done = subprocess.run([sys.executable, "-c", WEIGHTS_ALONE, str(tmp_path)],
+                          env={**environment("sm_80"), "PYTHONPATH": paths}, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stderr
