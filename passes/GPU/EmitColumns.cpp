@@ -149,8 +149,12 @@ int64_t ColumnEmitter::columns() {
 }
 
 int64_t ColumnEmitter::elements() {
-  int64_t most = width == Width::LongCluster ? kMostElements : kElements;
-  return std::max<int64_t>(most / read.size(), 1);
+  int64_t most = width == Width::LongCluster ? kMostElements : kElements, words = 0;
+  for (unsigned input : read) {
+    Type type = kernel.getInputArg(input).getType();
+    words += type.isIntOrFloat() && type.getIntOrFloatBitWidth() <= 32 ? 1 : 2;
+  }
+  return std::max<int64_t>(most / words, 1);
 }
 
 Value ColumnEmitter::hostBlocks() {

@@ -57,7 +57,9 @@ def softmax(g):
     for kind in (F64, F32, F16, BF16):
         g.out(kind, 2, g.node("Softmax", g.input(kind, "n", "m"), axis=-1))
         g.out(kind, 2, g.node("LogSoftmax", g.input(kind, "n", "m"), axis=-1))
-    g.out(F32, 3, g.node("Softmax", g.input(F32, "b", "n", "m"), axis=1))
+    for kind in (F32, F64):
+        g.out(kind, 3, g.node("Softmax", g.input(kind, "b", "n", "m"), axis=1))
+        g.out(kind, 3, g.node("LogSoftmax", g.input(kind, "b", "n", "m"), axis=1))
     g.out(BF16, 2, g.node("Softmax", g.node("Tanh", g.input(BF16, "n", "m")), axis=-1))
 
 
