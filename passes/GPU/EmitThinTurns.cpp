@@ -287,27 +287,11 @@ Value ThinTurnEmitter::together(ArrayRef<Value> elements) {
 }
 
 void ssm::addThinTurnForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
-  ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
-  DeviceKernel only{kernel, kernel, none, none, nullptr};
-  struct Form {
-    StringLiteral name;
-    bool toShort, wide;
+  auto add = [&](StringRef name, bool toShort, bool wide) {
+    addTurnForm<ThinTurnEmitter>(kernel, forms, name, toShort, wide);
   };
-  constexpr Form all[] = {{"_interleaved", true, true},
-                          {"_any_interleaved", true, false},
-                          {"_apart", false, true},
-                          {"_any_apart", false, false}};
-  for (const Form &form : all) {
-    if (!ThinTurnEmitter(only, form.toShort, form.wide).find())
-      continue;
-    forms.push_back(
-        {form.name,
-         [kernel, form](ImplicitLocOpBuilder &h) {
-           DeviceKernel host{kernel, kernel, h, h, nullptr};
-           ThinTurnEmitter emitter(host, form.toShort, form.wide);
-           emitter.find();
-           return emitter.isFit();
-         },
-         [form](DeviceKernel &k) { return ThinTurnEmitter(k, form.toShort, form.wide).emit(); }});
-  }
+  add("_interleaved", true, true);
+  add("_any_interleaved", true, false);
+  add("_apart", false, true);
+  add("_any_apart", false, false);
 }

@@ -284,27 +284,7 @@ void ssm::addTurnForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
   if (!findTurn(kernel))
     return;
   addThinTurnForms(kernel, forms);
-  ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
-  DeviceKernel only{kernel, kernel, none, none, nullptr};
-  struct Form {
-    StringLiteral name;
-    bool wide;
-    int64_t tile;
-  };
-  constexpr Form all[] = {{"_bytes_turned", true, kTileOfBytes},
-                          {"_turned", true, kTile},
-                          {"_any_turned", false, kTile}};
-  for (const Form &form : all) {
-    if (!TurnEmitter(only, form.wide, form.tile).find())
-      continue;
-    forms.push_back(
-        {form.name,
-         [kernel, form](ImplicitLocOpBuilder &h) {
-           DeviceKernel host{kernel, kernel, h, h, nullptr};
-           TurnEmitter emitter(host, form.wide, form.tile);
-           emitter.find();
-           return emitter.isFit();
-         },
-         [form](DeviceKernel &k) { return TurnEmitter(k, form.wide, form.tile).emit(); }});
-  }
+  addTurnForm<TurnEmitter>(kernel, forms, "_bytes_turned", true, kTileOfBytes);
+  addTurnForm<TurnEmitter>(kernel, forms, "_turned", true, kTile);
+  addTurnForm<TurnEmitter>(kernel, forms, "_any_turned", false, kTile);
 }

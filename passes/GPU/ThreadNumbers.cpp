@@ -12,21 +12,12 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/GPU/Integers.h"
 #include "llvm/ADT/DenseSet.h"
 #include <numeric>
 
 using namespace mlir;
 using namespace ssm;
-
-static unsigned widthOf(Type type) {
-  return isa<IntegerType>(type) ? std::min(type.getIntOrFloatBitWidth(), 64u) : 64;
-}
-static uint64_t truncated(uint64_t value, unsigned width) {
-  return width == 64 ? value : value & ((uint64_t(1) << width) - 1);
-}
-static int64_t extended(uint64_t value, unsigned width) {
-  return static_cast<int64_t>(value << (64 - width)) >> (64 - width);
-}
 
 ThreadNumber ThreadNumbers::all(int64_t number) const {
   ThreadNumber result;
@@ -72,11 +63,6 @@ ThreadNumber ThreadNumbers::evaluateLoop(BlockArgument argument) {
   if (!isOnce)
     result.period = std::gcd(result.period, step.getSExtValue());
   return result;
-}
-
-static bool compare(arith::CmpIPredicate predicate, uint64_t x, uint64_t y, unsigned width) {
-  return arith::applyCmpPredicate(predicate, APInt(width, x, false, true),
-                                  APInt(width, y, false, true));
 }
 
 ThreadNumber ThreadNumbers::combine(Operation *op) {
@@ -152,39 +138,10 @@ ThreadNumber ThreadNumbers::combine(Operation *op) {
     }
     return result;
   }
-  auto binary = [&](auto compute) {
+  if (isIntegerOp(op))
     return each([&](int64_t i) -> int64_t {
-      return truncated(compute(uint64_t(x.each[i]), uint64_t(y.each[i])), width);
+      return truncated(*computeInteger(op, uint64_t(x.each[i]), uint64_t(y.each[i])), width);
     });
-  };
-  if (isa<arith::AddIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x + y; });
-  if (isa<arith::SubIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x - y; });
-  if (isa<arith::MulIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x * y; });
-  if (isa<arith::DivUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y ? x / y : 0; });
-  if (isa<arith::RemUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y ? x % y : 0; });
-  if (isa<arith::AndIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x & y; });
-  if (isa<arith::OrIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x | y; });
-  if (isa<arith::XOrIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x ^ y; });
-  if (isa<arith::ShLIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y < 64 ? x << y : 0; });
-  if (isa<arith::ShRUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y < 64 ? x >> y : 0; });
-  if (isa<arith::MinUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return std::min(x, y); });
-  if (isa<arith::MaxUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return std::max(x, y); });
-  if (auto cmp = dyn_cast<arith::CmpIOp>(op)) {
-    unsigned from = widthOf(cmp.getLhs().getType());
-    return binary([&](uint64_t x, uint64_t y) { return compare(cmp.getPredicate(), x, y, from); });
-  }
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/GPU/Integers.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -25,16 +26,6 @@ constexpr int64_t kSteps = 9, kOuterSteps = 2;
 /// Of a loop whose end is known.
 constexpr int64_t kMaxSteps = 64;
 constexpr unsigned kShared = 3;
-
-unsigned widthOf(Type type) {
-  return isa<IntegerType>(type) ? std::min(type.getIntOrFloatBitWidth(), 64u) : 64;
-}
-uint64_t truncated(uint64_t value, unsigned width) {
-  return width == 64 ? value : value & ((uint64_t(1) << width) - 1);
-}
-int64_t extended(uint64_t value, unsigned width) {
-  return static_cast<int64_t>(value << (64 - width)) >> (64 - width);
-}
 
 int64_t bytesOf(Type type) {
   auto vector = dyn_cast<VectorType>(type);
@@ -114,33 +105,6 @@ Known Tracer::map(ArrayRef<Value> values, unsigned width,
   return Known(std::move(results));
 }
 
-static bool compare(arith::CmpIPredicate predicate, uint64_t x, uint64_t y, unsigned width) {
-  int64_t a = extended(x, width), b = extended(y, width);
-  switch (predicate) {
-  case arith::CmpIPredicate::eq:
-    return x == y;
-  case arith::CmpIPredicate::ne:
-    return x != y;
-  case arith::CmpIPredicate::ult:
-    return x < y;
-  case arith::CmpIPredicate::ule:
-    return x <= y;
-  case arith::CmpIPredicate::ugt:
-    return x > y;
-  case arith::CmpIPredicate::uge:
-    return x >= y;
-  case arith::CmpIPredicate::slt:
-    return a < b;
-  case arith::CmpIPredicate::sle:
-    return a <= b;
-  case arith::CmpIPredicate::sgt:
-    return a > b;
-  case arith::CmpIPredicate::sge:
-    return a >= b;
-  }
-  return false;
-}
-
 Known Tracer::evaluate(Operation *op) {
   using Numbers = ArrayRef<uint64_t>;
   APInt constant;
@@ -182,35 +146,9 @@ Known Tracer::evaluate(Operation *op) {
       return Known(each.front());
     return Known(std::move(each));
   }
-  auto binary = [&](auto compute) {
-    return map(operands, width, [&](Numbers n) -> uint64_t { return compute(n[0], n[1]); });
-  };
-  if (isa<arith::AddIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x + y; });
-  if (isa<arith::SubIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x - y; });
-  if (isa<arith::MulIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x * y; });
-  if (isa<arith::DivUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y ? x / y : 0; });
-  if (isa<arith::RemUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y ? x % y : 0; });
-  if (isa<arith::AndIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x & y; });
-  if (isa<arith::OrIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x | y; });
-  if (isa<arith::XOrIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return x ^ y; });
-  if (isa<arith::ShLIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y < 64 ? x << y : 0; });
-  if (isa<arith::ShRUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return y < 64 ? x >> y : 0; });
-  if (isa<arith::MinUIOp>(op))
-    return binary([](uint64_t x, uint64_t y) { return std::min(x, y); });
-  if (auto cmp = dyn_cast<arith::CmpIOp>(op)) {
-    unsigned from = widthOf(cmp.getLhs().getType());
-    return binary([&](uint64_t x, uint64_t y) { return compare(cmp.getPredicate(), x, y, from); });
-  }
+  if (isIntegerOp(op))
+    return map(operands, width,
+               [&](Numbers n) -> uint64_t { return *computeInteger(op, n[0], n[1]); });
   if (isa<arith::SelectOp>(op))
     return map(operands, width, [](Numbers n) { return n[0] ? n[1] : n[2]; });
   if (isa<arith::ExtSIOp, arith::IndexCastOp>(op)) {

@@ -30,6 +30,24 @@ std::optional<Turn> findTurn(KernelOp kernel);
 inline int64_t vectorLanes(mlir::Value buffer) {
   return kAccessBytes * 8 / mlir::cast<mlir::MemRefType>(buffer.getType()).getElementTypeBitWidth();
 }
+/// A form, if the emitter finds that the kernel is one; `arguments` are the emitter's own.
+template <class Emitter, class... Arguments>
+void addTurnForm(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms, llvm::StringRef name,
+                 Arguments... arguments) {
+  mlir::ImplicitLocOpBuilder none(kernel.getLoc(), kernel);
+  DeviceKernel only{kernel, kernel, none, none, nullptr};
+  if (!Emitter(only, arguments...).find())
+    return;
+  forms.push_back({name,
+                   [=](mlir::ImplicitLocOpBuilder &h) {
+                     DeviceKernel host{kernel, kernel, h, h, nullptr};
+                     Emitter emitter(host, arguments...);
+                     emitter.find();
+                     return emitter.isFit();
+                   },
+                   [=](DeviceKernel &k) { return Emitter(k, arguments...).emit(); }});
+}
+
 /// Turns where one of both axes is short; the kernel is one.
 void addThinTurnForms(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms);
 
