@@ -236,17 +236,7 @@ void ThinTurnEmitter::writeLine(Value number) {
       parts.push_back(fromShared(i, atShort, d.add(atLong, lane)));
     e.provide(kernel.getInputArg(input), together(parts));
   }
-  if (lanesTo > 1) {
-    e.laneLoop = longer;
-    e.lanes = lanesTo;
-  }
-  auto yielded = kernel.getYield().getValues();
-  for (Value value : yielded)
-    e.get(value);
-  for (auto [out, value] : llvm::enumerate(yielded))
-    e.storeOut(out, e.get(value));
-  e.laneLoop = std::nullopt;
-  e.lanes = 1;
+  storePoints(e, kernel, longer, lanesTo);
 }
 
 /// The elements of a vector are points of their own.

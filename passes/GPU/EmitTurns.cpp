@@ -246,19 +246,23 @@ void TurnEmitter::write() {
                                                  elements);
         e.provide(kernel.getStep().getArgument(one.input), value);
       }
-      if (wide) {
-        e.laneLoop = to;
-        e.lanes = lanesTo;
-      }
-      auto yielded = kernel.getYield().getValues();
-      for (Value value : yielded)
-        e.get(value);
-      for (auto [out, value] : llvm::enumerate(yielded))
-        e.storeOut(out, e.get(value));
-      e.laneLoop = std::nullopt;
-      e.lanes = 1;
+      storePoints(e, kernel, to, lanesTo);
     });
   }
+}
+
+void ssm::storePoints(PointEmitter &e, KernelOp kernel, unsigned loop, int64_t lanes) {
+  if (lanes > 1) {
+    e.laneLoop = loop;
+    e.lanes = lanes;
+  }
+  auto yielded = kernel.getYield().getValues();
+  for (Value value : yielded)
+    e.get(value);
+  for (auto [out, value] : llvm::enumerate(yielded))
+    e.storeOut(out, e.get(value));
+  e.laneLoop = std::nullopt;
+  e.lanes = 1;
 }
 
 LaunchShape TurnEmitter::emit() {

@@ -30,6 +30,9 @@ std::optional<Turn> findTurn(KernelOp kernel);
 inline int64_t vectorLanes(mlir::Value buffer) {
   return kAccessBytes * 8 / mlir::cast<mlir::MemRefType>(buffer.getType()).getElementTypeBitWidth();
 }
+/// Computes what the kernel yields at a point, or at `lanes` of them along a loop, and stores it.
+void storePoints(PointEmitter &e, KernelOp kernel, unsigned loop, int64_t lanes);
+
 /// A form, if the emitter finds that the kernel is one; `arguments` are the emitter's own.
 template <class Emitter, class... Arguments>
 void addTurnForm(KernelOp kernel, llvm::SmallVectorImpl<KernelForm> &forms, llvm::StringRef name,
