@@ -117,20 +117,21 @@ def test_kernels(name, tmp_path):
 
 # Tests of operators whose modules were wrong on a GPU alone: constants that a branch yields,
 # results that need no kernel, outs of eight axes, products without depth. And a chain of kernels that
-# begin before those in front of them are done.
+# begin before those in front of them are done, and checks in loops that one block runs.
 OPERATORS = {
-    "test_control_flow_forms.py": "test_if_of_other_sizes",
-    "test_layout.py": "Shape and scalar or Identity and 3x0",
-    "test_node_cases.py": "test_tile-dynamic",
-    "test_contractions.py": "test_gemm and dynamic",
-    "test_step_layers.py": "test_step_layer",
+    "ops/test_control_flow_forms.py": "test_if_of_other_sizes",
+    "ops/test_layout.py": "Shape and scalar or Identity and 3x0",
+    "ops/test_node_cases.py": "test_tile-dynamic",
+    "ops/test_contractions.py": "test_gemm and dynamic",
+    "ops/test_step_layers.py": "test_step_layer",
+    "Integration/test_scan_bodies.py": "test_rows and O3",
 }
 
 
 @pytest.mark.parametrize("file", OPERATORS)
 def test_operators(file):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", "test/pytest.ini", f"test/ops/{file}", "-k",
+        [sys.executable, "-m", "pytest", "-c", "test/pytest.ini", f"test/{file}", "-k",
          OPERATORS[file]], cwd=build.ROOT, env=environment("sm_90a"), capture_output=True,
         text=True, check=False)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
