@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 import pytest
-from ssmtest import build
+from ssmtest import build, planted
 
 sys.path.insert(0, str(build.MODELS))
 from builder import Builder  # noqa: E402
@@ -137,21 +137,12 @@ def test_operators(file):
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
 
 
-def softmax():
-    g = Builder()
-    x = g.input("x", ["M", "N"])
-    g.output(g.add("Softmax", x), ["M", "N"], name="y")
-    return g.model()
-
-
 # What is done to the PTX of a softmax of rows, and what is told: which side of a shuffle finds
 # the missing lane first, the order of threads decides.
 FAULTS = {
-    "barrier_of_some": (r"\tbar\.sync \t0;",
-                        "\t{ .reg .pred q; .reg .b32 i; mov.u32 i, %tid.x; "
-                        "setp.ne.b32 q, i, 5; @q bar.sync 0; }", "wait for others"),
+    "barrier_of_some": (*planted.BARRIER_OF_SOME, "wait for others"),
     "missing_lane": (r"(shfl\.sync\.bfly\.b32.*), -1;", r"\1, 1;", "not in its own mask|a lane that takes no part"),
-    "outside": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1073741824]", "outside of the device's"),
+    "outside": (*planted.OUTSIDE, "outside of the device's"),
     "misaligned": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1]", "not a multiple"),
     "shared_outside": (r"(st\.shared\.\S+ \t\[%rd?\d+)\]", r"\1+100000]", "outside of shared"),
     "unknown": (r"\tret;", "\tvote.sync.maybe.pred %p1, %p1, -1;\n\tret;", "no rule of rules.py"),
@@ -160,25 +151,9 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults_are_told(name, tmp_path):
-    import onnx
-
-    pattern, replacement, told = FAULTS[name]
-    onnx.save(softmax(), tmp_path / "model.onnx")
-    # An assembler that plants the fault.
-    (tmp_path / "ptxas").write_text(f"""#!{sys.executable}
-import re, subprocess, sys
-path = next(word for word in sys.argv if word.endswith(".ptx"))
-text, count = re.subn({pattern!r}, {replacement!r}, open(path).read())
-assert count, "there is nothing to plant the fault in"
-open(path, "w").write(text)
-sys.exit(subprocess.call([{str(build.GPU_EMULATOR / "ptxas")!r}, *sys.argv[1:]]))
-""")
-    (tmp_path / "ptxas").chmod(0o755)
+    *fault, told = FAULTS[name]
     module = tmp_path / "module.so"
-    done = subprocess.run(
-        [build.tool("ssm-compile"), tmp_path / "model.onnx", "--target=cuda:sm_80",
-         f"--ptxas={tmp_path / 'ptxas'}", "-o", module], capture_output=True, text=True,
-        check=False)
+    done = planted.compile_planted(module, "cuda:sm_80", fault, build.GPU_EMULATOR / "ptxas")
     if done.returncode == 0:
         done = subprocess.run(
             [build.tool("ssm-run"), module, "--device", "cuda", "--dim=M=3", "--dim=N=5000"],
