@@ -4,12 +4,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A recurrence that combines its one carry with something else at each step, as running sums,
-// products and maxima do, takes its steps in any grouping. A block has a part of a row, each
-// thread some steps that follow each other: what these come to is combined first, then over the
-// threads in front. Of rows of several parts a first kernel leaves what each part comes to, a
-// second what is in front of it. No atomics: the same input gives the same bits.
+// products and maxima do, takes its steps in any grouping. A block has a tile of a row, or of 32
+// rows that are neighbours in memory; each thread some steps that follow each other: what these
+// come to is combined first, then over the threads in front.
 //
-// Threads read and write memory side by side, and turn what they have in shared memory.
+// Memory is read once. Of rows of several tiles each block tells what its tile comes to, and takes
+// what those in front have told: all tiles of its group, then the groups in front, of which the
+// last tile of a group tells. What is combined, and in which order, does not depend on who comes
+// first: the same input gives the same bits. A block draws its tile's number when it begins, so all
+// that it waits for have begun. Where neighbours are many, a block goes through all tiles instead.
+//
+// Threads of one row read and write memory side by side, and turn what they have in shared memory.
 //
 //===----------------------------------------------------------------------===//
 
@@ -29,12 +34,18 @@ using Predicate = arith::CmpIPredicate;
 namespace {
 
 constexpr int64_t kThreads = 256, kPerThread = 16, kPart = kThreads * kPerThread;
-/// Parts of a row that a lane takes together.
-constexpr int64_t kParts = 8;
-/// Rows from which on a thread for each is enough, unless a row's steps lie dense; steps that are
-/// worth a block.
-constexpr int64_t kManyRows = 8192, kFewSteps = 256;
-constexpr int64_t kWarps = kThreads / kWarp, kWordBytes = 8;
+constexpr int64_t kWarps = kThreads / kWarp;
+/// Steps of a row that are worth a block; neighbours that are worth a warp, so many that a thread for
+/// each is enough, and how many groups of 32 keep a GPU busy without being shared out.
+constexpr int64_t kFewSteps = 256, kFewNeighbours = 8, kManyRows = 1 << 17, kManyGroups = 264;
+/// Tiles of a group: a word or eight of each thread.
+constexpr int64_t kRowGroup = kThreads, kNeighbourGroup = 64;
+/// Of a word that blocks tell each other, the upper half says that it is there.
+constexpr int64_t kWordBytes = 8, kHalfWord = 32;
+/// Words that a thread waits for at once, more of which would not stay in registers.
+constexpr int64_t kTogether = 4;
+/// Words that a thread clears.
+constexpr int64_t kCleared = 8;
 
 /// What is combined with the carry, and how.
 struct Prefix {
@@ -44,36 +55,59 @@ struct Prefix {
 
 class PrefixEmitter {
 public:
-  PrefixEmitter(DeviceKernel &k, const Prefix &what)
+  /// `isWide`: a warp has neighbouring rows.
+  PrefixEmitter(DeviceKernel &k, const Prefix &what, bool isWide)
       : k(k), kernel(k.kernel), what(what), b(k.device), d{b}, e(kernel, b, std::nullopt, 1),
-        time(*kernel.getTime()), type(kernel.getCarryArg(0).getType()) {
+        time(*kernel.getTime()), type(kernel.getCarryArg(0).getType()),
+        columns(isWide ? kWarp : 1), group(isWide ? kNeighbourGroup : kRowGroup) {
     for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
       if (loop != time)
         rowLoops.push_back(loop);
+    // Neighbours are those of the loop that lies best.
+    llvm::sort(rowLoops, [&](unsigned x, unsigned y) {
+      return std::pair(scoreLaneLoop(kernel, x), x) < std::pair(scoreLaneLoop(kernel, y), y);
+    });
   }
 
-  void combineParts(Value memory);
-  void addParts(Value memory);
-  /// Null: a row is one part.
-  void runSteps(Value memory);
+  /// A block for each row that is one tile, or for each tile; what blocks tell goes to `memory`.
+  void runTiles(Value memory);
+  /// A block for each 32 rows.
+  void runColumns(Value memory);
+  void clear(Value memory);
+  /// On the host: how many tiles, and words of memory for them.
+  Value numTiles();
+  Value numWords();
+  Value numGroups() { return d.ceilDiv(numRows(), columns); }
 
 private:
   using Values = SmallVector<Value>;
+  /// Of all threads of a row: what those below have, and all.
+  struct Sums {
+    Value below, total;
+  };
 
   Value neutral() { return e.neutral(what.kind, type); }
   Value combine(Value x, Value y) { return e.combine(what.kind, x, y); }
+  Value numRows();
+  Value numParts() { return d.ceilDiv(e.size(time), tileSteps()); }
+  int64_t tileSteps() const { return kPart / columns; }
+  int64_t wordsOfValue() const { return type.getIntOrFloatBitWidth() > kHalfWord ? 2 : 1; }
+  void begin();
+  void setGroup(Value number);
+  void setPart(Value number);
   void setRow(Value row);
   void setStep(Value step);
   Value init();
-  /// The block's row and part of it.
-  void begin();
   /// Steps that follow each other in a thread, and those of neighbours.
   Value ownStep(int64_t i) { return e.add(first, i); }
-  Value sharedStep(int64_t i) { return e.add(aside, i * kThreads); }
+  Value sharedStep(int64_t i) { return isTurned() ? e.add(aside, i * kThreads) : ownStep(i); }
+  bool isTurned() const { return columns == 1; }
   /// Of the steps of neighbours.
   Values terms();
-  void shareTerms(ArrayRef<Value> terms);
-  Values ownTerms();
+  void share(ArrayRef<Value> terms);
+  /// Of the thread's own steps.
+  Value ownTerm(ArrayRef<Value> terms, int64_t i);
+  Sums sumUp(ArrayRef<Value> terms);
   /// Where a step is in shared memory, [thread][its steps]. With one more element in a row neither
   /// neighbours nor a thread's own steps meet in a bank.
   Values ownPlace(int64_t i) { return {thread, e.index(i)}; }
@@ -84,8 +118,15 @@ private:
   Value total(ArrayRef<Value> terms);
   /// Of what threads have, that of all lanes below.
   Value overLanesBelow(Value value);
-  Value placeIn(Value memory, Value row, Value part);
-  Value numParts() { return e.ceilDiv(steps, kPart); }
+  Sums overThreads(Value own);
+  Value lookBack(Value total);
+  void tell(Value value, Value number);
+  /// Waits for those that are needed; neutral ones else.
+  Values waitFor(ArrayRef<Value> numbers, ArrayRef<Value> areNeeded);
+  /// The number of what a tile, or a group of them, tells of the thread's row.
+  Value ofTile(Value tile);
+  Value ofGroup(Value number);
+  void write(Value now, ArrayRef<Value> terms);
 
   DeviceKernel &k;
   KernelOp kernel;
@@ -95,8 +136,10 @@ private:
   PointEmitter e;
   unsigned time;
   Type type;
+  int64_t columns, group;
   SmallVector<unsigned> rowLoops;
-  Value thread, lane, steps, row, part, first, aside, turned;
+  Value thread, lane, warp, column, steps, rowGroup, exists, part, first, aside, turned, sums;
+  Value told;
 };
 
 } // namespace
@@ -151,6 +194,21 @@ static std::optional<Prefix> matchPrefix(KernelOp kernel) {
   return takesCarry(kernel, what.term) ? std::nullopt : std::optional(what);
 }
 
+Value PrefixEmitter::numRows() {
+  Value rows = e.index(1);
+  for (unsigned loop : rowLoops)
+    rows = d.mul(rows, e.size(loop));
+  return rows;
+}
+
+Value PrefixEmitter::numTiles() { return d.mul(numGroups(), numParts()); }
+
+/// A number to draw, all tiles, all groups of tiles.
+Value PrefixEmitter::numWords() {
+  Value parts = numParts(), all = d.add(parts, d.ceilDiv(parts, group));
+  return d.add(d.mul(d.mul(numGroups(), all), columns * wordsOfValue()), 1);
+}
+
 void PrefixEmitter::setRow(Value number) {
   for (unsigned loop : llvm::reverse(rowLoops)) {
     bool isLast = loop == rowLoops.front();
@@ -173,17 +231,32 @@ Value PrefixEmitter::init() {
 }
 
 void PrefixEmitter::begin() {
+  // Registers for as many blocks as keep enough on its way.
+  k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4 / wordsOfValue()));
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   lane = d.bitAnd(thread, kWarp - 1);
+  warp = d.div(thread, kWarp);
+  column = isTurned() ? e.index(0) : lane;
   steps = e.size(time);
-  Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x), parts = numParts();
-  row = d.div(block, parts);
-  part = d.rem(block, parts);
-  setRow(row);
-  Value base = d.mul(part, kPart);
-  first = e.add(base, d.mul(thread, kPerThread));
+  if (isTurned())
+    turned = k.addShared({kThreads, kPerThread + 1}, type);
+  sums = k.addShared({kWarps, columns}, type);
+}
+
+void PrefixEmitter::setGroup(Value number) {
+  rowGroup = number;
+  if (isTurned())
+    return setRow(number);
+  Value row = e.add(d.mul(number, columns), lane), rows = numRows();
+  exists = d.isLess(row, rows);
+  setRow(d.min(row, d.sub(rows, 1)));
+}
+
+void PrefixEmitter::setPart(Value number) {
+  part = number;
+  Value base = d.mul(part, tileSteps());
+  first = e.add(base, d.mul(isTurned() ? thread : warp, kPerThread));
   aside = e.add(base, thread);
-  turned = k.addShared({kThreads, kPerThread + 1}, type);
 }
 
 SmallVector<Value> PrefixEmitter::terms() {
@@ -196,19 +269,25 @@ SmallVector<Value> PrefixEmitter::terms() {
   return all;
 }
 
-void PrefixEmitter::shareTerms(ArrayRef<Value> terms) {
+void PrefixEmitter::share(ArrayRef<Value> terms) {
+  if (!isTurned())
+    return;
   for (auto [i, term] : llvm::enumerate(terms))
     memref::StoreOp::create(b, term, turned, sharedPlace(i));
   gpu::BarrierOp::create(b);
 }
 
-SmallVector<Value> PrefixEmitter::ownTerms() {
+Value PrefixEmitter::ownTerm(ArrayRef<Value> terms, int64_t i) {
+  Value term = isTurned() ? memref::LoadOp::create(b, turned, ownPlace(i)) : terms[i];
+  return d.select(d.isLess(ownStep(i), steps), term, neutral());
+}
+
+PrefixEmitter::Sums PrefixEmitter::sumUp(ArrayRef<Value> terms) {
+  share(terms);
   Values own;
-  for (int64_t i = 0; i < kPerThread; ++i) {
-    Value term = memref::LoadOp::create(b, turned, ownPlace(i));
-    own.push_back(d.select(d.isLess(ownStep(i), steps), term, neutral()));
-  }
-  return own;
+  for (int64_t i = 0; i < kPerThread; ++i)
+    own.push_back(ownTerm(terms, i));
+  return overThreads(total(own));
 }
 
 Value PrefixEmitter::total(ArrayRef<Value> terms) {
@@ -227,88 +306,233 @@ Value PrefixEmitter::overLanesBelow(Value value) {
   return d.select(d.isEqual(lane, 0), neutral(), shuffleUp(b, upTo, 1));
 }
 
-/// A part's words, [row][part].
-Value PrefixEmitter::placeIn(Value memory, Value row, Value part) {
-  Value place = e.add(e.mul(row, numParts()), part);
-  return d.after(memory, d.toWide(d.mul(place, kWordBytes)));
-}
-
-void PrefixEmitter::combineParts(Value memory) {
-  begin();
-  shareTerms(terms());
-  Value all = reduceOverBlock(k, e, what.kind, total(ownTerms()));
-  d.branch(d.isEqual(thread, 0),
-           [&] { d.store(all, placeIn(memory, row, part), kWordBytes); });
-}
-
-/// A warp for each row.
-void PrefixEmitter::addParts(Value memory) {
-  thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
-  lane = thread;
-  steps = e.size(time);
-  row = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  setRow(row);
-  Value parts = numParts(), last = e.sub(parts, e.index(1));
-  e.loop(e.index(0), parts, kWarp * kParts, init(), [&](Value begin, ValueRange now) {
-    Value own = e.add(begin, d.mul(lane, kParts));
-    Values values;
-    for (int64_t i = 0; i < kParts; ++i) {
-      Value part = e.add(own, i);
-      Value value = d.load(type, placeIn(memory, row, e.min(part, last)), kWordBytes);
-      values.push_back(d.select(d.isLess(part, parts), value, neutral()));
-    }
-    Value sum = total(values);
-    Value next = combine(now[0], overLanesBelow(sum));
-    for (int64_t i = 0; i < kParts; ++i) {
-      Value part = e.add(own, i);
-      d.branch(d.isLess(part, parts),
-               [&] { d.store(next, placeIn(memory, row, part), kWordBytes); });
-      next = combine(next, values[i]);
-    }
-    // What the last lane has come to.
-    return Values{shuffleFrom(b, next, kWarp, kWarp - 1)};
-  });
-}
-
-void PrefixEmitter::runSteps(Value memory) {
-  begin();
-  Values terms = this->terms();
-  shareTerms(terms);
-  Values ownTerms = this->ownTerms();
-  Value start = memory ? d.load(type, placeIn(memory, row, part), kWordBytes) : init();
-  Value own = total(ownTerms), below = overLanesBelow(own);
+PrefixEmitter::Sums PrefixEmitter::overThreads(Value own) {
+  Value below = isTurned() ? overLanesBelow(own) : Value();
   // The last lane of a warp tells what all of it comes to.
-  Value sums = k.addShared({kWarps}, type), warp = d.div(thread, kWarp);
-  d.branch(d.isEqual(lane, kWarp - 1),
-           [&] { memref::StoreOp::create(b, combine(below, own), sums, warp); });
+  if (isTurned())
+    d.branch(d.isEqual(lane, kWarp - 1), [&] {
+      memref::StoreOp::create(b, combine(below, own), sums, ValueRange{warp, column});
+    });
+  else
+    memref::StoreOp::create(b, own, sums, ValueRange{warp, column});
   gpu::BarrierOp::create(b);
-  for (int64_t other = 0; other + 1 < kWarps; ++other) {
-    Value sum = memref::LoadOp::create(b, sums, e.index(other));
-    start = d.select(d.compare(Predicate::ugt, warp, other), combine(start, sum), start);
+  Value inFront = neutral(), all;
+  for (int64_t other = 0; other < kWarps; ++other) {
+    Value sum = memref::LoadOp::create(b, sums, ValueRange{e.index(other), column});
+    all = all ? combine(all, sum) : sum;
+    if (other + 1 < kWarps)
+      inFront = d.select(d.compare(Predicate::ugt, warp, other), all, inFront);
   }
-  // In place of the terms, what is in front of each step.
-  Value now = combine(start, below);
-  for (int64_t i = 0; i < kPerThread; ++i) {
-    memref::StoreOp::create(b, now, turned, ownPlace(i));
-    now = d.select(d.isLess(ownStep(i), steps), combine(now, ownTerms[i]), now);
+  return {below ? combine(inFront, below) : inFront, all};
+}
+
+Value PrefixEmitter::ofTile(Value tile) {
+  return e.add(d.mul(e.add(d.mul(rowGroup, numParts()), tile), columns), column);
+}
+
+/// Behind those of all tiles.
+Value PrefixEmitter::ofGroup(Value number) {
+  Value groups = d.ceilDiv(numParts(), group);
+  Value place = e.add(numTiles(), e.add(d.mul(rowGroup, groups), number));
+  return e.add(d.mul(place, columns), column);
+}
+
+void PrefixEmitter::tell(Value value, Value number) {
+  unsigned bits = type.getIntOrFloatBitWidth();
+  Type word = b.getI64Type(), same = b.getIntegerType(bits);
+  Value raw = type.isInteger() ? value : b.createOrFold<arith::BitcastOp>(same, value);
+  if (bits < 64)
+    raw = arith::ExtUIOp::create(b, word, raw);
+  Value isThere = arith::ConstantIntOp::create(b, word, int64_t(1) << kHalfWord);
+  Value low = arith::ConstantIntOp::create(b, word, (int64_t(1) << kHalfWord) - 1);
+  for (int64_t i = 0; i < wordsOfValue(); ++i) {
+    Value half = i == 0 ? d.bitAnd(raw, low) : d.make<arith::ShRUIOp>(raw, kHalfWord);
+    Value place = e.add(d.mul(number, wordsOfValue()), i);
+    LLVM::StoreOp::create(b, d.make<arith::OrIOp>(half, isThere),
+                          d.after(told, d.toWide(d.mul(place, kWordBytes))), kWordBytes,
+                          /*isVolatile=*/false, /*isNonTemporal=*/false,
+                          /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic, "device");
   }
-  Value hasLast = d.make<arith::AndIOp>(
-      d.isLess(first, steps), d.compare(Predicate::uge, e.add(first, kPerThread), steps));
-  gpu::BarrierOp::create(b);
-  for (int64_t i = 0; i < kPerThread; ++i) {
-    Value step = sharedStep(i);
-    d.branch(d.isLess(step, steps), [&] {
+}
+
+SmallVector<Value> PrefixEmitter::waitFor(ArrayRef<Value> numbers, ArrayRef<Value> areNeeded) {
+  Type word = b.getI64Type();
+  int64_t perValue = wordsOfValue();
+  SmallVector<Type> types(numbers.size() * perValue, word);
+  auto wait = scf::WhileOp::create(b, types, ValueRange());
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.createBlock(&wait.getBefore());
+    Values words;
+    Value isMissing;
+    for (auto [number, isNeeded] : llvm::zip_equal(numbers, areNeeded))
+      for (int64_t i = 0; i < perValue; ++i) {
+        Value place = e.add(d.mul(number, perValue), i);
+        words.push_back(LLVM::LoadOp::create(
+            b, word, d.after(told, d.toWide(d.mul(place, kWordBytes))), kWordBytes,
+            /*isVolatile=*/false, /*isNonTemporal=*/false, /*isInvariant=*/false,
+            /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic, "device"));
+        Value isThere = d.make<arith::ShRUIOp>(words.back(), kHalfWord);
+        Value lacks = d.make<arith::AndIOp>(isNeeded, d.isEqual(isThere, 0));
+        isMissing = isMissing ? d.make<arith::OrIOp>(isMissing, lacks) : lacks;
+      }
+    scf::ConditionOp::create(b, isMissing, words);
+    b.createBlock(&wait.getAfter(), {}, types, SmallVector<Location>(types.size(), b.getLoc()));
+    scf::YieldOp::create(b);
+  }
+  unsigned bits = type.getIntOrFloatBitWidth();
+  Type same = b.getIntegerType(bits);
+  Values values;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    Value raw = wait.getResult(i * perValue);
+    if (perValue == 2) {
+      Value low = arith::ConstantIntOp::create(b, word, (int64_t(1) << kHalfWord) - 1);
+      raw = d.make<arith::OrIOp>(
+          d.bitAnd(raw, low), d.make<arith::ShLIOp>(wait.getResult(2 * i + 1), kHalfWord));
+    }
+    if (bits < 64)
+      raw = arith::TruncIOp::create(b, same, raw);
+    Value value = type.isInteger() ? raw : b.createOrFold<arith::BitcastOp>(type, raw);
+    values.push_back(d.select(areNeeded[i], value, neutral()));
+  }
+  return values;
+}
+
+/// What is in front of the block's tile.
+Value PrefixEmitter::lookBack(Value total) {
+  Value tells = d.isLess(thread, columns);
+  d.branch(tells, [&] { tell(total, ofTile(part)); });
+  Value number = d.div(part, group), own = d.rem(part, group), base = d.mul(number, group);
+  Value inGroup = neutral();
+  for (int64_t i = 0; i < group * columns; i += kThreads * kTogether) {
+    Values numbers, areNeeded;
+    for (int64_t at = i; at < std::min(i + kThreads * kTogether, group * columns); at += kThreads) {
+      Value tile = d.div(e.add(thread, at), columns);
+      areNeeded.push_back(d.isLess(tile, own));
+      numbers.push_back(ofTile(e.add(base, d.min(tile, own))));
+    }
+    inGroup = combine(inGroup, this->total(waitFor(numbers, areNeeded)));
+  }
+  if (isTurned()) {
+    inGroup = reduceOverBlock(k, e, what.kind, inGroup);
+  } else {
+    Value others = k.addShared({kWarps, columns}, type);
+    memref::StoreOp::create(b, inGroup, others, ValueRange{warp, column});
+    gpu::BarrierOp::create(b);
+    Values all;
+    for (int64_t i = 0; i < kWarps; ++i)
+      all.push_back(memref::LoadOp::create(b, others, ValueRange{e.index(i), column}));
+    inGroup = this->total(all);
+  }
+  Value isFirst = d.isEqual(number, 0), last = e.sub(d.select(isFirst, e.index(1), number), e.index(1));
+  Value hasGroups = d.compare(Predicate::ne, number, 0);
+  Value before = d.select(isFirst, init(), waitFor(ofGroup(last), hasGroups)[0]);
+  before = combine(before, inGroup);
+  Value isLast = d.isEqual(own, group - 1);
+  d.branch(d.make<arith::AndIOp>(tells, isLast),
+           [&] { tell(combine(before, total), ofGroup(number)); });
+  return before;
+}
+
+/// `now`: what is in front of the thread's first step.
+void PrefixEmitter::write(Value now, ArrayRef<Value> terms) {
+  // Where elements are is told anew, for registers to hold nothing but values.
+  setPart(d.select(areLoaded(b, now), part, e.index(0)));
+  auto write = [&](int64_t i, Value before) {
+    Value step = sharedStep(i), isInside = d.isLess(step, steps);
+    d.branch(exists ? d.make<arith::AndIOp>(exists, isInside) : isInside, [&] {
       PointEmitter::Scope scope(e);
       setStep(step);
-      Value before = memref::LoadOp::create(b, turned, sharedPlace(i));
+      if (!before)
+        before = memref::LoadOp::create(b, turned, sharedPlace(i));
       e.provide(what.term, terms[i]);
       e.provide(kernel.getCarryArg(0), before);
       e.provide(kernel.getYield().getValues()[0], combine(before, terms[i]));
       for (unsigned out = 1; out < kernel.getOuts().size(); ++out)
         e.storeOut(out, e.get(kernel.getYield().getValues()[out]));
     });
+  };
+  for (int64_t i = 0; i < kPerThread; ++i) {
+    Value next = combine(now, ownTerm(terms, i));
+    // In place of the terms, what is in front of each step.
+    if (isTurned())
+      memref::StoreOp::create(b, now, turned, ownPlace(i));
+    else
+      write(i, now);
+    now = d.select(d.isLess(ownStep(i), steps), next, now);
   }
-  d.branch(hasLast, [&] { e.storeOut(0, now); });
+  Value hasLast = d.make<arith::AndIOp>(
+      d.isLess(first, steps), d.compare(Predicate::uge, e.add(first, kPerThread), steps));
+  if (isTurned()) {
+    gpu::BarrierOp::create(b);
+    for (int64_t i = 0; i < kPerThread; ++i)
+      write(i, Value());
+  }
+  d.branch(exists ? d.make<arith::AndIOp>(exists, hasLast) : hasLast, [&] { e.storeOut(0, now); });
+}
+
+void PrefixEmitter::runTiles(Value memory) {
+  begin();
+  // Those in front of a tile have begun long before.
+  Value groups = numGroups(), number, part;
+  if (memory) {
+    told = d.after(memory, kWordBytes);
+    Value drawn = k.addShared({2}, b.getI32Type());
+    d.branch(d.isEqual(thread, 0), [&] {
+      Value tile = LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::add, memory, d.constant(1),
+                                             LLVM::AtomicOrdering::monotonic, "device");
+      Value divisor = d.toInt(groups);
+      memref::StoreOp::create(b, d.rem(tile, divisor), drawn, e.index(0));
+      memref::StoreOp::create(b, d.div(tile, divisor), drawn, e.index(1));
+    });
+    gpu::BarrierOp::create(b);
+    number = d.toIndex(memref::LoadOp::create(b, drawn, e.index(0)));
+    part = d.toIndex(memref::LoadOp::create(b, drawn, e.index(1)));
+  } else {
+    Value tile = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+    number = d.rem(tile, groups);
+    part = d.div(tile, groups);
+  }
+  setGroup(number);
+  setPart(part);
+  Values terms = this->terms();
+  Sums sums = sumUp(terms);
+  write(combine(memory ? lookBack(sums.total) : init(), sums.below), terms);
+}
+
+void PrefixEmitter::runColumns(Value) {
+  begin();
+  setGroup(gpu::BlockIdOp::create(b, gpu::Dimension::x));
+  Value zero = e.index(0), parts = numParts();
+  setPart(zero);
+  // The next tile is asked for before this one is written.
+  Values carried = terms();
+  carried.push_back(init());
+  d.loop(zero, parts, e.index(1), carried, [&](Value number, ValueRange now) {
+    setPart(number);
+    Values terms(now.drop_back());
+    Sums sums = sumUp(terms);
+    gpu::BarrierOp::create(b);
+    setPart(e.add(number, 1));
+    Values next = this->terms();
+    setPart(number);
+    write(combine(now.back(), sums.below), terms);
+    next.push_back(combine(now.back(), sums.total));
+    return next;
+  });
+}
+
+void PrefixEmitter::clear(Value memory) {
+  thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
+  Value none = arith::ConstantIntOp::create(b, b.getI64Type(), 0), words = numWords();
+  Value first = e.add(d.mul(block, kThreads * kCleared), thread);
+  for (int64_t i = 0; i < kCleared; ++i) {
+    Value word = e.add(first, i * kThreads);
+    d.branch(d.isLess(word, words), [&] {
+      d.store(none, d.after(memory, d.toWide(d.mul(word, kWordBytes))), kWordBytes);
+    });
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -332,52 +556,84 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
   bool isDense = true;
   for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
     isDense &= loop == time || scoreLaneLoop(kernel, loop) < scoreLaneLoop(kernel, time);
-  auto isLong = [=](ImplicitLocOpBuilder &h) -> Value {
+  auto isLong = [=](ImplicitLocOpBuilder &h) {
+    return DeviceBuilder{h}.compare(Predicate::uge, sizeOf(h, time), kFewSteps);
+  };
+  // Rows whose steps lie dense, or that are too few to be taken side by side.
+  auto areRows = [=](ImplicitLocOpBuilder &h) -> Value {
     DeviceBuilder d{h};
-    Value fits = d.compare(Predicate::uge, sizeOf(h, time), kFewSteps);
     if (isDense)
-      return fits;
-    return d.make<arith::AndIOp>(fits, d.isLess(rowsOf(h), kManyRows));
+      return isLong(h);
+    return d.make<arith::AndIOp>(isLong(h), d.isLess(rowsOf(h), kFewNeighbours));
+  };
+  auto areColumns = [=](ImplicitLocOpBuilder &h) -> Value {
+    DeviceBuilder d{h};
+    return d.make<arith::AndIOp>(isLong(h), d.isLess(rowsOf(h), kManyRows));
   };
   using Emit = void (PrefixEmitter::*)(Value);
-  auto launch = [=](KernelLaunches &launches, StringRef suffix, Value memory, Emit emit,
-                    Value blocks, int64_t threads) {
+  auto launch = [=](KernelLaunches &launches, StringRef suffix, bool isWide, Value memory, Emit emit,
+                    llvm::function_ref<Value(PrefixEmitter &)> blocksOf) {
     SmallVector<Value> more;
     if (memory)
       more.push_back(memory);
     launches.launch(suffix, more,
                     [&](Operation *copy, gpu::GPUFuncOp function, ValueRange given) -> LaunchShape {
                       ImplicitLocOpBuilder b(copy->getLoc(), copy);
-                      DeviceKernel both{kernel, cast<KernelOp>(copy), launches.host, b, function};
-                      PrefixEmitter emitter(both, *matchPrefix(both.kernel));
+                      ImplicitLocOpBuilder &h = launches.host;
+                      DeviceKernel both{kernel, cast<KernelOp>(copy), h, b, function};
+                      PrefixEmitter emitter(both, *matchPrefix(both.kernel), isWide);
                       (emitter.*emit)(given.empty() ? Value() : given[0]);
                       copy->erase();
-                      ImplicitLocOpBuilder &host = launches.host;
-                      Value one = arith::ConstantIndexOp::create(host, 1);
-                      return {{blocks, one, one},
-                              arith::ConstantIndexOp::create(host, threads),
-                              threads};
+                      DeviceKernel onHost{kernel, kernel, h, h, nullptr};
+                      PrefixEmitter host(onHost, *matchPrefix(kernel), isWide);
+                      Value one = arith::ConstantIndexOp::create(h, 1);
+                      return {{blocksOf(host), one, one},
+                              arith::ConstantIndexOp::create(h, kThreads),
+                              kThreads};
                     });
   };
-  KernelForm whole{"_prefix", nullptr, nullptr}, parts{"_prefixes", nullptr, nullptr};
+  auto emitTold = [=](KernelLaunches &launches, bool isWide, StringRef suffix, StringRef clear) {
+    ImplicitLocOpBuilder &h = launches.host;
+    DeviceKernel onHost{kernel, kernel, h, h, nullptr};
+    Value words = PrefixEmitter(onHost, *matchPrefix(kernel), isWide).numWords();
+    launches.withMemory(words, [&](Value memory) {
+      launch(launches, clear, isWide, memory, &PrefixEmitter::clear, [&](PrefixEmitter &) {
+        return DeviceBuilder{h}.ceilDiv(words, kThreads * kCleared);
+      });
+      launch(launches, suffix, isWide, memory, &PrefixEmitter::runTiles,
+             [](PrefixEmitter &host) { return host.numTiles(); });
+    });
+  };
+  KernelForm whole{"_prefix", nullptr, nullptr}, tiles{"_prefixes", nullptr, nullptr};
   whole.isFit = [=](ImplicitLocOpBuilder &h) -> Value {
     DeviceBuilder d{h};
     Value isPart = d.compare(Predicate::ule, sizeOf(h, time), kPart);
-    return d.make<arith::AndIOp>(isLong(h), isPart);
+    return d.make<arith::AndIOp>(areRows(h), isPart);
   };
   whole.emitAll = [=](KernelLaunches &launches) {
-    launch(launches, "_prefix", Value(), &PrefixEmitter::runSteps, rowsOf(launches.host), kThreads);
+    launch(launches, "_prefix", false, Value(), &PrefixEmitter::runTiles,
+           [](PrefixEmitter &host) { return host.numTiles(); });
   };
-  parts.isFit = isLong;
-  parts.emitAll = [=](KernelLaunches &launches) {
-    ImplicitLocOpBuilder &h = launches.host;
+  tiles.isFit = areRows;
+  tiles.emitAll = [=](KernelLaunches &launches) {
+    emitTold(launches, false, "_prefixes", "_prefixes_clear");
+  };
+  forms.append({whole, tiles});
+  if (isDense)
+    return;
+  KernelForm columns{"_columns", nullptr, nullptr}, few{"_few_columns", nullptr, nullptr};
+  columns.isFit = [=](ImplicitLocOpBuilder &h) -> Value {
     DeviceBuilder d{h};
-    Value rows = rowsOf(h), all = d.mul(rows, d.ceilDiv(sizeOf(h, time), kPart));
-    launches.withMemory(all, [&](Value memory) {
-      launch(launches, "_parts", memory, &PrefixEmitter::combineParts, all, kThreads);
-      launch(launches, "_parts_sums", memory, &PrefixEmitter::addParts, rows, kWarp);
-      launch(launches, "_prefixes", memory, &PrefixEmitter::runSteps, all, kThreads);
-    });
+    Value areMany = d.compare(Predicate::ugt, rowsOf(h), (kManyGroups - 1) * kWarp);
+    return d.make<arith::AndIOp>(areColumns(h), areMany);
   };
-  forms.append({whole, parts});
+  columns.emitAll = [=](KernelLaunches &launches) {
+    launch(launches, "_columns", true, Value(), &PrefixEmitter::runColumns,
+           [](PrefixEmitter &host) { return host.numGroups(); });
+  };
+  few.isFit = areColumns;
+  few.emitAll = [=](KernelLaunches &launches) {
+    emitTold(launches, true, "_few_columns", "_few_columns_clear");
+  };
+  forms.append({columns, few});
 }

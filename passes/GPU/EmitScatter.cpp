@@ -35,6 +35,9 @@ constexpr int64_t kFewPoints = 8, kFewCombined = 64;
 /// Threads that are enough to combine in order, however long.
 constexpr int64_t kEnoughThreads = int64_t(1) << 14;
 
+/// Of the points that come to an element, those that are read one by one, and more of them at once.
+constexpr int64_t kFewOfRun = 4, kOfRun = 16;
+
 /// Points of a thread at once, those of a block, and words where they meet.
 constexpr int64_t kPoints = 8, kTurn = kThreads * kPoints, kSlots = 4096;
 /// Steps of a row that are worth a block, and more of which could use up the numbers of turns.
@@ -105,6 +108,10 @@ public:
 
 private:
   using Values = SmallVector<Value>;
+
+  Value combineHere(Value now);
+  Values combineWhile(Values from, llvm::function_ref<Value(Value at)> isMore,
+                      llvm::function_ref<Values(Value at, Value now)> body);
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
   Value ivOf(unsigned loop) { return scf::ForOp(n.loops[loop]).getInductionVar(); }
@@ -493,8 +500,32 @@ void ScatterEmitter::writeLatest(Value memory) {
 
 void ScatterEmitter::tellPlaces(Value keys) {
   atNumbered([&](Value number) {
-    memref::StoreOp::create(b, d.toWide(placeNow()), keys, number);
+    memref::StoreOp::create(b, d.toWide(d.min(placeNow(), places())), keys, number);
   });
+}
+
+/// The element with the point that is ahead, of what it was.
+Value ScatterEmitter::combineHere(Value now) {
+  mapping.map(memref::LoadOp(n.current).getResult(), now);
+  emitBody();
+  return mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
+}
+
+/// From a place in the order and the element so far, while there are more.
+SmallVector<Value> ScatterEmitter::combineWhile(Values from, llvm::function_ref<Value(Value at)> isMore,
+                                                llvm::function_ref<Values(Value at, Value now)> body) {
+  SmallVector<Type> types = llvm::map_to_vector(from, [](Value value) { return value.getType(); });
+  SmallVector<Location> places(types.size(), b.getLoc());
+  auto loop = scf::WhileOp::create(b, types, from);
+  OpBuilder::InsertionGuard guard(b);
+  Block *ahead = b.createBlock(&loop.getBefore(), {}, types, places);
+  scf::ConditionOp::create(b, isMore(ahead->getArgument(0)), ahead->getArguments());
+  Block *inside = b.createBlock(&loop.getAfter(), {}, types, places);
+  IRMapping outside = mapping;
+  Values next = body(inside->getArgument(0), inside->getArgument(1));
+  mapping = outside;
+  scf::YieldOp::create(b, next);
+  return llvm::to_vector_of<Value>(loop.getResults());
 }
 
 /// A thread has the first of the points that come to an element, and takes all of them.
@@ -522,24 +553,46 @@ void ScatterEmitter::combineRuns(Value keys, Value order) {
         Values place = indicesNow();
         Value start = mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
         mapping = outside;
-        auto loop = scf::WhileOp::create(b, TypeRange{b.getIndexType(), start.getType()},
-                                         ValueRange{d.add(first, index(1)), start});
-        {
-          OpBuilder::InsertionGuard guard(b);
-          Location loc = b.getLoc();
-          Block *ahead = b.createBlock(&loop.getBefore(), {}, loop.getResultTypes(), {loc, loc});
-          Value at = ahead->getArgument(0), isThere = d.isLess(at, all);
-          Value next = keyOf(d.min(at, d.sub(all, index(1))));
-          scf::ConditionOp::create(b, d.make<arith::AndIOp>(isThere, d.isEqual(next, key)),
-                                   ahead->getArguments());
-          Block *body = b.createBlock(&loop.getAfter(), {}, loop.getResultTypes(), {loc, loc});
-          setLoops(n.numbered, pointOf(body->getArgument(0)));
-          mapping.map(memref::LoadOp(n.current).getResult(), body->getArgument(1));
-          emitBody();
-          scf::YieldOp::create(b, ValueRange{d.add(body->getArgument(0), index(1)),
-                                             mapping.lookupOrDefault(memref::StoreOp(n.store).getValue())});
-        }
-        memref::StoreOp::create(b, loop.getResult(1), memref::StoreOp(n.store).getMemRef(), place);
+        Value last = d.sub(all, index(1)), second = d.add(first, index(1));
+        auto isOwn = [&](Value at) {
+          return d.make<arith::AndIOp>(d.isLess(at, all), d.isEqual(keyOf(d.min(at, last)), key));
+        };
+        // Few by themselves: reading ahead would cost more than they do.
+        Value few = d.add(second, index(kFewOfRun));
+        Values now = combineWhile(
+            {second, start}, [&](Value at) { return d.make<arith::AndIOp>(d.isLess(at, few), isOwn(at)); },
+            [&](Value at, Value value) {
+              setLoops(n.numbered, pointOf(at));
+              emitAhead();
+              return Values{d.add(at, index(1)), combineHere(value)};
+            });
+        now = combineWhile({now[0], now[1]}, isOwn, [&](Value at, Value value) {
+          Values numbers, keysOfPoints;
+          SmallVector<IRMapping> points;
+          for (int64_t i = 0; i < kOfRun; ++i)
+            numbers.push_back(memref::LoadOp::create(b, order, d.min(d.add(at, i), last)));
+          // What needs one of them waits for all.
+          Value areThere = areLoaded(b, numbers), isThere;
+          for (Value number : numbers) {
+            Value point = d.toIndex(d.select(areThere, number, d.constant(number, 0)));
+            keysOfPoints.push_back(memref::LoadOp::create(b, keys, point));
+            setLoops(n.numbered, point);
+            emitAhead();
+            points.push_back(mapping);
+            mapping = outside;
+          }
+          areThere = areLoaded(b, keysOfPoints);
+          for (int64_t i = 0; i < kOfRun; ++i) {
+            Value own = d.select(areThere, keysOfPoints[i], d.constant(key, -1));
+            own = d.make<arith::AndIOp>(d.isLess(d.add(at, i), all), d.isEqual(own, key));
+            isThere = isThere ? d.make<arith::AndIOp>(isThere, own) : own;
+            mapping = points[i];
+            value = d.select(isThere, combineHere(value), value);
+            mapping = outside;
+          }
+          return Values{d.select(isThere, d.add(at, kOfRun), all), value};
+        });
+        memref::StoreOp::create(b, now[1], memref::StoreOp(n.store).getMemRef(), place);
       });
     });
   });
@@ -638,7 +691,7 @@ struct ScatterLaunches {
                               b.getUnitAttr(), keys, order);
       };
       TopKOp sort = makeSort(h, memory, points);
-      emitSortOf(sort, launches, memory,
+      emitSortOf(sort, launches, memory, d.add(host.places(), 1),
                  [&](Operation *copy, ImplicitLocOpBuilder &b, Value memory) {
                    ScatterNest inside;
                    inside.match(copy);
