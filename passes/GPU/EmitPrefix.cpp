@@ -8,17 +8,16 @@
 // rows that are neighbours in memory; each thread some steps that follow each other: what these
 // come to is combined first, then over the threads in front.
 //
-// Memory is read once. Of rows of several tiles each block tells what its tile comes to, and takes
-// what those in front have told: all tiles of its group, then the groups in front, of which the
-// last tile of a group tells. What is combined, and in which order, does not depend on who comes
-// first: the same input gives the same bits. A block draws its tile's number when it begins, so all
-// that it waits for have begun. Where neighbours are many, a block goes through all tiles instead.
+// Memory is read once: blocks of rows of several tiles tell each other what these come to
+// (LookBack.h). Where neighbours are many, a block goes through all tiles of 32 instead.
 //
 // Threads of one row read and write memory side by side, and turn what they have in shared memory.
 //
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceBuilder.h"
+#include "passes/GPU/DeviceModule.h"
+#include "passes/GPU/LookBack.h"
 #include "passes/GPU/TeamReduce.h"
 
 #include "lib/Analysis/KernelShape.h"
@@ -33,20 +32,11 @@ using Predicate = arith::CmpIPredicate;
 
 namespace {
 
-constexpr int64_t kThreads = 256, kPerThread = 16, kPart = kThreads * kPerThread;
+constexpr int64_t kThreads = LookBack::kThreads, kPerThread = 16, kPart = kThreads * kPerThread;
 constexpr int64_t kWarps = kThreads / kWarp;
 /// Steps of a row that are worth a block; neighbours that are worth a warp, so many that a thread for
 /// each is enough, and how many groups of 32 keep a GPU busy without being shared out.
 constexpr int64_t kFewSteps = 256, kFewNeighbours = 8, kManyRows = 1 << 17, kManyGroups = 264;
-/// Tiles of a group: a word or eight of each thread.
-constexpr int64_t kRowGroup = kThreads, kNeighbourGroup = 64;
-/// Of a word that blocks tell each other, the upper half says that it is there.
-constexpr int64_t kWordBytes = 8, kHalfWord = 32;
-/// Words that a thread waits for at once, more of which would not stay in registers.
-constexpr int64_t kTogether = 4;
-/// Words that a thread clears.
-constexpr int64_t kCleared = 8;
-
 /// What is combined with the carry, and how.
 struct Prefix {
   arith::AtomicRMWKind kind;
@@ -59,7 +49,7 @@ public:
   PrefixEmitter(DeviceKernel &k, const Prefix &what, bool isWide)
       : k(k), kernel(k.kernel), what(what), b(k.device), d{b}, e(kernel, b, std::nullopt, 1),
         time(*kernel.getTime()), type(kernel.getCarryArg(0).getType()),
-        columns(isWide ? kWarp : 1), group(isWide ? kNeighbourGroup : kRowGroup) {
+        columns(isWide ? kWarp : 1), lookBack(b, type, columns) {
     for (unsigned loop = 0; loop < kernel.getNumLoops(); ++loop)
       if (loop != time)
         rowLoops.push_back(loop);
@@ -69,18 +59,23 @@ public:
     });
   }
 
-  /// A block for each row that is one tile, or for each tile; what blocks tell goes to `memory`.
+  /// A block for each row, of one tile.
+  void runRow(Value memory);
+  /// Blocks that draw tiles until there are no more; what they tell each other goes to `memory`.
   void runTiles(Value memory);
   /// A block for each 32 rows.
   void runColumns(Value memory);
   void clear(Value memory);
   /// On the host: how many tiles, and words of memory for them.
   Value numTiles();
-  Value numWords();
+  Value numWords() { return lookBack.numWords(numGroups(), numParts()); }
   Value numGroups() { return d.ceilDiv(numRows(), columns); }
 
 private:
   using Values = SmallVector<Value>;
+  struct Tile {
+    Value group, part;
+  };
   /// Of all threads of a row: what those below have, and all.
   struct Sums {
     Value below, total;
@@ -91,8 +86,7 @@ private:
   Value numRows();
   Value numParts() { return d.ceilDiv(e.size(time), tileSteps()); }
   int64_t tileSteps() const { return kPart / columns; }
-  int64_t wordsOfValue() const { return type.getIntOrFloatBitWidth() > kHalfWord ? 2 : 1; }
-  void begin();
+  void begin(int32_t blocks);
   void setGroup(Value number);
   void setPart(Value number);
   void setRow(Value row);
@@ -105,6 +99,7 @@ private:
   /// Of the steps of neighbours.
   Values terms();
   void share(ArrayRef<Value> terms);
+  Tile share(Value number, Value drawn);
   /// Of the thread's own steps.
   Value ownTerm(ArrayRef<Value> terms, int64_t i);
   Sums sumUp(ArrayRef<Value> terms);
@@ -119,13 +114,7 @@ private:
   /// Of what threads have, that of all lanes below.
   Value overLanesBelow(Value value);
   Sums overThreads(Value own);
-  Value lookBack(Value total);
-  void tell(Value value, Value number);
-  /// Waits for those that are needed; neutral ones else.
-  Values waitFor(ArrayRef<Value> numbers, ArrayRef<Value> areNeeded);
-  /// The number of what a tile, or a group of them, tells of the thread's row.
-  Value ofTile(Value tile);
-  Value ofGroup(Value number);
+  Value inFront(Value total);
   void write(Value now, ArrayRef<Value> terms);
 
   DeviceKernel &k;
@@ -136,10 +125,10 @@ private:
   PointEmitter e;
   unsigned time;
   Type type;
-  int64_t columns, group;
+  int64_t columns;
+  LookBack lookBack;
   SmallVector<unsigned> rowLoops;
-  Value thread, lane, warp, column, steps, rowGroup, exists, part, first, aside, turned, sums;
-  Value told;
+  Value thread, lane, warp, column, steps, exists, part, first, aside, turned, sums;
 };
 
 } // namespace
@@ -203,12 +192,6 @@ Value PrefixEmitter::numRows() {
 
 Value PrefixEmitter::numTiles() { return d.mul(numGroups(), numParts()); }
 
-/// A number to draw, all tiles, all groups of tiles.
-Value PrefixEmitter::numWords() {
-  Value parts = numParts(), all = d.add(parts, d.ceilDiv(parts, group));
-  return d.add(d.mul(d.mul(numGroups(), all), columns * wordsOfValue()), 1);
-}
-
 void PrefixEmitter::setRow(Value number) {
   for (unsigned loop : llvm::reverse(rowLoops)) {
     bool isLast = loop == rowLoops.front();
@@ -230,9 +213,10 @@ Value PrefixEmitter::init() {
   return isa<MemRefType>(given.getType()) ? e.load(given, kernel.getInitMap(0), false) : given;
 }
 
-void PrefixEmitter::begin() {
+void PrefixEmitter::begin(int32_t blocks) {
   // Registers for as many blocks as keep enough on its way.
-  k.function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(4 / wordsOfValue()));
+  k.function->setAttr("nvvm.minctasm",
+                      b.getI32IntegerAttr(type.getIntOrFloatBitWidth() > 32 ? blocks / 2 : blocks));
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   lane = d.bitAnd(thread, kWarp - 1);
   warp = d.div(thread, kWarp);
@@ -244,7 +228,7 @@ void PrefixEmitter::begin() {
 }
 
 void PrefixEmitter::setGroup(Value number) {
-  rowGroup = number;
+  lookBack.setRow(number);
   if (isTurned())
     return setRow(number);
   Value row = e.add(d.mul(number, columns), lane), rows = numRows();
@@ -326,112 +310,21 @@ PrefixEmitter::Sums PrefixEmitter::overThreads(Value own) {
   return {below ? combine(inFront, below) : inFront, all};
 }
 
-Value PrefixEmitter::ofTile(Value tile) {
-  return e.add(d.mul(e.add(d.mul(rowGroup, numParts()), tile), columns), column);
-}
-
-/// Behind those of all tiles.
-Value PrefixEmitter::ofGroup(Value number) {
-  Value groups = d.ceilDiv(numParts(), group);
-  Value place = e.add(numTiles(), e.add(d.mul(rowGroup, groups), number));
-  return e.add(d.mul(place, columns), column);
-}
-
-void PrefixEmitter::tell(Value value, Value number) {
-  unsigned bits = type.getIntOrFloatBitWidth();
-  Type word = b.getI64Type(), same = b.getIntegerType(bits);
-  Value raw = type.isInteger() ? value : b.createOrFold<arith::BitcastOp>(same, value);
-  if (bits < 64)
-    raw = arith::ExtUIOp::create(b, word, raw);
-  Value isThere = arith::ConstantIntOp::create(b, word, int64_t(1) << kHalfWord);
-  Value low = arith::ConstantIntOp::create(b, word, (int64_t(1) << kHalfWord) - 1);
-  for (int64_t i = 0; i < wordsOfValue(); ++i) {
-    Value half = i == 0 ? d.bitAnd(raw, low) : d.make<arith::ShRUIOp>(raw, kHalfWord);
-    Value place = e.add(d.mul(number, wordsOfValue()), i);
-    LLVM::StoreOp::create(b, d.make<arith::OrIOp>(half, isThere),
-                          d.after(told, d.toWide(d.mul(place, kWordBytes))), kWordBytes,
-                          /*isVolatile=*/false, /*isNonTemporal=*/false,
-                          /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic, "device");
-  }
-}
-
-SmallVector<Value> PrefixEmitter::waitFor(ArrayRef<Value> numbers, ArrayRef<Value> areNeeded) {
-  Type word = b.getI64Type();
-  int64_t perValue = wordsOfValue();
-  SmallVector<Type> types(numbers.size() * perValue, word);
-  auto wait = scf::WhileOp::create(b, types, ValueRange());
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.createBlock(&wait.getBefore());
-    Values words;
-    Value isMissing;
-    for (auto [number, isNeeded] : llvm::zip_equal(numbers, areNeeded))
-      for (int64_t i = 0; i < perValue; ++i) {
-        Value place = e.add(d.mul(number, perValue), i);
-        words.push_back(LLVM::LoadOp::create(
-            b, word, d.after(told, d.toWide(d.mul(place, kWordBytes))), kWordBytes,
-            /*isVolatile=*/false, /*isNonTemporal=*/false, /*isInvariant=*/false,
-            /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic, "device"));
-        Value isThere = d.make<arith::ShRUIOp>(words.back(), kHalfWord);
-        Value lacks = d.make<arith::AndIOp>(isNeeded, d.isEqual(isThere, 0));
-        isMissing = isMissing ? d.make<arith::OrIOp>(isMissing, lacks) : lacks;
-      }
-    scf::ConditionOp::create(b, isMissing, words);
-    b.createBlock(&wait.getAfter(), {}, types, SmallVector<Location>(types.size(), b.getLoc()));
-    scf::YieldOp::create(b);
-  }
-  unsigned bits = type.getIntOrFloatBitWidth();
-  Type same = b.getIntegerType(bits);
-  Values values;
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    Value raw = wait.getResult(i * perValue);
-    if (perValue == 2) {
-      Value low = arith::ConstantIntOp::create(b, word, (int64_t(1) << kHalfWord) - 1);
-      raw = d.make<arith::OrIOp>(
-          d.bitAnd(raw, low), d.make<arith::ShLIOp>(wait.getResult(2 * i + 1), kHalfWord));
-    }
-    if (bits < 64)
-      raw = arith::TruncIOp::create(b, same, raw);
-    Value value = type.isInteger() ? raw : b.createOrFold<arith::BitcastOp>(type, raw);
-    values.push_back(d.select(areNeeded[i], value, neutral()));
-  }
-  return values;
-}
-
 /// What is in front of the block's tile.
-Value PrefixEmitter::lookBack(Value total) {
-  Value tells = d.isLess(thread, columns);
-  d.branch(tells, [&] { tell(total, ofTile(part)); });
-  Value number = d.div(part, group), own = d.rem(part, group), base = d.mul(number, group);
-  Value inGroup = neutral();
-  for (int64_t i = 0; i < group * columns; i += kThreads * kTogether) {
-    Values numbers, areNeeded;
-    for (int64_t at = i; at < std::min(i + kThreads * kTogether, group * columns); at += kThreads) {
-      Value tile = d.div(e.add(thread, at), columns);
-      areNeeded.push_back(d.isLess(tile, own));
-      numbers.push_back(ofTile(e.add(base, d.min(tile, own))));
-    }
-    inGroup = combine(inGroup, this->total(waitFor(numbers, areNeeded)));
-  }
-  if (isTurned()) {
-    inGroup = reduceOverBlock(k, e, what.kind, inGroup);
-  } else {
+Value PrefixEmitter::inFront(Value total) {
+  auto overThreads = [&](Value value) -> Value {
+    if (isTurned())
+      return reduceOverBlock(k, e, what.kind, value);
     Value others = k.addShared({kWarps, columns}, type);
-    memref::StoreOp::create(b, inGroup, others, ValueRange{warp, column});
+    memref::StoreOp::create(b, value, others, ValueRange{warp, column});
     gpu::BarrierOp::create(b);
     Values all;
     for (int64_t i = 0; i < kWarps; ++i)
       all.push_back(memref::LoadOp::create(b, others, ValueRange{e.index(i), column}));
-    inGroup = this->total(all);
-  }
-  Value isFirst = d.isEqual(number, 0), last = e.sub(d.select(isFirst, e.index(1), number), e.index(1));
-  Value hasGroups = d.compare(Predicate::ne, number, 0);
-  Value before = d.select(isFirst, init(), waitFor(ofGroup(last), hasGroups)[0]);
-  before = combine(before, inGroup);
-  Value isLast = d.isEqual(own, group - 1);
-  d.branch(d.make<arith::AndIOp>(tells, isLast),
-           [&] { tell(combine(before, total), ofGroup(number)); });
-  return before;
+    return this->total(all);
+  };
+  auto two = [&](Value x, Value y) { return combine(x, y); };
+  return lookBack.before(total, part, init(), {two, overThreads, neutral()});
 }
 
 /// `now`: what is in front of the thread's first step.
@@ -471,37 +364,72 @@ void PrefixEmitter::write(Value now, ArrayRef<Value> terms) {
   d.branch(exists ? d.make<arith::AndIOp>(exists, hasLast) : hasLast, [&] { e.storeOut(0, now); });
 }
 
-void PrefixEmitter::runTiles(Value memory) {
-  begin();
-  // Those in front of a tile have begun long before.
-  Value groups = numGroups(), number, part;
-  if (memory) {
-    told = d.after(memory, kWordBytes);
-    Value drawn = k.addShared({2}, b.getI32Type());
-    d.branch(d.isEqual(thread, 0), [&] {
-      Value tile = LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::add, memory, d.constant(1),
-                                             LLVM::AtomicOrdering::monotonic, "device");
-      Value divisor = d.toInt(groups);
-      memref::StoreOp::create(b, d.rem(tile, divisor), drawn, e.index(0));
-      memref::StoreOp::create(b, d.div(tile, divisor), drawn, e.index(1));
-    });
-    gpu::BarrierOp::create(b);
-    number = d.toIndex(memref::LoadOp::create(b, drawn, e.index(0)));
-    part = d.toIndex(memref::LoadOp::create(b, drawn, e.index(1)));
-  } else {
-    Value tile = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-    number = d.rem(tile, groups);
-    part = d.div(tile, groups);
-  }
-  setGroup(number);
-  setPart(part);
+void PrefixEmitter::runRow(Value) {
+  begin(/*blocks=*/4);
+  setGroup(gpu::BlockIdOp::create(b, gpu::Dimension::x));
+  setPart(e.index(0));
   Values terms = this->terms();
   Sums sums = sumUp(terms);
-  write(combine(memory ? lookBack(sums.total) : init(), sums.below), terms);
+  write(combine(init(), sums.below), terms);
+}
+
+/// The first thread's number for all.
+PrefixEmitter::Tile PrefixEmitter::share(Value number, Value drawn) {
+  // Tiles of a row are far apart: those in front have begun long before.
+  d.branch(d.isEqual(thread, 0), [&] {
+    Value groups = d.toInt(numGroups());
+    memref::StoreOp::create(b, d.rem(number, groups), drawn, e.index(0));
+    memref::StoreOp::create(b, d.div(number, groups), drawn, e.index(1));
+  });
+  gpu::BarrierOp::create(b);
+  auto load = [&](int64_t i) {
+    return d.toIndex(memref::LoadOp::create(b, drawn, e.index(i)));
+  };
+  return {load(0), load(1)};
+}
+
+void PrefixEmitter::runTiles(Value memory) {
+  begin(/*blocks=*/3);
+  Value drawn = k.addShared({2}, b.getI32Type()), parts = numParts(), last = d.sub(parts, 1);
+  lookBack.begin(memory, numGroups(), parts);
+  auto termsOf = [&](Tile tile) {
+    setGroup(tile.group);
+    setPart(d.min(tile.part, last));
+    return terms();
+  };
+  Tile first = share(lookBack.draw(), drawn);
+  Values from = {first.group, first.part};
+  llvm::append_range(from, termsOf(first));
+  SmallVector<Type> types = llvm::map_to_vector(from, [](Value value) { return value.getType(); });
+  SmallVector<Location> places(types.size(), b.getLoc());
+  auto loop = scf::WhileOp::create(b, types, from);
+  OpBuilder::InsertionGuard guard(b);
+  Block *ahead = b.createBlock(&loop.getBefore(), {}, types, places);
+  scf::ConditionOp::create(b, d.isLess(ahead->getArgument(1), parts), ahead->getArguments());
+  Block *body = b.createBlock(&loop.getAfter(), {}, types, places);
+  auto now = body->getArguments();
+  Tile own = {now[0], now[1]};
+  Values terms(now.drop_front(2));
+  auto open = [&] {
+    setGroup(own.group);
+    setPart(own.part);
+  };
+  open();
+  Value number = lookBack.draw();
+  Sums sums = sumUp(terms);
+  lookBack.tell(sums.total, part);
+  // The next tile is on its way while this one waits for those in front.
+  Tile next = share(number, drawn);
+  Values after = {next.group, next.part};
+  llvm::append_range(after, termsOf(next));
+  open();
+  write(combine(inFront(sums.total), sums.below), terms);
+  gpu::BarrierOp::create(b);
+  scf::YieldOp::create(b, after);
 }
 
 void PrefixEmitter::runColumns(Value) {
-  begin();
+  begin(/*blocks=*/4);
   setGroup(gpu::BlockIdOp::create(b, gpu::Dimension::x));
   Value zero = e.index(0), parts = numParts();
   setPart(zero);
@@ -522,18 +450,7 @@ void PrefixEmitter::runColumns(Value) {
   });
 }
 
-void PrefixEmitter::clear(Value memory) {
-  thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
-  Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  Value none = arith::ConstantIntOp::create(b, b.getI64Type(), 0), words = numWords();
-  Value first = e.add(d.mul(block, kThreads * kCleared), thread);
-  for (int64_t i = 0; i < kCleared; ++i) {
-    Value word = e.add(first, i * kThreads);
-    d.branch(d.isLess(word, words), [&] {
-      d.store(none, d.after(memory, d.toWide(d.mul(word, kWordBytes))), kWordBytes);
-    });
-  }
-}
+void PrefixEmitter::clear(Value memory) { lookBack.clear(memory, numWords()); }
 
 //===----------------------------------------------------------------------===//
 // Kernels
@@ -572,7 +489,7 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
   };
   using Emit = void (PrefixEmitter::*)(Value);
   auto launch = [=](KernelLaunches &launches, StringRef suffix, bool isWide, Value memory, Emit emit,
-                    llvm::function_ref<Value(PrefixEmitter &)> blocksOf) {
+                    llvm::function_ref<Value(PrefixEmitter &)> blocksOf, int64_t flags = 0) {
     SmallVector<Value> more;
     if (memory)
       more.push_back(memory);
@@ -589,7 +506,9 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
                       Value one = arith::ConstantIndexOp::create(h, 1);
                       return {{blocksOf(host), one, one},
                               arith::ConstantIndexOp::create(h, kThreads),
-                              kThreads};
+                              kThreads,
+                              /*dynamicShared=*/0,
+                              flags};
                     });
   };
   auto emitTold = [=](KernelLaunches &launches, bool isWide, StringRef suffix, StringRef clear) {
@@ -598,10 +517,10 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
     Value words = PrefixEmitter(onHost, *matchPrefix(kernel), isWide).numWords();
     launches.withMemory(words, [&](Value memory) {
       launch(launches, clear, isWide, memory, &PrefixEmitter::clear, [&](PrefixEmitter &) {
-        return DeviceBuilder{h}.ceilDiv(words, kThreads * kCleared);
+        return LookBack::clearBlocks(DeviceBuilder{h}, words);
       });
       launch(launches, suffix, isWide, memory, &PrefixEmitter::runTiles,
-             [](PrefixEmitter &host) { return host.numTiles(); });
+             [](PrefixEmitter &host) { return host.numTiles(); }, kPersistent);
     });
   };
   KernelForm whole{"_prefix", nullptr, nullptr}, tiles{"_prefixes", nullptr, nullptr};
@@ -611,8 +530,8 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
     return d.make<arith::AndIOp>(areRows(h), isPart);
   };
   whole.emitAll = [=](KernelLaunches &launches) {
-    launch(launches, "_prefix", false, Value(), &PrefixEmitter::runTiles,
-           [](PrefixEmitter &host) { return host.numTiles(); });
+    launch(launches, "_prefix", false, Value(), &PrefixEmitter::runRow,
+           [](PrefixEmitter &host) { return host.numGroups(); });
   };
   tiles.isFit = areRows;
   tiles.emitAll = [=](KernelLaunches &launches) {
