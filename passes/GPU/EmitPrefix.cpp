@@ -16,7 +16,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceBuilder.h"
-#include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/LookBack.h"
 #include "passes/GPU/TeamReduce.h"
 
@@ -61,7 +60,7 @@ public:
 
   /// A block for each row, of one tile.
   void runRow(Value memory);
-  /// Blocks that draw tiles until there are no more; what they tell each other goes to `memory`.
+  /// A block for each tile; what blocks tell each other goes to `memory`.
   void runTiles(Value memory);
   /// A block for each 32 rows.
   void runColumns(Value memory);
@@ -73,9 +72,6 @@ public:
 
 private:
   using Values = SmallVector<Value>;
-  struct Tile {
-    Value group, part;
-  };
   /// Of all threads of a row: what those below have, and all.
   struct Sums {
     Value below, total;
@@ -86,7 +82,7 @@ private:
   Value numRows();
   Value numParts() { return d.ceilDiv(e.size(time), tileSteps()); }
   int64_t tileSteps() const { return kPart / columns; }
-  void begin(int32_t blocks);
+  void begin();
   void setGroup(Value number);
   void setPart(Value number);
   void setRow(Value row);
@@ -99,7 +95,6 @@ private:
   /// Of the steps of neighbours.
   Values terms();
   void share(ArrayRef<Value> terms);
-  Tile share(Value number, Value drawn);
   /// Of the thread's own steps.
   Value ownTerm(ArrayRef<Value> terms, int64_t i);
   Sums sumUp(ArrayRef<Value> terms);
@@ -213,10 +208,10 @@ Value PrefixEmitter::init() {
   return isa<MemRefType>(given.getType()) ? e.load(given, kernel.getInitMap(0), false) : given;
 }
 
-void PrefixEmitter::begin(int32_t blocks) {
+void PrefixEmitter::begin() {
   // Registers for as many blocks as keep enough on its way.
   k.function->setAttr("nvvm.minctasm",
-                      b.getI32IntegerAttr(type.getIntOrFloatBitWidth() > 32 ? blocks / 2 : blocks));
+                      b.getI32IntegerAttr(type.getIntOrFloatBitWidth() > 32 ? 2 : 4));
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   lane = d.bitAnd(thread, kWarp - 1);
   warp = d.div(thread, kWarp);
@@ -365,7 +360,7 @@ void PrefixEmitter::write(Value now, ArrayRef<Value> terms) {
 }
 
 void PrefixEmitter::runRow(Value) {
-  begin(/*blocks=*/4);
+  begin();
   setGroup(gpu::BlockIdOp::create(b, gpu::Dimension::x));
   setPart(e.index(0));
   Values terms = this->terms();
@@ -373,8 +368,11 @@ void PrefixEmitter::runRow(Value) {
   write(combine(init(), sums.below), terms);
 }
 
-/// The first thread's number for all.
-PrefixEmitter::Tile PrefixEmitter::share(Value number, Value drawn) {
+void PrefixEmitter::runTiles(Value memory) {
+  begin();
+  Value drawn = k.addShared({2}, b.getI32Type());
+  lookBack.begin(memory, numGroups(), numParts());
+  Value number = lookBack.draw();
   // Tiles of a row are far apart: those in front have begun long before.
   d.branch(d.isEqual(thread, 0), [&] {
     Value groups = d.toInt(numGroups());
@@ -385,51 +383,16 @@ PrefixEmitter::Tile PrefixEmitter::share(Value number, Value drawn) {
   auto load = [&](int64_t i) {
     return d.toIndex(memref::LoadOp::create(b, drawn, e.index(i)));
   };
-  return {load(0), load(1)};
-}
-
-void PrefixEmitter::runTiles(Value memory) {
-  begin(/*blocks=*/3);
-  Value drawn = k.addShared({2}, b.getI32Type()), parts = numParts(), last = d.sub(parts, 1);
-  lookBack.begin(memory, numGroups(), parts);
-  auto termsOf = [&](Tile tile) {
-    setGroup(tile.group);
-    setPart(d.min(tile.part, last));
-    return terms();
-  };
-  Tile first = share(lookBack.draw(), drawn);
-  Values from = {first.group, first.part};
-  llvm::append_range(from, termsOf(first));
-  SmallVector<Type> types = llvm::map_to_vector(from, [](Value value) { return value.getType(); });
-  SmallVector<Location> places(types.size(), b.getLoc());
-  auto loop = scf::WhileOp::create(b, types, from);
-  OpBuilder::InsertionGuard guard(b);
-  Block *ahead = b.createBlock(&loop.getBefore(), {}, types, places);
-  scf::ConditionOp::create(b, d.isLess(ahead->getArgument(1), parts), ahead->getArguments());
-  Block *body = b.createBlock(&loop.getAfter(), {}, types, places);
-  auto now = body->getArguments();
-  Tile own = {now[0], now[1]};
-  Values terms(now.drop_front(2));
-  auto open = [&] {
-    setGroup(own.group);
-    setPart(own.part);
-  };
-  open();
-  Value number = lookBack.draw();
+  setGroup(load(0));
+  setPart(load(1));
+  Values terms = this->terms();
   Sums sums = sumUp(terms);
   lookBack.tell(sums.total, part);
-  // The next tile is on its way while this one waits for those in front.
-  Tile next = share(number, drawn);
-  Values after = {next.group, next.part};
-  llvm::append_range(after, termsOf(next));
-  open();
   write(combine(inFront(sums.total), sums.below), terms);
-  gpu::BarrierOp::create(b);
-  scf::YieldOp::create(b, after);
 }
 
 void PrefixEmitter::runColumns(Value) {
-  begin(/*blocks=*/4);
+  begin();
   setGroup(gpu::BlockIdOp::create(b, gpu::Dimension::x));
   Value zero = e.index(0), parts = numParts();
   setPart(zero);
@@ -489,7 +452,7 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
   };
   using Emit = void (PrefixEmitter::*)(Value);
   auto launch = [=](KernelLaunches &launches, StringRef suffix, bool isWide, Value memory, Emit emit,
-                    llvm::function_ref<Value(PrefixEmitter &)> blocksOf, int64_t flags = 0) {
+                    llvm::function_ref<Value(PrefixEmitter &)> blocksOf) {
     SmallVector<Value> more;
     if (memory)
       more.push_back(memory);
@@ -506,9 +469,7 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
                       Value one = arith::ConstantIndexOp::create(h, 1);
                       return {{blocksOf(host), one, one},
                               arith::ConstantIndexOp::create(h, kThreads),
-                              kThreads,
-                              /*dynamicShared=*/0,
-                              flags};
+                              kThreads};
                     });
   };
   auto emitTold = [=](KernelLaunches &launches, bool isWide, StringRef suffix, StringRef clear) {
@@ -520,7 +481,7 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
         return LookBack::clearBlocks(DeviceBuilder{h}, words);
       });
       launch(launches, suffix, isWide, memory, &PrefixEmitter::runTiles,
-             [](PrefixEmitter &host) { return host.numTiles(); }, kPersistent);
+             [](PrefixEmitter &host) { return host.numTiles(); });
     });
   };
   KernelForm whole{"_prefix", nullptr, nullptr}, tiles{"_prefixes", nullptr, nullptr};

@@ -137,14 +137,20 @@ Value LookBack::before(Value total, Value part, Value init, const Combine &combi
     for (Value value : waitFor(numbers, areNeeded, combine.none))
       inGroup = combine.two(inGroup, value);
   }
-  inGroup = combine.threads(inGroup);
-  Value isFirst = d.isEqual(number, 0);
+  // A thread for each row waits for the group in front: if all did, they would queue at one word.
+  Value isFirst = d.isEqual(number, 0), tells = d.isLess(thread, columns);
   Value last = d.sub(d.select(isFirst, d.constant(number, 1), number), 1);
-  Value hasGroups = d.compare(Predicate::ne, number, 0);
-  Value before = d.select(isFirst, init, waitFor(ofGroup(last), hasGroups, combine.none)[0]);
-  before = combine.two(before, inGroup);
+  inGroup = d.choose(
+      tells, type,
+      [&] {
+        Value hasGroups = d.compare(Predicate::ne, number, 0);
+        Value groups = waitFor(ofGroup(last), hasGroups, combine.none)[0];
+        return Values{combine.two(d.select(isFirst, init, groups), inGroup)};
+      },
+      [&] { return Values{inGroup}; })[0];
+  Value before = combine.threads(inGroup);
   Value isLast = d.isEqual(own, group - 1);
-  d.branch(d.make<arith::AndIOp>(d.isLess(thread, columns), isLast),
+  d.branch(d.make<arith::AndIOp>(tells, isLast),
            [&] { tellOf(combine.two(before, total), ofGroup(number)); });
   return before;
 }
