@@ -5,8 +5,7 @@
 //
 // A softmax or a norm along an axis that does not lie dense: neighbours are columns, which have
 // sums of their own. A block has a few columns side by side, its threads share out their lengths; of
-// longer ones the blocks of a cluster do, which read each other's parts of the sums. Where memory
-// allows it, a thread has vectors of neighbouring columns.
+// longer ones the blocks of a cluster do, which read each other's parts of the sums.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,7 +19,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -30,7 +28,7 @@ namespace {
 /// Elements of a thread, more of which would not stay in registers.
 constexpr int64_t kElements = 16, kMostElements = 32;
 /// Threads of a block at most, and bytes of neighbours that memory gives at once.
-constexpr int64_t kThreads = 512, kVectorThreads = 256, kSectorBytes = 32;
+constexpr int64_t kThreads = 512, kSectorBytes = 32;
 /// Fewer terms of a sum are not shared out.
 constexpr int64_t kShortest = 17;
 /// So many blocks of broad ones keep all multiprocessors busy.
@@ -42,16 +40,12 @@ constexpr int64_t kSumBytes = 8;
 /// What is on its way at once where elements are read anew for each sum.
 constexpr int64_t kAhead = 8;
 
-/// Threads side by side that have vectors, at most and at least; blocks that a length is shared out
-/// over rather than have fewer of them.
-constexpr int64_t kMostAcross = 8, kLeastAcross = 2, kWideParts = 8;
-
-enum class Width { Vectors, LongVectors, Broad, Narrow, Cluster, LongCluster, Tall };
+enum class Width { Broad, Narrow, Cluster, LongCluster, Tall };
 
 class ColumnEmitter : public TeamEmitter {
 public:
   ColumnEmitter(DeviceKernel &k, Width width, bool overlaps = false)
-      : TeamEmitter(k, overlaps), width(width), d{b}, hasClusters(overlaps) {
+      : TeamEmitter(k, overlaps), width(width), d{b} {
     choosePoints();
   }
 
@@ -67,23 +61,11 @@ private:
     Value isInside, number;
     SmallVector<std::pair<Value, Value>> known;
   };
-  bool areVectors() const { return width == Width::Vectors || width == Width::LongVectors; }
-  // Chips let kernels begin early and have clusters, or neither.
-  bool isCluster() const {
-    return width == Width::Cluster || width == Width::LongCluster || (areVectors() && hasClusters);
-  }
-  int64_t mostThreads() const { return areVectors() ? kVectorThreads : kThreads; }
+  bool isCluster() const { return width == Width::Cluster || width == Width::LongCluster; }
   int64_t columns();
   int64_t elements();
-  /// Of a thread's elements, neighbouring columns counted once.
-  int64_t perThread() { return std::max<int64_t>(elements() / lanes, 1); }
   /// Elements of a block's columns, at most.
-  int64_t rows() { return perThread() * (mostThreads() / columns()); }
-  /// Threads side by side, on the host: as many as leave the length to few blocks.
-  Value hostAcross();
-  /// Of vectors each element.
-  Value forEach(Value value, llvm::function_ref<Value(Value)> each);
-  Type typeOf(ReduceOp op);
+  int64_t rows() { return elements() * (kThreads / columns()); }
   LaunchShape launch();
   Value hostBlocks();
   Value hostParts();
@@ -100,11 +82,10 @@ private:
 
   Width width;
   DeviceBuilder d;
-  bool hasClusters;
   SmallVector<unsigned> summed, outer;
   SmallVector<unsigned> read; // inputs along the sums
   unsigned column = 0;
-  Value length, row, step, exists, whole, across;
+  Value length, row, step, exists, whole;
   /// Of a cluster: its blocks, the block's number, the memory of sums and how many it has.
   Value numParts, part, sums;
   int64_t numSums = 0;
@@ -151,18 +132,11 @@ bool ColumnEmitter::isColumns() {
     if (i < kernel.getInputs().size())
       read.push_back(i);
   }
-  if (!isAgain || read.empty())
-    return false;
-  if (areVectors())
-    widen(column);
-  return !areVectors() || wideLoop;
+  return isAgain && !read.empty();
 }
 
 /// Columns of a block: a warp's, or as many as memory gives at once.
-/// Of vectors: threads side by side, at least.
 int64_t ColumnEmitter::columns() {
-  if (areVectors())
-    return kLeastAcross;
   if (width == Width::Broad)
     return kWarp;
   int64_t bytes = kSectorBytes / 4;
@@ -175,8 +149,7 @@ int64_t ColumnEmitter::columns() {
 }
 
 int64_t ColumnEmitter::elements() {
-  bool isLong = width == Width::LongCluster || width == Width::LongVectors;
-  int64_t most = isLong ? kMostElements : kElements, words = 0;
+  int64_t most = width == Width::LongCluster ? kMostElements : kElements, words = 0;
   for (unsigned input : read) {
     Type type = kernel.getInputArg(input).getType();
     words += type.isIntOrFloat() && type.getIntOrFloatBitWidth() <= 32 ? 1 : 2;
@@ -184,37 +157,18 @@ int64_t ColumnEmitter::elements() {
   return std::max<int64_t>(most / words, 1);
 }
 
-Value ColumnEmitter::hostAcross() {
-  DeviceBuilder host{k.host};
-  Value length = hostProduct(summed);
-  Value across = arith::ConstantIndexOp::create(k.host, kLeastAcross);
-  for (int64_t more = 2 * kLeastAcross; more <= kMostAcross; more *= 2) {
-    int64_t rows = perThread() * (mostThreads() / more) * (isCluster() ? kWideParts : 1);
-    across = host.select(host.compare(arith::CmpIPredicate::ule, length, rows),
-                         arith::ConstantIndexOp::create(k.host, more), across);
-  }
-  return across;
-}
-
 Value ColumnEmitter::hostBlocks() {
   DeviceBuilder host{k.host};
-  Value size = hostProduct(column);
-  if (!areVectors())
-    return host.mul(hostProduct(outer), host.ceilDiv(size, columns()));
-  Value side = host.mul(hostAcross(), lanes);
-  Value groups = host.div(host.sub(host.add(size, side), 1), side);
-  return host.mul(hostProduct(outer), groups);
+  return host.mul(hostProduct(outer), host.ceilDiv(hostProduct(column), columns()));
 }
 
 /// As few as hold the columns, more where these are few.
 Value ColumnEmitter::hostParts() {
   DeviceBuilder host{k.host};
-  Value one = arith::ConstantIndexOp::create(k.host, 1), length = hostProduct(summed);
+  Value one = arith::ConstantIndexOp::create(k.host, 1);
   Value groups = host.make<arith::MaxUIOp>(hostBlocks(), one);
   Value busy = host.div(arith::ConstantIndexOp::create(k.host, kManyBlocks), groups);
-  Value needed = areVectors()
-                     ? host.ceilDiv(host.mul(length, hostAcross()), perThread() * mostThreads())
-                     : host.ceilDiv(length, rows());
+  Value needed = host.ceilDiv(hostProduct(summed), rows());
   return host.min(host.make<arith::MaxUIOp>(host.make<arith::MaxUIOp>(needed, busy), one),
                   kMaxCluster);
 }
@@ -227,8 +181,6 @@ Value ColumnEmitter::isFit() {
   Value fits = host.compare(arith::CmpIPredicate::ule, length,
                             rows() * (isCluster() ? kMaxCluster : 1));
   fits = host.make<arith::AndIOp>(fits, host.compare(arith::CmpIPredicate::ugt, length, 0));
-  if (areVectors())
-    fits = host.make<arith::AndIOp>(fits, isAligned());
   if (width == Width::Broad)
     fits = host.make<arith::AndIOp>(
         fits, host.compare(arith::CmpIPredicate::uge, hostBlocks(), kManyBlocks));
@@ -239,12 +191,9 @@ LaunchShape ColumnEmitter::launch() {
   ImplicitLocOpBuilder &h = k.host;
   DeviceBuilder host{h};
   // Few blocks have as many threads as there is something to do for.
-  int64_t few = std::min<int64_t>(elements(), 4), all = perThread();
+  int64_t few = std::min<int64_t>(elements(), 4), all = elements();
   Value one = arith::ConstantIndexOp::create(h, 1), rows = hostProduct(summed), parts = one;
-  auto warpsOf = [&](int64_t each) {
-    return areVectors() ? host.ceilDiv(host.mul(rows, hostAcross()), each * kWarp)
-                        : host.ceilDiv(rows, each * (kWarp / columns()));
-  };
+  auto warpsOf = [&](int64_t each) { return host.ceilDiv(rows, each * (kWarp / columns())); };
   if (isCluster()) {
     parts = hostParts();
     rows = host.div(host.sub(host.add(rows, parts), 1), parts);
@@ -252,18 +201,11 @@ LaunchShape ColumnEmitter::launch() {
   Value warps = warpsOf(all);
   if (width == Width::Narrow || width == Width::Tall)
     warps = host.select(host.isLess(hostBlocks(), kManyNarrow), warpsOf(few), warps);
-  warps = h.createOrFold<arith::MaxUIOp>(host.min(warps, mostThreads() / kWarp), one);
-  LaunchShape shape = {{hostBlocks(), parts, one}, host.mul(warps, kWarp), mostThreads()};
-  if (areVectors()) {
-    shape.more.push_back(hostAcross());
-    unsigned index = k.function.getNumArguments();
-    (void)k.function.insertArgument(index, b.getIndexType(), {}, k.function.getLoc());
-    across = k.function.getArgument(index);
-  }
+  warps = h.createOrFold<arith::MaxUIOp>(host.min(warps, kThreads / kWarp), one);
+  LaunchShape shape = {{hostBlocks(), parts, one}, host.mul(warps, kWarp), kThreads};
   if (isCluster()) {
     int64_t reduces = llvm::range_size(kernel.getStep().getOps<ReduceOp>());
-    int64_t side = areVectors() ? kMostAcross * lanes : columns();
-    shape.dynamicShared = reduces * side * kSumBytes;
+    shape.dynamicShared = reduces * columns() * kSumBytes;
     shape.flags |= kClusters;
   }
   return shape;
@@ -274,19 +216,15 @@ LaunchShape ColumnEmitter::emit() {
   begin();
   if (overlaps)
     waitForOthers(k, shape);
-  if (!areVectors())
-    across = constant(columns());
-  isWide = areVectors();
-  Lanes wide(*this, column);
-  Value side = e.mul(across, constant(lanes)), size = e.size(column);
-  Value groups = d.div(d.sub(d.add(size, side), 1), side);
-  row = d.div(thread, across);
-  step = d.div(threads, across);
+  Value side = constant(columns()), size = e.size(column);
+  Value groups = d.ceilDiv(size, columns());
+  row = d.div(thread, side);
+  step = d.div(threads, side);
   setIndices(outer, d.div(team, groups));
-  Value at = d.add(d.mul(d.rem(team, groups), side), d.mul(d.rem(thread, across), lanes));
-  // Threads past the end do the last columns again, and write nothing.
+  Value at = d.add(d.mul(d.rem(team, groups), side), d.rem(thread, side));
+  // Threads past the end do the last column again, and write nothing.
   exists = d.isLess(at, size);
-  e.at[column] = d.min(at, d.sub(size, lanes));
+  e.at[column] = d.min(at, d.sub(size, 1));
   e.hoist(points);
   length = product(summed);
   if (isCluster()) {
@@ -297,7 +235,7 @@ LaunchShape ColumnEmitter::emit() {
     step = d.mul(step, numParts);
   }
   if (width != Width::Tall)
-    for (int64_t i = 0; i < perThread(); ++i) {
+    for (int64_t i = 0; i < elements(); ++i) {
       parts.emplace_back();
       place(parts.back(), i);
       PointEmitter::Scope scope(e);
@@ -316,8 +254,6 @@ LaunchShape ColumnEmitter::emit() {
   // No block ends before others have read what it has.
   if (isCluster())
     NVVM::ClusterWaitOp::create(b, b.getUnitAttr());
-  if (areVectors())
-    alignAccesses(k.function.getBody());
   return shape;
 }
 
@@ -345,13 +281,13 @@ void ColumnEmitter::remember(Part &part) {
 
 void ColumnEmitter::reduce(ReduceOp op) {
   arith::AtomicRMWKind kind = op.getKind();
-  Value none = e.neutral(kind, typeOf(op)), sum;
+  Value none = e.neutral(kind, op.getType()), sum;
   if (width == Width::Tall)
     sum = reduceAnew(op);
   for (Part &part : parts) {
     PointEmitter::Scope scope(e);
     open(part);
-    Value value = areVectors() ? e.getVector(op.getValue()) : e.get(op.getValue());
+    Value value = e.get(op.getValue());
     remember(part);
     value = d.select(part.isInside, value, none);
     sum = sum ? e.combine(kind, sum, value) : value;
@@ -380,69 +316,37 @@ Value ColumnEmitter::reduceAnew(ReduceOp op) {
   return e.combineAll(kind, std::move(sums));
 }
 
-Type ColumnEmitter::typeOf(ReduceOp op) {
-  return areVectors() ? VectorType::get({lanes}, op.getType()) : op.getType();
-}
-
-Value ColumnEmitter::forEach(Value value, llvm::function_ref<Value(Value)> each) {
-  auto type = dyn_cast<VectorType>(value.getType());
-  if (!type)
-    return each(value);
-  SmallVector<Value> elements;
-  for (int64_t i = 0; i < type.getNumElements(); ++i)
-    elements.push_back(each(vector::ExtractOp::create(b, value, i)));
-  return vector::FromElementsOp::create(b, type, elements);
-}
-
 /// Threads of a column: those of a warp by shuffles, then the warps in their order.
 Value ColumnEmitter::reduceOverColumns(arith::AtomicRMWKind kind, Value value) {
-  auto over = [&](int64_t distance) {
-    Value other = forEach(value, [&](Value one) { return shuffleXor(b, one, distance); });
-    return e.combine(kind, value, other);
-  };
-  int64_t least = areVectors() ? kMostAcross : columns();
-  for (int64_t distance = kWarp / 2; distance >= least; distance /= 2)
-    value = over(distance);
-  for (int64_t distance = least / 2; areVectors() && distance >= kLeastAcross; distance /= 2)
-    value = d.choose(
-        d.compare(arith::CmpIPredicate::ule, across, distance), value.getType(),
-        [&] { return SmallVector<Value>{over(distance)}; },
-        [&] { return SmallVector<Value>{value}; })[0];
-  Type type = value.getType(), element = getElementTypeOrSelf(type);
-  Value shared = k.addShared({mostThreads() / kWarp, least * lanes}, element);
-  Value lane = d.rem(thread, kWarp), mine = d.mul(d.rem(thread, across), lanes);
+  int64_t side = columns();
+  for (int64_t distance = kWarp / 2; distance >= side; distance /= 2)
+    value = e.combine(kind, value, shuffleXor(b, value, distance));
+  Value shared = k.addShared({kThreads / kWarp, side}, value.getType());
+  Value lane = d.rem(thread, kWarp), mine = d.rem(thread, side);
   Value warp = d.div(thread, kWarp), warps = d.div(threads, kWarp);
-  auto load = [&](Value warp) -> Value {
-    if (areVectors())
-      return vector::LoadOp::create(b, cast<VectorType>(type), shared, ValueRange{warp, mine});
-    return memref::LoadOp::create(b, shared, ValueRange{warp, mine});
-  };
-  d.branch(d.isLess(lane, across), [&] {
-    if (areVectors())
-      vector::StoreOp::create(b, value, shared, ValueRange{warp, mine});
-    else
-      memref::StoreOp::create(b, value, shared, ValueRange{warp, mine});
+  d.branch(d.isLess(lane, side), [&] {
+    memref::StoreOp::create(b, value, shared, ValueRange{warp, mine});
   });
   gpu::BarrierOp::create(b);
-  value = d.loop(constant(1), warps, constant(1), load(constant(0)), [&](Value i, ValueRange sums) {
-    return SmallVector<Value>{e.combine(kind, sums[0], load(i))};
+  Value first = memref::LoadOp::create(b, shared, ValueRange{constant(0), mine});
+  value = d.loop(constant(1), warps, constant(1), first, [&](Value i, ValueRange sums) {
+    Value part = memref::LoadOp::create(b, shared, ValueRange{i, mine});
+    return SmallVector<Value>{e.combine(kind, sums[0], part)};
   })[0];
   return isCluster() ? reduceOverCluster(kind, value) : value;
 }
 
 /// The blocks' sums, in their order.
 Value ColumnEmitter::reduceOverCluster(arith::AtomicRMWKind kind, Value value) {
-  int64_t side = areVectors() ? kMostAcross * lanes : columns();
-  int64_t bytes = getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth() / 8;
-  Value mine = d.toInt(d.mul(d.rem(thread, across), lanes));
-  Value own = d.after(sums, d.add(d.mul(mine, bytes), numSums++ * side * kSumBytes));
-  int64_t alignment = std::min(kAccessBytes, lanes * bytes);
-  d.branch(d.isLess(thread, across), [&] { d.store(value, own, alignment); });
+  int64_t side = columns();
+  Value mine = d.toInt(d.rem(thread, side));
+  Value own = d.after(sums, d.add(d.mul(mine, kSumBytes), numSums++ * side * kSumBytes));
+  d.branch(d.isLess(thread, side), [&] { d.store(value, own, kSumBytes); });
   NVVM::ClusterArriveOp::create(b, b.getUnitAttr());
   NVVM::ClusterWaitOp::create(b, b.getUnitAttr());
   auto remote = LLVM::LLVMPointerType::get(b.getContext(), /*shared memory of a cluster*/ 7);
   auto sumOf = [&](Value block) {
-    return d.load(value.getType(), NVVM::MapaOp::create(b, remote, own, d.toInt(block)), alignment);
+    return d.load(value.getType(), NVVM::MapaOp::create(b, remote, own, d.toInt(block)), kSumBytes);
   };
   return d.loop(constant(1), numParts, constant(1), sumOf(constant(0)),
                 [&](Value block, ValueRange now) {
@@ -497,8 +401,6 @@ void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelF
     Width width;
   };
   static constexpr Form all[] = {
-      {"_vectors", Width::Vectors},
-      {"_long_vectors", Width::LongVectors},
       {"_broad", Width::Broad},
       {"_narrow", Width::Narrow},
       {"_cluster", Width::Cluster},
@@ -509,19 +411,15 @@ void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelF
   if (!ColumnEmitter(alone, Width::Tall).isColumns())
     return;
   for (const Form &form : all) {
-    bool isCluster = form.width == Width::Cluster || form.width == Width::LongCluster ||
-                     form.width == Width::LongVectors;
+    bool isCluster = form.width == Width::Cluster || form.width == Width::LongCluster;
     if (isCluster && !overlaps) // chips have both or neither
-      continue;
-    bool areVectors = form.width == Width::Vectors || form.width == Width::LongVectors;
-    if (areVectors && !ColumnEmitter(alone, form.width).isColumns())
       continue;
     forms.push_back({form.name,
                      form.width == Width::Tall
                          ? std::function<Value(ImplicitLocOpBuilder &)>()
-                         : [kernel, &form, overlaps](ImplicitLocOpBuilder &h) {
+                         : [kernel, &form](ImplicitLocOpBuilder &h) {
                              DeviceKernel host{kernel, kernel, h, h, nullptr};
-                             ColumnEmitter emitter(host, form.width, overlaps);
+                             ColumnEmitter emitter(host, form.width);
                              (void)emitter.isColumns();
                              return emitter.isFit();
                            },

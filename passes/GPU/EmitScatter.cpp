@@ -19,6 +19,7 @@
 
 #include "passes/GPU/DeviceBuilder.h"
 #include "llvm/ADT/SetVector.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
@@ -35,8 +36,8 @@ constexpr int64_t kFewPoints = 8, kFewCombined = 64;
 /// Threads that are enough to combine in order, however long.
 constexpr int64_t kEnoughThreads = int64_t(1) << 14;
 
-/// Of the points that come to an element, those that are read one by one, and more of them at once.
-constexpr int64_t kFewOfRun = 4, kOfRun = 16;
+/// Of the points that come to an element, those that are read one by one.
+constexpr int64_t kFewOfRun = 4;
 
 /// Points of a thread at once, those of a block, and words where they meet.
 constexpr int64_t kPoints = 8, kTurn = kThreads * kPoints, kSlots = 4096;
@@ -109,6 +110,10 @@ public:
 private:
   using Values = SmallVector<Value>;
 
+  std::optional<Values> passedOn();
+  /// What is left of the runs of a warp's threads, one after the other.
+  void combineLong(ArrayRef<Value> passed, ArrayRef<Value> state, Value first, Value key,
+                   llvm::function_ref<Value(Value)> keyOf, llvm::function_ref<Value(Value)> pointOf);
   Value combineHere(Value now);
   Values combineWhile(Values from, llvm::function_ref<Value(Value at)> isMore,
                       llvm::function_ref<Values(Value at, Value now)> body);
@@ -528,74 +533,135 @@ SmallVector<Value> ScatterEmitter::combineWhile(Values from, llvm::function_ref<
   return llvm::to_vector_of<Value>(loop.getResults());
 }
 
-/// A thread has the first of the points that come to an element, and takes all of them.
+/// What the points leave for the combination; none of it if a warp cannot pass it on.
+std::optional<SmallVector<Value>> ScatterEmitter::passedOn() {
+  llvm::SmallSetVector<Value, 4> passed;
+  llvm::SmallPtrSet<Operation *, 8> late = {memref::LoadOp(n.current).getOperation()};
+  for (Operation &op : scf::ForOp(n.loops.back()).getBody()->without_terminator()) {
+    bool isLate = llvm::any_of(op.getOperands(), [&](Value operand) {
+      return late.contains(operand.getDefiningOp());
+    });
+    if (!isLate || &op == memref::StoreOp(n.store))
+      continue;
+    late.insert(&op);
+    for (Value operand : op.getOperands())
+      if (!late.contains(operand.getDefiningOp()) &&
+          scf::ForOp(n.loops.front())->isAncestor(operand.getParentBlock()->getParentOp()))
+        passed.insert(operand);
+  }
+  if (llvm::any_of(passed, [](Value value) { return !value.getType().isIntOrFloat(); }))
+    return std::nullopt;
+  return passed.takeVector();
+}
+
+/// A thread has the first of the points that come to an element, and takes all of them; or of the
+/// first ones, and its warp reads the others side by side, which it still combines in their order.
 void ScatterEmitter::combineRuns(Value keys, Value order) {
   SmallVector<unsigned> free = n.isFree;
-  Value all = count(n.numbered), others = count(free);
-  Value id = point();
-  d.branch(d.isLess(id, d.mul(all, others)), [&] {
-    Value first = d.div(id, others);
-    if (!free.empty())
-      setLoops(free, d.rem(id, others));
-    auto pointOf = [&](Value at) {
-      return d.toIndex(memref::LoadOp::create(b, order, at));
-    };
-    auto keyOf = [&](Value at) -> Value { return memref::LoadOp::create(b, keys, pointOf(at)); };
-    Value key = keyOf(first), zero = index(0);
-    Value before = keyOf(d.select(d.isEqual(first, zero), zero, d.sub(first, index(1))));
-    Value isFirst = d.make<arith::OrIOp>(d.isEqual(first, 0),
-                                         d.compare(Predicate::ne, before, key));
-    d.branch(isFirst, [&] {
-      IRMapping outside = mapping;
-      setLoops(n.numbered, pointOf(first));
-      emitBody();
-      ifInside([&] {
-        Values place = indicesNow();
-        Value start = mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
-        mapping = outside;
-        Value last = d.sub(all, index(1)), second = d.add(first, index(1));
-        auto isOwn = [&](Value at) {
-          return d.make<arith::AndIOp>(d.isLess(at, all), d.isEqual(keyOf(d.min(at, last)), key));
-        };
-        // Few by themselves: reading ahead would cost more than they do.
-        Value few = d.add(second, index(kFewOfRun));
-        Values now = combineWhile(
-            {second, start}, [&](Value at) { return d.make<arith::AndIOp>(d.isLess(at, few), isOwn(at)); },
-            [&](Value at, Value value) {
-              setLoops(n.numbered, pointOf(at));
-              emitAhead();
-              return Values{d.add(at, index(1)), combineHere(value)};
-            });
-        now = combineWhile({now[0], now[1]}, isOwn, [&](Value at, Value value) {
-          Values numbers, keysOfPoints;
-          SmallVector<IRMapping> points;
-          for (int64_t i = 0; i < kOfRun; ++i)
-            numbers.push_back(memref::LoadOp::create(b, order, d.min(d.add(at, i), last)));
-          // What needs one of them waits for all.
-          Value areThere = areLoaded(b, numbers), isThere;
-          for (Value number : numbers) {
-            Value point = d.toIndex(d.select(areThere, number, d.constant(number, 0)));
-            keysOfPoints.push_back(memref::LoadOp::create(b, keys, point));
-            setLoops(n.numbered, point);
-            emitAhead();
-            points.push_back(mapping);
-            mapping = outside;
-          }
-          areThere = areLoaded(b, keysOfPoints);
-          for (int64_t i = 0; i < kOfRun; ++i) {
-            Value own = d.select(areThere, keysOfPoints[i], d.constant(key, -1));
-            own = d.make<arith::AndIOp>(d.isLess(d.add(at, i), all), d.isEqual(own, key));
-            isThere = isThere ? d.make<arith::AndIOp>(isThere, own) : own;
-            mapping = points[i];
-            value = d.select(isThere, combineHere(value), value);
-            mapping = outside;
-          }
-          return Values{d.select(isThere, d.add(at, kOfRun), all), value};
-        });
-        memref::StoreOp::create(b, now[1], memref::StoreOp(n.store).getMemRef(), place);
+  std::optional<Values> passed = free.empty() ? passedOn() : std::nullopt;
+  Value all = count(n.numbered), others = count(free), last = d.sub(all, index(1));
+  Value id = point(), exists = d.isLess(id, d.mul(all, others));
+  Value first = d.min(d.div(id, others), last);
+  if (!free.empty())
+    setLoops(free, d.rem(id, others));
+  auto pointOf = [&](Value at) { return d.toIndex(memref::LoadOp::create(b, order, at)); };
+  auto keyOf = [&](Value at) -> Value { return memref::LoadOp::create(b, keys, pointOf(at)); };
+  Value key = keyOf(first), zero = index(0);
+  Value before = keyOf(d.select(d.isEqual(first, zero), zero, d.sub(first, index(1))));
+  Value isFirst = d.make<arith::OrIOp>(d.isEqual(first, 0),
+                                       d.compare(Predicate::ne, before, key));
+  auto isOwn = [&](Value at) {
+    return d.make<arith::AndIOp>(d.isLess(at, all), d.isEqual(keyOf(d.min(at, last)), key));
+  };
+  Value second = d.add(first, index(1)), few = d.add(second, index(kFewOfRun));
+  SmallVector<Type> types = {memref::LoadOp(n.current).getType(), b.getI1Type()};
+  // The element so far, and whether there are more.
+  Values state = d.choose(d.make<arith::AndIOp>(exists, isFirst), types, [&] {
+    IRMapping outside = mapping;
+    setLoops(n.numbered, pointOf(first));
+    emitBody();
+    auto combine = [&] {
+      Values place = indicesNow();
+      Value start = mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
+      mapping = outside;
+      // One by one: reading ahead would cost more than these do.
+      auto isMore = [&](Value at) {
+        return passed ? d.make<arith::AndIOp>(d.isLess(at, few), isOwn(at)) : isOwn(at);
+      };
+      Values now = combineWhile({second, start}, isMore, [&](Value at, Value value) {
+        setLoops(n.numbered, pointOf(at));
+        emitAhead();
+        return Values{d.add(at, index(1)), combineHere(value)};
       });
-    });
+      memref::StoreOp::create(b, now[1], memref::StoreOp(n.store).getMemRef(), place);
+      Value none = arith::ConstantIntOp::create(b, b.getI1Type(), 0);
+      return Values{now[1], passed ? isOwn(now[0]) : none};
+    };
+    Value fits = isInside();
+    Values result = fits ? d.choose(fits, types, combine) : combine();
+    mapping = outside;
+    return result;
   });
+  if (passed)
+    combineLong(*passed, state, first, key, keyOf, pointOf);
+}
+
+void ScatterEmitter::combineLong(ArrayRef<Value> passed, ArrayRef<Value> state, Value first, Value key,
+                                 llvm::function_ref<Value(Value)> keyOf,
+                                 llvm::function_ref<Value(Value)> pointOf) {
+  Type i32 = b.getI32Type();
+  Value lane = d.bitAnd(d.thread(), kWarp - 1), all = count(n.numbered);
+  auto votes = [&](Value condition) {
+    return NVVM::VoteSyncOp::create(b, i32, d.constant(-1), condition, NVVM::VoteSyncKind::ballot);
+  };
+  Location loc = b.getLoc();
+  auto runs = scf::WhileOp::create(b, i32, ValueRange{votes(state[1])});
+  OpBuilder::InsertionGuard guard(b);
+  Block *ahead = b.createBlock(&runs.getBefore(), {}, i32, loc);
+  Value left = ahead->getArgument(0);
+  scf::ConditionOp::create(b, d.compare(Predicate::ne, left, 0), left);
+  Block *body = b.createBlock(&runs.getAfter(), {}, i32, loc);
+  left = body->getArgument(0);
+  Value lowest = d.bitAnd(left, d.sub(d.constant(0), left));
+  Value leader = LLVM::CtPopOp::create(b, d.sub(lowest, 1));
+  Value runKey = shuffleFrom(b, key, leader);
+  Value begin = d.add(d.toIndex(shuffleFrom(b, d.toInt(first), leader)), 1 + kFewOfRun);
+  IRMapping outside = mapping;
+  SmallVector<Type> types = {b.getIndexType(), state[0].getType(), b.getI1Type()};
+  SmallVector<Location> places(types.size(), loc);
+  Value some = shuffleFrom(b, state[0], leader), isMore = d.isEqual(lane, lane);
+  auto loop = scf::WhileOp::create(b, types, ValueRange{begin, some, isMore});
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Block *ahead = b.createBlock(&loop.getBefore(), {}, types, places);
+    scf::ConditionOp::create(b, ahead->getArgument(2), ahead->getArguments());
+    Block *body = b.createBlock(&loop.getAfter(), {}, types, places);
+    Value at = d.add(body->getArgument(0), d.toIndex(lane)), now = body->getArgument(1);
+    Value there = d.min(at, d.sub(all, 1)), point = pointOf(there);
+    Value isOwn = d.make<arith::AndIOp>(
+        d.isLess(at, all), d.isEqual(keyOf(there), runKey));
+    setLoops(n.numbered, point);
+    emitAhead();
+    Value taken = LLVM::CtPopOp::create(b, votes(isOwn));
+    IRMapping own = mapping;
+    for (int64_t i = 0; i < kWarp; ++i) {
+      for (Value value : passed)
+        mapping.map(value, shuffleFrom(b, own.lookupOrDefault(value), d.constant(i)));
+      Value next = combineHere(now);
+      now = d.select(d.compare(Predicate::ugt, taken, i), next, now);
+      mapping = own;
+    }
+    mapping = outside;
+    scf::YieldOp::create(b, ValueRange{d.add(body->getArgument(0), kWarp), now,
+                                       d.isEqual(taken, kWarp)});
+  }
+  d.branch(d.isEqual(lane, leader), [&] {
+    setLoops(n.numbered, pointOf(first));
+    emitAhead();
+    memref::StoreOp::create(b, loop.getResult(1), memref::StoreOp(n.store).getMemRef(), indicesNow());
+    mapping = outside;
+  });
+  scf::YieldOp::create(b, ValueRange{d.bitXor(left, lowest)});
 }
 
 //===----------------------------------------------------------------------===//

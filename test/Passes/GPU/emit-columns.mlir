@@ -14,7 +14,7 @@
 // 32 bytes of columns side by side, each read once; a warp's threads of a column by shuffles, the
 // warps through shared memory.
 // CHECK-LABEL: gpu.func @kernel_norm_narrow(
-// CHECK-SAME: workgroup(%[[PARTS:.+]] : memref<16x8xf32, 3>)
+// CHECK-SAME: workgroup(%[[PARTS:.+]] : memref<16x8xf32, 3> {llvm.align = 16 : i64})
 // CHECK: %[[THREAD:.+]] = gpu.thread_id  x
 // CHECK-DAG: %[[ROW:.+]] = arith.divui %[[THREAD]], %c8
 // CHECK-DAG: %[[SIDE:.+]] = arith.remui %[[THREAD]], %c8
