@@ -4,14 +4,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A nest of loops that counts the points for which something holds and writes at the count, as
-// NonZero does. Blocks have parts of the points, and tell each other how many they keep of them
-// (LookBack.h). What a part keeps is put side by side in shared memory first, then written by
-// neighbours, all points in their order.
+// NonZero does. Blocks have parts of the points: a first kernel counts each part's, a second sums
+// these up, a third writes, all points in their order.
 //
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceBuilder.h"
-#include "passes/GPU/LookBack.h"
 #include "passes/GPU/TeamReduce.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -27,10 +25,10 @@ using Predicate = arith::CmpIPredicate;
 
 namespace {
 
-constexpr int64_t kThreads = LookBack::kThreads, kPerThread = 16, kPart = kThreads * kPerThread;
+constexpr int64_t kThreads = 256, kPerThread = 16, kPart = kThreads * kPerThread;
 constexpr int64_t kWarps = kThreads / kWarp;
-/// Of a point within a part.
-constexpr int64_t kNumberBytes = 2;
+/// Parts that a lane takes together.
+constexpr int64_t kParts = 8;
 
 struct CompactNest {
   SmallVector<scf::ForOp> loops;
@@ -43,8 +41,7 @@ struct CompactNest {
 
 class CompactEmitter {
 public:
-  CompactEmitter(DeviceKernel &k, const CompactNest &nest)
-      : k(k), n(nest), b(k.device), d{b}, lookBack(b, b.getI64Type(), /*columns=*/1) {}
+  CompactEmitter(DeviceKernel &k, const CompactNest &nest) : k(k), n(nest), b(k.device), d{b} {}
 
   Value points() {
     Value result = index(1);
@@ -53,22 +50,20 @@ public:
     return result;
   }
   Value numParts() { return d.ceilDiv(points(), kPart); }
-  Value numWords() { return lookBack.numWords(index(1), numParts()); }
-  void clear(Value memory) { lookBack.clear(memory, numWords()); }
+  void countParts(Value memory);
+  void addParts(Value memory);
   void writePoints(Value memory);
 
 private:
   using Values = SmallVector<Value>;
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-  void begin(Value memory);
-  /// Indices of loops, of a point by its number.
-  Values digitsOf(Value point);
-  /// Those so many points further.
-  Values addDigits(ArrayRef<Value> digits, ArrayRef<Value> more);
-  /// The body at the point, but for what is done with it.
-  void emitBody(ArrayRef<Value> digits);
-  Value sumOverThreads(Value value);
+  Value wordAt(Value memory, Value part) { return d.after(memory, d.toWide(d.mul(part, 8))); }
+  void begin();
+  Value pointOf(int64_t i) { return d.add(first, i * kWarp); }
+  void setPoint(Value point);
+  /// Whether the point is kept.
+  Value isKept(Value point);
   Value votes(Value condition) {
     return NVVM::VoteSyncOp::create(b, b.getI32Type(), d.constant(-1), condition,
                                     NVVM::VoteSyncKind::ballot);
@@ -78,8 +73,8 @@ private:
   const CompactNest &n;
   ImplicitLocOpBuilder &b;
   DeviceBuilder d;
-  LookBack lookBack;
   IRMapping mapping;
+  /// The thread's first point; the next ones are a warp behind.
   Value thread, lane, warp, part, first, all;
 };
 
@@ -159,128 +154,117 @@ bool CompactNest::match(Operation *nest) {
   return llvm::hasSingleElement(*choice.elseBlock()) && isApart(nest);
 }
 
-void CompactEmitter::begin(Value memory) {
+void CompactEmitter::begin() {
   thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   lane = d.bitAnd(thread, kWarp - 1);
   warp = d.div(thread, kWarp);
+  part = gpu::BlockIdOp::create(b, gpu::Dimension::x);
   all = points();
-  lookBack.begin(memory, index(1), numParts());
-  lookBack.setRow(index(0));
-  Value drawn = k.addShared({1}, b.getI32Type()), number = lookBack.draw();
-  d.branch(d.isEqual(thread, 0), [&] { memref::StoreOp::create(b, number, drawn, index(0)); });
-  gpu::BarrierOp::create(b);
-  part = d.toIndex(memref::LoadOp::create(b, drawn, index(0)));
-  first = d.mul(part, kPart);
+  first = d.add(d.add(d.mul(part, kPart), d.mul(warp, kWarp * kPerThread)), lane);
 }
 
-SmallVector<Value> CompactEmitter::digitsOf(Value point) {
-  Values digits;
+void CompactEmitter::setPoint(Value point) {
   for (scf::ForOp loop : llvm::reverse(n.loops)) {
     bool isLast = loop == n.loops.front();
-    digits.push_back(isLast ? point : d.rem(point, loop.getUpperBound()));
+    mapping.map(loop.getInductionVar(), isLast ? point : d.rem(point, loop.getUpperBound()));
     if (!isLast)
       point = d.div(point, loop.getUpperBound());
   }
-  return digits;
 }
 
-SmallVector<Value> CompactEmitter::addDigits(ArrayRef<Value> digits, ArrayRef<Value> more) {
-  Values sums;
-  Value carry;
-  for (auto [digit, step, at] : llvm::zip_equal(digits, more, llvm::reverse(n.loops))) {
-    scf::ForOp loop = at;
-    Value sum = d.add(digit, step);
-    if (carry)
-      sum = d.add(sum, d.select(carry, index(1), index(0)));
-    if (loop != n.loops.front()) {
-      carry = d.compare(Predicate::uge, sum, loop.getUpperBound());
-      sum = d.select(carry, d.sub(sum, loop.getUpperBound()), sum);
-    }
-    sums.push_back(sum);
-  }
-  return sums;
-}
-
-void CompactEmitter::emitBody(ArrayRef<Value> digits) {
-  for (auto [digit, loop] : llvm::zip_equal(digits, llvm::reverse(n.loops)))
-    mapping.map(scf::ForOp(loop).getInductionVar(), digit);
+Value CompactEmitter::isKept(Value point) {
+  setPoint(d.min(point, d.sub(all, 1)));
   scf::IfOp choice = n.choice;
   for (Operation &op : scf::ForOp(n.loops.back()).getBody()->without_terminator())
     if (&op != choice.getOperation())
       b.clone(op, mapping);
+  return d.make<arith::AndIOp>(d.isLess(point, all), mapping.lookupOrDefault(choice.getCondition()));
 }
 
-Value CompactEmitter::sumOverThreads(Value value) {
-  for (int64_t distance = kWarp / 2; distance > 0; distance /= 2)
-    value = d.add(value, shuffleXor(b, value, distance));
-  Value sums = k.addShared({kWarps}, value.getType());
-  d.branch(d.isEqual(lane, 0), [&] { memref::StoreOp::create(b, value, sums, warp); });
+void CompactEmitter::countParts(Value memory) {
+  begin();
+  Values kept;
+  for (int64_t i = 0; i < kPerThread; ++i)
+    kept.push_back(isKept(pointOf(i)));
+  Value sum = d.constant(0);
+  for (Value condition : kept)
+    sum = d.add(sum, LLVM::CtPopOp::create(b, votes(condition)));
+  Value sums = k.addShared({kWarps}, b.getI32Type());
+  d.branch(d.isEqual(lane, 0), [&] { memref::StoreOp::create(b, sum, sums, warp); });
   gpu::BarrierOp::create(b);
-  Value total = d.constant(value, 0);
-  for (int64_t other = 0; other < kWarps; ++other)
-    total = d.add(total, memref::LoadOp::create(b, sums, index(other)));
-  return total;
+  d.branch(d.isEqual(thread, 0), [&] {
+    Value total = d.constant(0);
+    for (int64_t other = 0; other < kWarps; ++other)
+      total = d.add(total, memref::LoadOp::create(b, sums, index(other)));
+    d.store(arith::ExtUIOp::create(b, b.getI64Type(), total), wordAt(memory, part), 8);
+  });
+}
+
+/// One warp.
+void CompactEmitter::addParts(Value memory) {
+  lane = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  Value parts = numParts(), last = d.sub(parts, 1);
+  Value none = arith::ConstantIntOp::create(b, b.getI64Type(), 0);
+  d.loop(index(0), parts, index(kWarp * kParts), none, [&](Value begin, ValueRange now) {
+    Value own = d.add(begin, d.mul(lane, kParts));
+    Values counts;
+    Value sum = none;
+    for (int64_t i = 0; i < kParts; ++i) {
+      Value part = d.add(own, i);
+      Value count = d.load(b.getI64Type(), wordAt(memory, d.min(part, last)), 8);
+      counts.push_back(d.select(d.isLess(part, parts), count, none));
+      sum = d.add(sum, counts.back());
+    }
+    Value upTo = sum;
+    for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+      Value below = shuffleUp(b, upTo, distance);
+      upTo = d.add(upTo, d.select(d.compare(Predicate::uge, lane, distance), below, none));
+    }
+    Value next = d.add(now[0], d.sub(upTo, sum));
+    for (int64_t i = 0; i < kParts; ++i) {
+      Value part = d.add(own, i);
+      d.branch(d.isLess(part, parts), [&] { d.store(next, wordAt(memory, part), 8); });
+      next = d.add(next, counts[i]);
+    }
+    return Values{shuffleFrom(b, next, kWarp, kWarp - 1)};
+  });
 }
 
 void CompactEmitter::writePoints(Value memory) {
-  begin(memory);
-  Type i32 = b.getI32Type(), i64 = b.getI64Type();
-  // A thread's points are a warp apart.
-  Value within = d.add(d.mul(warp, kWarp * kPerThread), lane), own = d.add(first, within);
-  Values digits = digitsOf(own), step = digitsOf(index(kWarp)), kept;
-  for (int64_t i = 0; i < kPerThread; ++i) {
-    IRMapping outside = mapping;
-    Value isInside = d.isLess(d.add(own, i * kWarp), all);
-    emitBody(llvm::map_to_vector(
-        digits, [&](Value digit) { return d.select(isInside, digit, index(0)); }));
-    kept.push_back(d.make<arith::AndIOp>(
-        isInside, mapping.lookupOrDefault(scf::IfOp(n.choice).getCondition())));
-    mapping = outside;
-    digits = addDigits(digits, step);
-  }
-  Values ballots;
+  begin();
+  Values kept, ballots;
+  for (int64_t i = 0; i < kPerThread; ++i)
+    kept.push_back(isKept(pointOf(i)));
   Value sum = d.constant(0);
   for (Value condition : kept) {
     ballots.push_back(votes(condition));
     sum = d.add(sum, LLVM::CtPopOp::create(b, ballots.back()));
   }
-  Value sums = k.addShared({kWarps}, i32);
+  Value sums = k.addShared({kWarps}, b.getI32Type());
   d.branch(d.isEqual(lane, 0), [&] { memref::StoreOp::create(b, sum, sums, warp); });
   gpu::BarrierOp::create(b);
-  Value total = d.constant(0), next = total;
-  for (int64_t other = 0; other < kWarps; ++other) {
-    next = d.select(d.isEqual(warp, other), total, next);
-    total = d.add(total, memref::LoadOp::create(b, sums, index(other)));
+  Value next = d.toIndex(d.load(b.getI64Type(), wordAt(memory, part), 8));
+  for (int64_t other = 0; other + 1 < kWarps; ++other) {
+    Value count = d.toIndex(memref::LoadOp::create(b, sums, index(other)));
+    next = d.add(next, d.select(d.compare(Predicate::ugt, warp, other), count, index(0)));
   }
-  Value wide = arith::ExtUIOp::create(b, i64, total);
-  lookBack.tell(wide, part);
-  // What is kept, by its number among the part's points.
-  Value numbers = k.addDynamicShared();
-  auto numberAt = [&](Value at) { return d.after(numbers, d.mul(at, kNumberBytes)); };
   Value below = d.sub(d.make<arith::ShLIOp>(d.constant(1), d.toInt(lane)), 1);
-  for (int64_t i = 0; i < kPerThread; ++i) {
-    Value rank = d.add(next, LLVM::CtPopOp::create(b, d.bitAnd(ballots[i], below)));
-    d.branch(kept[i], [&] {
-      Value number = d.add(d.toInt(within), i * kWarp);
-      d.store(arith::TruncIOp::create(b, b.getI16Type(), number), numberAt(rank), kNumberBytes);
+  scf::IfOp choice = n.choice;
+  for (auto [i, condition] : llvm::enumerate(kept)) {
+    Value rank = LLVM::CtPopOp::create(b, d.bitAnd(ballots[i], below));
+    d.branch(condition, [&] {
+      IRMapping outside = mapping;
+      setPoint(pointOf(i));
+      for (Operation &op : scf::ForOp(n.loops.back()).getBody()->without_terminator())
+        if (&op != choice.getOperation())
+          b.clone(op, mapping);
+      mapping.map(n.count(), d.add(next, d.toIndex(rank)));
+      for (Operation &op : choice.thenBlock()->without_terminator())
+        b.clone(op, mapping);
+      mapping = outside;
     });
-    next = d.add(next, LLVM::CtPopOp::create(b, ballots[i]));
+    next = d.add(next, d.toIndex(LLVM::CtPopOp::create(b, ballots[i])));
   }
-  auto two = [&](Value x, Value y) { return d.add(x, y); };
-  auto threads = [&](Value value) { return sumOverThreads(value); };
-  Value none = d.constant(wide, 0);
-  Value inFront = d.toIndex(lookBack.before(wide, part, none, {two, threads, none}));
-  d.loop(thread, d.toIndex(total), index(kThreads), {}, [&](Value at, ValueRange) {
-    IRMapping outside = mapping;
-    Value number = d.load(b.getI16Type(), numberAt(d.toInt(at)), kNumberBytes);
-    number = d.toIndex(arith::ExtUIOp::create(b, i32, number));
-    emitBody(digitsOf(d.add(first, number)));
-    mapping.map(n.count(), d.add(inFront, at));
-    for (Operation &op : scf::IfOp(n.choice).thenBlock()->without_terminator())
-      b.clone(op, mapping);
-    mapping = outside;
-    return Values();
-  });
 }
 
 SmallVector<KernelForm> ssm::getCompactForms(Operation *nest) {
@@ -293,11 +277,10 @@ SmallVector<KernelForm> ssm::getCompactForms(Operation *nest) {
     CompactNest found;
     found.match(nest);
     DeviceKernel outside{KernelOp(), KernelOp(), host, host, nullptr};
-    CompactEmitter onHost(outside, found);
-    Value parts = onHost.numParts(), words = onHost.numWords();
+    Value parts = CompactEmitter(outside, found).numParts();
     Value one = arith::ConstantIndexOp::create(host, 1);
-    launches.withMemory(words, [&](Value memory) {
-      auto queue = [&](StringRef suffix, Value blocks, int64_t shared,
+    launches.withMemory(parts, [&](Value memory) {
+      auto queue = [&](StringRef suffix, Value blocks, int64_t threads,
                        void (CompactEmitter::*emit)(Value)) {
         launches.launch(
             suffix, memory,
@@ -309,12 +292,13 @@ SmallVector<KernelForm> ssm::getCompactForms(Operation *nest) {
               CompactEmitter emitter(both, inside);
               (emitter.*emit)(given[0]);
               copy->erase();
-              Value count = arith::ConstantIndexOp::create(host, kThreads);
-              return {{blocks, one, one}, count, kThreads, shared};
+              Value count = arith::ConstantIndexOp::create(host, threads);
+              return {{blocks, one, one}, count, threads};
             });
       };
-      queue("_clear", LookBack::clearBlocks(DeviceBuilder{host}, words), 0, &CompactEmitter::clear);
-      queue("", parts, kPart * kNumberBytes, &CompactEmitter::writePoints);
+      queue("_count", parts, kThreads, &CompactEmitter::countParts);
+      queue("_count_sums", one, kWarp, &CompactEmitter::addParts);
+      queue("", parts, kThreads, &CompactEmitter::writePoints);
     });
   };
   forms.push_back(form);

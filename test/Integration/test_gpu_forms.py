@@ -65,7 +65,7 @@ FORMS = {
                                     [MATRIX], axis=1, reduction="add"),
                        {"_place": (0, 0), "_combine": (0, 0), "_copy": (1, 1)}),
     "counts": (lambda: node("NonZero", [MATRIX], [(I64, [2, "k"])]),
-               {"_clear": (0, 0), "_row": (4, 0), "_long": (8, 0)}),
+               {"_count": (0, 0), "_count_sums": (0, 0), "_row": (4, 0), "_long": (8, 0)}),
     "heads": (lambda: node("Transpose", [(F16, ["b", "l", 8, 64])], [(F16, ["b", 8, "l", 64])],
                            perm=[0, 2, 1, 3]), {"_transpose": (1, 1), "_pieces": (0, 0)}),
     "channels": (lambda: node("Transpose", [(F32, ["b", 3, "h", "w"])],
