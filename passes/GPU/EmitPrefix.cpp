@@ -33,9 +33,12 @@ namespace {
 
 constexpr int64_t kThreads = LookBack::kThreads, kPerThread = 16, kPart = kThreads * kPerThread;
 constexpr int64_t kWarps = kThreads / kWarp;
-/// Steps of a row that are worth a block; neighbours that are worth a warp, so many that a thread for
-/// each is enough, and how many groups of 32 keep a GPU busy without being shared out.
-constexpr int64_t kFewSteps = 256, kFewNeighbours = 8, kManyRows = 1 << 17, kManyGroups = 264;
+/// Steps of a row that are worth a block, and so few that sharing them out is not worth a second
+/// kernel; neighbours that are worth a warp, so many that a thread for each is enough, and how many
+/// groups of 32 keep a GPU busy without being shared out.
+constexpr int64_t kFewSteps = 256, kShortColumn = 512, kFewNeighbours = 8, kManyRows = 1 << 17,
+                  kManyGroups = 264;
+
 /// What is combined with the carry, and how.
 struct Prefix {
   arith::AtomicRMWKind kind;
@@ -505,7 +508,8 @@ void ssm::addPrefixForms(KernelOp kernel, SmallVectorImpl<KernelForm> &forms) {
   columns.isFit = [=](ImplicitLocOpBuilder &h) -> Value {
     DeviceBuilder d{h};
     Value areMany = d.compare(Predicate::ugt, rowsOf(h), (kManyGroups - 1) * kWarp);
-    return d.make<arith::AndIOp>(areColumns(h), areMany);
+    Value areShort = d.compare(Predicate::ule, sizeOf(h, time), kShortColumn);
+    return d.make<arith::AndIOp>(areColumns(h), d.make<arith::OrIOp>(areMany, areShort));
   };
   columns.emitAll = [=](KernelLaunches &launches) {
     launch(launches, "_columns", true, Value(), &PrefixEmitter::runColumns,
