@@ -5,7 +5,8 @@
 //
 // A softmax or a norm along an axis that does not lie dense: neighbours are columns, which have
 // sums of their own. A block has a few columns side by side, its threads share out their lengths; of
-// longer ones the blocks of a cluster do, which read each other's parts of the sums.
+// longer ones the blocks of a cluster do, which read each other's parts of the sums. Where memory
+// allows it, a thread has vectors of neighbouring columns.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,6 +20,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace ssm;
@@ -28,7 +30,7 @@ namespace {
 /// Elements of a thread, more of which would not stay in registers.
 constexpr int64_t kElements = 16, kMostElements = 32;
 /// Threads of a block at most, and bytes of neighbours that memory gives at once.
-constexpr int64_t kThreads = 512, kSectorBytes = 32;
+constexpr int64_t kThreads = 512, kVectorThreads = 256, kSectorBytes = 32;
 /// Fewer terms of a sum are not shared out.
 constexpr int64_t kShortest = 17;
 /// So many blocks of broad ones keep all multiprocessors busy.
@@ -40,7 +42,10 @@ constexpr int64_t kSumBytes = 8;
 /// What is on its way at once where elements are read anew for each sum.
 constexpr int64_t kAhead = 8;
 
-enum class Width { Broad, Narrow, Cluster, LongCluster, Tall };
+/// Threads side by side that have vectors, at most and at least.
+constexpr int64_t kMostAcross = 8, kLeastAcross = 2;
+
+enum class Width { Vectors, Broad, Narrow, Cluster, LongCluster, Tall };
 
 class ColumnEmitter : public TeamEmitter {
 public:
@@ -61,11 +66,20 @@ private:
     Value isInside, number;
     SmallVector<std::pair<Value, Value>> known;
   };
+  bool areVectors() const { return width == Width::Vectors; }
   bool isCluster() const { return width == Width::Cluster || width == Width::LongCluster; }
+  int64_t mostThreads() const { return areVectors() ? kVectorThreads : kThreads; }
   int64_t columns();
   int64_t elements();
+  /// Of a thread's elements, neighbouring columns counted once.
+  int64_t perThread() { return std::max<int64_t>(elements() / lanes, 1); }
   /// Elements of a block's columns, at most.
-  int64_t rows() { return elements() * (kThreads / columns()); }
+  int64_t rows() { return perThread() * (mostThreads() / columns()); }
+  /// Threads side by side, on the host: as many as leave the length to few blocks.
+  Value hostAcross();
+  /// Of vectors each element.
+  Value forEach(Value value, llvm::function_ref<Value(Value)> each);
+  Type typeOf(ReduceOp op);
   LaunchShape launch();
   Value hostBlocks();
   Value hostParts();
@@ -85,7 +99,7 @@ private:
   SmallVector<unsigned> summed, outer;
   SmallVector<unsigned> read; // inputs along the sums
   unsigned column = 0;
-  Value length, row, step, exists, whole;
+  Value length, row, step, exists, whole, across;
   /// Of a cluster: its blocks, the block's number, the memory of sums and how many it has.
   Value numParts, part, sums;
   int64_t numSums = 0;
@@ -132,11 +146,23 @@ bool ColumnEmitter::isColumns() {
     if (i < kernel.getInputs().size())
       read.push_back(i);
   }
-  return isAgain && !read.empty();
+  if (!isAgain || read.empty())
+    return false;
+  if (!areVectors())
+    return true;
+  // Bits are no elements of memory.
+  for (ReduceOp reduce : reduces)
+    if (reduce.getType().getIntOrFloatBitWidth() < 8)
+      return false;
+  widen(column);
+  return wideLoop.has_value();
 }
 
-/// Columns of a block: a warp's, or as many as memory gives at once.
+/// Columns of a block: a warp's, or as many as memory gives at once. Of vectors the fewest threads side
+/// by side.
 int64_t ColumnEmitter::columns() {
+  if (areVectors())
+    return kLeastAcross;
   if (width == Width::Broad)
     return kWarp;
   int64_t bytes = kSectorBytes / 4;
@@ -149,7 +175,8 @@ int64_t ColumnEmitter::columns() {
 }
 
 int64_t ColumnEmitter::elements() {
-  int64_t most = width == Width::LongCluster ? kMostElements : kElements, words = 0;
+  // Two of 16 bits are in a register.
+  int64_t most = width == Width::LongCluster || lanes > 4 ? kMostElements : kElements, words = 0;
   for (unsigned input : read) {
     Type type = kernel.getInputArg(input).getType();
     words += type.isIntOrFloat() && type.getIntOrFloatBitWidth() <= 32 ? 1 : 2;
@@ -157,9 +184,26 @@ int64_t ColumnEmitter::elements() {
   return std::max<int64_t>(most / words, 1);
 }
 
+Value ColumnEmitter::hostAcross() {
+  DeviceBuilder host{k.host};
+  Value length = hostProduct(summed);
+  Value across = arith::ConstantIndexOp::create(k.host, kLeastAcross);
+  for (int64_t more = 2 * kLeastAcross; more <= kMostAcross; more *= 2) {
+    int64_t rows = perThread() * (mostThreads() / more);
+    across = host.select(host.compare(arith::CmpIPredicate::ule, length, rows),
+                         arith::ConstantIndexOp::create(k.host, more), across);
+  }
+  return across;
+}
+
 Value ColumnEmitter::hostBlocks() {
   DeviceBuilder host{k.host};
-  return host.mul(hostProduct(outer), host.ceilDiv(hostProduct(column), columns()));
+  Value size = hostProduct(column);
+  if (!areVectors())
+    return host.mul(hostProduct(outer), host.ceilDiv(size, columns()));
+  Value side = host.mul(hostAcross(), lanes);
+  Value groups = host.div(host.sub(host.add(size, side), 1), side);
+  return host.mul(hostProduct(outer), groups);
 }
 
 /// As few as hold the columns, more where these are few.
@@ -181,7 +225,9 @@ Value ColumnEmitter::isFit() {
   Value fits = host.compare(arith::CmpIPredicate::ule, length,
                             rows() * (isCluster() ? kMaxCluster : 1));
   fits = host.make<arith::AndIOp>(fits, host.compare(arith::CmpIPredicate::ugt, length, 0));
-  if (width == Width::Broad)
+  if (areVectors())
+    fits = host.make<arith::AndIOp>(fits, isAligned());
+  if (width == Width::Broad || areVectors())
     fits = host.make<arith::AndIOp>(
         fits, host.compare(arith::CmpIPredicate::uge, hostBlocks(), kManyBlocks));
   return fits;
@@ -191,9 +237,12 @@ LaunchShape ColumnEmitter::launch() {
   ImplicitLocOpBuilder &h = k.host;
   DeviceBuilder host{h};
   // Few blocks have as many threads as there is something to do for.
-  int64_t few = std::min<int64_t>(elements(), 4), all = elements();
+  int64_t few = std::min<int64_t>(elements(), 4), all = perThread();
   Value one = arith::ConstantIndexOp::create(h, 1), rows = hostProduct(summed), parts = one;
-  auto warpsOf = [&](int64_t each) { return host.ceilDiv(rows, each * (kWarp / columns())); };
+  auto warpsOf = [&](int64_t each) {
+    return areVectors() ? host.ceilDiv(host.mul(rows, hostAcross()), each * kWarp)
+                        : host.ceilDiv(rows, each * (kWarp / columns()));
+  };
   if (isCluster()) {
     parts = hostParts();
     rows = host.div(host.sub(host.add(rows, parts), 1), parts);
@@ -201,8 +250,17 @@ LaunchShape ColumnEmitter::launch() {
   Value warps = warpsOf(all);
   if (width == Width::Narrow || width == Width::Tall)
     warps = host.select(host.isLess(hostBlocks(), kManyNarrow), warpsOf(few), warps);
-  warps = h.createOrFold<arith::MaxUIOp>(host.min(warps, kThreads / kWarp), one);
-  LaunchShape shape = {{hostBlocks(), parts, one}, host.mul(warps, kWarp), kThreads};
+  // With vectors a thread for each column, too.
+  int64_t fewest = areVectors() ? llvm::divideCeil(kMostAcross * lanes, kWarp) : 1;
+  warps = h.createOrFold<arith::MaxUIOp>(host.min(warps, mostThreads() / kWarp),
+                                         arith::ConstantIndexOp::create(h, fewest));
+  LaunchShape shape = {{hostBlocks(), parts, one}, host.mul(warps, kWarp), mostThreads()};
+  if (areVectors()) {
+    shape.more.push_back(hostAcross());
+    unsigned index = k.function.getNumArguments();
+    (void)k.function.insertArgument(index, b.getIndexType(), {}, k.function.getLoc());
+    across = k.function.getArgument(index);
+  }
   if (isCluster()) {
     int64_t reduces = llvm::range_size(kernel.getStep().getOps<ReduceOp>());
     shape.dynamicShared = reduces * columns() * kSumBytes;
@@ -216,15 +274,19 @@ LaunchShape ColumnEmitter::emit() {
   begin();
   if (overlaps)
     waitForOthers(k, shape);
-  Value side = constant(columns()), size = e.size(column);
-  Value groups = d.ceilDiv(size, columns());
-  row = d.div(thread, side);
-  step = d.div(threads, side);
+  if (!areVectors())
+    across = constant(columns());
+  isWide = areVectors();
+  Lanes wide(*this, column);
+  Value side = e.mul(across, constant(lanes)), size = e.size(column);
+  Value groups = d.div(d.sub(d.add(size, side), 1), side);
+  row = d.div(thread, across);
+  step = d.div(threads, across);
   setIndices(outer, d.div(team, groups));
-  Value at = d.add(d.mul(d.rem(team, groups), side), d.rem(thread, side));
-  // Threads past the end do the last column again, and write nothing.
+  Value at = d.add(d.mul(d.rem(team, groups), side), d.mul(d.rem(thread, across), lanes));
+  // Threads past the end do the last columns again, and write nothing.
   exists = d.isLess(at, size);
-  e.at[column] = d.min(at, d.sub(size, 1));
+  e.at[column] = d.min(at, d.sub(size, lanes));
   e.hoist(points);
   length = product(summed);
   if (isCluster()) {
@@ -235,7 +297,7 @@ LaunchShape ColumnEmitter::emit() {
     step = d.mul(step, numParts);
   }
   if (width != Width::Tall)
-    for (int64_t i = 0; i < elements(); ++i) {
+    for (int64_t i = 0; i < perThread(); ++i) {
       parts.emplace_back();
       place(parts.back(), i);
       PointEmitter::Scope scope(e);
@@ -254,6 +316,8 @@ LaunchShape ColumnEmitter::emit() {
   // No block ends before others have read what it has.
   if (isCluster())
     NVVM::ClusterWaitOp::create(b, b.getUnitAttr());
+  if (areVectors())
+    alignAccesses(k.function.getBody());
   return shape;
 }
 
@@ -281,13 +345,13 @@ void ColumnEmitter::remember(Part &part) {
 
 void ColumnEmitter::reduce(ReduceOp op) {
   arith::AtomicRMWKind kind = op.getKind();
-  Value none = e.neutral(kind, op.getType()), sum;
+  Value none = e.neutral(kind, typeOf(op)), sum;
   if (width == Width::Tall)
     sum = reduceAnew(op);
   for (Part &part : parts) {
     PointEmitter::Scope scope(e);
     open(part);
-    Value value = e.get(op.getValue());
+    Value value = areVectors() ? e.getVector(op.getValue()) : e.get(op.getValue());
     remember(part);
     value = d.select(part.isInside, value, none);
     sum = sum ? e.combine(kind, sum, value) : value;
@@ -316,23 +380,62 @@ Value ColumnEmitter::reduceAnew(ReduceOp op) {
   return e.combineAll(kind, std::move(sums));
 }
 
+Type ColumnEmitter::typeOf(ReduceOp op) {
+  return areVectors() ? VectorType::get({lanes}, op.getType()) : op.getType();
+}
+
+Value ColumnEmitter::forEach(Value value, llvm::function_ref<Value(Value)> each) {
+  auto type = dyn_cast<VectorType>(value.getType());
+  if (!type)
+    return each(value);
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < type.getNumElements(); ++i)
+    elements.push_back(each(vector::ExtractOp::create(b, value, i)));
+  return vector::FromElementsOp::create(b, type, elements);
+}
+
 /// Threads of a column: those of a warp by shuffles, then the warps in their order.
 Value ColumnEmitter::reduceOverColumns(arith::AtomicRMWKind kind, Value value) {
-  int64_t side = columns();
-  for (int64_t distance = kWarp / 2; distance >= side; distance /= 2)
-    value = e.combine(kind, value, shuffleXor(b, value, distance));
-  Value shared = k.addShared({kThreads / kWarp, side}, value.getType());
-  Value lane = d.rem(thread, kWarp), mine = d.rem(thread, side);
+  auto over = [&](int64_t distance) {
+    Value other = forEach(value, [&](Value one) { return shuffleXor(b, one, distance); });
+    return e.combine(kind, value, other);
+  };
+  int64_t least = areVectors() ? kMostAcross : columns();
+  for (int64_t distance = kWarp / 2; distance >= least; distance /= 2)
+    value = over(distance);
+  for (int64_t distance = least / 2; areVectors() && distance >= kLeastAcross; distance /= 2)
+    value = d.choose(
+        d.compare(arith::CmpIPredicate::ule, across, distance), value.getType(),
+        [&] { return SmallVector<Value>{over(distance)}; },
+        [&] { return SmallVector<Value>{value}; })[0];
+  Type type = value.getType(), element = getElementTypeOrSelf(type);
+  Value shared = k.addShared({mostThreads() / kWarp, least * lanes}, element);
+  Value lane = d.rem(thread, kWarp), mine = d.mul(d.rem(thread, across), lanes);
   Value warp = d.div(thread, kWarp), warps = d.div(threads, kWarp);
-  d.branch(d.isLess(lane, side), [&] {
-    memref::StoreOp::create(b, value, shared, ValueRange{warp, mine});
+  auto sumOf = [&](Value column) {
+    auto load = [&](Value warp) -> Value {
+      return memref::LoadOp::create(b, shared, ValueRange{warp, column});
+    };
+    return d.loop(constant(1), warps, constant(1), load(constant(0)), [&](Value i, ValueRange sums) {
+      return SmallVector<Value>{e.combine(kind, sums[0], load(i))};
+    })[0];
+  };
+  d.branch(d.isLess(lane, across), [&] {
+    if (areVectors())
+      vector::StoreOp::create(b, value, shared, ValueRange{warp, mine});
+    else
+      memref::StoreOp::create(b, value, shared, ValueRange{warp, mine});
   });
   gpu::BarrierOp::create(b);
-  Value first = memref::LoadOp::create(b, shared, ValueRange{constant(0), mine});
-  value = d.loop(constant(1), warps, constant(1), first, [&](Value i, ValueRange sums) {
-    Value part = memref::LoadOp::create(b, shared, ValueRange{i, mine});
-    return SmallVector<Value>{e.combine(kind, sums[0], part)};
-  })[0];
+  if (areVectors()) {
+    // A thread for each column: vectors of all warps in all threads would be most of the work.
+    Value all = k.addShared({mostThreads()}, element), place = d.bitAnd(thread, least * lanes - 1);
+    d.branch(d.isLess(thread, e.mul(across, constant(lanes))),
+             [&] { memref::StoreOp::create(b, sumOf(place), all, ValueRange{thread}); });
+    gpu::BarrierOp::create(b);
+    return vector::LoadOp::create(b, cast<VectorType>(type), all, ValueRange{mine});
+  }
+  value = sumOf(mine);
   return isCluster() ? reduceOverCluster(kind, value) : value;
 }
 
@@ -401,6 +504,7 @@ void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelF
     Width width;
   };
   static constexpr Form all[] = {
+      {"_vectors", Width::Vectors},
       {"_broad", Width::Broad},
       {"_narrow", Width::Narrow},
       {"_cluster", Width::Cluster},
@@ -413,6 +517,8 @@ void ssm::addColumnForms(KernelOp kernel, bool overlaps, SmallVectorImpl<KernelF
   for (const Form &form : all) {
     bool isCluster = form.width == Width::Cluster || form.width == Width::LongCluster;
     if (isCluster && !overlaps) // chips have both or neither
+      continue;
+    if (form.width == Width::Vectors && !ColumnEmitter(alone, form.width).isColumns())
       continue;
     forms.push_back({form.name,
                      form.width == Width::Tall

@@ -43,8 +43,13 @@ Value DeviceKernel::addShared(ArrayRef<int64_t> shape, Type type) {
   // As a number: conversions to LLVM outside of upstream's for gpu know no other.
   auto space = IntegerAttr::get(IntegerType::get(type.getContext(), 64),
                                 static_cast<int64_t>(NVVM::NVVMMemorySpace::Shared));
-  return function.addWorkgroupAttribution(
+  Value shared = function.addWorkgroupAttribution(
       MemRefType::get(shape, type, MemRefLayoutAttrInterface(), space), function.getLoc());
+  // LLVM takes vectors of larger ones, whose preferred alignment that is; PTX would state another.
+  function.setWorkgroupAttributionAttr(function.getNumWorkgroupAttributions() - 1,
+                                       LLVM::LLVMDialect::getAlignAttrName(),
+                                       IntegerAttr::get(space.getType(), 16));
+  return shared;
 }
 
 Value DeviceKernel::addDynamicShared() {

@@ -223,7 +223,6 @@ LaunchShape PickEmitter::emit() {
   begin();
   int64_t piece = kBlock * lanesOfVector();
   shared = k.addShared({kRowBytes / bytes() / piece, piece}, elementType());
-  k.function.setWorkgroupAttributionAttr(0, "llvm.align", b.getI64IntegerAttr(kAccessBytes));
   setIndices(outer(), team);
   size = rowSize();
   taken = e.size(inner());

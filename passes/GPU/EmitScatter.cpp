@@ -19,6 +19,7 @@
 
 #include "passes/GPU/DeviceBuilder.h"
 #include "llvm/ADT/SetVector.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
@@ -34,6 +35,9 @@ constexpr int64_t kThreads = 256;
 constexpr int64_t kFewPoints = 8, kFewCombined = 64;
 /// Threads that are enough to combine in order, however long.
 constexpr int64_t kEnoughThreads = int64_t(1) << 14;
+
+/// Of the points that come to an element, those that are read one by one.
+constexpr int64_t kFewOfRun = 4;
 
 /// Points of a thread at once, those of a block, and words where they meet.
 constexpr int64_t kPoints = 8, kTurn = kThreads * kPoints, kSlots = 4096;
@@ -105,6 +109,14 @@ public:
 
 private:
   using Values = SmallVector<Value>;
+
+  std::optional<Values> passedOn();
+  /// What is left of the runs of a warp's threads, one after the other.
+  void combineLong(ArrayRef<Value> passed, ArrayRef<Value> state, Value first, Value key,
+                   llvm::function_ref<Value(Value)> keyOf, llvm::function_ref<Value(Value)> pointOf);
+  Value combineHere(Value now);
+  Values combineWhile(Values from, llvm::function_ref<Value(Value at)> isMore,
+                      llvm::function_ref<Values(Value at, Value now)> body);
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
   Value ivOf(unsigned loop) { return scf::ForOp(n.loops[loop]).getInductionVar(); }
@@ -493,56 +505,163 @@ void ScatterEmitter::writeLatest(Value memory) {
 
 void ScatterEmitter::tellPlaces(Value keys) {
   atNumbered([&](Value number) {
-    memref::StoreOp::create(b, d.toWide(placeNow()), keys, number);
+    memref::StoreOp::create(b, d.toWide(d.min(placeNow(), places())), keys, number);
   });
 }
 
-/// A thread has the first of the points that come to an element, and takes all of them.
+/// The element with the point that is ahead, of what it was.
+Value ScatterEmitter::combineHere(Value now) {
+  mapping.map(memref::LoadOp(n.current).getResult(), now);
+  emitBody();
+  return mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
+}
+
+/// From a place in the order and the element so far, while there are more.
+SmallVector<Value> ScatterEmitter::combineWhile(Values from, llvm::function_ref<Value(Value at)> isMore,
+                                                llvm::function_ref<Values(Value at, Value now)> body) {
+  SmallVector<Type> types = llvm::map_to_vector(from, [](Value value) { return value.getType(); });
+  SmallVector<Location> places(types.size(), b.getLoc());
+  auto loop = scf::WhileOp::create(b, types, from);
+  OpBuilder::InsertionGuard guard(b);
+  Block *ahead = b.createBlock(&loop.getBefore(), {}, types, places);
+  scf::ConditionOp::create(b, isMore(ahead->getArgument(0)), ahead->getArguments());
+  Block *inside = b.createBlock(&loop.getAfter(), {}, types, places);
+  IRMapping outside = mapping;
+  Values next = body(inside->getArgument(0), inside->getArgument(1));
+  mapping = outside;
+  scf::YieldOp::create(b, next);
+  return llvm::to_vector_of<Value>(loop.getResults());
+}
+
+/// What the points leave for the combination; none of it if a warp cannot pass it on.
+std::optional<SmallVector<Value>> ScatterEmitter::passedOn() {
+  llvm::SmallSetVector<Value, 4> passed;
+  llvm::SmallPtrSet<Operation *, 8> late = {memref::LoadOp(n.current).getOperation()};
+  for (Operation &op : scf::ForOp(n.loops.back()).getBody()->without_terminator()) {
+    bool isLate = llvm::any_of(op.getOperands(), [&](Value operand) {
+      return late.contains(operand.getDefiningOp());
+    });
+    if (!isLate || &op == memref::StoreOp(n.store))
+      continue;
+    late.insert(&op);
+    for (Value operand : op.getOperands())
+      if (!late.contains(operand.getDefiningOp()) &&
+          scf::ForOp(n.loops.front())->isAncestor(operand.getParentBlock()->getParentOp()))
+        passed.insert(operand);
+  }
+  if (llvm::any_of(passed, [](Value value) { return !value.getType().isIntOrFloat(); }))
+    return std::nullopt;
+  return passed.takeVector();
+}
+
+/// A thread has the first of the points that come to an element, and takes all of them; or of the
+/// first ones, and its warp reads the others side by side, which it still combines in their order.
 void ScatterEmitter::combineRuns(Value keys, Value order) {
   SmallVector<unsigned> free = n.isFree;
-  Value all = count(n.numbered), others = count(free);
-  Value id = point();
-  d.branch(d.isLess(id, d.mul(all, others)), [&] {
-    Value first = d.div(id, others);
-    if (!free.empty())
-      setLoops(free, d.rem(id, others));
-    auto pointOf = [&](Value at) {
-      return d.toIndex(memref::LoadOp::create(b, order, at));
-    };
-    auto keyOf = [&](Value at) -> Value { return memref::LoadOp::create(b, keys, pointOf(at)); };
-    Value key = keyOf(first), zero = index(0);
-    Value before = keyOf(d.select(d.isEqual(first, zero), zero, d.sub(first, index(1))));
-    Value isFirst = d.make<arith::OrIOp>(d.isEqual(first, 0),
-                                         d.compare(Predicate::ne, before, key));
-    d.branch(isFirst, [&] {
-      IRMapping outside = mapping;
-      setLoops(n.numbered, pointOf(first));
-      emitBody();
-      ifInside([&] {
-        Values place = indicesNow();
-        Value start = mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
-        mapping = outside;
-        auto loop = scf::WhileOp::create(b, TypeRange{b.getIndexType(), start.getType()},
-                                         ValueRange{d.add(first, index(1)), start});
-        {
-          OpBuilder::InsertionGuard guard(b);
-          Location loc = b.getLoc();
-          Block *ahead = b.createBlock(&loop.getBefore(), {}, loop.getResultTypes(), {loc, loc});
-          Value at = ahead->getArgument(0), isThere = d.isLess(at, all);
-          Value next = keyOf(d.min(at, d.sub(all, index(1))));
-          scf::ConditionOp::create(b, d.make<arith::AndIOp>(isThere, d.isEqual(next, key)),
-                                   ahead->getArguments());
-          Block *body = b.createBlock(&loop.getAfter(), {}, loop.getResultTypes(), {loc, loc});
-          setLoops(n.numbered, pointOf(body->getArgument(0)));
-          mapping.map(memref::LoadOp(n.current).getResult(), body->getArgument(1));
-          emitBody();
-          scf::YieldOp::create(b, ValueRange{d.add(body->getArgument(0), index(1)),
-                                             mapping.lookupOrDefault(memref::StoreOp(n.store).getValue())});
-        }
-        memref::StoreOp::create(b, loop.getResult(1), memref::StoreOp(n.store).getMemRef(), place);
+  std::optional<Values> passed = free.empty() ? passedOn() : std::nullopt;
+  Value all = count(n.numbered), others = count(free), last = d.sub(all, index(1));
+  Value id = point(), exists = d.isLess(id, d.mul(all, others));
+  Value first = d.min(d.div(id, others), last);
+  if (!free.empty())
+    setLoops(free, d.rem(id, others));
+  auto pointOf = [&](Value at) { return d.toIndex(memref::LoadOp::create(b, order, at)); };
+  auto keyOf = [&](Value at) -> Value { return memref::LoadOp::create(b, keys, pointOf(at)); };
+  Value key = keyOf(first), zero = index(0);
+  Value before = keyOf(d.select(d.isEqual(first, zero), zero, d.sub(first, index(1))));
+  Value isFirst = d.make<arith::OrIOp>(d.isEqual(first, 0),
+                                       d.compare(Predicate::ne, before, key));
+  auto isOwn = [&](Value at) {
+    return d.make<arith::AndIOp>(d.isLess(at, all), d.isEqual(keyOf(d.min(at, last)), key));
+  };
+  Value second = d.add(first, index(1)), few = d.add(second, index(kFewOfRun));
+  SmallVector<Type> types = {memref::LoadOp(n.current).getType(), b.getI1Type()};
+  // The element so far, and whether there are more.
+  Values state = d.choose(d.make<arith::AndIOp>(exists, isFirst), types, [&] {
+    IRMapping outside = mapping;
+    setLoops(n.numbered, pointOf(first));
+    emitBody();
+    auto combine = [&] {
+      Values place = indicesNow();
+      Value start = mapping.lookupOrDefault(memref::StoreOp(n.store).getValue());
+      mapping = outside;
+      // One by one: reading ahead would cost more than these do.
+      auto isMore = [&](Value at) {
+        return passed ? d.make<arith::AndIOp>(d.isLess(at, few), isOwn(at)) : isOwn(at);
+      };
+      Values now = combineWhile({second, start}, isMore, [&](Value at, Value value) {
+        setLoops(n.numbered, pointOf(at));
+        emitAhead();
+        return Values{d.add(at, index(1)), combineHere(value)};
       });
-    });
+      memref::StoreOp::create(b, now[1], memref::StoreOp(n.store).getMemRef(), place);
+      Value none = arith::ConstantIntOp::create(b, b.getI1Type(), 0);
+      return Values{now[1], passed ? isOwn(now[0]) : none};
+    };
+    Value fits = isInside();
+    Values result = fits ? d.choose(fits, types, combine) : combine();
+    mapping = outside;
+    return result;
   });
+  if (passed)
+    combineLong(*passed, state, first, key, keyOf, pointOf);
+}
+
+void ScatterEmitter::combineLong(ArrayRef<Value> passed, ArrayRef<Value> state, Value first, Value key,
+                                 llvm::function_ref<Value(Value)> keyOf,
+                                 llvm::function_ref<Value(Value)> pointOf) {
+  Type i32 = b.getI32Type();
+  Value lane = d.bitAnd(d.thread(), kWarp - 1), all = count(n.numbered);
+  auto votes = [&](Value condition) {
+    return NVVM::VoteSyncOp::create(b, i32, d.constant(-1), condition, NVVM::VoteSyncKind::ballot);
+  };
+  Location loc = b.getLoc();
+  auto runs = scf::WhileOp::create(b, i32, ValueRange{votes(state[1])});
+  OpBuilder::InsertionGuard guard(b);
+  Block *ahead = b.createBlock(&runs.getBefore(), {}, i32, loc);
+  Value left = ahead->getArgument(0);
+  scf::ConditionOp::create(b, d.compare(Predicate::ne, left, 0), left);
+  Block *body = b.createBlock(&runs.getAfter(), {}, i32, loc);
+  left = body->getArgument(0);
+  Value lowest = d.bitAnd(left, d.sub(d.constant(0), left));
+  Value leader = LLVM::CtPopOp::create(b, d.sub(lowest, 1));
+  Value runKey = shuffleFrom(b, key, leader);
+  Value begin = d.add(d.toIndex(shuffleFrom(b, d.toInt(first), leader)), 1 + kFewOfRun);
+  IRMapping outside = mapping;
+  SmallVector<Type> types = {b.getIndexType(), state[0].getType(), b.getI1Type()};
+  SmallVector<Location> places(types.size(), loc);
+  Value some = shuffleFrom(b, state[0], leader), isMore = d.isEqual(lane, lane);
+  auto loop = scf::WhileOp::create(b, types, ValueRange{begin, some, isMore});
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Block *ahead = b.createBlock(&loop.getBefore(), {}, types, places);
+    scf::ConditionOp::create(b, ahead->getArgument(2), ahead->getArguments());
+    Block *body = b.createBlock(&loop.getAfter(), {}, types, places);
+    Value at = d.add(body->getArgument(0), d.toIndex(lane)), now = body->getArgument(1);
+    Value there = d.min(at, d.sub(all, 1)), point = pointOf(there);
+    Value isOwn = d.make<arith::AndIOp>(
+        d.isLess(at, all), d.isEqual(keyOf(there), runKey));
+    setLoops(n.numbered, point);
+    emitAhead();
+    Value taken = LLVM::CtPopOp::create(b, votes(isOwn));
+    IRMapping own = mapping;
+    for (int64_t i = 0; i < kWarp; ++i) {
+      for (Value value : passed)
+        mapping.map(value, shuffleFrom(b, own.lookupOrDefault(value), d.constant(i)));
+      Value next = combineHere(now);
+      now = d.select(d.compare(Predicate::ugt, taken, i), next, now);
+      mapping = own;
+    }
+    mapping = outside;
+    scf::YieldOp::create(b, ValueRange{d.add(body->getArgument(0), kWarp), now,
+                                       d.isEqual(taken, kWarp)});
+  }
+  d.branch(d.isEqual(lane, leader), [&] {
+    setLoops(n.numbered, pointOf(first));
+    emitAhead();
+    memref::StoreOp::create(b, loop.getResult(1), memref::StoreOp(n.store).getMemRef(), indicesNow());
+    mapping = outside;
+  });
+  scf::YieldOp::create(b, ValueRange{d.bitXor(left, lowest)});
 }
 
 //===----------------------------------------------------------------------===//
@@ -638,7 +757,7 @@ struct ScatterLaunches {
                               b.getUnitAttr(), keys, order);
       };
       TopKOp sort = makeSort(h, memory, points);
-      emitSortOf(sort, launches, memory,
+      emitSortOf(sort, launches, memory, d.add(host.places(), 1),
                  [&](Operation *copy, ImplicitLocOpBuilder &b, Value memory) {
                    ScatterNest inside;
                    inside.match(copy);

@@ -34,6 +34,10 @@ public:
   /// Entries of a part of a row.
   int64_t most() const { return RadixBlock::entries(keyType); }
   int64_t passes() const { return llvm::divideCeil(keyBits, kRadixBits); }
+  /// Of keys of which so many bits differ.
+  Value passesBelow(Value bound) {
+    return d.make<arith::MaxUIOp>(d.ceilDiv(ceilLog2(bound), kRadixBits), 1);
+  }
   Value numParts() { return d.ceilDiv(size, most()); }
   Value numCounters() { return d.mul(numRows(), kRadix); }
   Value words();
@@ -46,9 +50,10 @@ public:
   void placeEntries(gpu::GPUFuncOp function, ValueRange given);
 
 private:
-  /// A kernel of the several, by what it is given: the memory and the number of the digit.
+  /// A kernel of the several, by what it is given: the memory, the number of the digit and the last
+  /// one's.
   struct Part {
-    Value memory, pass, rowNumber, number, first, numEntries;
+    Value memory, pass, last, rowNumber, number, first, numEntries;
   };
   int64_t keyBytes() const { return keyType.getIntOrFloatBitWidth() / 8; }
   Value wide(Value word) { return arith::ExtUIOp::create(b, b.getI64Type(), word); }
@@ -167,6 +172,7 @@ SortEmitter::Part SortEmitter::begin(RadixBlock &block, ValueRange given) {
   Part part;
   part.memory = given[0];
   part.pass = d.toWide(given[1]);
+  part.last = d.toWide(given[2]);
   Value row = d.div(id, parts), number = d.rem(id, parts);
   setRow(row);
   part.rowNumber = d.toWide(row);
@@ -290,7 +296,7 @@ void SortEmitter::placeEntries(gpu::GPUFuncOp function, ValueRange given) {
   Value inRow = d.add(block.sumBelow(ofDigit), ofParts);
   block.tell(d.sub(inRow, block.getFirst()));
   block.put(to, keys, indices);
-  Value isLast = d.isEqual(part.pass, passes() - 1), asked = d.toWide(k);
+  Value isLast = d.isEqual(part.pass, part.last), asked = d.toWide(k);
   for (int64_t i = 0; i < block.perThread(); ++i) {
     Value place = block.turnOf(i);
     d.branch(d.isLess(place, part.numEntries), [&] {
@@ -360,9 +366,10 @@ static void launchRows(KernelLaunches &launches, TopKOp op, StringRef suffix, bo
       });
 }
 
-/// `more`: what the kernels are given behind memory and digit.
+/// `more`: what the kernels are given behind memory and digits; `bound`: of keys that are integers
+/// below it.
 static void launchMany(KernelLaunches &launches, TopKOp op, MakeSort make = takeSort,
-                       ArrayRef<Value> more = {}) {
+                       ArrayRef<Value> more = {}, Value bound = nullptr) {
   ImplicitLocOpBuilder &host = launches.host;
   SortEmitter outside(op, host);
   auto parts = [](SortEmitter &emitter) { return emitter.numBlocks(emitter.numParts()); };
@@ -370,10 +377,12 @@ static void launchMany(KernelLaunches &launches, TopKOp op, MakeSort make = take
     return emitter.numBlocks(arith::ConstantIndexOp::create(host, kRadix * kWarp / kRadixThreads));
   };
   auto index = [&](int64_t value) { return arith::ConstantIndexOp::create(host, value); };
+  Value passes = bound ? outside.passesBelow(bound) : index(outside.passes());
+  Value last = DeviceBuilder{host}.sub(passes, 1);
   launches.withMemory(outside.words(), [&](Value memory) {
     DeviceBuilder{host}.loop(
-        index(0), index(outside.passes()), index(1), {}, [&](Value pass, ValueRange) {
-          SmallVector<Value> given = {memory, pass};
+        index(0), passes, index(1), {}, [&](Value pass, ValueRange) {
+          SmallVector<Value> given = {memory, pass, last};
           llvm::append_range(given, more);
           auto queue = [&](StringRef suffix, int64_t shared, auto emit, auto numBlocks) {
             launch(launches, op, suffix, given, shared, make, emit, numBlocks);
@@ -398,13 +407,13 @@ static void launchMany(KernelLaunches &launches, TopKOp op, MakeSort make = take
   });
 }
 
-void ssm::emitSortOf(TopKOp sort, KernelLaunches &launches, Value memory,
+void ssm::emitSortOf(TopKOp sort, KernelLaunches &launches, Value memory, Value bound,
                      llvm::function_ref<TopKOp(Operation *, ImplicitLocOpBuilder &, Value)> make) {
   launchMany(launches, sort,
              [&](Operation *copy, ImplicitLocOpBuilder &b, ValueRange given) {
                return make(copy, b, given.back());
              },
-             memory);
+             memory, bound);
 }
 
 void ssm::emitSortOfOut(TopKOp op, KernelLaunches &launches) {

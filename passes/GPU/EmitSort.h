@@ -20,9 +20,9 @@ void addSortForms(TopKOp op, llvm::SmallVectorImpl<KernelForm> &forms);
 /// the forms above leave.
 void emitSortOfOut(TopKOp op, KernelLaunches &launches);
 
-/// Queues the sort of a row that lies in memory: `sort` on the host, erased by the caller, and what
-/// makes the same in front of the device's copy of the nest.
-void emitSortOf(TopKOp sort, KernelLaunches &launches, mlir::Value memory,
+/// Queues the sort of a row of integers below `bound` that lies in memory: `sort` on the host, erased
+/// by the caller, and what makes the same in front of the device's copy of the nest.
+void emitSortOf(TopKOp sort, KernelLaunches &launches, mlir::Value memory, mlir::Value bound,
                 llvm::function_ref<TopKOp(mlir::Operation *copy, mlir::ImplicitLocOpBuilder &b,
                                           mlir::Value memory)>
                     make);

@@ -109,8 +109,6 @@ Value TeamEmitter::stepAlong(const IndexedRead &read, unsigned loop) {
 }
 
 void TeamEmitter::chooseWideLoop(bool ownSums) {
-  if (!isVectorizable(kernel))
-    return;
   LoopSet all = 0;
   for (auto reduce : kernel.getStep().getOps<ReduceOp>()) {
     if (!teamReduces.contains(reduce) && !(alone && ownSums))
@@ -120,9 +118,13 @@ void TeamEmitter::chooseWideLoop(bool ownSums) {
   for (unsigned out = 0; out < kernel.getOuts().size(); ++out)
     all |= loopsOf(kernel.getOutMap(out)) & (alone ? ~LoopSet(0) : ~points);
   SmallVector<unsigned> candidates = alone ? pointLoops : order(all, /*byScore=*/true);
-  if (candidates.empty() || !canBeLaneLoop(kernel, candidates.back(), kMaxLanes))
+  if (!candidates.empty())
+    widen(candidates.back());
+}
+
+void TeamEmitter::widen(unsigned loop) {
+  if (!isVectorizable(kernel) || !canBeLaneLoop(kernel, loop, kMaxLanes))
     return;
-  unsigned loop = candidates.back();
   int64_t least = kAccessBytes;
   auto take = [&](Value buffer, bool isDense) {
     std::optional<int64_t> bytes = bytesAlong(buffer, isDense);

@@ -162,8 +162,6 @@ LaunchShape ThinTurnEmitter::emit() {
   gpu::BarrierOp::create(b);
   write();
   alignAccesses(k.function.getBody());
-  for (auto [i, memory] : llvm::enumerate(k.function.getWorkgroupAttributions()))
-    k.function.setWorkgroupAttributionAttr(i, "llvm.align", b.getI64IntegerAttr(kAccessBytes));
   Value one = host.constant(1);
   return {{host.blocks(), one, one}, host.constant(kBlock), kBlock};
 }

@@ -279,8 +279,6 @@ LaunchShape TurnEmitter::emit() {
   gpu::BarrierOp::create(b);
   write();
   alignAccesses(k.function.getBody());
-  for (auto [i, shared] : llvm::enumerate(k.function.getWorkgroupAttributions()))
-    k.function.setWorkgroupAttributionAttr(i, "llvm.align", b.getI64IntegerAttr(kAccessBytes));
   return {{blocks, one, one}, arith::ConstantIndexOp::create(h, kBlock), kBlock};
 }
 

@@ -89,6 +89,10 @@ Value ssm::shuffleFrom(ImplicitLocOpBuilder &b, Value value, int64_t lanes, int6
                  gpu::ShuffleMode::IDX);
 }
 
+Value ssm::shuffleFrom(ImplicitLocOpBuilder &b, Value value, Value lane) {
+  return shuffle(b, value, lane, gpu::ShuffleMode::IDX);
+}
+
 Value ssm::reduceOverLanes(PointEmitter &e, arith::AtomicRMWKind kind, Value value,
                            int64_t lanes) {
   for (int64_t distance = lanes / 2; distance > 0; distance /= 2)

@@ -32,6 +32,9 @@ mlir::Value areLoaded(mlir::ImplicitLocOpBuilder &b, mlir::ValueRange loaded);
 mlir::Value shuffleFrom(mlir::ImplicitLocOpBuilder &b, mlir::Value value, int64_t lanes,
                         int64_t from);
 
+/// The value of a lane of the warp.
+mlir::Value shuffleFrom(mlir::ImplicitLocOpBuilder &b, mlir::Value value, mlir::Value lane);
+
 /// Reduces over `lanes` neighbours of a warp, a power of two: the same in all of them.
 mlir::Value reduceOverLanes(PointEmitter &e, mlir::arith::AtomicRMWKind kind, mlir::Value value,
                             int64_t lanes);

@@ -46,6 +46,8 @@ protected:
   /// The loop whose elements may be taken as vectors, and how many at once.
   /// `ownSums`: vectors of sums too, if each is taken by one thread.
   void chooseWideLoop(bool ownSums);
+  /// Makes the loop the wide one, if it can be.
+  void widen(unsigned loop);
   mlir::Value stepAlong(const IndexedRead &read, unsigned loop);
   std::optional<int64_t> bytesAlong(mlir::Value buffer, bool isDense);
   /// Whether all vectors begin where memory can be accessed as a whole.

@@ -55,6 +55,8 @@ KERNELS = {
                  "add_few,largest_rows", "--most=20000"),
     "moves": ("moves", "sm_80", "cumsum,cumsum_columns,cumsum_backward_f16,cumsum_backward_i64,"
               "argmax,gather_nd,split,nonzero,compress", "--most=20000"),
+    "told_sums": ("moves", "sm_90a", "cumsum_one,cumsum_columns,cumsum_middle_i64,add_few,nonzero",
+                  "--most=2300000"),
     "vector_rows": ("moves", "sm_80", "embedding,expand", "--most=4300000"),
     "picks": ("moves", "sm_80", "gather_inner,gather_elements", "--most=4300000"),
     "single_rows": ("memory", "sm_90a", "softmax_bf16,layernorm_f32", "--most=400000"),

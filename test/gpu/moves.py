@@ -108,10 +108,11 @@ def transpose(dtype, dims, perm, large, more=()):
                 (dtype, tuple(dims[i] for i in perm)), more=more)
 
 
-def cumulative(dims, axis, large, dtype=F32):
+def cumulative(dims, axis, large, dtype=F32, more=()):
+    wide = np.int64 if dtype == I64 else np.float64
     return Move({"x": (dtype, dims)}, lambda g: g.add("CumSum", "x", g.weight(np.array(axis))),
-                lambda x: x.astype(np.float64).cumsum(axis), lambda t, x: x.cumsum(axis), large,
-                (dtype, dims), 2e-4)
+                lambda x: x.astype(wide).cumsum(axis), lambda t, x: x.cumsum(axis), large,
+                (dtype, dims), 0 if dtype == I64 else 2e-4, more=more)
 
 
 def cumulative_backward(dtype, bound):
@@ -133,6 +134,8 @@ def normalised(large, dtype=F16):
 # Many rows that fit into shared memory, whose ends fit vectors, or do not.
 # N, M, C, K: images of few channels, several parts to each, the last one shorter.
 IMAGES = ((2, 64, 3, 136), (1, 100, 15, 52), (3, 67, 2, 131), (1, 260, 5, 256))
+# N, M: columns that are many, few, less than a warp has, and long ones.
+COLUMNS = ((260, 8500, 1, 1), (300, 40, 1, 1), (256, 8, 1, 1), (9000, 33, 1, 1), (500, 7, 1, 1))
 PICKS = ((300, 4100, 1, 3600), (1100, 777, 1, 1001), (300, 8192, 1, 4001), (270, 8193, 1, 4001))
 
 # Rows of several parts, whose elements are many or few: most points meet.
@@ -181,7 +184,7 @@ MOVES = {
     "add_few": Move({"x": (F32, "N"), "i": (I64, "K1", "N"), "u": (F32, "K")},
                     lambda g: g.add("ScatterND", "x", "i", "u", reduction="add"), add_rows,
                     lambda t, x, i, u: x.index_add(0, i[:, 0], u), dict(N=1024, K=1 << 20),
-                    (F32, "N"), 1e-3),
+                    (F32, "N"), 1e-3, more=((1000, 1, 1, 50000), (70000, 1, 1, 90000))),
     "largest_rows": Move({"x": (I8, "NM"), "i": (I64, "K1", "N"), "u": (I8, "KM")},
                          lambda g: g.add("ScatterND", "x", "i", "u", reduction="max"),
                          lambda x, i, u: (np.maximum.at(y := x.copy(), i[:, 0], u), y)[1],
@@ -229,8 +232,10 @@ MOVES = {
                         dict(N=256, C=3, M=256, K=256), (F16, "NMKC"), more=IMAGES),
     "cumsum": cumulative("NM", 1, dict(N=16384, M=4096)),
     "cumsum_few": cumulative("NM", 1, dict(N=64, M=1 << 19)),
-    "cumsum_one": cumulative("NM", 1, dict(N=1, M=1 << 22)),
-    "cumsum_columns": cumulative("NM", 0, dict(N=4096, M=16384)),
+    "cumsum_one": cumulative("NM", 1, dict(N=1, M=1 << 22), more=((1, 1100000, 1, 1),)),
+    "cumsum_columns": cumulative("NM", 0, dict(N=4096, M=16384), more=COLUMNS),
+    "cumsum_few_columns": cumulative("NM", 0, dict(N=1 << 20, M=64), more=COLUMNS),
+    "cumsum_middle_i64": cumulative("CNM", 1, dict(C=16, N=8192, M=256), I64, COLUMNS),
     "cumsum_backward_f16": cumulative_backward(F16, 4e-3),
     "cumsum_backward_i64": cumulative_backward(I64, 0),
     "argmax": Move({"x": (F32, "NM")}, lambda g: g.add("ArgMax", "x", axis=1, keepdims=0),

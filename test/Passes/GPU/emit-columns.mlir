@@ -3,7 +3,8 @@
 
 // Sums down columns and what follows from them, by the number of columns and their length.
 // CHECK-LABEL: func.func private @kernel_norm(
-// CHECK: arith.cmpi ule, %{{.+}}, %c256
+// CHECK: arith.cmpi ule, %{{.+}}, %c512
+// CHECK: @device::@kernel_norm_vectors grid(%{{.+}}, %c1, %c1)
 // CHECK: %[[BLOCKS:.+]] = arith.divui %{{.+}}, %c32
 // CHECK: arith.cmpi uge, %[[BLOCKS]], %c128
 // CHECK: @device::@kernel_norm_broad grid(%[[BLOCKS]], %c1, %c1)
@@ -11,10 +12,25 @@
 // CHECK: @device::@kernel_norm_narrow grid(%[[MORE]], %c1, %c1)
 // CHECK: @device::@kernel_norm_tall grid(%[[MORE]], %c1, %c1)
 
+// Vectors of columns, two to eight threads of them side by side, a number that the kernel gets. Sums of
+// warps by a thread for each column.
+// CHECK-LABEL: gpu.func @kernel_norm_vectors(
+// CHECK-SAME: %[[ACROSS:[a-z0-9]+]]: index) workgroup(%[[WARPS:.+]] : memref<8x32xf32, 3> {llvm.align = 16 : i64}, %[[ALL:.+]] : memref<256xf32, 3> {llvm.align = 16 : i64})
+// CHECK: arith.divui %{{.+}}, %[[ACROSS]]
+// CHECK-COUNT-4: vector.load %{{.+}} {alignment = 16 : i64} : memref<?x?xf32>, vector<4xf32>
+// CHECK-COUNT-4: gpu.shuffle  xor %{{.+}}, %c16_i32
+// CHECK: arith.cmpi ule, %[[ACROSS]], %c4
+// CHECK: vector.store %{{.+}}, %[[WARPS]]
+// CHECK: gpu.barrier
+// CHECK: memref.store %{{.+}}, %[[ALL]]
+// CHECK: gpu.barrier
+// CHECK: vector.load %[[ALL]]
+// CHECK: vector.store {{.*}} : memref<?x?xf32>, vector<4xf32>
+
 // 32 bytes of columns side by side, each read once; a warp's threads of a column by shuffles, the
 // warps through shared memory.
 // CHECK-LABEL: gpu.func @kernel_norm_narrow(
-// CHECK-SAME: workgroup(%[[PARTS:.+]] : memref<16x8xf32, 3>)
+// CHECK-SAME: workgroup(%[[PARTS:.+]] : memref<16x8xf32, 3> {llvm.align = 16 : i64})
 // CHECK: %[[THREAD:.+]] = gpu.thread_id  x
 // CHECK-DAG: %[[ROW:.+]] = arith.divui %[[THREAD]], %c8
 // CHECK-DAG: %[[SIDE:.+]] = arith.remui %[[THREAD]], %c8

@@ -12,7 +12,7 @@
 // CHECK:   ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_rows grid(%{{.*}}, %c1, %c1) threads %c256
 // CHECK: else
 // CHECK: gpu.func @kernel_matmul_rows(
-// CHECK-SAME: workgroup(%[[PARTS:.*]] : memref<4x256xf32, 3>)
+// CHECK-SAME: workgroup(%[[PARTS:.*]] : memref<4x256xf32, 3> {llvm.align = 16 : i64})
 // CHECK-SAME: ssm.flags = 1
 // CHECK: nvvm.griddepcontrol launch_dependents
 // CHECK-COUNT-8: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<8xbf16>
@@ -54,7 +54,7 @@ func.func private @kernel_matmul(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !l
 // A vector times a matrix whose lines lie along the out: four columns a thread, eight lines a warp.
 // CHECK: ssm.launch %{{.*}}, %{{.*}} @device::@kernel_matmul_row grid
 // CHECK: gpu.func @kernel_matmul_row(
-// CHECK-SAME: workgroup(%{{.*}} : memref<4x32xf32, 3>)
+// CHECK-SAME: workgroup(%{{.*}} : memref<4x32xf32, 3> {llvm.align = 16 : i64})
 // CHECK: nvvm.griddepcontrol wait
 // CHECK-COUNT-4: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
 // CHECK: arith.addf %{{.*}}, %{{.*}} fastmath<contract> : vector<4xf32>
@@ -81,7 +81,7 @@ func.func private @kernel_matmul(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !l
 
 // Several rows of f32: each element of theirs is for four lines, sums are numbers.
 // CHECK: gpu.func @kernel_matmul_4_rows(
-// CHECK-SAME: workgroup(%{{.*}} : memref<32x32xf32, 3>)
+// CHECK-SAME: workgroup(%{{.*}} : memref<32x32xf32, 3> {llvm.align = 16 : i64})
 // CHECK-SAME: nvvm.minctasm = 2
 // CHECK-COUNT-4: llvm.load %{{.*}} {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
 // CHECK-COUNT-8: vector.load %{{.*}} {alignment = 16 : i64} : memref<4x256xf32>, vector<4xf32>

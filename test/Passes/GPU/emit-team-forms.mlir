@@ -82,7 +82,7 @@ func.func private @kernel_sum(%table: !llvm.ptr, %context: !llvm.ptr, %xp: !llvm
 
 // Columns: vectors of neighbours a thread, rows across warps and blocks.
 // CHECK: gpu.func @kernel_columns_parts(
-// CHECK-SAME: workgroup(%[[SUMS:.*]] : memref<4x256xf32, 3>)
+// CHECK-SAME: workgroup(%[[SUMS:.*]] : memref<4x256xf32, 3> {llvm.align = 16 : i64})
 // CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<?x?xf32>, vector<4xf32>
 // CHECK: memref.store %{{.*}}, %[[SUMS]][%c0, %{{.*}}]
 // CHECK: memref.store %{{.*}}, %[[SUMS]][%c3, %{{.*}}]

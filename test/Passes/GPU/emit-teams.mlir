@@ -19,7 +19,7 @@
 // CHECK: call @kernel_map({{.*}}) : ({{.*}}) -> i32
 
 // CHECK: gpu.module @device
-// CHECK: gpu.func @kernel_softmax(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index, %{{.*}}: index, %{{.*}}: !llvm.ptr {llvm.noalias}) workgroup(%{{.*}} : memref<32xf32, 3>, %[[PARTS:.*]] : memref<32xf32, 3>) kernel
+// CHECK: gpu.func @kernel_softmax(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: index, %{{.*}}: index, %{{.*}}: !llvm.ptr {llvm.noalias}) workgroup(%{{.*}} : memref<32xf32, 3> {llvm.align = 16 : i64}, %[[PARTS:.*]] : memref<32xf32, 3> {llvm.align = 16 : i64}) kernel
 // CHECK-SAME: ssm.max_threads = 1024
 // CHECK-DAG: %[[T:.*]] = gpu.thread_id  x
 // CHECK-DAG: %[[ROW:.*]] = gpu.block_id  x

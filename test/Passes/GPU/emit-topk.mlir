@@ -19,7 +19,7 @@
 // CHECK: ssm.launch {{.*}}@device::@rows_block grid(%{{.*}}, %c1, %c1) threads %c256
 // CHECK: ssm.segment_alloc
 // CHECK: scf.for %[[PASS:.*]] = %c0 to %c4
-// CHECK: ssm.launch {{.*}}@device::@rows_count {{.*}} threads %c256 args({{.*}}, %[[PASS]] :
+// CHECK: ssm.launch {{.*}}@device::@rows_count {{.*}} threads %c256 args({{.*}}, %[[PASS]], %c3 :
 // CHECK: ssm.launch {{.*}}@device::@rows_add
 // CHECK: ssm.launch {{.*}}@device::@rows_place
 // CHECK: ssm.segment_release

@@ -149,10 +149,12 @@ class Kernel:
                     else:
                         scope.names.add(name)
             elif text.startswith((".shared", ".local")):
-                match = re.match(r"\.(shared|local) \.align (\d+) \.b8 (\w+)\[(\d+)\]", text)
+                match = re.match(r"\.(shared|local) \.align (\d+) \.[busf](\d+) ([\w$]+)(?:\[(\d+)\])?$",
+                                 text)
                 if not match:
                     raise Unknown(f"variable '{text}'")
-                getattr(self, match[1])[match[3]] = (int(match[4]), int(match[2]))
+                size = int(match[3]) // 8 * int(match[5] or 1)
+                getattr(self, match[1])[match[4]] = (size, int(match[2]))
         self.place_shared()
 
     def place_shared(self):
