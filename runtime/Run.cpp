@@ -11,6 +11,8 @@
 
 #include "Session.h"
 
+#include <utility>
+
 using namespace ssmrt;
 
 /// Kernels move 16 bytes at once.
@@ -57,7 +59,10 @@ ssmrt_status ssmrt_session::bindInput(int32_t index, const DLTensor &tensor) {
     arg.data = queue->fault();
   input.given = arg.data;
   input.isCopied = queue && input.bytes && (input.isOnHost || !isAlignedForDevice(arg.data));
-  arg.dims = tensor.shape;
+  // The shape may be that of an output, which the run changes.
+  if (info.rank)
+    std::memcpy(input.dims, tensor.shape, size_t(info.rank) * sizeof(int64_t));
+  arg.dims = input.dims;
   for (int32_t axis = 0; axis < info.rank; ++axis)
     SSMRT_TRY(bindDim(index, axis, tensor.shape[axis]));
   return SSMRT_OK;
@@ -236,6 +241,15 @@ const char *ssmrt_session::findOverlap(int32_t index, const char **why) {
   return nullptr;
 }
 
+/// Whether an input that the caller gave lies in the block.
+bool ssmrt_session::isGiven(const Block &block) const {
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputState[i] < 0 &&
+        overlap(block.data(), int64_t(block.capacity()), inputs[i].given, inputs[i].bytes))
+      return true;
+  return false;
+}
+
 void *ssmrt_session::output(int32_t index, const int64_t *shape) {
   if (index < 0 || index >= entry->num_outputs)
     return context.refuse(SSMRT_INTERNAL, "entry '%s' wrote output %d, it has %d", entry->name,
@@ -332,6 +346,14 @@ void *ssmrt_session::place(int32_t index, const int64_t *shape) {
   // What kernels cannot write, they write to the session's memory first.
   if (output.target && (!queue || (output.isTargetOnDevice && isAlignedForDevice(output.target))))
     return output.data = output.target;
+  if (isGiven(output.block))
+    std::swap(output.block, output.spare);
+  if (isGiven(output.block))
+    return context.refuse(SSMRT_INVALID_ARGUMENT,
+                          "inputs lie where runs before the last one left output '%s': only that "
+                          "of the last one can be an input",
+                          info.name),
+           nullptr;
   if (!output.block.ensure(allocator, size_t(bytes)))
     return context.keep(noMemory(info.name, bytes)), nullptr;
   return output.data = output.block.data();

@@ -74,8 +74,10 @@ ssmrt_session::~ssmrt_session() {
   segment.destroy(allocator);
   for (Input &input : inputs)
     input.block.release(allocator);
-  for (Output &output : outputs)
+  for (Output &output : outputs) {
     output.block.release(allocator);
+    output.spare.release(allocator);
+  }
   for (State &state : states)
     for (StateValue &value : state.values)
       value.block.release(allocator);

@@ -65,11 +65,13 @@ struct Input {
   int64_t bytes;
   bool isCopied; // to the device
   bool isOnHost;
-  Block block;   // there
+  Block block; // there
+  int64_t dims[SSM_ABI_MAX_RANK];
 };
 
 struct Output {
   Block block;                // if the session owns the memory
+  Block spare;                // where the last value lies, if it is an input now
   Block host;                 // of a device's, for those who look
   const ssmrt_buffer *buffer; // the caller's, during a run
   void *data;                 // where this run put it
@@ -179,6 +181,7 @@ private:
   const ssm_state_info *stateOf(int32_t input, int32_t output) const;
   bool isInPlace(int32_t input, int32_t output);
   const char *findOverlap(int32_t output, const char **why);
+  bool isGiven(const ssmrt::Block &block) const;
   void *place(int32_t index, const int64_t *shape);
   void *placeState(int32_t index, int64_t bytes);
   ssmrt_status execute();

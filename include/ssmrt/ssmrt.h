@@ -417,7 +417,8 @@ SSMRT_API ssmrt_status ssmrt_session_run_async(ssmrt_session *session, const ssm
  * value, if several were. All calls but runs do the same first. */
 SSMRT_API ssmrt_status ssmrt_session_synchronize(ssmrt_session *session);
 
-/* Output `index` of the last run, if that succeeded; valid until the next. On a device
+/* Output `index` of the last run, if that succeeded; valid until the next, of which it may be
+ * an input: that leaves its output in other memory then. On a device
  * without waiting for it, where device outputs are on. */
 SSMRT_API ssmrt_status ssmrt_session_get_output(const ssmrt_session *session, int32_t index,
                                                 DLTensor *tensor);

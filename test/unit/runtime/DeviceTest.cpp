@@ -99,6 +99,20 @@ TEST(Device, TakesAndGivesMemoryOfTheDevice) {
                                   reinterpret_cast<uint64_t>(view.data), 240),
               0);
     EXPECT_EQ(z, expectedMain(x, y));
+    // The session's own output is its next input, again and again.
+    std::vector<float> last = z;
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      DLTensor given = outputOf(onDevice, 0);
+      ASSERT_EQ(run(onDevice, {{"x", &given}, {"y", &y.view}}), SSMRT_OK) << ssmrt_last_message();
+      EXPECT_NE(outputOf(onDevice, 0).data, given.data);
+      last = expectedMain(Tensor<float>({3, 5, 4}, last), y);
+      std::vector<float> got(60);
+      device.driver->copy(reinterpret_cast<uint64_t>(got.data()),
+                          reinterpret_cast<uint64_t>(outputOf(onDevice, 0).data), 240);
+      EXPECT_EQ(got, last);
+    }
+    ASSERT_EQ(run(onDevice, {{"x", &xView}, {"y", &y.view}}), SSMRT_OK);
+    view = outputOf(onDevice, 0);
     // One session's output is the other's input.
     ASSERT_EQ(run(session, {{"x", &view}, {"y", &y.view}}), SSMRT_OK) << ssmrt_last_message();
     Tensor<float> again({3, 5, 4}, z);

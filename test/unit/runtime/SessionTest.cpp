@@ -249,6 +249,29 @@ TEST(Session, AsksTheOutputAllocator) {
                 {"'values'", "24 bytes"});
 }
 
+TEST(Session, TakesItsLastOutputAsAnInput) {
+  Module module = loadModule();
+  Session session = makeSession(module.get(), "main");
+  std::mt19937 random = freshRandom();
+  Tensor<float> x({1, 3, 4}, randomFloats(random, 12)), y({1, 3, 4}, randomFloats(random, 12));
+  ASSERT_EQ(run(session, {{"x", &x.view}, {"y", &y.view}}), SSMRT_OK);
+  DLTensor first = outputOf(session, 0);
+  ASSERT_EQ(run(session, {{"x", &first}, {"y", &y.view}}), SSMRT_OK) << ssmrt_last_message();
+  DLTensor second = outputOf(session, 0);
+  EXPECT_NE(second.data, first.data);
+  std::vector<float> expected = expectedMain(Tensor<float>({1, 3, 4}, expectedMain(x, y)), y);
+  EXPECT_EQ(valuesOf<float>(second), expected);
+  // The one before it is where the next goes.
+  DLTensor kept = second;
+  int64_t shape[] = {1, 3, 4};
+  kept.shape = first.shape = shape;
+  expectFailure(run(session, {{"x", &first}, {"y", &kept}}), SSMRT_INVALID_ARGUMENT,
+                {"before the last one", "'z'"});
+  ASSERT_EQ(run(session, {{"x", &kept}, {"y", &y.view}}), SSMRT_OK) << ssmrt_last_message();
+  EXPECT_EQ(valuesOf<float>(outputOf(session, 0)),
+            expectedMain(Tensor<float>({1, 3, 4}, expected), y));
+}
+
 TEST(Session, RefusesOutputsOnTopOfEachOther) {
   Module module = loadModule();
   Session session = makeSession(module.get(), "faulty");
