@@ -370,7 +370,7 @@ LogicalResult Compilation::emitText(StringRef bytes) {
 LogicalResult Compilation::prepareDevice(DeviceOptions &device) {
   if (targets.gpus.empty())
     return success();
-  llvm::Expected<std::string> ptxas = findPtxas(options.ptxas);
+  llvm::Expected<std::string> ptxas = findPtxas(options.ptxas, targets.gpus);
   if (!ptxas)
     return fail(ptxas.takeError());
   device.ptxas = *ptxas;
@@ -455,7 +455,7 @@ LogicalResult Compilation::run() {
   if (llvm::is_contained(getStages(), options.emit))
     return emitText(print(*versions.front().module));
   // Layouts of weights differ between processors, and nobody would expect the sum.
-  if (versions.size() > 1)
+  if (versions.size() > 1 && places.totalBytes() > 0)
     diagnostics.remark("weights of " + std::to_string(versions.size()) + " versions: " +
                        std::to_string(places.totalBytes()) + " bytes; of " +
                        versions.front().name() + " alone: " +

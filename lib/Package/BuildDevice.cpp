@@ -64,23 +64,38 @@ static void addWheelFolders(StringRef prefix, llvm::SmallVectorImpl<std::string>
   }
 }
 
-/// What it says, or how it ends, if it does not run.
-static std::string whyBroken(StringRef program) {
+/// Why it cannot be used: what it says, or how it ends, if it does not run, or a chip that it does
+/// not know.
+static Expected<std::string> whyUnfit(StringRef program, llvm::ArrayRef<GpuTarget> targets) {
   constexpr unsigned seconds = 20;
-  std::optional<StringRef> quiet[] = {StringRef(), StringRef(), StringRef()};
-  std::string message;
-  int status = llvm::sys::ExecuteAndWait(program, {program, "--version"}, std::nullopt, quiet,
+  Expected<ScratchFolder> scratch = ScratchFolder::create("ssm-device");
+  if (!scratch)
+    return scratch.takeError();
+  std::string help = scratch->file("help.txt"), message;
+  std::optional<StringRef> redirects[] = {StringRef(), StringRef(help), StringRef(help)};
+  int status = llvm::sys::ExecuteAndWait(program, {program, "--help"}, std::nullopt, redirects,
                                          seconds, 0, &message);
-  return status == 0 ? std::string() : reasonOf(message, status);
+  if (status != 0)
+    return "does not run: " + reasonOf(message, status);
+  auto text = llvm::MemoryBuffer::getFile(help);
+  // It lists the chips: one that lists none is taken as it is.
+  if (!text || !(*text)->getBuffer().contains("'sm_"))
+    return std::string();
+  for (const GpuTarget &target : targets)
+    if (!(*text)->getBuffer().contains("'" + target.chip + "'"))
+      return "is too old for " + target.chip;
+  return std::string();
 }
 
-Expected<std::string> ssm::findPtxas(StringRef requested) {
+Expected<std::string> ssm::findPtxas(StringRef requested, llvm::ArrayRef<GpuTarget> targets) {
   if (!requested.empty()) {
-    // A path is taken as it is.
     auto found = llvm::sys::findProgramByName(requested);
-    if (found && llvm::sys::fs::can_execute(*found))
-      return *found;
-    return createStringError("cannot find '" + requested + "' given by --ptxas");
+    if (!found || !llvm::sys::fs::can_execute(*found))
+      return createStringError("cannot find '" + requested + "' given by --ptxas");
+    Expected<std::string> why = whyUnfit(*found, targets);
+    if (why && !why->empty())
+      return createStringError("'" + *found + "' given by --ptxas " + *why);
+    return why ? Expected<std::string>(*found) : why.takeError();
   }
   llvm::SmallVector<std::string> folders;
   if (std::optional<std::string> path = llvm::sys::Process::GetEnv("PATH"))
@@ -99,19 +114,22 @@ Expected<std::string> ssm::findPtxas(StringRef requested) {
   std::string self = llvm::sys::fs::getMainExecutable(nullptr, nullptr);
   addWheelFolders(
       (llvm::sys::path::parent_path(llvm::sys::path::parent_path(self)) + "/venv").str(), folders);
-  std::string broken;
+  std::string unfit;
   for (const std::string &folder : folders) {
     auto found = llvm::sys::findProgramByName("ptxas", {folder});
     if (!found)
       continue;
-    std::string why = whyBroken(*found);
-    if (why.empty())
+    Expected<std::string> why = whyUnfit(*found, targets);
+    if (!why)
+      return why.takeError();
+    if (why->empty())
       return *found;
-    if (broken.empty())
-      broken = "'" + *found + "' does not run: " + why;
+    if (unfit.empty())
+      unfit = "'" + *found + "' " + *why;
   }
-  if (!broken.empty())
-    return createStringError(broken + "; another is given by --ptxas");
+  if (!unfit.empty())
+    return createStringError(unfit + "; another is given by --ptxas, or found in the Python wheel "
+                                     "nvidia-cuda-nvcc");
   return std::string();
 }
 

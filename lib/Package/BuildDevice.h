@@ -31,8 +31,10 @@ struct DeviceOptions {
 
 /// NVIDIA's assembler: the one asked for (a path or a name on PATH); else on PATH, in
 /// CUDA_HOME, where CUDA is installed, or in the wheel nvidia-cuda-nvcc of a Python on PATH: the
-/// first that runs. Empty if there is none. Error: none where it was asked for, or none that runs.
-llvm::Expected<std::string> findPtxas(llvm::StringRef requested);
+/// first that runs and knows the chips. Empty if there is none. Error: none where it was asked for,
+/// or none that does.
+llvm::Expected<std::string> findPtxas(llvm::StringRef requested,
+                                      llvm::ArrayRef<GpuTarget> targets);
 
 /// Kernels that are being compiled, in a thread of their own.
 class DeviceJob {

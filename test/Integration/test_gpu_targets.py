@@ -287,6 +287,17 @@ def images(module, chip):
     return told[1]
 
 
+def test_description_where_a_module_cannot_run(tmp_path):
+    """A GPU of another chip is no reason to tell nothing."""
+    assert compile_to(tmp_path, "--target=cuda:sm_90a").returncode == 0
+    done = subprocess.run(
+        [build.tool("ssm-run"), str(tmp_path / "m.so"), "--describe"], check=False,
+        capture_output=True, text=True,
+        env=os.environ | {"SSMRT_CUDA_DRIVER": str(build.BUILD / "lib" / "libFakeCuda.so"),
+                          "SSM_FAKE_CUDA_CHIP": "sm_80"})
+    assert done.returncode == 0 and "kernels for sm_90a" in done.stdout, done.stderr
+
+
 @needs_ptxas
 def test_ptx_rides_along(tmp_path):
     """That of the lowest chip whose code later ones run."""
@@ -325,7 +336,21 @@ def test_broken_ptxas_is_passed_over(tmp_path):
     # Where it is the one asked for, it is named.
     broken = folders[0] / "ptxas"
     done = compile_to(tmp_path, "--target=cuda:sm_80", f"--ptxas={broken}")
-    assert done.returncode == 1 and f"'{broken}' failed" in done.stderr, done.stderr
+    assert done.returncode == 1 and f"'{broken}' given by --ptxas does not run" in done.stderr
+
+
+def test_assembler_that_is_too_old(tmp_path, monkeypatch):
+    """One that does not know a chip is passed over, and named where there is no other."""
+    old = tmp_path / "old" / "ptxas"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho \"Allowed values: 'sm_75','sm_80','sm_90a'.\"\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(old.parent), prepend=os.pathsep)
+    done = compile_to(tmp_path, "--target=cuda:sm_80,cuda:sm_120")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    done = compile_to(tmp_path, "--target=cuda:sm_80,cuda:sm_120", f"--ptxas={old}")
+    assert done.returncode == 1, done.stderr
+    assert f"'{old}' given by --ptxas is too old for sm_120" in done.stderr
 
 
 def test_machine_without_ptxas(tmp_path):

@@ -216,7 +216,10 @@ Module ssmrun::loadToDescribe(const std::string &path, const std::string &weight
                               const std::string &device) {
   ssmrt_module *module = nullptr;
   ssmrt_status status = tryLoad(path, weights, device, &module);
-  if (status == SSMRT_NO_DEVICE && device.empty())
+  // What a module has can be told where it cannot run: no device, another chip or CPU, no memory.
+  constexpr ssmrt_status notHere[] = {SSMRT_NO_DEVICE, SSMRT_UNSUPPORTED, SSMRT_DEVICE_FAILED,
+                                      SSMRT_OUT_OF_MEMORY};
+  if (device.empty() && std::find(std::begin(notHere), std::end(notHere), status) != std::end(notHere))
     status = tryLoad(path, weights, "none", &module);
   check(status);
   return {module, ssmrt_module_release};

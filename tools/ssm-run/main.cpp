@@ -21,7 +21,8 @@ static void addOptions(CLI::App &app, Options &options) {
   app.add_option("--weights", options.weights, "Its weights file, if elsewhere");
   app.add_option("--entry", options.entry, "The entry to run (the first)");
   app.add_option("--device", options.device,
-                 "cpu, cuda or cuda:N (cpu if the module has code for it, else cuda)");
+                 "cpu, cuda or cuda:N (cpu if the module has code for it, else cuda); none for "
+                 "--describe, which needs none and takes that where the module cannot run");
   app.add_option("--inputs", options.inputs, "Safetensors file, keyed by input name");
   app.add_option("--input", options.input, "NAME=FILE.npy, for one input")->allow_extra_args(false);
   app.add_option("--outputs", options.outputs, "Safetensors file to write");
