@@ -21,7 +21,7 @@ static constexpr int64_t kBlock = 64, kManyBlock = 256, kMany = 1 << 17;
 /// Points of the summed loop that a lane should have; those and the registers for carries that it
 /// may have at most.
 static constexpr int64_t kPerLane = 4, kMaxPerLane = 32, kMaxCarries = 64;
-/// Elements that a lane has under way from memory, and the steps that they may be for.
+/// Registers that a lane has under way from memory, and the steps that they may be for.
 static constexpr int64_t kLoads = 48, kMaxUnroll = 8;
 /// The same of the work that lanes share, and how many blocks of steps ahead.
 static constexpr int64_t kOwnLoads = 24, kMaxDepth = 4;
@@ -67,13 +67,22 @@ bool LaneRecurrence::analyze() {
   if (memory > kMaxMemory)
     memory = 0;
   findPhases();
-  for (unsigned i : stepInputs)
-    stepLoads += pointsOf(isInner(kernel.getInputArg(i)));
-  while (unroll < kMaxUnroll && 2 * unroll * stepLoads <= kLoads)
+  auto registersOf = [&](unsigned i) {
+    return llvm::divideCeil(kernel.getInputArg(i).getType().getIntOrFloatBitWidth(), 32);
+  };
+  int64_t stepRegisters = 0, ownRegisters = 0;
+  for (unsigned i : stepInputs) {
+    int64_t points = pointsOf(isInner(kernel.getInputArg(i)));
+    stepLoads += points;
+    stepRegisters += points * registersOf(i);
+  }
+  for (unsigned i : ownInputs)
+    ownRegisters += registersOf(i);
+  while (unroll < kMaxUnroll && 2 * unroll * stepRegisters <= kLoads)
     unroll *= 2;
   sharers = std::min(unroll, lanes);
   rounds = unroll / sharers;
-  while (depth < kMaxDepth && 2 * depth * rounds * ownInputs.size() <= kOwnLoads)
+  while (depth < kMaxDepth && 2 * depth * rounds * ownRegisters <= kOwnLoads)
     depth *= 2;
   return true;
 }

@@ -10,6 +10,7 @@ import json
 import subprocess
 
 import onnx
+import onnx.parser
 import pytest
 from onnx import TensorProto, helper
 from ssmtest import build, compiler
@@ -192,9 +193,43 @@ def long_residuals(g):
 
 ALL = ("sm_75", "sm_80", "sm_90a", "sm_120")
 # Chips of a form's own, and those whose ptxas has the least room for it.
+STEP = """
+scan (T[D, N] h, T[D] d, T[D] u, T[N] b, T[N] c) => (T[D, N] new, T[D] y) {
+  last = Constant<value_ints = [1]>()
+  wide = Unsqueeze(d, last)
+  rate = Mul(wide, RATES)
+  decay = Exp(rate)
+  kept = Mul(decay, h)
+  drive = Mul(d, u)
+  driven = Unsqueeze(drive, last)
+  more = Mul(driven, b)
+  new = Add(kept, more)
+  seen = Mul(new, c)
+  y = ReduceSum<keepdims = 0>(seen, last)
+}
+"""
+
+
+def scans(g):
+    for kind, name in ((F64, "double"), (F32, "float"), (F16, "float16")):
+        for states in (8, 16, 256):
+            step = STEP.replace("RATES", g.input(kind, "D", states))
+            body = onnx.parser.parse_graph(step.replace("T[", f"{name}[").replace("N]", f"{states}]"))
+            inputs = [g.input(kind, *dims) for dims in (
+                ["D", states], ["L", "D"], ["L", "D"], ["L", states], ["L", states])]
+            for backward in (0, 1):
+                outs = [f"v{len(g.nodes)}_{i}" for i in range(2)]
+                g.nodes.append(helper.make_node(
+                    "Scan", inputs, outs, body=body, num_scan_inputs=4,
+                    scan_input_directions=[backward] * 4, scan_output_directions=[backward]))
+                for out in outs:
+                    g.out(kind, 2, out)
+
+
 CASES = {softmax: ALL, norms: ALL, reductions: ALL, elementwise: ALL, moves: ("sm_80", "sm_90a"),
          sorts: ("sm_80", "sm_90a"), integers: ("sm_80", "sm_90a"), convolutions: ("sm_75", "sm_80"),
-         attention: ("sm_90a",), gemm: ("sm_75", "sm_80", "sm_90a"), batches: ("sm_80", "sm_90a")}
+         attention: ("sm_90a",), gemm: ("sm_75", "sm_80", "sm_90a"), batches: ("sm_80", "sm_90a"),
+         scans: ("sm_80", "sm_90a")}
 EPILOGUES = {"Tanh": gate("Tanh"), "Elu": gate("Elu"), "Mish": gate("Mish"), "powers": powers,
              "two outs": two_outs, "long residuals": long_residuals}
 EACH = [pytest.param(make, chip, id=f"{make.__name__}-{chip}")
