@@ -15,7 +15,8 @@ from ssmtest import runtime
 
 CUDA = 2  # DLPack's kDLCUDA
 CODES = {torch.bfloat16: (4, 16), torch.float16: (2, 16), torch.float32: (2, 32),
-         torch.int64: (0, 64), torch.int32: (0, 32)}
+         torch.int64: (0, 64), torch.int32: (0, 32), torch.int8: (0, 8),
+         torch.float8_e4m3fn: (10, 8)}
 
 
 def view(tensor):

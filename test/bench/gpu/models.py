@@ -124,10 +124,18 @@ def plane(channels, group=1):
     return g
 
 
-def matmul():
-    g = Graph()
-    x, w = g.tensors(x=("M", "K"), w=("N", "K"))
-    g.output(g.linear(x, w), ["M", "N"], BF16, "y")
+def matmul(kind="BFLOAT16"):
+    """x [M, K], w [N, K] of one type; of f16 and bf16 as they are, of bytes to i32, of 8-bit floats
+    to bf16."""
+    g, dtype = Graph(), TensorProto.DataType.Value(kind)
+    x, w = g.input("x", ["M", "K"], dtype), g.input("w", ["N", "K"], dtype)
+    if kind == "INT8":
+        y, dtype = g.add("MatMulInteger", x, g.add("Transpose", w, perm=[1, 0])), TensorProto.INT32
+    elif kind == "FLOAT8E4M3FN":
+        y, dtype = g.linear(g.narrow(x), g.narrow(w)), BF16
+    else:
+        y = g.linear(x, w)
+    g.output(y, ["M", "N"], dtype, "y")
     return g
 
 
@@ -174,6 +182,39 @@ def update2(count=80, width=64, states=128):
     new, y = heads(g, state, step, x, g.wide(b), g.wide(c), a)
     g.output(g.narrow(g.add("Add", y, g.add("Mul", x, skip))), ["B", 1, count, width], BF16, "y")
     g.output(new, ["B", count, width, states], name="new_state")
+    return g
+
+
+def delta_step():
+    """h [B, H, K, V]; decay, beta [B, H], q, k [B, H, K], v [B, H, V] -> h, y [B, H, V]."""
+    g = Builder("step_")
+    h = g.input("step_h", ["B", "H", "K", "V"])
+    decay, beta = (g.input(f"step_{n}", ["B", "H"]) for n in ("decay", "beta"))
+    q, k = (g.input(f"step_{n}", ["B", "H", "K"]) for n in ("q", "k"))
+    v = g.input("step_v", ["B", "H", "V"])
+    two, row, last = (g.constant(np.array(at)) for at in ([2, 3], [-2], [-1]))
+
+    def seen(state, by):
+        return g.add("ReduceSum", g.add("Mul", state, g.add("Unsqueeze", by, last)), row, keepdims=0)
+    kept = g.add("Mul", g.add("Unsqueeze", decay, two), h)
+    error = g.add("Mul", g.add("Unsqueeze", beta, last), g.add("Sub", v, seen(kept, k)))
+    new = g.add("Add", kept, g.add("Mul", g.add("Unsqueeze", k, last), g.add("Unsqueeze", error, row)))
+    g.output(g.add("Identity", new), ["B", "H", "K", "V"])
+    g.output(seen(new, q), ["B", "H", "V"])
+    return g.graph("step")
+
+
+def delta(count=32, width=128):
+    """A step of the gated delta rule: decode."""
+    g = Graph()
+    q, k, v = g.tensors(**{n: ("B", 1, count, width) for n in ("q", "k", "v")})
+    gate, beta = g.floats(gate=("B", 1, count), beta=("B", 1, count))
+    state, = g.floats(state=("B", count, width, width))
+    new, y = g.add("Scan", state, g.add("Exp", gate), beta, *map(g.wide, (q, k, v)), count=2,
+                   num_scan_inputs=5, scan_input_axes=[1] * 5, scan_output_axes=[1],
+                   body=delta_step())
+    g.output(g.narrow(y), ["B", 1, count, width], BF16, "y")
+    g.output(new, ["B", count, width, width], name="new_state")
     return g
 
 
@@ -233,12 +274,15 @@ class Source:
 
 
 SOURCES = {
-    "matmul": Source(matmul), "elementwise": Source(elementwise),
+    "matmul": Source(matmul),
+    **{f"matmul_{n}": Source(matmul, (kind,)) for n, kind in (
+        ("f16", "FLOAT16"), ("int8", "INT8"), ("fp8", "FLOAT8E4M3FN"))},
+    "elementwise": Source(elementwise),
     **{f"scan{n}": Source(scan, (n,)) for n in (2048, 4096, 5120)},
     "scan4096_first": Source(scan, (4096, True)),
     **{f"conv{n}": Source(conv, (n,)) for n in (4096, 5376, 8192)},
     "plane64": Source(plane, (64,)), "plane256": Source(plane, (256,)),
     "plane64_channels": Source(plane, (64, 64)),
-    "update2": Source(update2),
+    "update2": Source(update2), "delta": Source(delta),
     "layer1": Source(layer1), "layer2": Source(layer2),
 }

@@ -18,6 +18,15 @@ def matmul(x, w):
     return F.linear(x, w),
 
 
+def matmul_int8(x, w):
+    return torch._int_mm(x, w.t()),
+
+
+def matmul_fp8(x, w):
+    one = torch.ones((), device=x.device)
+    return torch._scaled_mm(x, w.t(), one, one, out_dtype=torch.bfloat16),
+
+
 def elementwise(x):
     return F.silu(x),
 
@@ -93,6 +102,15 @@ def update2(x, dt, b, c, a, skip, bias, state):
     x, dt = x[:, 0].float(), F.softplus(dt[:, 0].float() + bias)
     state, y = mamba2_step(state, x, dt, b[:, 0].float(), c[:, 0].float(), a)
     return (y + x * skip).bfloat16()[:, None], state
+
+
+def delta(q, k, v, gate, beta, state):
+    """q, k, v [B, 1, H, D], gate, beta [B, 1, H]."""
+    q, k, v = (x[:, 0].float() for x in (q, k, v))
+    state = torch.exp(gate[:, 0])[..., None, None] * state
+    error = beta[:, 0, :, None] * (v - (state * k[..., None]).sum(-2))
+    state = state + k[..., None] * error[..., None, :]
+    return (state * q[..., None]).sum(-2).bfloat16()[:, None], state
 
 
 def rms_norm(x, scale):

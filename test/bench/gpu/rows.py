@@ -56,6 +56,21 @@ def product(m, n, k, target=0.0):
                    moved=2 * (m * k + n * k + m * n), flops=2 * m * n * k, target=target))
 
 
+def product_of(kind, m, n, k):
+    """Of other types than bf16; tensor cores multiply bytes twice as fast."""
+    def tensor(*shape):
+        if kind == "int8":
+            return torch.randint(-128, 128, shape, dtype=torch.int8, device="cuda")
+        return f32(*shape, scale=k ** -0.25).to(
+            torch.float16 if kind == "f16" else torch.float8_e4m3fn)
+    size = 2 if kind == "f16" else 1
+    peer = {"f16": peers.matmul, "int8": peers.matmul_int8, "fp8": peers.matmul_fp8}[kind]
+    ALL.append(Row(f"matmul {m}x{n}x{k}, {kind}", f"matmul_{kind}",
+                   lambda: {"x": tensor(m, k), "w": tensor(n, k)}, peer, ["y"],
+                   moved=size * (m * k + n * k) + (4 if kind == "int8" else 2) * m * n,
+                   flops=size * m * n * k))
+
+
 def scan_inputs(b, d, length, n):
     return {"u": bf16(b, length, d), "dt": bf16(b, length, d), "z": bf16(b, length, d),
             "b": bf16(b, length, n), "c": bf16(b, length, n), "a": decays(d, n), "skip": f32(d),
@@ -103,6 +118,15 @@ def update2(b, target):
         "a": decays(h), "skip": f32(h, 1), "bias": f32(h, scale=0.5, shift=-4.0),
         "state": f32(b, h, p, n)}, peers.update2, ["y", "new_state"],
         moved=8 * b * h * p * n, target=target))
+
+
+def delta(b, target):
+    h, n = 32, 128
+    ALL.append(Row(f"gated delta rule state, batch {b}", "delta", lambda: {
+        **{name: bf16(b, 1, h, n, scale=n ** -0.5) for name in ("q", "k", "v")},
+        "gate": -torch.rand((b, 1, h), device="cuda"), "beta": torch.rand((b, 1, h), device="cuda"),
+        "state": f32(b, h, n, n)}, peers.delta, ["y", "new_state"],
+        moved=8 * b * h * n * n, target=target))
 
 
 def layer1(b, length, target):
@@ -156,6 +180,10 @@ for rows in (1, 16, 64):
     product(rows, 10576, 2560, 0.0197 if rows == 1 else 0)
     product(rows, 2560, 5120)
 product(1, 8192, 8192, 0.0488)
+product(1, 28672, 4096)
+for kind in ("f16", "int8", "fp8"):
+    product_of(kind, 8192, 8192, 8192)
+    product_of(kind, 4096, 10496, 2560)
 ALL.append(Row("SiLU of 268 M", "elementwise", lambda: {"x": bf16(1 << 28)}, peers.elementwise,
                ["y"], moved=4 << 28))
 scan(8, 2048, 2048, 16, 0.20, True)
@@ -174,6 +202,8 @@ for batch, wanted in ((1, 0.0018), (8, 0), (64, 0.0158), (256, 0.062)):
     update1(batch, wanted)
 for batch, wanted in ((1, 0), (8, 0), (64, 0.118), (256, 0.475)):
     update2(batch, wanted)
+for batch, wanted in ((1, 0), (16, 0), (64, 0.095), (256, 0.38)):
+    delta(batch, wanted)
 layer1(1, 4096, 0.66)
 layer2(1, 4096, 0.55)
 for batch, wanted in ((1, 0.034), (16, 0.038), (64, 0.051), (256, 0.105)):
