@@ -178,12 +178,14 @@ LaunchShape LaneRecurrence::launch() {
   ImplicitLocOpBuilder &h = k.host;
   SmallVector<OpFoldResult> sizes = k.hostKernel.getLoopSizes(h);
   auto constant = [&](int64_t value) { return arith::ConstantIndexOp::create(h, value); };
-  Value total = constant(lanes);
+  Value total = constant(1);
   for (unsigned loop : outer)
     total = h.createOrFold<arith::MulIOp>(
         total, getValueOrCreateConstantIndexOp(h, h.getLoc(), sizes[loop]));
+  total = h.createOrFold<arith::CeilDivUIOp>(total, constant(stride));
+  total = h.createOrFold<arith::MulIOp>(total, constant(stride * lanes));
   Value threads = constant(kBlock), pieces = constant(1);
-  if (overlaps || width > 1) {
+  if (hasAnyBlock()) {
     Value isMany = h.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::uge, total, constant(kMany));
     threads = h.createOrFold<arith::SelectOp>(isMany, constant(kManyBlock), threads);
   }
@@ -194,7 +196,7 @@ LaunchShape LaneRecurrence::launch() {
     pieces = h.createOrFold<arith::MaxUIOp>(
         h.createOrFold<arith::CeilDivUIOp>(steps, pieceOf(h, steps)), pieces);
   }
-  return {{blocks, pieces, constant(1)}, threads, overlaps || width > 1 ? kManyBlock : kBlock};
+  return {{blocks, pieces, constant(1)}, threads, hasAnyBlock() ? kManyBlock : kBlock};
 }
 
 /// Sets this block's steps.
@@ -229,13 +231,16 @@ LaunchShape LaneRecurrence::emit() {
 void LaneRecurrence::placePoint() {
   Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
   Value block = gpu::BlockIdOp::create(b, gpu::Dimension::x);
-  Value threads = overlaps || width > 1 ? Value(gpu::BlockDimOp::create(b, gpu::Dimension::x))
-                                        : e.index(kBlock);
+  Value threads = hasAnyBlock() ? Value(gpu::BlockDimOp::create(b, gpu::Dimension::x))
+                                : e.index(kBlock);
   Value point = e.add(e.mul(block, threads), thread);
   lane = e.index(0);
   if (lanes > 1) {
+    Value neighbour = b.createOrFold<arith::RemUIOp>(point, e.index(stride));
+    point = b.createOrFold<arith::DivUIOp>(point, e.index(stride));
     lane = b.createOrFold<arith::RemUIOp>(point, e.index(lanes));
     point = b.createOrFold<arith::DivUIOp>(point, e.index(lanes));
+    point = e.add(e.mul(point, e.index(stride)), neighbour);
   }
   Value total = e.index(1);
   for (unsigned loop : outer)
@@ -408,7 +413,7 @@ SmallVector<Value> LaneRecurrence::runStep(Points &points, ValueRange now, bool 
     if (isBlock && lateReduces.contains(reduce))
       saved[reduce].push_back(part);
     else
-      e.provide(reduce, reduceOverLanes(e, reduce.getKind(), part, lanes));
+      e.provide(reduce, reduceOverLanes(e, reduce.getKind(), part, lanes, stride));
   }
   emitReady();
   SmallVector<SmallVector<Value>> results(kernel.getOuts().size());

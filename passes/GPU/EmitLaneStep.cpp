@@ -25,6 +25,9 @@ using namespace ssm;
 /// Elements of a vector, and vectors of a lane: with two, half as many lanes compute what they all
 /// need.
 static constexpr int64_t kWidth = 4, kGroups = 2, kMaxGroups = 8;
+/// Points of the summed loop that a lane has, and its lanes, where neighbours have other points:
+/// eight of them read a sector.
+static constexpr int64_t kMaxAcross = 32, kMaxAcrossLanes = 4;
 
 /// Whether a vector of the summed loop is one access, if rows are aligned.
 bool LaneRecurrence::isWide(Value buffer, AffineMap map) {
@@ -36,11 +39,19 @@ bool LaneRecurrence::isWide(Value buffer, AffineMap map) {
 }
 
 bool LaneRecurrence::analyzeStep() {
-  if (!analyze() || !inner || innerSize % kWidth != 0 || !canBeLaneLoop(kernel, *inner, kWidth))
+  if (!analyze() || !inner)
     return false;
   for (Operation &op : kernel.getStep().without_terminator())
     if (getIndexedRead(&op))
       return false;
+  isAtOnce = analyzeWide() || analyzeAcross();
+  memory = 0;
+  return isAtOnce;
+}
+
+bool LaneRecurrence::analyzeWide() {
+  if (innerSize % kWidth != 0 || !canBeLaneLoop(kernel, *inner, kWidth))
+    return false;
   for (auto [i, buffer] : llvm::enumerate(kernel.getInputs()))
     if (!isWide(buffer, kernel.getInputMap(i)))
       return false;
@@ -50,12 +61,38 @@ bool LaneRecurrence::analyzeStep() {
   for (auto [i, buffer] : llvm::enumerate(kernel.getOuts()))
     if (!isWide(buffer, kernel.getOutMap(i)))
       return false;
-  int64_t groups = innerSize / kWidth;
-  lanes = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(groups, kGroups)), kWarp);
+  int64_t groups = innerSize / kWidth, wideLanes = std::min<int64_t>(
+      llvm::PowerOf2Ceil(llvm::divideCeil(groups, kGroups)), kWarp);
+  if (groups % wideLanes != 0 || groups / wideLanes > kMaxGroups)
+    return false;
+  lanes = wideLanes;
   perLane = groups / lanes * kWidth;
   width = kWidth;
-  memory = 0;
-  return groups % lanes == 0 && perLane <= kMaxGroups * kWidth;
+  return true;
+}
+
+/// The state of a delta rule, [.., key, value], is summed over keys. Lanes of neighbouring keys
+/// would read 4 bytes of a sector each.
+bool LaneRecurrence::analyzeAcross() {
+  std::optional<unsigned> points;
+  for (unsigned loop : listLoops(outerSet))
+    if (!points || scoreLaneLoop(kernel, loop) >= scoreLaneLoop(kernel, *points))
+      points = loop;
+  bool isAcross = false;
+  for (unsigned i = 0; i < kernel.getNumCarries(); ++i) {
+    if (!isInnerOut(i))
+      continue;
+    if (!points || !isDenseAlong(kernel.getOutMap(i), *points))
+      return false;
+    isAcross = true;
+  }
+  int64_t acrossLanes = llvm::PowerOf2Ceil(llvm::divideCeil(innerSize, kMaxAcross));
+  if (!isAcross || acrossLanes > kMaxAcrossLanes || innerSize % acrossLanes != 0)
+    return false;
+  lanes = acrossLanes;
+  perLane = innerSize / lanes;
+  stride = kWarp / lanes;
+  return true;
 }
 
 Value LaneRecurrence::isSingle() { return DeviceBuilder{b}.isEqual(e.size(time), 1); }
@@ -63,6 +100,8 @@ Value LaneRecurrence::isSingle() { return DeviceBuilder{b}.isEqual(e.size(time),
 Value LaneRecurrence::isStep() {
   DeviceBuilder d{b};
   Value fits = isSingle();
+  if (width == 1)
+    return fits;
   auto require = [&](Value buffer, AffineMap map) {
     if (isa<MemRefType>(buffer.getType()) && map.isFunctionOfDim(*inner))
       fits = d.make<arith::AndIOp>(fits, hasAlignedRows(d, buffer));
@@ -79,6 +118,14 @@ Value LaneRecurrence::isStep() {
 /// All points of a lane, a vector at a time.
 SmallVector<Value> LaneRecurrence::loadGroups(Value buffer, AffineMap map, bool mirrored) {
   Values points;
+  if (width == 1) {
+    for (int64_t point = 0; point < perLane; ++point) {
+      PointEmitter::Scope scope(e);
+      setInner(point);
+      points.push_back(e.load(buffer, map, mirrored));
+    }
+    return points;
+  }
   e.laneLoop = inner;
   e.lanes = width;
   for (int64_t point = 0; point < perLane; point += width) {
@@ -94,6 +141,11 @@ SmallVector<Value> LaneRecurrence::loadGroups(Value buffer, AffineMap map, bool 
 }
 
 void LaneRecurrence::storeGroups(unsigned out, ValueRange values) {
+  if (width == 1) {
+    for (int64_t point = 0; point < perLane; ++point)
+      storePoint(out, point, values[point]);
+    return;
+  }
   e.laneLoop = inner;
   e.lanes = width;
   for (int64_t point = 0; point < perLane; point += width) {

@@ -26,7 +26,8 @@ public:
 
   /// Whether the kernel has this form.
   bool analyze();
-  /// The same of the form for a single step, whose lanes have vectors of the summed loop.
+  /// The same of the form for a single step, whose lanes have vectors of the summed loop, or
+  /// neighbouring lanes other points where the state lies dense along them.
   bool analyzeStep();
   mlir::Value isSingle();
   /// Whether there is one step, and all these vectors are single accesses.
@@ -40,7 +41,8 @@ private:
   bool isInner(mlir::Value value) { return inner && contains(e.loops.of(value), *inner); }
   bool isInnerOut(unsigned i) { return inner && kernel.getOutMap(i).isFunctionOfDim(*inner); }
   /// Of a single step: whether there is no loop, and all that it needs is asked for at once.
-  bool isOnce() const { return width > 1 || (overlaps && !inner); }
+  bool isOnce() const { return isAtOnce || (overlaps && !inner); }
+  bool hasAnyBlock() const { return overlaps || isAtOnce; }
   int64_t pointsOf(bool isInner) { return isInner ? perLane : 1; }
 
   LaunchShape launch();
@@ -54,6 +56,8 @@ private:
   mlir::Value isZero(mlir::Value index);
   void findOwners();
   void runOnce();
+  bool analyzeWide();
+  bool analyzeAcross();
   bool isWide(mlir::Value buffer, mlir::AffineMap map);
   Values loadGroups(mlir::Value buffer, mlir::AffineMap map, bool mirrored);
   void storeGroups(unsigned out, mlir::ValueRange values);
@@ -90,6 +94,10 @@ private:
   /// side by side; each index is a point.
   std::optional<unsigned> inner;
   int64_t innerSize = 0, lanes = 1, perLane = 0, width = 1, unroll = 1;
+  /// Threads from one lane of a point to the next; those between have neighbouring points.
+  int64_t stride = 1;
+  /// Of a single step with an inner loop.
+  bool isAtOnce = false;
   /// Inputs that change with time.
   llvm::SmallVector<unsigned> timed;
 

@@ -94,9 +94,9 @@ Value ssm::shuffleFrom(ImplicitLocOpBuilder &b, Value value, Value lane) {
 }
 
 Value ssm::reduceOverLanes(PointEmitter &e, arith::AtomicRMWKind kind, Value value,
-                           int64_t lanes) {
+                           int64_t lanes, int64_t stride) {
   for (int64_t distance = lanes / 2; distance > 0; distance /= 2)
-    value = e.combine(kind, value, shuffleXor(e.b, value, distance));
+    value = e.combine(kind, value, shuffleXor(e.b, value, distance * stride));
   return value;
 }
 

@@ -37,7 +37,7 @@ mlir::Value shuffleFrom(mlir::ImplicitLocOpBuilder &b, mlir::Value value, mlir::
 
 /// Reduces over `lanes` neighbours of a warp, a power of two: the same in all of them.
 mlir::Value reduceOverLanes(PointEmitter &e, mlir::arith::AtomicRMWKind kind, mlir::Value value,
-                            int64_t lanes);
+                            int64_t lanes, int64_t stride = 1);
 
 /// Reduces over the block's threads, whole warps: the same in all of them. A barrier must
 /// follow before the same place in the program is reached again.
