@@ -77,7 +77,8 @@ struct CompileOptions {
   /// Writes what every stage gives to OUT.<stage>.mlir, OUT.ll.
   bool saveTemps = false;
   /// Where a pass that fails or crashes leaves a file for ssm-opt --run-reproducer;
-  /// empty: nowhere. Signals of crashes then have handlers while passes run.
+  /// empty: nowhere. Signals of crashes then have handlers while passes run. A success removes
+  /// OUTPUT.repro.mlir and its like.
   std::string reproducer;
   /// A regular expression of the categories whose remarks are wanted; empty: none.
   std::string remarks;

@@ -58,8 +58,21 @@ public:
       : options(options), context(context), diagnostics(diagnostics), times(times) {}
 
   LogicalResult run();
+  /// After a success: what an earlier failure left beside the output. Files in places that
+  /// were chosen, or of a compilation without an output, may be those of other models.
+  void removeOldReproducers() {
+    if (options.reproducer == options.output + ".repro.mlir")
+      removeReproducers(reproducerBase(),
+                        [&](StringRef path) { return models.weights.isSource(path); });
+  }
 
 private:
+  /// What the names of reproducers begin with.
+  StringRef reproducerBase() const {
+    StringRef base = options.reproducer;
+    base.consume_back(".mlir");
+    return base;
+  }
   LogicalResult prepare();
   LogicalResult checkOutput();
   LogicalResult checkOverwrites();
@@ -401,11 +414,7 @@ LogicalResult Compilation::package() {
       lowest = &part;
   if (lowest)
     lowest->withPtx = true;
-  packaging.inputs.base =
-      (llvm::sys::path::extension(options.reproducer) == ".mlir"
-           ? StringRef(options.reproducer).drop_back(strlen(".mlir"))
-           : StringRef(options.reproducer))
-          .str();
+  packaging.inputs.base = reproducerBase().str();
   packaging.inputs.onCrash = [this](const std::string &text) { diagnostics.reportCrash(text); };
   packaging.device.inputs = packaging.inputs;
   if (failed(prepareDevice(packaging.device)))
@@ -483,8 +492,11 @@ bool ssm::compile(const CompileOptions &options, const MessageHandler &handler,
   registerDialects(registry);
   MLIRContext context(registry);
   Diagnostics diagnostics(context, handler);
-  if (succeeded(Compilation(options, context, diagnostics, times).run()))
+  Compilation compilation(options, context, diagnostics, times);
+  if (succeeded(compilation.run())) {
+    compilation.removeOldReproducers();
     return true;
+  }
   diagnostics.reportError("the model cannot be compiled");
   return false;
 }

@@ -77,6 +77,8 @@ static llvm::Error splitTarget(StringRef text, std::string &cpu, std::vector<Gpu
   llvm::SmallVector<StringRef> parts;
   text.split(parts, ',');
   for (StringRef part : parts) {
+    if (part == "cuda")
+      part = "cuda:";
     if (!part.consume_front("cuda:")) {
       if (!cpu.empty())
         return llvm::createStringError("--target: '" + cpu + "' and '" + part +
@@ -100,11 +102,22 @@ static llvm::Error splitTarget(StringRef text, std::string &cpu, std::vector<Gpu
   return llvm::Error::success();
 }
 
+/// Options of GPUs that a compilation without one would not heed.
+static StringRef findUnheeded(const CompileOptions &options) {
+  return !options.ptxas.empty()          ? "--ptxas"
+         : options.spillBudget >= 0      ? "--spill-budget"
+         : options.f32Products != "ieee" ? "--f32-products"
+                                         : "";
+}
+
 llvm::Expected<Targets> ssm::resolveTargets(const CompileOptions &options) {
   Targets targets;
   std::string cpu;
   if (llvm::Error error = splitTarget(options.target, cpu, targets.gpus))
     return error;
+  if (StringRef name = findUnheeded(options); targets.gpus.empty() && !name.empty())
+    return llvm::createStringError(name + " is for GPUs, and --target=" + options.target +
+                                   " has none, expected cuda:CHIP, such as cuda:sm_90a");
   targets.usesCpus = !cpu.empty();
   llvm::Expected<std::string> triple = parseTarget(targets.usesCpus ? cpu : "cpu");
   if (!triple)

@@ -10,6 +10,7 @@
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassInstrumentation.h"
 #include "passes/Pipelines/Pipelines.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <csignal>
@@ -117,4 +118,17 @@ void ssm::writeReproducerOnFailure(PassManager &manager, StringRef stage, const 
       });
   // After upstream's own, so that it is asked before it.
   manager.addInstrumentation(std::make_unique<WatchPasses>(progress));
+}
+
+void ssm::removeReproducers(StringRef base, llvm::function_ref<bool(StringRef)> isOfModel) {
+  auto remove = [&](const llvm::Twine &extension) {
+    std::string path = (base + "." + extension).str();
+    if (!llvm::sys::fs::is_regular_file(path) || isOfModel(path))
+      return false;
+    return !llvm::sys::fs::remove(path);
+  };
+  for (StringRef extension : {"mlir", "llvm.mlir", "bc", "ptx"})
+    remove(extension);
+  for (int i = 0; remove(llvm::Twine(i) + ".o"); ++i)
+    ;
 }

@@ -19,6 +19,10 @@ namespace ssm {
 void writeReproducerOnFailure(mlir::PassManager &manager, llvm::StringRef stage,
                               const std::string &path, Diagnostics &diagnostics);
 
+/// Removes what earlier failures left as `base`.<...>, by writeReproducerOnFailure or StepInputs; the
+/// model's own files stay.
+void removeReproducers(llvm::StringRef base, llvm::function_ref<bool(llvm::StringRef)> isOfModel);
+
 } // namespace ssm
 
 #endif // SSM_LIB_COMPILER_REPRODUCER_H

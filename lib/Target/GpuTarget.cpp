@@ -36,14 +36,35 @@ static constexpr Chip chips[] = {
     {"sm_120a", 120, "+ptx87"}, {"sm_121", 121, "+ptx88"},  {"sm_121a", 121, "+ptx88"},
 };
 
+/// What a name that is none may mean, "" if that is not clear: "90", "9.0", "sm90" and "SM_90A" are
+/// "sm_90a", the chip with all it has.
+static StringRef guess(StringRef name) {
+  std::string digits = name.lower();
+  llvm::erase_if(digits, [](char c) { return c == '.' || c == '_' || c == '-'; });
+  StringRef rest = digits;
+  if (!rest.consume_front("sm"))
+    rest.consume_front("compute");
+  rest.consume_back("a");
+  StringRef found;
+  for (const Chip &chip : chips)
+    if (rest == std::to_string(chip.version))
+      found = chip.name;
+  return found;
+}
+
 Expected<GpuTarget> GpuTarget::resolve(StringRef name) {
   for (const Chip &chip : chips)
     if (chip.name == name)
       return GpuTarget{chip.name.str(), chip.features.str(), chip.version, name.ends_with("a")};
+  if (StringRef meant = guess(name); !meant.empty())
+    return createStringError("unknown GPU '" + name + "', did you mean '" + meant + "'?");
   SmallVector<StringRef> known;
   for (const Chip &chip : chips)
     known.push_back(chip.name);
-  return createStringError("unknown GPU '" + name + "', expected one of " + join(known, ", "));
+  return createStringError(
+      (name.empty() ? Twine("no GPU is named behind 'cuda:'") : "unknown GPU '" + name + "'") +
+      ", expected one of " + join(known, ", ") +
+      "; 'nvidia-smi --query-gpu=compute_cap --format=csv,noheader' prints 9.0 for sm_90a");
 }
 
 Expected<std::unique_ptr<TargetMachine>> GpuTarget::createMachine(CodeGenOptLevel level) const {

@@ -396,7 +396,14 @@ def test_ptx_as_text(tmp_path):
 
 @pytest.mark.parametrize("options, words", [
     (["--target=cuda:sm_12"], "unknown GPU 'sm_12', expected one of sm_75, sm_80,"),
-    (["--target=cuda:"], "unknown GPU ''"),
+    (["--target=cuda:H100"], "; 'nvidia-smi --query-gpu=compute_cap --format=csv,noheader' prints 9.0"),
+    (["--target=cuda:"], "no GPU is named behind 'cuda:', expected one of sm_75, "),
+    (["--target=cpu,cuda"], "no GPU is named behind 'cuda:', expected one of sm_75, "),
+    (["--target=cuda:90"], "unknown GPU '90', did you mean 'sm_90a'?"),
+    (["--target=cuda:sm_90A"], "unknown GPU 'sm_90A', did you mean 'sm_90a'?"),
+    (["--target=cuda:compute_12.0"], "unknown GPU 'compute_12.0', did you mean 'sm_120a'?"),
+    (["--target=cuda:sm80"], "unknown GPU 'sm80', did you mean 'sm_80'?"),
+    (["--target=cpu, cuda:90"], "unknown GPU '90', did you mean"),
     (["--target=cuda:sm_80,cuda:sm_80"], "'cuda:sm_80' is given twice"),
     (["--target=cpu,cpu"], "expected one target of CPUs"),
     (["--target=cpu,,cuda:sm_80"], "--target: "),
@@ -404,12 +411,21 @@ def test_ptx_as_text(tmp_path):
     (["--target=cpu", "--emit=ptx"], "--emit=ptx needs a GPU"),
     (["--spill-budget=x"], "--spill-budget x: expected a number of bytes"),
     (["--spill-budget="], "--spill-budget : expected a number of bytes"),
+    (["--spill-budget=0"], "--spill-budget is for GPUs, and --target=cpu has none, expected cuda:CHIP"),
+    (["--ptxas=ptxas"], "--ptxas is for GPUs"),
+    (["--f32-products=tf32"], "--f32-products is for GPUs"),
     (["--f32-products=fast"], "--f32-products=fast: expected one of ieee, tf32x3, tf32"),
 ])
 def test_refused(options, words, tmp_path):
     done = compile_to(tmp_path, *options)
     assert done.returncode == 1 and words in done.stderr, done.stderr
     assert not (tmp_path / "m.so").exists()
+
+
+def test_spaces_between_targets(tmp_path):
+    assert compile_to(tmp_path, "--target= cpu, cuda:sm_80", "--cpu=x86-64-v2, x86-64-v3").returncode == 0
+    told = describe(tmp_path / "m.so", "--device", "none")
+    assert "--target=cpu,cuda:sm_80 --cpu=" in told["options"]
 
 
 @needs_ptxas

@@ -235,6 +235,22 @@ def test_ptxas_that_fails(tmp_path):
     assert ".visible .entry" in (tmp_path / "m.so.repro.ptx").read_text()
 
 
+def test_reproducers_go_with_a_success(load, tmp_path):
+    """All that a failure beside that output left; what was left elsewhere, and other files stay."""
+    kinds = ["mlir", "llvm.mlir", "bc", "ptx", "0.o", "1.o"]
+    kept = ["r.mlir", "r.bc", "ssm-compile.repro.mlir", "n.so.repro.mlir", "m.so.repro.txt"]
+    for name in [*(f"m.so.repro.{kind}" for kind in kinds), *kept]:
+        (tmp_path / name).touch()
+    assert compile_(tmp_path, MODEL, "-o", "m.so", load, "--add-pass=fuse=test-fail").returncode == 1
+    assert all((tmp_path / f"m.so.repro.{kind}").exists() for kind in kinds)
+    for arguments in (["-o", "m.so", "--reproducer=r.mlir"], ["--emit=graph"], ["-o", "m.so"]):
+        assert (tmp_path / "m.so.repro.ptx").exists()
+        done = compile_(tmp_path, MODEL, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["m.so", "m.weights.safetensors", *kept])
+
+
 def test_no_reproducer_of_a_bad_model(tmp_path):
     """That is an error of the model, found by a pass all the same."""
     save(tmp_path / "bad.onnx", helper.make_node("MatMul", ["a", "b"], ["y"], name="product"),

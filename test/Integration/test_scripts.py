@@ -137,6 +137,17 @@ def test_demo_of_the_language_model(demo_on_cpu, capfd):
     assert len(first.encode()) > 400 and len(second.encode()) > 200
 
 
+def test_demo_goes_on_without_the_gpu(monkeypatch, capfd):
+    """One that is there and cannot run the module; why is told in a line."""
+    monkeypatch.setattr(demo, "BIN", build.BUILD / "bin")
+    monkeypatch.setattr(gpu, "find", lambda: gpu.Gpu("Some GPU", "sm_90a"))
+    monkeypatch.setenv("SSMRT_CUDA_DRIVER", "/nowhere/libcuda.so")
+    assert demo.demo_language_model(compiler.compile_model(demo.LANGUAGE_MODEL))
+    told = capfd.readouterr().out
+    assert re.search(r"\n  Without the GPU, which cannot run it: .*no CUDA driver: .*nowhere.*\n", told)
+    assert "ssm-mlir, GPU" not in told and "All write the same." in told
+
+
 def test_demo_sees_another_text(demo_on_cpu, capfd, monkeypatch):
     monkeypatch.setattr(demo, "write_with_onnxruntime", lambda prompt, count: (b"x" * count, 1.0))
     assert not demo.demo_language_model(compiler.compile_model(demo.LANGUAGE_MODEL))

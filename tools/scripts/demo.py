@@ -7,7 +7,7 @@
 """The second half of `demo`: everything is built when it starts.
 
 Compiles the language model of this repository and lets it write, on the CPU and, where
-there is one, on the GPU, beside ONNX Runtime on the same file. Then fetches typeseg's
+there is one that runs it, on the GPU, beside ONNX Runtime on the same file. Then fetches typeseg's
 trained Mamba, compiles it, runs it on a text, which `demo` has looked at, and prints what
 it found, beside ONNX Runtime's answer and time.
 """
@@ -56,6 +56,10 @@ U29tZSBzZWNyZXQgdGV4dCB0aGF0IG5vYm9keSBzaG91bGQgcmVhZCBldmVyIGFnYWlu
 """
 
 
+class Failed(Exception):
+    """A program that did not do what it was called for."""
+
+
 def say(text):
     print(f"\n==> {text}", flush=True)
 
@@ -66,7 +70,7 @@ def call(*command):
     print("  $ " + " ".join(w.replace(f"{ROOT}/", "") for w in words), flush=True)
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False, cwd=ROOT)
     if done.returncode != 0:
-        sys.exit(f"demo: {Path(words[0]).name} failed with exit code {done.returncode}")
+        raise Failed(f"{Path(words[0]).name} failed with exit code {done.returncode}")
     return done.stdout
 
 
@@ -157,15 +161,16 @@ def write(module, *options):
     words = [str(w) for w in (BIN / "ssm-run", "generate", module, "--prompt", PROMPT, *options)]
     print("  $ " + " ".join(f'"{w}"' if " " in w else w.replace(f"{ROOT}/", "") for w in words),
           flush=True)
-    print(f"\n{PROMPT}", end="", flush=True)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     text = bytearray()
     while chunk := process.stdout.read1():
+        print("" if text else f"\n{PROMPT}", end="")
         text += chunk
         print(chunk.decode(errors="replace"), end="", flush=True)
     told = process.stderr.read().decode()
     if process.wait() != 0:
-        sys.exit(f"demo: ssm-run failed: {told}")
+        last = told.strip().rpartition("\n")[2] or f"ssm-run ended with {process.returncode}"
+        raise Failed(last.removeprefix("ssm-run: "))
     print("\n" + "\n".join(f"  {line}" for line in told.splitlines()))
     return bytes(text[:-1]), float(re.search(r"new: .* ([0-9]+) tokens/s", told).group(1))
 
@@ -194,7 +199,11 @@ def demo_language_model(module):
     written = {"ssm-mlir": write(module, *likeliest)}
     device = gpu.find()
     if isinstance(device, gpu.Gpu):
-        written["ssm-mlir, GPU"] = write_on_gpu(device, *likeliest)
+        try:
+            written["ssm-mlir, GPU"] = write_on_gpu(device, *likeliest)
+        except Failed as reason:
+            # A driver that is too old, a GPU that is full: the demonstration is not over.
+            print(f"\n  Without the GPU, which cannot run it: {reason}")
     else:
         print(f"\n  On the CPU alone, for there is no NVIDIA GPU here: {device}.")
     written["ONNX Runtime"] = write_with_onnxruntime(PROMPT, 200)
@@ -223,4 +232,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as reason:
+        sys.exit(f"demo: {reason}")

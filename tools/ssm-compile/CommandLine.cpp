@@ -7,6 +7,7 @@
 
 #include "tools/ssm-compile/CommandLine.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Option/Arg.h"
 #include "llvm/Option/ArgList.h"
 #include "llvm/Option/OptTable.h"
@@ -53,6 +54,14 @@ static Expected<std::pair<std::string, std::string>> splitPair(StringRef option,
   if (left.empty() || right.empty())
     return createStringError(option + " " + value + ": expected two names with '=' between");
   return std::make_pair(left.str(), right.str());
+}
+
+/// What is between ',', of which a space may stand behind one.
+static std::vector<std::string> splitNames(StringRef text) {
+  std::vector<std::string> names;
+  for (StringRef name : split(text, ','))
+    names.push_back(name.trim().str());
+  return names;
 }
 
 static Error parseLists(const opt::InputArgList &args, CompileOptions &options) {
@@ -147,16 +156,12 @@ Expected<CommandLine> ssm::parseCommandLine(ArrayRef<const char *> arguments) {
   // "obj" is not text that one would want on a terminal.
   bool isText = !options.emitsModule() && options.emit != "obj";
   options.output = args.getLastArgValue(OPT_output, isText ? "-" : "").str();
-  options.target = args.getLastArgValue(OPT_target, "cpu").str();
+  options.target = join(splitNames(args.getLastArgValue(OPT_target, "cpu")), ",");
   for (auto [option, name] : {std::pair(OPT_cpu, "--cpu"), std::pair(OPT_target, "--target")})
     if (args.getAllArgValues(option).size() > 1)
       return createStringError(Twine(name) + " is given twice; several have ',' between");
-  if (args.hasArg(OPT_cpu)) {
-    SmallVector<StringRef> names;
-    args.getLastArgValue(OPT_cpu).split(names, ',');
-    for (StringRef name : names)
-      options.cpus.push_back(name.str());
-  }
+  if (args.hasArg(OPT_cpu))
+    options.cpus = splitNames(args.getLastArgValue(OPT_cpu));
   StringRef level = args.getLastArgValue(OPT_level, "3");
   if (level.size() != 1 || level[0] < '0' || level[0] > '3')
     return createStringError("unknown level '-O" + level + "', expected -O0 to -O3");

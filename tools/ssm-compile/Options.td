@@ -60,7 +60,7 @@ def save_temps : F<"save-temps", "Write what each stage gives beside the output"
 defm reproducer : V<"reproducer", "<file>",
                     "Where a pass that fails is left for ssm-opt --run-reproducer, beside "
                     "it the input of a step of LLVM, the linker or ptxas "
-                    "(default: OUT.repro.mlir)">;
+                    "(default: OUT.repro.mlir, which goes when OUT is compiled)">;
 def verify_each : F<"verify-each", "Verify after each pass">;
 defm linker : V<"linker", "<program>", "The linker (default: ld.lld)">;
 defm weights_dir : V<"weights-dir", "<folder>",

@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s -ssm-emit-device-kernels -canonicalize -cse | FileCheck %s
+// RUN: ssm-opt %s -ssm-emit-device-kernels -canonicalize -cse -ssm-verify-sync | FileCheck %s
 // RUN: ssm-opt %s -ssm-emit-device-kernels=chip=sm_90a -canonicalize -cse -ssm-verify-sync | FileCheck %s --check-prefix=CLUSTER
 
 // Sums down columns and what follows from them, by the number of columns and their length.

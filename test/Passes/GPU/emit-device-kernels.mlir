@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s "-ssm-outline-kernels=device=true" -ssm-emit-device-kernels -split-input-file | FileCheck %s
+// RUN: ssm-opt %s "-ssm-outline-kernels=device=true" -ssm-emit-device-kernels -split-input-file -ssm-verify-sync | FileCheck %s
 
 // A buffer with strides goes to the kernel with offset, sizes and strides.
 // CHECK-LABEL: func.func @main.run

@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -split-input-file | FileCheck %s
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -split-input-file -ssm-verify-sync | FileCheck %s
 
 // Up to eight rows of 16-bit numbers: sixteen lines of the weights a block, its eight warps share
 // out their depth, on tensor cores. What is asked for before the kernel waits for others is a weight.

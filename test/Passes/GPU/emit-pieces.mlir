@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse | FileCheck %s
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -ssm-verify-sync | FileCheck %s
 
 // A part of each row of a longer one: from 2^20 points on, where vectors do not fit, warps take pieces of
 // 256 elements, one or four each. A thread's eight are read before one is written. Of a row's last piece

@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -split-input-file | FileCheck %s
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -split-input-file -ssm-verify-sync | FileCheck %s
 
 // A row of up to 128 vectors in the registers of a warp, of up to 2048 in those of a block; it is
 // read once. The division by its sum is one.

@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s "-ssm-outline-kernels=device=true" -ssm-emit-device-kernels -canonicalize -cse -split-input-file | FileCheck %s
+// RUN: ssm-opt %s "-ssm-outline-kernels=device=true" -ssm-emit-device-kernels -canonicalize -cse -split-input-file -ssm-verify-sync | FileCheck %s
 
 #i = affine_map<(d0) -> (d0)>
 

@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s -ssm-emit-device-kernels -canonicalize -cse | FileCheck %s
+// RUN: ssm-opt %s -ssm-emit-device-kernels -canonicalize -cse -ssm-verify-sync | FileCheck %s
 
 // Other forms than the general one are in emit-team-forms.mlir.
 // A block for each row: sums through shuffles and shared memory; the host computes blocks and threads.

@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -split-input-file | FileCheck %s
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -split-input-file -ssm-verify-sync | FileCheck %s
 
 // Three channels, from the outermost to the innermost: a block reads 16 KB of their lines by vectors, at most
 // four for each thread, and writes them in one piece, whose vectors take elements of all channels.

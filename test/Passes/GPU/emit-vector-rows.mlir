@@ -1,4 +1,4 @@
-// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse | FileCheck %s
+// RUN: ssm-opt %s "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -ssm-verify-sync | FileCheck %s
 
 // Rows by index, whose last axis may be one that is spread (%step is 0 then): where it is not, and
 // many vectors are in rows that warps fit, four are read before the first is written. Those behind

@@ -1,10 +1,11 @@
-// RUN: ssm-opt %s -split-input-file "-ssm-outline-kernels=device=true" "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse | FileCheck %s
+// RUN: ssm-opt %s -split-input-file "-ssm-outline-kernels=device=true" "-ssm-emit-device-kernels=chip=sm_90a" -canonicalize -cse -ssm-verify-sync | FileCheck %s
 // RUN: ssm-opt %s -split-input-file "-ssm-outline-kernels=device=true" | FileCheck %s --check-prefix=MARKS
-// RUN: ssm-opt %s -split-input-file "-ssm-outline-kernels=device=true" "-ssm-emit-device-kernels=chip=sm_80" | FileCheck %s --check-prefix=OLD
+// RUN: ssm-opt %s -split-input-file "-ssm-outline-kernels=device=true" "-ssm-emit-device-kernels=chip=sm_80" -canonicalize -cse -ssm-verify-sync | FileCheck %s --check-prefix=OLD
 
 // An input of the run is written by none of its kernels: the second one reads it before it waits for
 // the first, and the runtime is told so (flags 1 and 4). What the first one made it reads after.
 // Rows that one kernel has are few: each thread has one vector, and the scale's before there is a row.
+// OLD: gpu.func @kernel_rmsnorm
 // OLD-NOT: griddepcontrol
 // MARKS: func.func private @kernel_rmsnorm({{.*}}%[[SCALE:[a-z0-9]*]]: !llvm.ptr {llvm.noalias, ssm.input}
 // MARKS: func.func private @kernel_matmul
