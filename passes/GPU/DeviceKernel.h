@@ -96,7 +96,7 @@ llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &t
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.
-llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, int chip);
+llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, const GpuTarget &target);
 
 /// Threads see through the buffer what others wrote: LLVM, to which no barrier touches memory
 /// behind a noalias pointer, would read it too early.

@@ -380,7 +380,6 @@ void TopKEmitter::sortLong(bool inOrder) {
             [&] {
               return Values{nobodyHere.key, nobodyHere.index};
             });
-        wait();
         Element sorted = sortThreads({mine[0], mine[1]}, k);
         d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });
       },
