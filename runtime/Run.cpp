@@ -51,13 +51,12 @@ ssmrt_status ssmrt_session::bindInput(int32_t index, const DLTensor &tensor) {
   if (arg.data)
     return fail(SSMRT_INVALID_ARGUMENT, "input '%s' is given twice", info.name);
   Input &input = inputs[size_t(index)];
-  bool isOnHost;
-  SSMRT_TRY(checkTensor("input", info, tensor, device(), &arg.data, &input.bytes, &isOnHost));
+  SSMRT_TRY(checkTensor("input", info, tensor, device(), &arg.data, &input.bytes, &input.isOnHost));
   // A kernel that is given a bad index reads at the front of an empty tensor, before the run fails.
   if (queue && !input.bytes)
     arg.data = queue->fault();
   input.given = arg.data;
-  input.isCopied = queue && input.bytes && (isOnHost || !isAlignedForDevice(arg.data));
+  input.isCopied = queue && input.bytes && (input.isOnHost || !isAlignedForDevice(arg.data));
   arg.dims = tensor.shape;
   for (int32_t axis = 0; axis < info.rank; ++axis)
     SSMRT_TRY(bindDim(index, axis, tensor.shape[axis]));
@@ -358,6 +357,18 @@ ssmrt_status ssmrt_session::copyInputs() {
     args[i].data = input.block.data();
   }
   return SSMRT_OK;
+}
+
+const void *ssmrt_session::givenOnHost(const void *copied, int64_t bytes) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Input &input = inputs[i];
+    if (inputState[i] >= 0 || !input.isCopied || !input.isOnHost)
+      continue;
+    int64_t offset = static_cast<const char *>(copied) - static_cast<const char *>(args[i].data);
+    if (offset >= 0 && offset + bytes <= input.bytes)
+      return static_cast<const char *>(input.given) + offset;
+  }
+  return nullptr;
 }
 
 ssmrt_status ssmrt_session::copyOutputs() {

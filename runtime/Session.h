@@ -64,6 +64,7 @@ struct Input {
   const void *given; // by the caller
   int64_t bytes;
   bool isCopied; // to the device
+  bool isOnHost;
   Block block;   // there
 };
 
@@ -171,6 +172,9 @@ private:
   ssmrt_status bindOutputs(const ssmrt_buffer *buffers, int32_t count);
   ssmrt_status bindBuffer(int32_t index, const ssmrt_buffer &buffer);
   ssmrt_status copyInputs();
+  /// Where the caller's memory has what was copied to the device, or NULL if that is not on the
+  /// host.
+  const void *givenOnHost(const void *copied, int64_t bytes) const;
   ssmrt_status copyOutputs();
   const ssm_state_info *stateOf(int32_t input, int32_t output) const;
   bool isInPlace(int32_t input, int32_t output);

@@ -78,4 +78,14 @@ def SSM_CheckIndexOp : SSM_Op<"check_index", !listconcat(ElementwiseMappable.tra
   let assemblyFormat = "$index `of` $size `,` $site attr-dict `:` type($result)";
 }
 
+def SSM_CheckValuesOp : SSM_Op<"check_values", [MemoryEffects<[MemWrite]>]> {
+  let summary = "the run fails unless the condition holds";
+  let description = [{
+    `ssm.check` in a kernel of a device, which cannot end the run and goes on: the fault flag
+    (ssm.fault) is set to `site` (ssm.check_site) with `values`, if no other check has set it.
+  }];
+  let arguments = (ins I1:$condition, I64:$site, Variadic<AnyTypeOf<[Index, I64]>>:$values);
+  let assemblyFormat = "$condition `,` $site `values` `(` $values `:` type($values) `)` attr-dict";
+}
+
 #endif // SSM_DIALECTS_SSM_DEVICEOPS

@@ -108,14 +108,18 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
   }
 
   /// Loop nests that hold nothing of the module's borders: checks end the run, and
-  /// temporaries inside would hide from LLVM that they do not overlap.
+  /// temporaries inside would hide from LLVM that they do not overlap. A device goes on behind a
+  /// check that fails, but whether a loop ends may hang on it.
   void collectNests(Block &block, SmallVectorImpl<Operation *> &nests) {
     for (Operation &op : block) {
       bool isNest = isa<linalg::LinalgOp, KernelOp, ParallelForOp, TopKOp>(op) ||
                     isa<scf::SCFDialect>(op.getDialect()) || (device && isDeviceStore(op));
       if (!isNest || op.hasTrait<OpTrait::IsTerminator>())
         continue;
-      bool leaves = op.walk([](Operation *inner) {
+      bool leaves = op.walk([&](Operation *inner) {
+                        if (device && isa<CheckOp>(inner) && isa<scf::ForOp>(op) &&
+                            !inner->getParentOfType<scf::WhileOp>())
+                          return WalkResult::advance();
                         bool isBorder =
                             isa<func::CallOp>(inner) ||
                             (isa<SSMDialect>(inner->getDialect()) &&
@@ -241,6 +245,18 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
                                              allSizes, allStrides);
   }
 
+  /// Checks become the kernel's, which is given the number of each.
+  static void keepChecks(Operation *nest, Captures &captures) {
+    nest->walk([&](CheckOp check) {
+      OpBuilder outside(nest), inside(check);
+      Value site = CheckSiteOp::create(outside, check.getLoc(), check.getNodeAttr(),
+                                       check.getTextAttr());
+      captures.params.insert(site);
+      CheckValuesOp::create(inside, check.getLoc(), check.getCondition(), site, check.getValues());
+      check.erase();
+    });
+  }
+
   /// Makes the nest a kernel, unless it takes something that no function can.
   void outline(Operation *nest, ModuleOp module) {
     Captures captures;
@@ -251,6 +267,8 @@ struct OutlineKernels : ssm::impl::OutlineKernelsBase<OutlineKernels> {
     });
     if (!llvm::all_of(captures.params, [&](Value param) { return isPlain(param); }))
       return;
+    if (device)
+      keepChecks(nest, captures);
 
     MLIRContext *context = &getContext();
     OpBuilder builder(context);

@@ -208,8 +208,9 @@ def OutlineKernels : Pass<"ssm-outline-kernels", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [Option<"device", "device", "bool", /*default=*/"false",
-                        "For a device: stores of host code to its memory are nests too, and constants "
-                        "in memory go into the kernels.">];
+                        "For a device: stores of host code to its memory are nests too, constants "
+                        "in memory go into the kernels, and checks in scf.for are its kernel's "
+                        "(ssm.check_values).">];
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
                            "::ssm::SSMDialect"];
 }

@@ -98,6 +98,12 @@ llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &t
 /// one. Not for all sizes: others must take what is left.
 llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, const GpuTarget &target);
 
+/// On arguments: memory that the function reaches by no other argument.
+inline constexpr llvm::StringLiteral kNoAlias = "llvm.noalias";
+
+/// The function's argument that is the memory of a buffer.
+std::optional<unsigned> argumentOf(mlir::gpu::GPUFuncOp function, mlir::Value buffer);
+
 /// Threads see through the buffer what others wrote: LLVM, to which no barrier touches memory
 /// behind a noalias pointer, would read it too early.
 void shareBetweenThreads(mlir::gpu::GPUFuncOp function, mlir::Value buffer);

@@ -101,7 +101,7 @@ static bool isApart(Operation *nest) {
     auto function =
         memory ? dyn_cast<FunctionOpInterface>(memory.getOwner()->getParentOp()) : nullptr;
     return function && !read.contains(buffer) &&
-           function.getArgAttr(memory.getArgNumber(), "llvm.noalias");
+           function.getArgAttr(memory.getArgNumber(), kNoAlias);
   });
 }
 

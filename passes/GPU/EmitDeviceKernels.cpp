@@ -37,7 +37,6 @@ namespace ssm {
 using namespace mlir;
 using namespace ssm;
 
-static constexpr StringLiteral kNoAlias = "llvm.noalias";
 /// What tells canReadEarly of an argument.
 static constexpr StringRef kConstantArguments[] = {kWeightArgument, kInputArgument};
 
@@ -79,8 +78,7 @@ Value DeviceKernel::addTensorMap(unsigned input, ArrayRef<int32_t> box, int64_t 
   return function.getArgument(number);
 }
 
-/// The function's argument that is the memory of a buffer.
-static std::optional<unsigned> argumentOf(gpu::GPUFuncOp function, Value buffer) {
+std::optional<unsigned> ssm::argumentOf(gpu::GPUFuncOp function, Value buffer) {
   while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
     buffer = view.getViewSource();
   auto view = buffer.getDefiningOp<ArenaViewOp>();
@@ -365,7 +363,10 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     SmallVector<Value> given(arguments);
     llvm::append_range(given, more);
     bool checks = llvm::any_of(ops, [](Operation *op) {
-      return op->walk([](CheckIndexOp) { return WalkResult::interrupt(); }).wasInterrupted();
+      return op->walk([](Operation *inner) {
+                 return isa<CheckIndexOp, CheckValuesOp>(inner) ? WalkResult::interrupt()
+                                                                : WalkResult::advance();
+               }).wasInterrupted();
     });
     if (checks)
       given.push_back(FaultOp::create(host, body.getArgument(0).getType(), body.getArgument(0),

@@ -30,9 +30,11 @@ public:
   void emit();
 
 private:
+  scf::ForOp findSharedLoop(scf::ForOp loops);
   void emit(KernelOp kernel);
   void emit(linalg::LinalgOp op);
   void emit(memref::StoreOp store);
+  void emit(scf::ForOp loops);
   void emit(TopKOp topk);
   void makeFirst(Operation *op);
   void wait(OpBuilder &b, Location loc) { gpu::BarrierOp::create(b, loc); }
@@ -41,13 +43,61 @@ private:
   gpu::GPUFuncOp function;
   /// What the threads share out, in order; numbers that all read by themselves.
   SmallVector<Operation *> shared;
+  /// Of loops in `shared`, the one whose steps they share out.
+  llvm::DenseMap<Operation *, scf::ForOp> sharedLoops;
   bool readsNumbers = false;
+  SmallVector<Operation *> checks;
 };
 
 } // namespace
 
+/// Of loops that write one element a step, one that is an index of the element by itself: a
+/// thread then meets all points of its elements, in their order.
+scf::ForOp NestEmitter::findSharedLoop(scf::ForOp loops) {
+  memref::StoreOp store;
+  SmallVector<memref::LoadOp> loads;
+  WalkResult walked = loops->walk([&](Operation *op) {
+    if (auto load = dyn_cast<memref::LoadOp>(op)) {
+      loads.push_back(load);
+      return WalkResult::advance();
+    }
+    if (isa<memref::StoreOp>(op) && !store) {
+      store = cast<memref::StoreOp>(op);
+      return WalkResult::advance();
+    }
+    bool isLoop = isa<scf::ForOp, scf::IfOp>(op) && op->getNumResults() == 0;
+    return isLoop || (op->getNumRegions() == 0 && isMemoryEffectFree(op)) ? WalkResult::advance()
+                                                                         : WalkResult::interrupt();
+  });
+  auto isOutside = [&](Value value) {
+    return !loops->isAncestor(value.getParentBlock()->getParentOp());
+  };
+  if (walked.wasInterrupted() || !store || !isOutside(store.getMemRef()))
+    return {};
+  // Nobody else has that memory.
+  std::optional<unsigned> written = argumentOf(function, store.getMemRef());
+  if (!written || !function.getArgAttr(*written, kNoAlias))
+    return {};
+  for (memref::LoadOp load : loads)
+    if (argumentOf(function, load.getMemRef()) == written &&
+        (load.getMemRef() != store.getMemRef() || load.getIndices() != store.getIndices()))
+      return {};
+  for (Value index : store.getIndices()) {
+    auto number = dyn_cast<BlockArgument>(index);
+    auto loop = number ? dyn_cast<scf::ForOp>(number.getOwner()->getParentOp()) : scf::ForOp();
+    if (loop && loops->isAncestor(loop) && isOutside(loop.getLowerBound()) &&
+        isOutside(loop.getStep()))
+      return loop;
+  }
+  return {};
+}
+
 bool NestEmitter::analyze() {
   WalkResult walked = nest->walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (isa<CheckValuesOp>(op)) {
+      checks.push_back(op);
+      return WalkResult::advance();
+    }
     if (isa<KernelOp, memref::StoreOp, TopKOp>(op) || isa<linalg::LinalgOp>(op)) {
       auto kernel = dyn_cast<KernelOp>(op);
       if (kernel && !orderCarryUpdates(kernel))
@@ -55,6 +105,12 @@ bool NestEmitter::analyze() {
       shared.push_back(op);
       return WalkResult::skip();
     }
+    if (auto loops = dyn_cast<scf::ForOp>(op))
+      if (scf::ForOp loop = findSharedLoop(loops)) {
+        sharedLoops[op] = loop;
+        shared.push_back(op);
+        return WalkResult::skip();
+      }
     readsNumbers |= isa<memref::LoadOp>(op);
     // Memory of a thread is not the block's.
     bool isLoop = isa<scf::ForOp, scf::WhileOp, scf::IfOp>(op);
@@ -116,15 +172,32 @@ void NestEmitter::emit(memref::StoreOp store) {
   makeFirst(store);
 }
 
+void NestEmitter::emit(scf::ForOp loops) {
+  scf::ForOp loop = sharedLoops.lookup(loops);
+  ImplicitLocOpBuilder b(loops.getLoc(), loops);
+  wait(b, loops.getLoc());
+  Value thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
+  Value threads = gpu::BlockDimOp::create(b, gpu::Dimension::x);
+  Value skipped = arith::MulIOp::create(b, thread, loop.getStep());
+  loop.setLowerBound(arith::AddIOp::create(b, loop.getLowerBound(), skipped));
+  loop.setStep(arith::MulIOp::create(b, threads, loop.getStep()));
+  b.setInsertionPointAfter(loops);
+  wait(b, loops.getLoc());
+}
+
 void NestEmitter::emit(TopKOp topk) {
   emitTopKInBlock(topk, function, kThreads);
   topk.erase();
 }
 
 void NestEmitter::emit() {
+  for (Operation *check : checks)
+    makeFirst(check);
   for (Operation *op : shared) {
     if (auto store = dyn_cast<memref::StoreOp>(op))
       shareBetweenThreads(function, store.getMemRef());
+    else if (isa<scf::ForOp>(op))
+      op->walk([&](memref::StoreOp store) { shareBetweenThreads(function, store.getMemRef()); });
     else
       for (OpOperand &out : cast<DestinationStyleOpInterface>(op).getDpsInitsMutable())
         shareBetweenThreads(function, out.get());
@@ -140,6 +213,8 @@ void NestEmitter::emit() {
       emit(topk);
     else if (auto store = dyn_cast<memref::StoreOp>(op))
       emit(store);
+    else if (auto loops = dyn_cast<scf::ForOp>(op))
+      emit(loops);
     else
       emit(cast<linalg::LinalgOp>(op));
   }

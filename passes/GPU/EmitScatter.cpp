@@ -191,7 +191,7 @@ bool ScatterNest::findBody() {
   auto memory = store ? dyn_cast<BlockArgument>(rootOf(store.getMemRef())) : BlockArgument();
   auto function =
       memory ? dyn_cast<FunctionOpInterface>(memory.getOwner()->getParentOp()) : nullptr;
-  if (!function || !function.getArgAttr(memory.getArgNumber(), "llvm.noalias"))
+  if (!function || !function.getArgAttr(memory.getArgNumber(), kNoAlias))
     return false;
   for (memref::LoadOp load : loads) {
     if (rootOf(load.getMemRef()) != memory)

@@ -37,10 +37,6 @@ public:
   Value numParts() { return d.ceilDiv(size, most()); }
   Value numCounters() { return d.mul(numRows(), kRadix); }
   Value words();
-  /// Blocks for all rows; none if nothing is asked for.
-  Value numBlocks(Value ofRow) {
-    return d.select(d.isEqual(k, 0), index(0), d.mul(numRows(), ofRow));
-  }
   Value isOfBlock() { return d.compare(Predicate::ule, size, most()); }
   Value isOfMany();
 

@@ -3,7 +3,7 @@
 // Part of ssm-mlir, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// A row that has a thread for each element is sorted as it is. Of a longer one the k first are
+// A row that threads have in registers is sorted as it is. Of a longer one the k first are
 // found digit by digit: how many elements have each value of a digit tells the digit of the last
 // one that is taken, and so on down the key and, if elements are equal there, down the index.
 // What is taken is then sorted: where threads have an element each, by shuffles and shared
@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/GPU/BitonicNetwork.h"
 #include "passes/GPU/EmitSort.h"
 #include "passes/GPU/EmitTopK.h"
 #include "passes/GPU/TeamReduce.h"
@@ -35,11 +36,15 @@ public:
   TopKEmitter(TopKOp op, gpu::GPUFuncOp function, ImplicitLocOpBuilder &b, int64_t threads)
       : TopKRow(op, b), threads(threads), shared{KernelOp(), KernelOp(), b, b, function} {}
 
-  void begin();
-  /// A power of two, and whole warps.
-  Value threadsOfRow();
-  /// A row that has a thread for each element.
-  void sortShort();
+  void begin() { thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x); }
+  /// Threads that have the row's elements, a power of two.
+  Value threadsOfPlaces(int64_t perThread);
+  /// Whole warps.
+  Value threadsOfRow(int64_t perThread) {
+    return d.make<arith::MaxUIOp>(threadsOfPlaces(perThread), index(kWarp));
+  }
+  /// A row whose elements threads have in registers, so many each.
+  void sortShort(int64_t perThread);
   /// What is taken is left in any order if threads have no element each, unless `inOrder`.
   void sortLong(bool inOrder);
 
@@ -50,6 +55,7 @@ private:
   struct Element {
     Value key, index;
   };
+  using Entry = BitonicNetwork::Entry;
   /// What remains to be found of the last element that is taken: its key so far or index, how
   /// many that have the digits found are to be taken, and whether those are all there are.
   struct Search {
@@ -58,15 +64,17 @@ private:
 
   void wait() { gpu::BarrierOp::create(b); }
   Value comesBefore(const Element &x, const Element &y);
-  Element nobody() { return {number(keyType, 0), number(b.getI64Type(), -1)}; }
+  SmallVector<Type> entryTypes();
+  Entry entryOf(const Element &element);
+  Value indexOf(const Entry &entry);
+  /// An entry behind all others unless it exists.
+  Entry orNobody(Value exists, Entry entry);
   /// The same for the keys (64 bits) of the row, some of which are asked for before the first is
   /// looked at.
   void forEachKey(Value count, llvm::function_ref<void(Value at, Value key)> body);
   void forEach(Value count, llvm::function_ref<void(Value)> body);
 
   void makeShared();
-  Element sortThreads(Element mine, Value count);
-  Element partnerOf(const Element &mine, Value distance);
   void sortOut();
   Search searchDigits(Search from, Value bits, NumberOf numberOf);
   Search searchDigit(Search from, Value shift, Value width, Value isFirst, NumberOf numberOf);
@@ -75,29 +83,54 @@ private:
   /// Owner of shared memory.
   DeviceKernel shared;
   Value thread;
-  /// What threads exchange; how many elements have each digit; what the one thread that has the
-  /// digit tells, and how many elements are taken.
-  Value keys, indices, bins, totals, told;
+  /// What is taken; how many elements have each digit; what the one thread that has the digit
+  /// tells, and how many elements are taken.
+  Value indices, bins, totals, told;
 };
 
 } // namespace
 
-void TopKEmitter::begin() {
-  thread = gpu::ThreadIdOp::create(b, gpu::Dimension::x);
-  keys = shared.addShared({threads}, keyType);
-  indices = shared.addShared({threads}, b.getI64Type());
-}
-
 void TopKEmitter::makeShared() {
   Type i32 = b.getI32Type();
+  indices = shared.addShared({threads}, b.getI64Type());
   bins = shared.addShared({kBins}, i32);
   totals = shared.addShared({kMaxBlock / kWarp}, i32);
   told = shared.addShared({kTold}, i32);
 }
 
-Value TopKEmitter::threadsOfRow() {
-  Value elements = b.createOrFold<memref::DimOp>(op.getInput(), static_cast<int64_t>(op.getAxis()));
-  return d.make<arith::MaxUIOp>(d.make<arith::ShLIOp>(index(1), ceilLog2(elements)), index(kWarp));
+Value TopKEmitter::threadsOfPlaces(int64_t perThread) {
+  Value places = d.make<arith::ShLIOp>(index(1), ceilLog2(size));
+  return d.make<arith::MaxUIOp>(d.div(places, perThread), index(1));
+}
+
+/// Of keys of 32 bits one word: comparing, shuffling and choosing cost by the word.
+SmallVector<Type> TopKEmitter::entryTypes() {
+  if (keyType.isInteger(32))
+    return {b.getI64Type()};
+  return {keyType, b.getI32Type()};
+}
+
+TopKEmitter::Entry TopKEmitter::entryOf(const Element &element) {
+  Type i64 = b.getI64Type();
+  // Lower indices first.
+  Value index = flip(b.createOrFold<arith::TruncIOp>(b.getI32Type(), element.index));
+  if (!keyType.isInteger(32))
+    return {element.key, index};
+  Value high = d.make<arith::ShLIOp>(arith::ExtUIOp::create(b, i64, element.key), number(i64, 32));
+  return {either(high, arith::ExtUIOp::create(b, i64, index))};
+}
+
+Value TopKEmitter::indexOf(const Entry &entry) {
+  Value index = entry.back();
+  if (keyType.isInteger(32))
+    index = arith::TruncIOp::create(b, b.getI32Type(), index);
+  return arith::ExtUIOp::create(b, b.getI64Type(), flip(index));
+}
+
+TopKEmitter::Entry TopKEmitter::orNobody(Value exists, Entry entry) {
+  for (Value &word : entry)
+    word = d.select(exists, word, number(word.getType(), 0));
+  return entry;
 }
 
 Value TopKEmitter::comesBefore(const Element &x, const Element &y) {
@@ -139,56 +172,6 @@ void TopKEmitter::forEachKey(Value count, llvm::function_ref<void(Value at, Valu
 // Sorting
 //===----------------------------------------------------------------------===//
 
-/// What the thread whose number differs in the bit of `distance` has.
-TopKEmitter::Element TopKEmitter::partnerOf(const Element &mine, Value distance) {
-  Type types[] = {keyType, b.getI64Type()};
-  Value isNear = d.isLess(distance, kWarp);
-  Values other = d.choose(
-      isNear, types,
-      [&] {
-        Value where = d.toInt(distance), width = number(b.getI32Type(), kWarp);
-        Values got;
-        for (Value value : {mine.key, mine.index})
-          got.push_back(gpu::ShuffleOp::create(b, value, where, width, gpu::ShuffleMode::XOR)
-                            .getShuffleResult());
-        return got;
-      },
-      [&] {
-        memref::StoreOp::create(b, mine.key, keys, thread);
-        memref::StoreOp::create(b, mine.index, indices, thread);
-        wait();
-        Value partner = d.bitXor(thread, distance);
-        Values got = {memref::LoadOp::create(b, keys, partner),
-                      memref::LoadOp::create(b, indices, partner)};
-        wait();
-        return got;
-      });
-  return {other[0], other[1]};
-}
-
-/// Sorts the elements of the first threads, a power of two that is at least `count`: a bitonic
-/// network. All threads take part.
-TopKEmitter::Element TopKEmitter::sortThreads(Element mine, Value count) {
-  Value one = index(1), zero = index(0);
-  auto shift = [&](Value by) { return d.make<arith::ShLIOp>(one, by); };
-  Values sorted = d.loop(
-      zero, ceilLog2(count), one, {mine.key, mine.index}, [&](Value stage, ValueRange given) {
-        Value length = shift(d.add(stage, 1));
-        Value isUp = d.isEqual(d.bitAnd(thread, length), 0);
-        return d.loop(zero, d.add(stage, 1), one, given, [&](Value step, ValueRange given) {
-          Element mine{given[0], given[1]};
-          Value distance = shift(d.sub(stage, step));
-          Element other = partnerOf(mine, distance);
-          Value isLower = d.isEqual(d.bitAnd(thread, distance), 0);
-          Value keepsFirst = d.isEqual(isLower, isUp);
-          Value keeps = d.isEqual(comesBefore(mine, other), keepsFirst);
-          return Values{d.select(keeps, mine.key, other.key),
-                        d.select(keeps, mine.index, other.index)};
-        });
-      });
-  return {sorted[0], sorted[1]};
-}
-
 /// Sorts the indices in the out, of any number: in each merge the first step turns the second
 /// half around, so that all pairs are in one order and those past the end stay out.
 void TopKEmitter::sortOut() {
@@ -225,19 +208,25 @@ void TopKEmitter::sortOut() {
   });
 }
 
-void TopKEmitter::sortShort() {
-  Type types[] = {keyType, b.getI64Type()};
-  Element none = nobody();
-  Values mine = d.choose(
-      d.isLess(thread, size), types,
-      [&] {
-        return Values{loadKey(thread), b.createOrFold<arith::IndexCastOp>(b.getI64Type(), thread)};
-      },
-      [&] {
-        return Values{none.key, none.index};
-      });
-  Element sorted = sortThreads({mine[0], mine[1]}, size);
-  d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });
+void TopKEmitter::sortShort(int64_t perThread) {
+  // Of all threads those that places of the row are for: elements come in any order, neighbours
+  // to neighbours. All are asked for before the first is looked at.
+  Value last = d.sub(size, 1), own = threadsOfPlaces(perThread), isOwn = d.isLess(thread, own);
+  Values at, loaded;
+  for (int64_t i = 0; i < perThread; ++i) {
+    at.push_back(d.add(d.mul(own, i), thread));
+    loaded.push_back(loadElement(d.min(at.back(), last)));
+  }
+  SmallVector<Entry> entries;
+  for (auto [place, element] : llvm::zip_equal(at, loaded))
+    entries.push_back(
+        orNobody(both(isOwn, d.isLess(place, size)), entryOf({keyOf(element), d.toWide(place)})));
+  BitonicNetwork network(b, shared, thread, threads, perThread, entryTypes());
+  network.sort(entries, ceilLog2(size));
+  for (int64_t i = 0; i < perThread; ++i) {
+    Value place = d.add(d.mul(thread, perThread), i);
+    d.branch(d.isLess(place, k), [&] { write(place, indexOf(entries[i])); });
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -369,19 +358,15 @@ void TopKEmitter::sortLong(bool inOrder) {
   d.branch(
       isShort,
       [&] {
-        Type types[] = {keyType, i64};
-        Element nobodyHere = nobody();
-        Values mine = d.choose(
-            d.isLess(thread, k), types,
-            [&] {
-              Value entry = memref::LoadOp::create(b, indices, thread);
-              return Values{loadKey(d.toIndex(entry)), entry};
-            },
-            [&] {
-              return Values{nobodyHere.key, nobodyHere.index};
-            });
-        Element sorted = sortThreads({mine[0], mine[1]}, k);
-        d.branch(d.isLess(thread, k), [&] { write(thread, sorted.index); });
+        Value isTaken = d.isLess(thread, k);
+        Values mine = d.choose(isTaken, {keyType, i64}, [&] {
+          Value entry = memref::LoadOp::create(b, indices, thread);
+          return Values{loadKey(d.toIndex(entry)), entry};
+        });
+        SmallVector<Entry> entries = {orNobody(isTaken, entryOf({mine[0], mine[1]}))};
+        BitonicNetwork network(b, shared, thread, threads, 1, entryTypes());
+        network.sort(entries, ceilLog2(k));
+        d.branch(isTaken, [&] { write(thread, indexOf(entries[0])); });
       },
       [&] {
         if (inOrder)
@@ -393,16 +378,17 @@ void TopKEmitter::sortLong(bool inOrder) {
 // Kernels
 //===----------------------------------------------------------------------===//
 
-/// A block for each row, of `maxRow` threads at most, or of rows of any length.
+/// A block for each row, of `maxRow` elements at most, `perThread` for each thread, or of rows of
+/// any length.
 static LaunchShape emitRows(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
-                            ImplicitLocOpBuilder &host, int64_t maxRow) {
-  int64_t threads = maxRow ? maxRow : kThreads;
+                            ImplicitLocOpBuilder &host, int64_t maxRow, int64_t perThread) {
+  int64_t threads = maxRow ? maxRow / perThread : kThreads;
   ImplicitLocOpBuilder b(op.getLoc(), op);
   TopKEmitter emitter(op, function, b, threads);
   emitter.begin();
   emitter.setRow(gpu::BlockIdOp::create(b, gpu::Dimension::x));
   if (maxRow)
-    emitter.sortShort();
+    emitter.sortShort(perThread);
   else
     emitter.sortLong(/*inOrder=*/false);
   op.erase();
@@ -410,8 +396,8 @@ static LaunchShape emitRows(TopKOp hostOp, TopKOp op, gpu::GPUFuncOp function,
   TopKEmitter outside(hostOp, function, host, threads);
   Value count = arith::ConstantIndexOp::create(host, threads);
   if (maxRow)
-    count = outside.threadsOfRow();
-  return {{outside.numRows(), one, one}, count, threads};
+    count = outside.threadsOfRow(perThread);
+  return {{outside.numBlocks(), one, one}, count, threads};
 }
 
 void ssm::checkTopKRows(TopKOp op, ImplicitLocOpBuilder &host) {
@@ -428,16 +414,21 @@ void ssm::checkTopKRows(TopKOp op, ImplicitLocOpBuilder &host) {
 
 SmallVector<KernelForm> ssm::getTopKForms(TopKOp op) {
   SmallVector<KernelForm> forms;
-  for (auto [suffix, most] : {std::pair("_short", int64_t(128)), std::pair("_row", kThreads)}) {
+  // A warp for short rows, which needs no barriers.
+  struct Short {
+    const char *suffix;
+    int64_t most, perThread;
+  };
+  for (auto [suffix, most, perThread] : {Short{"_short", 128, 4}, Short{"_row", 1024, 8}}) {
     KernelForm form{suffix, nullptr, nullptr};
-    form.isFit = [op, most](ImplicitLocOpBuilder &host) {
+    form.isFit = [op, most = most](ImplicitLocOpBuilder &host) {
       auto axis = static_cast<int64_t>(TopKOp(op).getAxis());
       Value size = host.createOrFold<memref::DimOp>(TopKOp(op).getInput(), axis);
       return DeviceBuilder{host}.compare(arith::CmpIPredicate::ule, size, most);
     };
-    form.emitAll = [op, suffix, most](KernelLaunches &launches) {
+    form.emitAll = [op, suffix = suffix, most = most, perThread = perThread](KernelLaunches &launches) {
       launches.launch(suffix, {}, [&](Operation *copy, gpu::GPUFuncOp function, ValueRange) {
-        return emitRows(op, cast<TopKOp>(copy), function, launches.host, most);
+        return emitRows(op, cast<TopKOp>(copy), function, launches.host, most, perThread);
       });
     };
     forms.push_back(form);
@@ -446,7 +437,7 @@ SmallVector<KernelForm> ssm::getTopKForms(TopKOp op) {
   KernelForm any{"", nullptr, nullptr};
   any.emitAll = [op](KernelLaunches &launches) {
     launches.launch("", {}, [&](Operation *copy, gpu::GPUFuncOp function, ValueRange) {
-      return emitRows(op, cast<TopKOp>(copy), function, launches.host, 0);
+      return emitRows(op, cast<TopKOp>(copy), function, launches.host, 0, 1);
     });
     auto axis = static_cast<int64_t>(TopKOp(op).getAxis());
     Value k = launches.host.createOrFold<memref::DimOp>(TopKOp(op).getOut(), axis);

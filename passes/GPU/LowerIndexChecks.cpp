@@ -67,6 +67,13 @@ struct LowerIndexChecks : ssm::impl::LowerIndexChecksBase<LowerIndexChecks> {
   }
 
   void lower(FunctionOpInterface function, Value fault) {
+    function->walk([&](CheckValuesOp check) {
+      ImplicitLocOpBuilder b(check.getLoc(), check);
+      Value truth = arith::ConstantIntOp::create(b, b.getI1Type(), 1);
+      reportFault(b, arith::XOrIOp::create(b, check.getCondition(), truth), fault,
+                  check.getSite(), check.getValues());
+      check.erase();
+    });
     llvm::MapVector<Block *, SmallVector<CheckIndexOp>> checks;
     function->walk([&](CheckIndexOp check) { checks[check->getBlock()].push_back(check); });
     for (auto &[block, list] : checks) {

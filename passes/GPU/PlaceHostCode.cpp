@@ -191,9 +191,42 @@ struct PlaceHostCode : ssm::impl::PlaceHostCodeBase<PlaceHostCode> {
     reportFault(b, arith::AndIOp::create(b, fails, isFirst), fault, site, values);
   }
 
+  /// What is computed at the function's front for all of it has the function's place: then the
+  /// first that it is for.
+  static Location placeOf(memref::LoadOp load, func::FuncOp function) {
+    SmallVector<Operation *> left = {load};
+    llvm::DenseSet<Operation *> seen = {load};
+    for (size_t i = 0; i < left.size(); ++i) {
+      if (isa<NameLoc>(left[i]->getLoc()) && left[i]->getLoc() != function.getLoc())
+        return left[i]->getLoc();
+      for (Operation *user : left[i]->getUsers())
+        if (seen.insert(user).second)
+          left.push_back(user);
+    }
+    return load.getLoc();
+  }
+
+  static std::string nameOf(ArgOp arg, func::FuncOp function) {
+    auto entries = function->getParentOfType<ModuleOp>()->getAttrOfType<ArrayAttr>("ssm.entries");
+    if (!entries)
+      return std::to_string(arg.getIndex());
+    auto entry = *llvm::find_if(entries.getAsRange<DictionaryAttr>(), [&](DictionaryAttr other) {
+      return other.get("name") == function->getAttr("ssm.entry");
+    });
+    auto input = cast<DictionaryAttr>(entry.getAs<ArrayAttr>("inputs")[arg.getIndex()]);
+    return ("'" + input.getAs<StringAttr>("name").getValue() + "'").str();
+  }
+
   static void read(memref::LoadOp load, func::FuncOp function) {
-    remark::missed(load.getLoc(), remark::RemarkOpts::name("Read").category("placement"))
-        << "the host waits for the device: an element of a tensor is needed here";
+    Value memory = load.getMemRef();
+    while (auto view = memory.getDefiningOp<ViewLikeOpInterface>())
+      memory = view.getViewSource();
+    auto arg = memory.getDefiningOp<ArgOp>();
+    remark::missed(placeOf(load, function),
+                   remark::RemarkOpts::name("Read").category("placement"))
+        << (arg ? "the host waits for the device unless input " + nameOf(arg, function) +
+                      " lies on the host: an element of it is needed here"
+                : "the host waits for the device: an element of a tensor is needed here");
     ImplicitLocOpBuilder b(load.getLoc(), load);
     load.replaceAllUsesWith(ReadOp::create(b, load.getType(), function.getArgument(0),
                                            function.getArgument(1), load.getMemRef(),

@@ -23,6 +23,11 @@ public:
   /// Sets the row by its number.
   void setRow(mlir::Value number);
   mlir::Value numRows();
+  /// Blocks for all rows; none if nothing is asked for.
+  mlir::Value numBlocks() { return numBlocks(index(1)); }
+  mlir::Value numBlocks(mlir::Value ofRow) {
+    return d.select(d.isEqual(k, 0), index(0), d.mul(numRows(), ofRow));
+  }
 
 protected:
   using Value = mlir::Value;

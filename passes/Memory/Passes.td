@@ -16,7 +16,8 @@ def PlaceCarries : Pass<"ssm-place-carries", "::mlir::func::FuncOp"> {
     Loops keep a carry of fixed size in its buffer by materialize_in_destination,
     which bufferization must do in place or give up. So none may be left where it
     is no loop's last word on a carry (a loop of one step that was unrolled, say):
-    there the source is taken as it is. The others move to the end of the step, and
+    there the source is taken as it is, and so where an inner loop has left it in the carry's
+    buffer already: it keeps it itself, or inserts elements. The others move to the end of the step, and
     a source that lies in another carry's buffer is saved before any is written.
 
     ```mlir

@@ -104,6 +104,32 @@ static bool comesThroughRegion(Value value, BlockArgument carry) {
   });
 }
 
+/// Whether the value is the loop's argument with elements inserted, which nothing reads in between
+/// but elements in front of that.
+static bool isInsertedInto(Value value, BlockArgument arg) {
+  while (true) {
+    Operation *op = value.getDefiningOp();
+    auto insert = dyn_cast_or_null<tensor::InsertOp>(op);
+    auto result = dyn_cast<OpResult>(value);
+    auto inner = dyn_cast_or_null<scf::ForOp>(op);
+    if (!insert && !inner)
+      return false;
+    Value before = insert ? insert.getDest() : inner.getInitArgs()[result.getResultNumber()];
+    if (inner) {
+      Value yielded = inner.getYieldedValues()[result.getResultNumber()];
+      if (!isInsertedInto(yielded, inner.getRegionIterArg(result.getResultNumber())))
+        return false;
+    }
+    for (Operation *user : before.getUsers())
+      if (user != op && !(isa<tensor::ExtractOp>(user) && user->getBlock() == op->getBlock() &&
+                          user->isBeforeInBlock(op)))
+        return false;
+    if (before == arg)
+      return true;
+    value = before;
+  }
+}
+
 /// Whether the value is what an inner loop leaves in the carry's buffer, which
 /// nothing else reads: it is in its place already.
 static bool isInPlace(MaterializeInDestinationOp op, BlockArgument carry) {
@@ -112,11 +138,11 @@ static bool isInPlace(MaterializeInDestinationOp op, BlockArgument carry) {
     return false;
   auto result = cast<OpResult>(throughCasts(op.getSource()));
   Value init = inner.getInitArgs()[result.getResultNumber()];
-  auto yield = cast<scf::YieldOp>(inner.getBody()->getTerminator());
-  auto kept = throughCasts(yield.getOperand(result.getResultNumber()))
-                  .getDefiningOp<MaterializeInDestinationOp>();
-  return init == carry && llvm::range_size(carry.getUses()) == 2 && op.getDest() == carry && kept &&
-         carryOf(kept) == inner.getRegionIterArg(result.getResultNumber());
+  BlockArgument arg = inner.getRegionIterArg(result.getResultNumber());
+  Value yielded = inner.getYieldedValues()[result.getResultNumber()];
+  auto kept = throughCasts(yielded).getDefiningOp<MaterializeInDestinationOp>();
+  return init == carry && llvm::range_size(carry.getUses()) == 2 && op.getDest() == carry &&
+         ((kept && carryOf(kept) == arg) || isInsertedInto(yielded, arg));
 }
 
 /// Copies the source before it is written to its place.

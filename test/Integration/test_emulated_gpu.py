@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 import pytest
-from ssmtest import build
+from ssmtest import build, planted
 
 sys.path.insert(0, str(build.MODELS))
 from builder import Builder  # noqa: E402
@@ -117,40 +117,32 @@ def test_kernels(name, tmp_path):
 
 # Tests of operators whose modules were wrong on a GPU alone: constants that a branch yields,
 # results that need no kernel, outs of eight axes, products without depth. And a chain of kernels that
-# begin before those in front of them are done.
+# begin before those in front of them are done, and checks in loops that one block runs.
 OPERATORS = {
-    "test_control_flow_forms.py": "test_if_of_other_sizes",
-    "test_layout.py": "Shape and scalar or Identity and 3x0",
-    "test_node_cases.py": "test_tile-dynamic",
-    "test_contractions.py": "test_gemm and dynamic",
-    "test_step_layers.py": "test_step_layer",
+    "ops/test_control_flow_forms.py": "test_if_of_other_sizes",
+    "ops/test_layout.py": "Shape and scalar or Identity and 3x0",
+    "ops/test_node_cases.py": "test_tile-dynamic",
+    "ops/test_contractions.py": "test_gemm and dynamic",
+    "ops/test_step_layers.py": "test_step_layer",
+    "Integration/test_scan_bodies.py": "test_rows and O3",
 }
 
 
 @pytest.mark.parametrize("file", OPERATORS)
 def test_operators(file):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", "test/pytest.ini", f"test/ops/{file}", "-k",
+        [sys.executable, "-m", "pytest", "-c", "test/pytest.ini", f"test/{file}", "-k",
          OPERATORS[file]], cwd=build.ROOT, env=environment("sm_90a"), capture_output=True,
         text=True, check=False)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
 
 
-def softmax():
-    g = Builder()
-    x = g.input("x", ["M", "N"])
-    g.output(g.add("Softmax", x), ["M", "N"], name="y")
-    return g.model()
-
-
 # What is done to the PTX of a softmax of rows, and what is told: which side of a shuffle finds
 # the missing lane first, the order of threads decides.
 FAULTS = {
-    "barrier_of_some": (r"\tbar\.sync \t0;",
-                        "\t{ .reg .pred q; .reg .b32 i; mov.u32 i, %tid.x; "
-                        "setp.ne.b32 q, i, 5; @q bar.sync 0; }", "wait for others"),
+    "barrier_of_some": (*planted.BARRIER_OF_SOME, "wait for others"),
     "missing_lane": (r"(shfl\.sync\.bfly\.b32.*), -1;", r"\1, 1;", "not in its own mask|a lane that takes no part"),
-    "outside": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1073741824]", "outside of the device's"),
+    "outside": (*planted.OUTSIDE, "outside of the device's"),
     "misaligned": (r"(st\.global\.\S+ \t\[%rd\d+)\]", r"\1+1]", "not a multiple"),
     "shared_outside": (r"(st\.shared\.\S+ \t\[%rd?\d+)\]", r"\1+100000]", "outside of shared"),
     "unknown": (r"\tret;", "\tvote.sync.maybe.pred %p1, %p1, -1;\n\tret;", "no rule of rules.py"),
@@ -159,25 +151,9 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults_are_told(name, tmp_path):
-    import onnx
-
-    pattern, replacement, told = FAULTS[name]
-    onnx.save(softmax(), tmp_path / "model.onnx")
-    # An assembler that plants the fault.
-    (tmp_path / "ptxas").write_text(f"""#!{sys.executable}
-import re, subprocess, sys
-path = next(word for word in sys.argv if word.endswith(".ptx"))
-text, count = re.subn({pattern!r}, {replacement!r}, open(path).read())
-assert count, "there is nothing to plant the fault in"
-open(path, "w").write(text)
-sys.exit(subprocess.call([{str(build.GPU_EMULATOR / "ptxas")!r}, *sys.argv[1:]]))
-""")
-    (tmp_path / "ptxas").chmod(0o755)
+    *fault, told = FAULTS[name]
     module = tmp_path / "module.so"
-    done = subprocess.run(
-        [build.tool("ssm-compile"), tmp_path / "model.onnx", "--target=cuda:sm_80",
-         f"--ptxas={tmp_path / 'ptxas'}", "-o", module], capture_output=True, text=True,
-        check=False)
+    done = planted.compile_planted(module, "cuda:sm_80", fault, build.GPU_EMULATOR / "ptxas")
     if done.returncode == 0:
         done = subprocess.run(
             [build.tool("ssm-run"), module, "--device", "cuda", "--dim=M=3", "--dim=N=5000"],

@@ -18,6 +18,7 @@ from ssmtest import build, compiler
 
 sys.path.insert(0, str(build.MODELS))
 import mamba  # noqa: E402
+import step_numbers  # noqa: E402
 from builder import Builder  # noqa: E402
 
 DRIVER = build.BUILD / "lib" / "libFakeCuda.so"
@@ -130,6 +131,14 @@ def test_layer(launches):
     assert len(often) % len(once) == 0 and len(often) > 5 * len(once)
     for i, launch in enumerate(often):
         assert launch == once[i % len(once)]
+
+
+@pytest.mark.parametrize("form", ["written", "gathered", "sliced"])
+def test_no_launch_for_each_step(launches, form):
+    """Where a step's number tells, checks of it are in the kernel of all steps."""
+    make = getattr(step_numbers, form)
+    few, many = (launches(form, make, K=8, D=8, L=length) for length in (1, 7))
+    assert len(few) <= 3 and [launch.kernel for launch in few] == [launch.kernel for launch in many]
 
 
 def test_scan_grid(launches):

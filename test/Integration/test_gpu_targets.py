@@ -419,3 +419,16 @@ def test_needed_numbers_are_remarked(tmp_path):
     done = compile_to(tmp_path, "--target=cuda:sm_80", "--remarks=placement", model=model)
     assert done.returncode == 0, done.stderr
     assert "the host waits for the device" in done.stderr
+
+
+def test_remark_of_a_size_input(tmp_path):
+    """One that is an input costs no wait where it lies on the host."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["M", "N"]),
+              helper.make_tensor_value_info("k", TensorProto.INT64, [1])]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["M", "K"])
+    node = helper.make_node("TopK", ["x", "k"], ["y", ""], name="best")
+    model = helper.make_model(helper.make_graph([node], "g", inputs, [out]),
+                              opset_imports=[helper.make_opsetid("", 21)])
+    done = compile_to(tmp_path, "--target=cuda:sm_80", "--remarks=placement", model=model)
+    assert done.returncode == 0, done.stderr
+    assert "node 'best'" in done.stderr and "unless input 'k' lies on the host" in done.stderr

@@ -14,6 +14,7 @@ from ssmtest import build, compare, compiler, runtime
 from ssmtest.case import f32, generator
 
 sys.path.insert(0, str(build.MODELS))
+import step_numbers  # noqa: E402
 from builder import Builder  # noqa: E402
 
 LEVELS = ["-O0", "-O3"]
@@ -99,3 +100,39 @@ def test_write_where_the_step_tells(level):
             wanted.append(h)
         np.testing.assert_array_equal(got["last"], h)
         np.testing.assert_array_equal(got["y"], np.array(wanted).reshape(length, batch, 24))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("reduction", ["none", "add"])
+def test_rows_written_where_inputs_tell(reduction, level):
+    session = load(step_numbers.written(reduction), level)
+    rng = generator("rows of a table")
+    for rows, columns, length in ((5, 7, 9), (1, 1, 3), (3, 600, 4), (4, 8, 1), (4, 8, 0), (9, 0, 2)):
+        table = rng.standard_normal((rows, columns), f32)
+        xs = rng.standard_normal((length, columns), f32)
+        places = rng.integers(-rows, rows, (length, 2))
+        got = session.run({"table": table, "xs": xs, "places": places})
+        last, ys = step_numbers.wanted_written(table, xs, places, reduction)
+        compare.check_close("last", got["last"], last, np.dtype(f32), 1e-5)
+        compare.check_close("ys", got["ys"], ys, np.dtype(f32), 1e-5)
+    places[-1, 1] = rows
+    with pytest.raises(runtime.RuntimeFailure, match=f"component 0 {rows} is out of range for size {rows}"):
+        session.run({"table": table, "xs": xs, "places": places})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("form", ["gathered", "sliced"])
+def test_rows_read_where_steps_count(form, level):
+    session = load(getattr(step_numbers, form)(), level)
+    rng = generator("rows by count")
+    for rows, columns, length, start in ((12, 7, 9, 2), (1, 1, 1, 0), (5, 700, 5, 0), (3, 4, 0, 1)):
+        table = rng.standard_normal((rows, columns), f32)
+        xs = rng.standard_normal((length, columns), f32)
+        got = session.run({"table": table, "xs": xs, "start": np.array([start])})
+        last, ys = step_numbers.wanted_counted(table, xs, start)
+        compare.check_close("last", got["last"], last, np.dtype(f32), 1e-5)
+        compare.check_close("ys", got["ys"], ys, np.dtype(f32), 1e-5)
+    told = "index 3 is out of range" if form == "gathered" else "axis 0 has size 0, expected 1"
+    with pytest.raises(runtime.RuntimeFailure, match=told):
+        session.run({"table": table, "xs": rng.standard_normal((4, 4), f32),
+                     "start": np.array([1])})

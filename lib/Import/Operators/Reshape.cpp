@@ -361,6 +361,7 @@ static LogicalResult lowerSqueeze(LoweringContext &ctx) {
   auto &b = ctx.b;
   InferContext infer(ctx.getNode(), ctx.facts);
   Dims input(ctx.dims(0)), dims(ctx.resultDims(0));
+  TensorValue value = ctx.get(0);
   auto checkOne = [&](Value condition, int64_t axis, Value size) {
     Value one = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, size, ctx.index(1));
     ctx.check(condition ? Value(arith::OrIOp::create(b, one, condition)) : one,
@@ -390,9 +391,14 @@ static LogicalResult lowerSqueeze(LoweringContext &ctx) {
       if (constantValue(dim))
         continue;
       Value size = ctx.size(dim);
-      if (llvm::is_contained(*axes, axis))
+      if (llvm::is_contained(*axes, axis)) {
         checkOne(Value(), axis, size);
-      else if (onlyOnes)
+        // One element of it, so that no size of data's making is left.
+        Dims first = value.dims;
+        first[axis] = ctx.facts.constant(1);
+        SmallVector<OpFoldResult> offsets(first.size(), b.getIndexAttr(0));
+        value = ctx.slice(value, offsets, first);
+      } else if (onlyOnes)
         // The rank would change with the call.
         ctx.check(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, size, ctx.index(1)),
                   "axis " + Twine(axis) +
@@ -400,7 +406,7 @@ static LogicalResult lowerSqueeze(LoweringContext &ctx) {
                   size);
     }
   }
-  ctx.set(0, ctx.reshape(ctx.get(0), dims).value);
+  ctx.set(0, ctx.reshape(value, dims).value);
   return success();
 }
 

@@ -1,7 +1,8 @@
 // RUN: ssm-opt %s -split-input-file -ssm-emit-device-kernels -canonicalize -cse -ssm-verify-sync | FileCheck %s
 
-// A block for each row. Rows of up to 128 and of up to 1024 elements have a thread for each: a
-// bitonic network, by shuffles in a warp and shared memory between warps. Longer ones are
+// A block for each row. Of rows of up to 128 and of up to 1024 elements a thread has four and
+// eight: a bitonic network, in registers, by shuffles in a warp and shared memory between warps.
+// Keys of 32 bits make one word with their index. Longer ones are
 // searched for the last key that is taken, digit by digit, or sorted: by a block that has all of
 // them, or where much is asked for, or rows are long and few, by many, digit by digit. More than
 // 2^32 elements end the run.
@@ -26,16 +27,22 @@
 // CHECK: arith.cmpi ugt, %{{.*}}, %c1024
 // CHECK: ssm.launch {{.*}}@device::@rows_order grid(%{{.*}}, %c1, %c1) threads %c256
 // CHECK: gpu.func @rows_short
+// CHECK-COUNT-4: memref.load
 // CHECK: %[[KEY:.*]] = arith.xori %{{.*}}, %c-2147483648_i32
 // CHECK: arith.cmpf uno
+// CHECK: arith.cmpi ugt, %{{.*}}, %{{.*}} : i64
 // CHECK: scf.for
 // CHECK: scf.for
-// CHECK: gpu.shuffle xor {{.*}} : i32
-// CHECK: gpu.shuffle xor {{.*}} : i64
-// CHECK: gpu.barrier
-// CHECK: memref.store {{.*}} : memref<?x?xi64>
+// CHECK-COUNT-4: gpu.shuffle xor {{.*}} : i64
+// CHECK-NOT: gpu.barrier
+// CHECK-COUNT-4: memref.store {{.*}} : memref<?x?xi64>
 // CHECK-NOT: atomic_rmw
 // CHECK: gpu.func @rows_row
+// CHECK-COUNT-8: gpu.shuffle xor {{.*}} : i64
+// CHECK-COUNT-8: memref.store {{.*}} : memref<1024xi64, 3>
+// CHECK: gpu.barrier
+// CHECK-COUNT-8: memref.load {{.*}} : memref<1024xi64, 3>
+// CHECK: gpu.barrier
 // CHECK-NOT: atomic_rmw
 // CHECK: gpu.func @rows_block
 // CHECK: nvvm.vote.sync ballot

@@ -60,3 +60,21 @@ gpu.module @device {
     gpu.return
   }
 }
+
+// -----
+
+// A check of numbers, where one thread tells.
+// CHECK-LABEL: gpu.func @values(
+// CHECK-SAME: %[[HOLDS:[a-z0-9]+]]: i1, %[[SITE:[a-z0-9]+]]: i64, %[[VALUE:[a-z0-9]+]]: index, %[[FAULT:[a-z0-9]+]]: !llvm.ptr)
+// CHECK: %[[FAILS:.*]] = arith.xori %[[HOLDS]]
+// CHECK: scf.if %[[FAILS]]
+// CHECK: llvm.cmpxchg %[[FAULT]]
+// CHECK: %[[WORD:.*]] = arith.index_cast %[[VALUE]]
+// CHECK: llvm.store %[[WORD]]
+// CHECK-NOT: ssm.check_values
+gpu.module @device {
+  gpu.func @values(%holds: i1, %site: i64, %value: index, %fault: !llvm.ptr {ssm.fault}) kernel {
+    ssm.check_values %holds, %site values(%value : index)
+    gpu.return
+  }
+}

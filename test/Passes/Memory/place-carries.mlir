@@ -129,3 +129,49 @@ func.func @through_a_branch(%n: index, %p: i1, %a0: tensor<8xf32>) -> tensor<8xf
   }
   return %0 : tensor<8xf32>
 }
+
+// Elements that an inner loop inserts are in their place; not so where a step reads what is there
+// as a whole.
+// CHECK-LABEL: func.func @inserted
+// CHECK: scf.for
+// CHECK: %[[LEFT:.*]] = scf.for
+// CHECK-NOT: materialize_in_destination
+// CHECK: scf.yield %[[LEFT]]
+// CHECK-LABEL: func.func @inserted_behind
+// CHECK: bufferization.materialize_in_destination
+func.func @inserted(%n: index, %a0: tensor<8xf32>) -> tensor<8xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %0 = scf.for %i = %c0 to %n step %c1 iter_args(%a = %a0) -> (tensor<8xf32>) {
+    %left = scf.for %j = %c0 to %n step %c1 iter_args(%b = %a) -> (tensor<8xf32>) {
+      %x = tensor.extract %b[%j] : tensor<8xf32>
+      %y = arith.negf %x : f32
+      %s = tensor.insert %y into %b[%j] : tensor<8xf32>
+      scf.yield %s : tensor<8xf32>
+    }
+    %an = bufferization.materialize_in_destination %left in %a
+        : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+    scf.yield %an : tensor<8xf32>
+  }
+  return %0 : tensor<8xf32>
+}
+func.func @inserted_behind(%n: index, %a0: tensor<8xf32>) -> tensor<8xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %0 = scf.for %i = %c0 to %n step %c1 iter_args(%a = %a0) -> (tensor<8xf32>) {
+    %left = scf.for %j = %c0 to %n step %c1 iter_args(%b = %a) -> (tensor<8xf32>) {
+      %x = tensor.extract %b[%j] : tensor<8xf32>
+      %s = tensor.insert %x into %b[%c0] : tensor<8xf32>
+      %e = tensor.empty() : tensor<8xf32>
+      %t = linalg.add ins(%s, %b : tensor<8xf32>, tensor<8xf32>) outs(%e : tensor<8xf32>)
+          -> tensor<8xf32>
+      %z = tensor.extract %t[%c1] : tensor<8xf32>
+      %u = tensor.insert %z into %s[%c1] : tensor<8xf32>
+      scf.yield %u : tensor<8xf32>
+    }
+    %an = bufferization.materialize_in_destination %left in %a
+        : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+    scf.yield %an : tensor<8xf32>
+  }
+  return %0 : tensor<8xf32>
+}

@@ -314,6 +314,29 @@ TEST_F(Fake, InputsAreThereForWhoReadsThemEarly) {
   }
 }
 
+/// What an input on the host tells is no reason to wait; it's read anew in each run.
+TEST_F(Fake, ReadsInputsWhereTheCallerHasThem) {
+  Module module = createOn("cuda");
+  Session session = makeSession(module.get(), "faulty");
+  auto waitsOf = [&](DLTensor *which, ssmrt_status expected) {
+    int64_t before = calls("cuStreamSynchronize");
+    EXPECT_EQ(run(session, {{"fault", which}}), expected) << ssmrt_last_message();
+    return calls("cuStreamSynchronize") - before;
+  };
+  Tensor<int32_t> which({}, {0});
+  ssmrt_device_tensor *kept = nullptr;
+  ASSERT_EQ(ssmrt_device_tensor_create(module.get(), &which.view, &kept), SSMRT_OK);
+  DLTensor onDevice;
+  ssmrt_device_tensor_view(kept, &onDevice);
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    which.values[0] = 0;
+    EXPECT_EQ(waitsOf(&which.view, SSMRT_OK) + 1, waitsOf(&onDevice, SSMRT_OK));
+    which.values[0] = 1;
+    (void)waitsOf(&which.view, SSMRT_INTERNAL);
+  }
+  ssmrt_device_tensor_destroy(kept);
+}
+
 TEST_F(Fake, BlocksAlongAxisOneAreClusters) {
   MainCase values(random, 3);
   std::vector<ssm_device_kernel> kernels(
