@@ -26,6 +26,8 @@ struct GpuTarget {
   std::string features;
   /// 10 major + minor: 80, 90.
   int version = 0;
+  /// The most bytes of shared memory that a block can have, once it is asked for.
+  int64_t maxShared = 0;
   /// Its own instructions (wgmma, TMA's forms): code that no other chip runs.
   bool isSpecific = false;
 

@@ -96,7 +96,7 @@ llvm::SmallVector<KernelForm> getMatmulForms(KernelOp kernel, const GpuTarget &t
 
 /// Recurrences with sums over a state, in blocks of warps with roles; none if the kernel is not
 /// one. Not for all sizes: others must take what is left.
-llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, int chip);
+llvm::SmallVector<KernelForm> getStagedForms(KernelOp kernel, const GpuTarget &target);
 
 /// On arguments: memory that the function reaches by no other argument.
 inline constexpr llvm::StringLiteral kNoAlias = "llvm.noalias";

@@ -19,6 +19,10 @@ inline constexpr llvm::StringLiteral kDeviceModule = "device";
 /// _READS_EARLY, _CLUSTERS), blocks of a cluster, and the words of the memory behind ssm.fault (SSM_FAULT_WORDS, SSM_FLAG_WORDS).
 inline constexpr int64_t kOverlaps = 1, kPersistent = 2, kReadsEarly = 4, kClusters = 8;
 inline constexpr int64_t kMaxCluster = 8;
+/// Of the module: the most bytes of shared memory that a block of its chip can have.
+inline constexpr llvm::StringLiteral kMaxSharedAttr = "ssm.max_shared";
+/// What most a chip has, where the module does not tell.
+int64_t getMaxShared(mlir::gpu::GPUFuncOp function);
 inline constexpr int64_t kFaultWords = 16, kFlagWords = 1024;
 
 /// Made if there is none.

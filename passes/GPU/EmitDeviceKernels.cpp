@@ -7,6 +7,7 @@
 
 #include "passes/GPU/DeviceKernel.h"
 #include "passes/GPU/DeviceModule.h"
+#include "passes/GPU/TraceBlock.h"
 #include "passes/GPU/EmitTopK.h"
 #include "passes/GPU/Passes.h"
 #include "passes/GPU/Teams.h"
@@ -123,6 +124,11 @@ gpu::GPUModuleOp ssm::getDeviceModule(ModuleOp module) {
   return gpu::GPUModuleOp::create(b, module.getLoc(), kDeviceModule);
 }
 
+int64_t ssm::getMaxShared(gpu::GPUFuncOp function) {
+  auto told = function->getParentOp()->getAttrOfType<IntegerAttr>(kMaxSharedAttr);
+  return told ? told.getInt() : 227 * 1024;
+}
+
 gpu::GPUFuncOp ssm::createDeviceFunction(gpu::GPUModuleOp device, StringRef name, TypeRange types) {
   auto b = OpBuilder::atBlockEnd(device.getBody());
   auto function = gpu::GPUFuncOp::create(b, device.getLoc(), name,
@@ -189,6 +195,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
     }
     precision = *named;
     gpu::GPUModuleOp device = getDeviceModule(module);
+    device->setAttr(kMaxSharedAttr, Builder(&getContext()).getI64IntegerAttr(target.maxShared));
     for (func::FuncOp function : functions)
       emit(function, device);
     returnStatus(module, functions);
@@ -225,7 +232,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
       return forms;
     SmallVector<KernelForm> forms;
     addStepForm(kernel, overlaps, forms);
-    llvm::append_range(forms, getStagedForms(kernel, target.version));
+    llvm::append_range(forms, getStagedForms(kernel, target));
     addPrefixForms(kernel, forms);
     forms.push_back({"", nullptr, [this](DeviceKernel &both) {
                std::optional<LaunchShape> shape = emitLaneRecurrence(both);
@@ -391,7 +398,7 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
 
     LaunchShape shape =
         emit(copy, target, inside, target.getArguments().slice(arguments.size(), more.size()), given);
-    letOthersBegin(target);
+    letOthersBegin(target, shape.flags);
     setLaunchBounds(target, shape.maxThreads, shape.dynamicShared, shape.flags);
     llvm::append_range(given, shape.more);
     auto symbol = SymbolRefAttr::get(device.getSymNameAttr(),
@@ -402,10 +409,17 @@ struct EmitDeviceKernels : ssm::impl::EmitDeviceKernelsBase<EmitDeviceKernels> {
 
   /// The kernel behind may begin as soon as this one's blocks have: it waits before it reads
   /// what others write.
-  void letOthersBegin(gpu::GPUFuncOp kernel) {
-    for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
+  void letOthersBegin(gpu::GPUFuncOp kernel, int64_t flags) {
+    SmallVector<int32_t> constants;
+    for (unsigned i = 0; i < kernel.getNumArguments(); ++i) {
+      if (kernel.getArgAttr(i, kWeightArgument) ||
+          (kernel.getArgAttr(i, kInputArgument) && flags & kReadsEarly))
+        constants.push_back(i);
       for (StringRef attribute : kConstantArguments)
         kernel.removeArgAttr(i, attribute);
+    }
+    if (flags & kOverlaps)
+      kernel->setAttr(kConstants, DenseI32ArrayAttr::get(&getContext(), constants));
     if (target.version < 90)
       return;
     ImplicitLocOpBuilder b(kernel.getLoc(), &kernel.getBody().front(),

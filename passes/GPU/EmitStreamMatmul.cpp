@@ -10,6 +10,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/DeviceModule.h"
+#include "passes/GPU/TraceBlock.h"
 #include "passes/GPU/WarpgroupMatmul.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -152,7 +153,9 @@ void StreamEmitter::addParts() {
   Value numRows = d.sub(d.min(d.add(firstRow, ofBlock), most), firstRow);
   Value own = d.after(shared, d.mul(firstRow, sumsPitch()));
   auto at = [&](Value row, Value column) {
-    return d.after(own, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
+    Value place = d.after(own, d.add(d.mul(row, sumsPitch()), d.mul(column, 4)));
+    place.getDefiningOp()->setAttr(kOwnPart, b.getUnitAttr());
+    return place;
   };
   barrier();
   d.loop(thread, d.mul(numRows, perRow), d.constant(threads), {}, [&](Value number, ValueRange) {

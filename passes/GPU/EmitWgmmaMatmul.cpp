@@ -25,8 +25,6 @@ constexpr int64_t kConsumers = 2, kThreads = (1 + kConsumers) * WarpgroupEmitter
 constexpr int32_t kProducerRegisters = 40, kConsumerRegisters = 232;
 /// Rows of the tiles that take turns with tiles of columns.
 constexpr int64_t kRasterRows = 2048;
-/// Shared memory of a block.
-constexpr int64_t kMaxShared = 232448;
 
 class WgmmaEmitter : public WarpgroupEmitter {
 public:
@@ -356,8 +354,8 @@ LaunchShape WgmmaEmitter::emit() {
   prepare();
   stageBytes = (tile.m + tile.n) * tile.k * bytes;
   // As many as there is room for; tables of barriers need a little.
-  stages = std::min(tile.stages,
-                    (kMaxShared - kConsumers * pieceBytes() - 256) / stageBytes);
+  stages = std::min(tile.stages, (getMaxShared(k.function) - kConsumers * pieceBytes() - 256) /
+                                     stageBytes);
   staging = stageBytes * stages;
   barriers = staging + kConsumers * pieceBytes();
   shape.dynamicShared = barriers + 16 * stages;

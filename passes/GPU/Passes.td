@@ -198,12 +198,21 @@ def VerifySync : Pass<"ssm-verify-sync"> {
       branch between roles may hold the same barriers in the same loops;
     - shared memory is read past the threads (bulk tensor copies, wgmma) after a store that no
       nvvm.fence.proxy follows;
-    - an index can be larger than its axis, or all memory than a block can have.
+    - an index can be larger than its axis, or all memory than a block of the chip can have
+      (ssm.max_shared of the module);
+    - memory is read that nothing was written to, neither in front nor in a loop around, or an
+      operation reaches it that is not followed here (copies, transfers, parts of it);
+    - a thread tells other blocks by a releasing store of what all threads wrote, with no barrier in
+      between.
 
     Where dynamic shared memory is reached by LLVM pointers, all threads of a block are
     followed at once (TraceBlock.cpp, ReplayBlock.cpp) on numbers that threads and constants make
     known: a loop takes a few steps if its end is not known, and both arms of such a branch
-    are taken. Places that are not known are left out. It is an error if
+    are taken. A place that data tells lies between the bounds that the numbers it is computed
+    from have, or those that the emitter tells (ssm.within of the pointer): whatever others do
+    somewhere between them may meet it, but for two stores or two atomic accesses. Blocks of a
+    cluster are taken to do all the same, so that what one reads of another others read of it. It is
+    an error if
 
     - a load, store or cp.async meets another thread's with no order between: by barriers of all or
       some threads, mbarriers, or waiting for cp.async;
@@ -212,7 +221,21 @@ def VerifySync : Pass<"ssm-verify-sync"> {
       nothing has read;
     - a mbarrier is used before all can see it, gets more arrivals than it counts, or is waited for
       in vain: arrivals or bytes (of the boxes of the launch's tensor maps) are missing;
-    - a byte outside is reached.
+    - a byte outside is reached, or one of which nothing is known, or read that nothing was
+      written to;
+    - memory of another block of the cluster is read with no barrier of the cluster behind its
+      writer, or none in front of who writes it again or of the end; places that the emitter marks
+      with ssm.own_part no other block's pointers of that kind reach. Arriving there and waiting
+      alternate, and all threads come;
+    - products of a warpgroup begin with no nvvm.wgmma.fence in front, or their sums are used
+      while no nvvm.wgmma.wait_group is between.
+
+    A kernel with ssm.constants may begin before those in front of it are done: until it, or a thread
+    that it is ordered behind, has passed nvvm.griddepcontrol wait, it is an error to read or write
+    the memory of any argument but these. It must pass one.
+
+    Not checked: the order of accesses to global memory within a block (but for releasing stores);
+    tensor copies that a kernel makes before it waits for others.
 
     Upstream has no such check; compute-sanitizer finds only what a run happens to do.
   }];

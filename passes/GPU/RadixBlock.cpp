@@ -27,6 +27,14 @@ constexpr int64_t kCounterBytes = (kWarps * kCopyWords * 4 + 15) / 16 * 16;
 
 int64_t RadixBlock::toldAt() const { return countersAt() + kCounterBytes; }
 
+/// Keys, indices, counters, words and sums follow each other.
+int64_t RadixBlock::endOf(int64_t begin) const {
+  for (int64_t next : {indicesAt(), countersAt(), toldAt(), sumsAt()})
+    if (begin < next)
+      return next;
+  return sharedBytes(keyType);
+}
+
 int64_t RadixBlock::sharedBytes(Type keyType) {
   int64_t keyBytes = keyType.getIntOrFloatBitWidth() / 8;
   return entries(keyType) * (keyBytes + 4) + kCounterBytes + (kRadixThreads + kWarps) * 4;

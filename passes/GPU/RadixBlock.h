@@ -10,6 +10,7 @@
 
 #include "passes/GPU/DeviceBuilder.h"
 #include "passes/GPU/TeamReduce.h"
+#include "passes/GPU/TraceBlock.h"
 
 namespace ssm {
 
@@ -76,8 +77,11 @@ private:
   int64_t countersAt() const { return indicesAt() + entries(keyType) * 4; }
   int64_t toldAt() const;
   int64_t sumsAt() const { return toldAt() + kRadixThreads * 4; }
+  int64_t endOf(int64_t begin) const;
   Value at(int64_t begin, Value place, int64_t bytes) {
-    return d.after(memory, d.add(d.mul(place, bytes), begin));
+    Value pointer = d.after(memory, d.add(d.mul(place, bytes), begin));
+    pointer.getDefiningOp()->setAttr(kWithin, b.getDenseI64ArrayAttr({begin, endOf(begin)}));
+    return pointer;
   }
   Value shuffle(Value value, Value from, mlir::gpu::ShuffleMode mode);
   /// The lanes whose digit is the same, a bit each.

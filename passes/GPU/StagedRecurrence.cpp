@@ -379,15 +379,15 @@ static Value countBlocks(DeviceBuilder d, KernelOp kernel, const StagedRecurrenc
   return count;
 }
 
-SmallVector<KernelForm> ssm::getStagedForms(KernelOp kernel, int chip) {
+SmallVector<KernelForm> ssm::getStagedForms(KernelOp kernel, const GpuTarget &target) {
   SmallVector<KernelForm> forms;
   std::optional<StagedRecurrence> found = matchStagedRecurrence(kernel);
-  if (chip < 80 || !found)
+  if (target.version < 80 || !found)
     return forms;
   StagedRecurrence what = *found;
   auto add = [&](StringRef name, StagedTile tile, bool isMany) {
-    int64_t most = (chip == 80 ? 163 : chip == 90 ? 227 : 99) * 1024;
-    if (tile.allChannels() < kChunk || tile.blocks * layoutStagedMemory(what, tile).bytes > most)
+    if (tile.allChannels() < kChunk ||
+        tile.blocks * layoutStagedMemory(what, tile).bytes > target.maxShared)
       return;
     auto fits = [=](ImplicitLocOpBuilder &h) {
       Value result = isFit(h, kernel, what);
@@ -405,7 +405,7 @@ SmallVector<KernelForm> ssm::getStagedForms(KernelOp kernel, int chip) {
   // Two blocks on a multiprocessor have half the registers.
   StagedTile pairs = chooseStagedTile(what, 2);
   // For chips before sm_90 ptxas spills where a thread loads many strips of f32.
-  bool isCrowded = chip < 90 && what.stripType.isF32() && pairs.lanes <= 2;
+  bool isCrowded = target.version < 90 && what.stripType.isF32() && pairs.lanes <= 2;
   if (what.wide == what.channel && !isCrowded &&
       pairs.perLane * kernel.getNumCarries() <= (what.early.empty() ? 8 : 4))
     add("_pairs", pairs, true);

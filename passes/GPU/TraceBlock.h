@@ -52,12 +52,34 @@ struct TraceEvent {
     commitProducts,
     waitProducts, // all but the last `number` groups
     fenceProxy,
+    atomic,       // reads and writes at once
+    strayed,      // a place of shared memory of which nothing is known
+    readRemote,   // of another block of the cluster, where this one has the same
+    arriveCluster,
+    waitCluster,
+    fenceProducts,
+    useProduct,   // reads the sums of the `number`th product
+    waitOthers,   // for the kernels in front
+    global,       // reads or writes memory that kernels in front may write or read
   } kind;
   mlir::Operation *op;
   llvm::BitVector threads;
   Known at, to;
   int64_t bytes = 0, number = 0;
+  /// Data tells the place: somewhere from `at` to in front of this.
+  Known end = {};
+  bool isOwnPart = false;
 };
+
+/// Of a pointer to shared memory at a place that data tells: an emitter's word for the bytes
+/// between which it lies, [begin, end).
+inline constexpr llvm::StringLiteral kWithin = "ssm.within";
+/// Of a pointer to shared memory, an emitter's word: it lies where no other block of the cluster
+/// reaches by such a pointer, in its own memory or another's.
+inline constexpr llvm::StringLiteral kOwnPart = "ssm.own_part";
+
+/// Of a kernel: the numbers of its arguments that no kernel of the run writes.
+inline constexpr llvm::StringLiteral kConstants = "ssm.constants";
 
 /// Everything that threads [first, first + kTraced) do, in order. Loops whose ends are not known
 /// take a few steps, both arms of a branch that is not known are taken. `boxBytes`: what a copy

@@ -6,6 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/GPU/Passes.h"
+
+#include "passes/GPU/DeviceModule.h"
 #include "passes/GPU/ReplayBlock.h"
 #include "passes/GPU/ThreadNumbers.h"
 
@@ -13,6 +15,7 @@
 #include "dialects/SSM/TensorMapOp.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -92,6 +95,28 @@ std::optional<Access> accessOf(Operation *op) {
   return access;
 }
 
+/// Whether it does with shared memory what is followed here, or nothing.
+bool isFollowed(Operation *op) {
+  if (accessOf(op) || isa<memref::DimOp, memref::CastOp, memref::MemorySpaceCastOp>(op))
+    return true;
+  return llvm::none_of(op->getOperandTypes(), isShared) &&
+         llvm::none_of(op->getResultTypes(),
+                       [&](Type type) { return isShared(type) && !isa<ArenaViewOp>(op); });
+}
+
+/// Stores with which a thread tells other blocks that they may read what this one wrote.
+bool isRelease(Operation *op) {
+  auto store = dyn_cast<LLVM::StoreOp>(op);
+  return store && store.getOrdering() == LLVM::AtomicOrdering::release;
+}
+
+bool isGlobalWrite(Operation *op) {
+  if (auto store = dyn_cast<memref::StoreOp>(op))
+    return !isShared(store.getMemRefType());
+  auto store = dyn_cast<vector::StoreOp>(op);
+  return store && !isShared(store.getBase().getType());
+}
+
 /// Reads shared memory past the threads: tensor copies out of it, products of warpgroups.
 bool isAsyncReader(Operation *op) {
   return isa<NVVM::CpAsyncBulkTensorSharedCTAToGlobalOp, NVVM::CpAsyncBulkSharedCTAToGlobalOp,
@@ -103,6 +128,8 @@ struct State {
   llvm::MapVector<Value, SmallVector<Access>> writes, reads;
   /// A store that no proxy fence follows yet.
   Operation *unfenced = nullptr;
+  /// Writes to memory that others have too, one for each block of code.
+  llvm::MapVector<Block *, Operation *> global;
 
   void merge(const State &other) {
     for (auto [from, to] : {std::pair(&other.writes, &writes), std::pair(&other.reads, &reads)})
@@ -112,10 +139,13 @@ struct State {
             (*to)[root].push_back(access);
     if (!unfenced)
       unfenced = other.unfenced;
+    for (auto [block, write] : other.global)
+      global.insert({block, write});
   }
   void synchronize() {
     writes.clear();
     reads.clear();
+    global.clear();
   }
 };
 
@@ -135,6 +165,7 @@ public:
     run(function.getBody().front(), state);
     function.walk([&](Operation *op) { checkBounds(op); });
     checkViews();
+    checkWritten();
     checkSize();
     if (failed)
       return failure();
@@ -287,6 +318,12 @@ private:
               state.unfenced, "the store");
       if (std::optional<Access> access = accessOf(&op))
         take(*access, state);
+      else if (!isFollowed(&op))
+        error(&op, "reaches shared memory in a way that is not followed");
+      if (isGlobalWrite(&op))
+        state.global.insert({&block, &op});
+      if (isRelease(&op))
+        checkRelease(&op, state);
       if (op.getNumRegions() == 0)
         continue;
       checkControl(op);
@@ -307,6 +344,46 @@ private:
           signature(op.getRegion(0)) == signature(op.getRegion(1)))
         dropOlder(state, before);
     }
+  }
+
+  /// Writes of threads that the one telling does not speak for.
+  void checkRelease(Operation *op, State &state) {
+    for (auto [block, write] : state.global) {
+      // Those that ran the write run this too.
+      Operation *branch = write->getParentOp();
+      while (branch && !isa<scf::IfOp, gpu::GPUFuncOp>(branch))
+        branch = branch->getParentOp();
+      if (isa<gpu::GPUFuncOp>(branch) || !branch->isProperAncestor(op))
+        error(op, "tells others of what threads wrote, and no barrier is between", write,
+              "the write");
+    }
+  }
+
+  /// Reads of shared memory that nothing was written to: neither in front, nor in a loop around.
+  void checkWritten() {
+    llvm::DenseSet<Value> written;
+    function.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      std::optional<Access> access = accessOf(op);
+      if (!access)
+        return;
+      if (access->isWrite && !access->isAtomic) {
+        written.insert(access->root);
+      } else if (!written.contains(access->root) && !isWrittenAround(op, access->root)) {
+        error(op, "reads shared memory that nothing was written to");
+      }
+    });
+  }
+  static bool isWrittenAround(Operation *op, Value root) {
+    for (Operation *loop = op->getParentOp(); loop; loop = loop->getParentOp())
+      if (isa<LoopLikeOpInterface>(loop) &&
+          loop->walk([&](Operation *other) {
+                std::optional<Access> access = accessOf(other);
+                return access && access->root == root && access->isWrite && !access->isAtomic
+                           ? WalkResult::interrupt()
+                           : WalkResult::advance();
+              }).wasInterrupted())
+        return true;
+    return false;
   }
 
   static void dropOlder(State &state, const State &before) {
@@ -629,9 +706,10 @@ private:
       error(function, "has " + llvm::Twine(bytes) + " bytes of static shared memory, expected at "
                       "most 49152");
     auto dynamic = function->getAttrOfType<IntegerAttr>("ssm.dynamic_shared");
-    if (dynamic && bytes + dynamic.getInt() > 232448)
+    int64_t most = getMaxShared(function);
+    if (dynamic && bytes + dynamic.getInt() > most)
       error(function, "has " + llvm::Twine(bytes + dynamic.getInt()) +
-                          " bytes of shared memory, expected at most 232448");
+                          " bytes of shared memory, expected at most " + llvm::Twine(most));
   }
 
   gpu::GPUFuncOp function;

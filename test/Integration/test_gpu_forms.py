@@ -13,7 +13,7 @@ import sys
 import pytest
 from onnx import TensorProto, helper
 from ssmtest import build
-from test_gpu_targets import compile_to, disassemble, find_nvdisasm, needs_ptxas
+from test_gpu_targets import compile_to, describe, disassemble, find_nvdisasm, needs_ptxas
 
 sys.path.insert(0, str(build.MODELS))
 import recurrences  # noqa: E402
@@ -91,3 +91,21 @@ def test_instructions(form, chip, tmp_path):
         assert found, (end, list(kernels))
         assert any(len(re.findall(r"\bLDG\.E\.128\b", text)) >= reads and
                    len(re.findall(r"\bSTG\.E\.128\b", text)) >= writes for text in found), end
+
+
+def product(kind):
+    return node("MatMul", [(kind, ["n", "k"]), (kind, ["k", "m"])], [(kind, ["n", "m"])])
+
+
+@needs_ptxas
+@pytest.mark.parametrize("chip,kilobytes", [("sm_75", 64), ("sm_86", 99), ("sm_120", 99)])
+@pytest.mark.parametrize("make", [lambda: product(F16), lambda: product(F32),
+                                  lambda: recurrences.selective(16).model(),
+                                  FORMS["convolution"][0], FORMS["few of many"][0]],
+                         ids=["f16 product", "f32 product", "scan", "convolution", "few of many"])
+def test_shared_memory(make, chip, kilobytes, tmp_path):
+    """What a block can have: CUDA's programming guide, compute capabilities."""
+    done = compile_to(tmp_path, f"--target=cuda:{chip}", model=make())
+    assert done.returncode == 0, done.stderr
+    kernels = describe(tmp_path / "m.so", "--device", "none")["device_kernels"]
+    assert all(kernel["shared_bytes"] <= kilobytes * 1024 for kernel in kernels), kernels

@@ -268,6 +268,8 @@ gpu.module @device {
     %c1 = arith.constant 1 : i32
     %zero = arith.constant 0 : index
     %t = gpu.thread_id x
+    memref.store %c1, %s[%t] : memref<64xi32, 3>
+    gpu.barrier
     // expected-note @+1 {{the other access}}
     %a = memref.atomic_rmw addi %c1, %s[%p] : (i32, memref<64xi32, 3>) -> i32
     %b = memref.atomic_rmw addi %c1, %s[%q] : (i32, memref<64xi32, 3>) -> i32
@@ -391,6 +393,7 @@ gpu.module @device {
     %zero = arith.constant 0 : index
     %t = gpu.thread_id x
     %own = arith.index_castui %t : index to i32
+    memref.store %n, %s[%zero] : memref<1xi32, 3>
     %all:2 = scf.while (%round = %n, %left = %own) : (i32, i32) -> (i32, i32) {
       gpu.barrier
       memref.atomic_rmw minu %left, %s[%zero] : (i32, memref<1xi32, 3>) -> i32
