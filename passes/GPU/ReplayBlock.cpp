@@ -215,24 +215,21 @@ void Replay::forCells(Operation *op, int64_t at, int64_t bytes,
 void Replay::findRegions() {
   for (Follower &follower : followers)
     for (TraceEvent &event : follower.events) {
-      // Threads that count, or read others' memory, at known places do it somewhere among these.
-      if ((event.kind == TraceEvent::atomic || event.kind == TraceEvent::readRemote) &&
-          !event.end) {
-        int64_t begin = std::numeric_limits<int64_t>::max(), end = 0;
-        for (unsigned thread : event.threads.set_bits()) {
-          begin = std::min<int64_t>(begin, event.at.of(thread));
-          end = std::max<int64_t>(end, event.at.of(thread) + event.bytes);
-        }
-        event.at = Known(uint64_t(begin));
-        event.end = Known(uint64_t(end));
-      }
-      if (!event.end)
+      // Threads that count, or read others' memory, at known places do it somewhere among these. One
+      // region for all: as many as threads would take long.
+      bool isKnown = !event.end;
+      if (isKnown && event.kind != TraceEvent::atomic && event.kind != TraceEvent::readRemote)
         continue;
+      int64_t begin = std::numeric_limits<int64_t>::max(), end = 0;
       for (unsigned thread : event.threads.set_bits()) {
-        int64_t begin = event.at.of(thread), end = event.end.of(thread);
-        if (regionOf.try_emplace({begin, end}, regions.size()).second)
-          regions.push_back({begin, end});
+        int64_t at = event.at.of(thread);
+        begin = std::min(begin, at);
+        end = std::max<int64_t>(end, isKnown ? at + event.bytes : event.end.of(thread));
       }
+      event.at = Known(uint64_t(begin));
+      event.end = Known(uint64_t(end));
+      if (regionOf.try_emplace({begin, end}, regions.size()).second)
+        regions.push_back({begin, end});
     }
 }
 
