@@ -289,6 +289,8 @@ void MatmulForms::addStream(ArrayRef<MatmulSide> sides) {
         [=](DeviceBuilder d) {
           Value fits = areMappable(d, kernel, both);
           auto require = [&](Value condition) { fits = d.make<arith::AndIOp>(fits, condition); };
+          // Without depth there are no sums to pass on.
+          require(d.compare(arith::CmpIPredicate::uge, countDepth(d, kernel, what), 1));
           Value isFew = ::isFew(d, kernel, what, above, tile.m);
           if (tile.m == kManyRows) {
             Value tiles = countTiles(d, kernel, what, tile);
