@@ -71,6 +71,8 @@ KERNELS = {
               "time_first,half_backward,float64", "--every=9"),
     "steps": ("recurrences", "sm_90a",
               "diagonal16,per_head4x128,selective8_bfloat16,backward,from_zero", "--every=4"),
+    "steps_across": ("recurrences", "sm_90a", "gated_delta64x33,half_backward,open_gated_delta",
+                     "--every=4"),
     "windows": ("recurrences", "sm_80",
                 "window,window_backward,window16,centred,delayed,swapped", "--every=9"),
     "windows_step": ("recurrences", "sm_90a", "window,window_backward,centred,swapped", "--every=6"),

@@ -210,3 +210,34 @@ func.func private @single(%table: !llvm.ptr, %context: !llvm.ptr, %px: !llvm.ptr
   }
   return
 }
+
+// -----
+
+// A single step of a state that is summed across its rows: 16 threads have neighbouring columns,
+// the next 16 the other half of the keys. All of it is asked for before the first sum.
+// CHECK-LABEL: gpu.func @across_step
+// CHECK: %[[THREAD:.*]] = gpu.thread_id x
+// CHECK: arith.remui %[[POINT:.*]], %c16
+// CHECK: %[[REST:.*]] = arith.divui %[[POINT]], %c16
+// CHECK: %[[LANE:.*]] = arith.remui %[[REST]], %c2
+// CHECK-COUNT-64: memref.load
+// CHECK: gpu.shuffle xor %{{.*}}, %c16_i32
+// CHECK-NOT: memref.load
+// CHECK-COUNT-32: memref.store
+func.func private @across(%table: !llvm.ptr, %context: !llvm.ptr, %pk: !llvm.ptr, %ph: !llvm.ptr, %pe: !llvm.ptr, %py: !llvm.ptr, %n: index, %d: index) attributes {ssm.kernel} {
+  %c0 = arith.constant 0 : index
+  %k = ssm.arena_view %pk[%c0] (%n) : !llvm.ptr -> memref<?x64xf32>
+  %h = ssm.arena_view %ph[%c0] (%d) : !llvm.ptr -> memref<64x?xf32>
+  %e = ssm.arena_view %pe[%c0] (%d) : !llvm.ptr -> memref<64x?xf32>
+  %y = ssm.arena_view %py[%c0] (%n, %d) : !llvm.ptr -> memref<?x?xf32>
+  ssm.kernel loops 3 time 0 ins(%k : memref<?x64xf32>) inits(%h : memref<64x?xf32>)
+      outs(%e, %y : memref<64x?xf32>, memref<?x?xf32>)
+      maps [affine_map<(t, d, n) -> (t, n)>, affine_map<(t, d, n) -> (n, d)>,
+            affine_map<(t, d, n) -> (n, d)>, affine_map<(t, d, n) -> (t, d)>] {
+    ^bb0(%w: f32, %c: f32):
+      %p = arith.mulf %w, %c : f32
+      %s = ssm.reduce addf %p over [2] : f32
+      ssm.yield %p, %s : f32, f32
+  }
+  return
+}
