@@ -227,10 +227,13 @@ def test_linker_that_fails(tmp_path):
 
 
 def test_ptxas_that_fails(tmp_path):
+    ptxas = tmp_path / "failing"
+    ptxas.write_text('#!/bin/sh\n[ "$1" = --help ]\n')
+    ptxas.chmod(0o755)
     error, command = behind_the_passes(tmp_path, "-o", "m.so", "--target=cuda:sm_90a",
-                                       "--ptxas=/bin/false")
-    assert error == "'/bin/false' failed: it ended with status 1 and said nothing"
-    assert command == ["/bin/false", "-O3", "-v", "-arch=sm_90a", "m.so.repro.ptx", "-o",
+                                       f"--ptxas={ptxas}")
+    assert error == f"'{ptxas}' failed: it ended with status 1 and said nothing"
+    assert command == [str(ptxas), "-O3", "-v", "-arch=sm_90a", "m.so.repro.ptx", "-o",
                        "/dev/null"]
     assert ".visible .entry" in (tmp_path / "m.so.repro.ptx").read_text()
 

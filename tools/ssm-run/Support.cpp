@@ -216,10 +216,13 @@ Module ssmrun::loadToDescribe(const std::string &path, const std::string &weight
                               const std::string &device) {
   ssmrt_module *module = nullptr;
   ssmrt_status status = tryLoad(path, weights, device, &module);
-  // What a module has can be told where it cannot run: no device, another chip or CPU, no memory.
-  constexpr ssmrt_status notHere[] = {SSMRT_NO_DEVICE, SSMRT_UNSUPPORTED, SSMRT_DEVICE_FAILED,
-                                      SSMRT_OUT_OF_MEMORY};
-  if (device.empty() && std::find(std::begin(notHere), std::end(notHere), status) != std::end(notHere))
+  // What a module has can be told where its GPU is not: none, another chip, no memory. A CPU that
+  // lacks something could not run its code at all; the status alone does not tell these apart.
+  bool isOtherChip =
+      status == SSMRT_UNSUPPORTED && std::strstr(ssmrt_last_message(), "has kernels for");
+  bool isNotHere = status == SSMRT_NO_DEVICE || status == SSMRT_DEVICE_FAILED ||
+                   status == SSMRT_OUT_OF_MEMORY;
+  if (device.empty() && (isOtherChip || isNotHere))
     status = tryLoad(path, weights, "none", &module);
   check(status);
   return {module, ssmrt_module_release};
